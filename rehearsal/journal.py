@@ -1,0 +1,119 @@
+"""The record of one rehearsal: its steps, cutovers, boots and load, written to report.json after every step."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Step:
+    """One step of the story. `started` counts in seconds from the start of the rehearsal."""
+
+    name: str
+    started: float
+    seconds: float = 0.0
+    ok: bool = False
+    note: str = ""
+    running: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutover:
+    """One switch of the users. `seconds` runs from the decision to the last answer of the color left behind."""
+
+    source: str
+    target: str
+    seconds: float
+    changed_resources: int
+    requests: int
+    failed: int
+    command_seconds: float
+    started: float
+
+    def as_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        return {"from": values.pop("source"), "to": values.pop("target"), **values}
+
+
+@dataclass(kw_only=True)
+class Journal:
+    """Collects what a rehearsal did and saw. `clock` gives monotonic seconds."""
+
+    path: Path
+    engine: str
+    clock: Callable[[], float] = time.monotonic
+    resources: int = 0
+    hello_seconds: float | None = None
+    steps: list[Step] = field(default_factory=list)
+    cutovers: list[Cutover] = field(default_factory=list)
+    load: dict[str, Any] = field(default_factory=dict)
+    boots: list[dict[str, Any]] = field(default_factory=list)
+    gaps: list[dict[str, str]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    finished: bool = False
+
+    def __post_init__(self) -> None:
+        self._zero = self.clock()
+
+    def now(self) -> float:
+        """Seconds since the rehearsal began."""
+        return self.clock() - self._zero
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Times a step; an error marks it as failed and goes on to the caller. The report is written either way."""
+        step = Step(name=name, started=self.now())
+        self.steps.append(step)
+        try:
+            yield step
+            step.ok = True
+        finally:
+            step.seconds = self.now() - step.started
+            step.running = False
+            self.write()
+
+    @property
+    def ok(self) -> bool:
+        """True when the story came to its end, every step passed, and no user met a failure."""
+        passed = all(step.ok for step in self.steps)
+        return self.finished and passed and not self.error and self.load.get("failed", 0) == 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report in the shape that design.md fixes; more keys follow the fixed ones."""
+        hello = self.hello_seconds
+        steps = [asdict(step) for step in self.steps]
+        for step in steps:
+            del step["running"]
+        return {
+            "engine": self.engine,
+            "resources": self.resources,
+            "hello_seconds": None if hello is None else round(hello, 3),
+            "steps": _rounded(steps),
+            "cutovers": _rounded([cutover.as_json() for cutover in self.cutovers]),
+            "load": self.load,
+            "boots": self.boots,
+            "gaps": self.gaps,
+            "ok": self.ok,
+            "error": self.error,
+            "seconds": round(self.now(), 3),
+            **self.facts,
+        }
+
+    def write(self) -> None:
+        """Replaces report.json in one move, so that a reader never meets half of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        part.replace(self.path)
+
+
+def _rounded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
