@@ -1,0 +1,16 @@
+"""The two colors a stack delivers to, as one closed vocabulary."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Color(StrEnum):
+    """One of the two fleets behind the load balancer; users are served by one, the next release waits on the other."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> Color:
+        return Color.GREEN if self is Color.BLUE else Color.BLUE

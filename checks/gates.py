@@ -1,0 +1,208 @@
+"""The gates of a cutover as resource hooks: no `pulumi up` sends users to a color that isn't ready for them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pulumi import ResourceHook, ResourceHookBinding
+from pulumi.resource_hooks import ResourceHookArgs
+
+from checks.colors import Color
+from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
+from checks.smoke import failures, smoke
+
+# The whole weight of the live rule, shared by the colors.
+ALL_USERS = 100
+
+
+class GateClosed(Exception):  # noqa: N818 - reads as the sentence that its message is
+    """Users must not be sent where the change would send them; the message says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateArgs:
+    """What the gates must know of the stack's config."""
+
+    stack: str
+    region: str
+    releases: Mapping[str, str]
+    min_sizes: Mapping[str, int] = field(default_factory=dict)
+    health_path: str = "/health"
+    base_url: str = ""
+    """The public address; without it the load balancer's own name is asked."""
+    preview_deadline_s: float = 5.0
+    # A weight change reaches all of AWS's balancer nodes within seconds, not at once.
+    public_deadline_s: float = 30.0
+
+
+def live_rule_hooks(gate: GateArgs) -> ResourceHookBinding:
+    """Hooks for the live rule: before it changes, judge who gains users; after it, judge what users get."""
+
+    async def judge_before(args: ResourceHookArgs) -> None:
+        # In a thread: a hook that blocks would hold up every other answer of the program to the engine.
+        await asyncio.to_thread(judge_change, gate, _weights(args.new_inputs))
+
+    async def judge_after(args: ResourceHookArgs) -> None:
+        await asyncio.to_thread(judge_public, gate, _weights(args.new_inputs))
+
+    before = ResourceHook("gate-before-users", judge_before)
+    after = ResourceHook("gate-after-users", judge_after)
+    return ResourceHookBinding(
+        before_create=[before], before_update=[before], after_create=[after], after_update=[after]
+    )
+
+
+def release_guard(stack: str, sessions: Callable[[], Any], name: str = "gate-release-guard") -> ResourceHook:
+    """A hook for launch templates: the color that serves users keeps its release and AMI."""
+
+    async def judge(args: ResourceHookArgs) -> None:
+        tags = (args.new_inputs or {}).get("tags") or {}
+        await asyncio.to_thread(judge_release, stack, sessions, tags)
+
+    return ResourceHook(name, judge)
+
+
+def judge_change(gate: GateArgs, weights: Mapping[str, int]) -> None:
+    """Raise GateClosed unless every color that gains users by these weights (by target group) is ready for them."""
+    fleet = describe(gate.stack, _session(gate))
+    wanted = {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
+    for color in rising(fleet.weights, wanted):
+        require_ready(gate, fleet, color, wanted[color])
+
+
+def judge_public(gate: GateArgs, weights: Mapping[str, int]) -> None:
+    """Raise GateClosed unless users get the release that has all of them; with users on both, nothing is certain."""
+    fleet = describe(gate.stack, _session(gate))
+    wanted = {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
+    for color in (color for color, weight in wanted.items() if weight == ALL_USERS):
+        results = smoke(
+            gate.base_url or fleet.url,
+            expect_release=gate.releases.get(color, ""),
+            health_path=gate.health_path,
+            deadline=gate.public_deadline_s,
+            in_a_row=3,
+        )
+        if reason := failures(results):
+            raise GateClosed(
+                f"{color} has the users now, but the smoke test fails: {reason}. "
+                f"Go back at once: `pulumi config set activeColor {color.other}`, then `pulumi up`"
+            )
+
+
+def judge_release(stack: str, sessions: Callable[[], Any], tags: Mapping[str, str]) -> None:
+    """Raise GateClosed when a launch template with these tags would change a release that has users."""
+    color = Color(tags.get("Color", ""))
+    if reason := refuse_in_place(color, tags, _serving_groups(stack, sessions(), color)):
+        raise GateClosed(reason)
+
+
+def require_ready(gate: GateArgs, fleet: Fleet, color: Color, weight: int) -> None:
+    """Raise GateClosed unless the color has the machines for this weight, and answers well through the preview."""
+    release = gate.releases.get(color, "")
+    if reason := not_ready(fleet, color, release=release, minimum=gate.min_sizes.get(color, 1), weight=weight):
+        raise GateClosed(reason)
+    results = smoke(
+        gate.base_url or fleet.url,
+        headers=fleet.preview(color),
+        expect_release=release,
+        health_path=gate.health_path,
+        deadline=gate.preview_deadline_s,
+    )
+    if reason := failures(results):
+        raise GateClosed(
+            f"{color} is not fit for users, its release {release} fails the smoke test: {reason}. "
+            f"Users stay where they are; deliver a good release to {color}"
+        )
+
+
+def rising(now: Mapping[Color, int], wanted: Mapping[Color, int]) -> list[Color]:
+    """The colors that would get more users than they have."""
+    return [color for color in wanted if wanted[color] > now.get(color, 0)]
+
+
+def capacity_needed(fleet: Fleet, color: Color, *, minimum: int, weight: int) -> int:
+    """As many machines as the share of users takes, measured by what serves all of them now."""
+    serving = max((side.healthy for side in fleet.sides.values() if side.color != color and side.weight), default=0)
+    return max(minimum, math.ceil(serving * weight / ALL_USERS))
+
+
+def not_ready(fleet: Fleet, color: Color, *, release: str, minimum: int, weight: int) -> str | None:
+    """Why the color must not get this share of the users, or None."""
+    side = fleet.sides.get(color)
+    if side is None or not side.is_on:
+        return f"{color} is off, it has no machines; deliver a release to it first: {_deliver(fleet, color, release)}"
+    group = side.group_of(release)
+    if group is None:
+        return (
+            f"{color} holds release {side.release}, but the stack's config says {release or 'none'}; "
+            f"deliver that one first: {_deliver(fleet, color, release)}"
+        )
+    return _mixed(side, group) or _too_few(fleet, side, group, minimum, weight)
+
+
+def refuse_in_place(color: Color, wanted: Mapping[str, str], serving: Sequence[Group]) -> str | None:
+    """Why the color's groups, which have users, must not be replaced by one with the wanted tags, or None."""
+    for group in serving:
+        for what, key, has in (("release", "Release", group.release), ("AMI", "Ami", group.ami)):
+            if has != wanted.get(key, ""):
+                return (
+                    f"{color} serves users with {what} {has}, which is never changed in place to {wanted.get(key)}; "
+                    f"deliver to {color.other}, then cut over to it"
+                )
+    return None
+
+
+def _mixed(side: Side, group: Group) -> str | None:
+    others = sorted({other.release for other in side.groups if other is not group and other.machines})
+    if not others and not side.strays:
+        return None
+    told = f"machines of release {', '.join(others)}" if others else f"{len(side.strays)} machines of no known release"
+    return (
+        f"{side.color} still has {told} beside release {group.release}, users would see both; "
+        "run `pulumi up` again when those are gone"
+    )
+
+
+def _too_few(fleet: Fleet, side: Side, group: Group, minimum: int, weight: int) -> str | None:
+    needed = capacity_needed(fleet, side.color, minimum=minimum, weight=weight)
+    if group.healthy >= needed:
+        return None
+    ill = [f"{one.instance} is {one.health} {one.reason}".strip() for one in group.machines if not one.is_healthy]
+    return (
+        f"{side.color} has {group.healthy} of {needed} healthy machines of release {group.release}"
+        + (f" ({'; '.join(ill)})" if ill else "")
+        + f"; bring it to {needed} with `python -m scripts.cutover --stack {fleet.stack} --to {side.color}`, "
+        + f"or by raising minSize of {side.color}"
+    )
+
+
+def _deliver(fleet: Fleet, color: Color, release: str) -> str:
+    return f"`python -m scripts.deliver --stack {fleet.stack} --color {color} --release {release or 'VERSION'}`"
+
+
+def _weights(inputs: Mapping[str, Any] | None) -> dict[str, int]:
+    """The live rule's weights by target group, from its inputs as the engine hands them over."""
+    return {
+        target["arn"]: int(target.get("weight", 0))
+        for action in (inputs or {}).get("actions", [])
+        for target in (action.get("forward") or {}).get("targetGroups", [])
+    }
+
+
+def _serving_groups(stack: str, session: Any, color: Color) -> Sequence[Group]:
+    """The color's groups while it has users; none while the stack is still being made."""
+    try:
+        side = describe(stack, session).sides.get(color)
+    except NoSuchStack:
+        return ()
+    return side.groups if side and side.weight else ()
+
+
+def _session(gate: GateArgs) -> Any:
+    import boto3  # 0.2 s that an unchanged program need not pay
+
+    return boto3.Session(region_name=gate.region)
