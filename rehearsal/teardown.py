@@ -16,6 +16,7 @@ from rehearsal.ledger import CleanupCommand, Entry, Ledger, StartedProcess, Temp
 # started a moment before its starter was killed and never reached the ledger.
 MARK = "BLUEGREEN_RUN"
 TEMPORARY = "tmp"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def teardown(folder: Path) -> tuple[str, ...]:
@@ -37,8 +38,9 @@ def _problems(folder: Path, *, same_boot: bool) -> Iterator[str]:
         for entry in reversed(content.entries):
             yield from _undo(entry, run=content.run)
         yield from _end_marked(content.run)
-    yield from _unmount_below(folder)
     folders = [Path(entry.path) for entry in content.entries if isinstance(entry, TemporaryFolder)]
+    for path in (folder, *folders):
+        yield from _unmount_below(path)
     for path in (folder / TEMPORARY, *folders):
         yield from _remove(path)
 
@@ -56,6 +58,7 @@ def _run(entry: CleanupCommand, *, run: str) -> Iterator[str]:
         done = subprocess.run(
             entry.argv,
             env={**os.environ, **entry.env, MARK: run},
+            cwd=ROOT,  # so that `python -m rehearsal.…` finds this copy
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -253,7 +253,7 @@ def test_networks_are_apart_from_each_other_and_from_the_hosts_routes() -> None:
         assert len(set(networks)) == 6
         for network in networks:
             assert network.prefixlen == 16
-            assert network.subnet_of(POOL)
+            assert network.overlaps(POOL)
             assert not any(network.overlaps(route) for route in host_routes())
     finally:
         for one in claims:
