@@ -1,0 +1,1 @@
+"""The boot program of every machine: it fetches one release, runs it, and says how that went."""

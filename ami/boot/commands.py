@@ -1,0 +1,58 @@
+"""A command has run to its end within its time, each line of its output in the journal as it came."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from .retrying import Deadline
+
+LOG = logging.getLogger("boot")
+QUOTED_LINES = 5
+
+
+class CommandError(Exception):
+    pass
+
+
+def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> str:
+    """Returns what it printed; its errors are part of that, since a build mixes them anyway."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that a timeout ends its children as well
+    )
+    timer = threading.Timer(deadline.remaining(), _kill_group, [process])
+    timer.start()
+    try:
+        lines = _follow(process, quiet)
+        code = process.wait()
+    finally:
+        timer.cancel()
+    if code:
+        reason = "ran out of time" if deadline.passed else f"ended with {code}"
+        raise CommandError(f"{' '.join(command[:2])} {reason}: {' | '.join(deque(lines, QUOTED_LINES))}")
+    return "\n".join(lines)
+
+
+def _follow(process: subprocess.Popen[str], quiet: bool) -> list[str]:
+    lines: list[str] = []
+    for line in process.stdout or ():
+        lines.append(line.rstrip())
+        if not quiet and line.strip():
+            LOG.info("%s", line.rstrip())
+    return lines
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

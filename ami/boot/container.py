@@ -1,0 +1,148 @@
+"""The release's container serves on its port with the health answer that was asked for, or its last words are known."""
+
+import json
+import logging
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from .commands import CommandError, run
+from .image import tag
+from .masking import TAIL_LINES
+from .retrying import Deadline
+from .settings import Settings
+
+LOG = logging.getLogger("boot")
+NAME = "app"
+POLL = 0.05
+HEALTH_TIMEOUT = 2.0
+
+
+class NotReadyError(Exception):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArgs:
+    settings: Settings
+    env_file: Path
+    instance_id: str
+    region: str
+    endpoint: str | None = None
+    name: str = NAME
+
+
+def run_command(args: RunArgs) -> list[str]:
+    settings = args.settings
+    return [
+        *("docker", "run", "--detach", "--name", args.name),
+        *("--publish", f"{settings.port}:{settings.port}", "--env-file", str(args.env_file)),
+        *("--stop-timeout", str(settings.drain_seconds)),
+        *_log_options(args),
+        tag(settings),
+    ]
+
+
+def _log_options(args: RunArgs) -> list[str]:
+    """Non-blocking: with CloudWatch away, lines are lost rather than the app held up or its start refused."""
+    if not args.settings.log_group:
+        return []
+    options = {
+        "awslogs-region": args.region,
+        "awslogs-group": args.settings.log_group,
+        "awslogs-stream": f"{args.settings.color}/{args.settings.release}/{args.instance_id}/app",
+        "mode": "non-blocking",
+        "max-buffer-size": "4m",
+    }
+    if args.endpoint:
+        options["awslogs-endpoint"] = args.endpoint
+    return ["--log-driver", "awslogs", *(f"--log-opt={key}={value}" for key, value in options.items())]
+
+
+def replace(args: RunArgs, deadline: Deadline) -> None:
+    """The container of an earlier boot goes first: its environment is old, and so is its hold on name and port."""
+    left = run(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{args.name}$"], deadline=deadline, quiet=True)
+    if left:
+        run(["docker", "stop", args.name], deadline=deadline, quiet=True)
+        run(["docker", "rm", "--force", "--volumes", args.name], deadline=deadline, quiet=True)
+    run(run_command(args), deadline=deadline, quiet=True)
+
+
+def keep_running(name: str, deadline: Deadline) -> None:
+    """Only once it is ready: until then an exit is the boot's failure and not something to try again and again."""
+    run(["docker", "update", "--restart", "unless-stopped", name], deadline=deadline, quiet=True)
+
+
+def stop(name: str, seconds: int) -> None:
+    """SIGTERM, and after that time SIGKILL. A stopped container stays so when Docker starts again."""
+    deadline = Deadline(seconds + 10)  # Docker's own work around the wait
+    run(["docker", "stop", "--time", str(seconds), name], deadline=deadline, quiet=True)
+
+
+def last_lines(name: str) -> list[str]:
+    try:
+        command = ["docker", "logs", "--tail", str(TAIL_LINES), name]
+        return run(command, deadline=Deadline(5), quiet=True).splitlines()
+    except CommandError as error:
+        return [f"no log of {name}: {error}"]
+
+
+def wait_ready(name: str, settings: Settings, deadline: Deadline) -> None:
+    """`docker wait` ends with the container, so that a crash is known at once and not when the time is over."""
+    watch = subprocess.Popen(
+        ["docker", "wait", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        _poll(name, settings, deadline, lambda: _exit_code(watch))
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
+def _exit_code(watch: subprocess.Popen[str]) -> str | None:
+    if watch.poll() is None:
+        return None
+    return watch.stdout.read().strip() if watch.stdout else ""
+
+
+def _poll(name: str, settings: Settings, deadline: Deadline, exit_code: Callable[[], str | None]) -> None:
+    while (reason := why_not_ready(settings)) is not None:
+        code = exit_code()
+        if code is not None or deadline.passed:
+            ended = f"the container ended with {code} before it was ready" if code is not None else "time is over"
+            raise NotReadyError(f"{ended}; health: {reason}; its last lines: {_evidence(name)}")
+        time.sleep(POLL)
+
+
+def _evidence(name: str) -> str:
+    lines = last_lines(name)
+    for line in lines:
+        LOG.info("app: %s", line)
+    return " | ".join(line for line in lines[-5:] if line.strip()) or "(none)"
+
+
+def why_not_ready(settings: Settings) -> str | None:
+    """None when the health path answers 200 with the release that this machine is to run."""
+    connection = HTTPConnection("127.0.0.1", settings.port, timeout=HEALTH_TIMEOUT)
+    try:
+        connection.request("GET", settings.health_path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(1 << 16)
+    except (OSError, HTTPException) as error:
+        return f"no answer on port {settings.port} ({str(error) or type(error).__name__})"
+    finally:
+        connection.close()
+    if response.status != 200:
+        return f"{settings.health_path} answers {response.status}: {body[:300].decode(errors='replace')}"
+    return _wrong_release(body, settings)
+
+
+def _wrong_release(body: bytes, settings: Settings) -> str | None:
+    try:
+        release = json.loads(body)["release"]
+    except (ValueError, KeyError, TypeError):
+        return f"{settings.health_path} answers 200 without JSON that names the release"
+    return None if release == settings.release else f"{settings.health_path} answers release {release!r}"

@@ -1,0 +1,86 @@
+"""Docker has the release's image under the tag release:<version>, built or loaded once for this machine."""
+
+import json
+import logging
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .cloud import Client
+from .commands import CommandError, run
+from .files import write_atomically
+from .retrying import Deadline
+from .settings import Settings
+from .unpack import Kind
+
+LOG = logging.getLogger("boot")
+
+
+def tag(settings: Settings) -> str:
+    return f"release:{settings.release}"
+
+
+def build_command(top: Path, settings: Settings) -> list[str]:
+    base = ["--build-arg", f"BASE_IMAGE={settings.base_image}"] if settings.base_image else []
+    return ["docker", "build", "--tag", tag(settings), *base, str(top)]
+
+
+def load_command(top: Path) -> list[str]:
+    return ["docker", "load", "--input", str(top / "image.tar")]
+
+
+def make(kind: Kind, top: Path, settings: Settings, deadline: Deadline) -> None:
+    if kind is Kind.SOURCE:
+        run(build_command(top, settings), deadline=deadline)
+        return
+    loaded = loaded_image(run(load_command(top), deadline=deadline))
+    run(["docker", "tag", loaded, tag(settings)], deadline=deadline)
+
+
+def loaded_image(output: str) -> str:
+    """The name, or for a nameless image the id, that docker load printed."""
+    found = re.findall(r"^Loaded image(?: ID)?: (\S+)$", output, re.MULTILINE)
+    if len(found) != 1:
+        raise CommandError(f"image.tar holds {len(found)} images ({', '.join(found)}); it must hold exactly one")
+    return str(found[0])
+
+
+def log_in(client: Client, settings: Settings, docker_config: Path) -> None:
+    """Writes what `docker login` would write; the registry's token is in no command line and gone after a reboot."""
+    data = client.get_authorization_token()["authorizationData"][0]
+    host = urlsplit(data["proxyEndpoint"]).netloc
+    if settings.base_image.split("/")[0] != host:
+        LOG.info("skip login base=%s registry=%s", settings.base_image, host)
+        return
+    auths = {"auths": {host: {"auth": data["authorizationToken"]}}}
+    write_atomically(docker_config / "config.json", json.dumps(auths), mode=0o600)
+
+
+def _wanted(settings: Settings) -> dict[str, str]:
+    return {
+        "release": settings.release,
+        "url": settings.release_url,
+        "sha256": settings.release_sha256,
+        "base": settings.base_image,
+    }
+
+
+def remember(record: Path, settings: Settings, deadline: Deadline) -> None:
+    write_atomically(record, json.dumps({**_wanted(settings), "image": _image_id(settings, deadline)}) + "\n")
+
+
+def is_kept(record: Path, settings: Settings, deadline: Deadline) -> bool:
+    """Whether an earlier boot made this very image; any doubt means to make it anew."""
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        image = kept.pop("image")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    try:
+        return bool(kept == _wanted(settings) and image == _image_id(settings, deadline))
+    except CommandError:
+        return False
+
+
+def _image_id(settings: Settings, deadline: Deadline) -> str:
+    return run(["docker", "image", "inspect", "--format", "{{.Id}}", tag(settings)], deadline=deadline, quiet=True)

@@ -1,0 +1,71 @@
+"""One boot's knowledge: what each step found out, for the steps after it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .cloud import Cloud
+from .container import NAME
+from .fetch import FetchLimits
+from .masking import Secrets
+from .metadata import Identity, Metadata
+from .parameters import Parameter
+from .retrying import Deadline
+from .settings import Settings
+from .status import Status
+from .unpack import Kind, UnpackLimits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the boot keeps things: what a reboot needs on disk, what it must forget in memory."""
+
+    disk: Path = Path("/var/lib/bluegreen")
+    memory: Path = Path("/run/bluegreen")
+
+    @property
+    def status(self) -> Path:
+        return self.disk / "status.json"
+
+    @property
+    def image_record(self) -> Path:
+        return self.disk / "image.json"
+
+    @property
+    def work(self) -> Path:
+        return self.disk / "work"
+
+    @property
+    def bundle(self) -> Path:
+        return self.work / "bundle"
+
+    @property
+    def env_file(self) -> Path:
+        return self.memory / "app.env"
+
+    @property
+    def docker_config(self) -> Path:
+        return self.memory / "docker"
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """Filled by the steps, in their order."""
+
+    places: Places
+    metadata: Metadata
+    secrets: Secrets
+    total: Deadline
+    deadline: Deadline  # the running step's
+    status: Status
+    container: str = NAME
+    fetch_limits: FetchLimits = field(default_factory=FetchLimits)
+    unpack_limits: UnpackLimits = field(default_factory=UnpackLimits)
+    identity: Identity = field(init=False)
+    cloud: Cloud = field(init=False)
+    pairs: dict[str, str] = field(default_factory=dict)  # user data as it stands: enough to report that it is wrong
+    settings: Settings = field(init=False)
+    parameters: list[Parameter] = field(default_factory=list)
+    image_kept: bool = False
+    digest: str = ""
+    top: Path = field(init=False)
+    kind: Kind = field(init=False)

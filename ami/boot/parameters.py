@@ -1,0 +1,69 @@
+"""The stack's SSM parameters are the app's environment, in an env file that only root can read."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .cloud import Client
+from .masking import Secrets
+from .settings import Settings
+
+LOG = logging.getLogger("boot")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ParameterError(Exception):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    name: str
+    value: str
+    secret: bool
+
+
+def read_parameters(client: Client, path: str) -> list[Parameter]:
+    """Only what lies directly under the path: deeper ones belong to something else."""
+    pages = client.get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=False, WithDecryption=True)
+    return [
+        Parameter(name=entry["Name"].rpartition("/")[2], value=entry["Value"], secret=entry["Type"] == "SecureString")
+        for page in pages
+        for entry in page["Parameters"]
+    ]
+
+
+def hide_secrets(parameters: list[Parameter], secrets: Secrets) -> None:
+    for parameter in parameters:
+        if parameter.secret:
+            secrets.add(parameter.value)
+
+
+def machine_environment(settings: Settings) -> dict[str, str]:
+    return {
+        "PORT": str(settings.port),
+        "RELEASE": settings.release,
+        "COLOR": settings.color,
+        "ENVIRONMENT": settings.environment,
+    }
+
+
+def env_file(parameters: list[Parameter], machine: Mapping[str, str]) -> str:
+    """Docker's env file has one line a variable and no quoting; what the machine knows itself wins."""
+    problems = [problem for parameter in parameters if (problem := _problem(parameter))]
+    if problems:
+        raise ParameterError("; ".join(problems))
+    values = {parameter.name: parameter.value for parameter in parameters}
+    for name in sorted(values.keys() & machine.keys()):
+        LOG.warning("ignore parameter name=%s reason=the machine sets it", name)
+    values |= machine
+    return "".join(f"{name}={values[name]}\n" for name in sorted(values))
+
+
+def _problem(parameter: Parameter) -> str:
+    if not _NAME.fullmatch(parameter.name):
+        return f"parameter {parameter.name}: not a variable's name (letters, digits, _; no digit first)"
+    if "\n" in parameter.value or "\r" in parameter.value:
+        return f"parameter {parameter.name}: has a line break, which an env file can't hold: store it in base64"
+    return ""

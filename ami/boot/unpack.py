@@ -1,0 +1,182 @@
+"""The bundle's files lie in one folder, none of them outside, or the entry that would break out is named."""
+
+import gzip
+import json
+import os
+import posixpath
+import tarfile
+import zlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, cast
+
+
+class UnpackError(Exception):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpackLimits:
+    max_bytes: int = 8 << 30  # unpacked
+    max_entries: int = 100_000
+    max_ratio: int = 200  # source and images pack 3 to 20 times smaller, a bomb about 1,000 times
+    ratio_from: int = 64 << 20  # small archives of zeros harm nobody
+
+
+class _Counted:
+    """Reads the unpacked stream; headers count as well, so that a bomb can't hide in them."""
+
+    def __init__(self, packed: IO[bytes], limits: UnpackLimits) -> None:
+        self._packed = packed
+        self._plain = gzip.GzipFile(fileobj=packed)
+        self._limits = limits
+        self._total = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._plain.read(size)
+        self._total += len(block)
+        if self._total > self._limits.max_bytes:
+            raise UnpackError(f"the bundle unpacks to more than the allowed {self._limits.max_bytes} bytes")
+        ratio = self._total / max(1, self._packed.tell())
+        if self._total > self._limits.ratio_from and ratio > self._limits.max_ratio:
+            raise UnpackError(f"the bundle unpacks to more than {self._limits.max_ratio} times its size: a bomb")
+        return block
+
+
+@dataclass
+class _Seen:
+    files: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    entries: int = 0
+
+
+def unpack(bundle: Path, folder: Path, limits: UnpackLimits | None = None) -> Path:
+    """Returns the folder that holds the release: GitHub's archives have one folder around everything."""
+    limits = limits or UnpackLimits()
+    folder.mkdir(parents=True)
+    try:
+        with bundle.open("rb") as packed:
+            _extract(cast(IO[bytes], _Counted(packed, limits)), folder, limits)
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UnpackError(f"the bundle is not a whole tar.gz archive: {error}") from error
+    except OSError as error:
+        raise UnpackError(f"the bundle can't be unpacked: {error}") from error
+    return _top(folder)
+
+
+def _extract(stream: IO[bytes], folder: Path, limits: UnpackLimits) -> None:
+    seen = _Seen()
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        # Debian 12's tarfile has no filters (Python 3.11.2): the checks below stand alone, the filter comes on top.
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+        for member in archive:
+            seen.entries += 1
+            if seen.entries > limits.max_entries:
+                raise UnpackError(f"the bundle has more than the allowed {limits.max_entries} entries")
+            name = posixpath.normpath(member.name)
+            _refuse_bad_name(member.name)
+            if name != ".":
+                _refuse_bad_entry(member, name, seen)
+                archive.extract(_tamed(member), folder)
+            archive.members = []  # type: ignore[attr-defined]  # a list of everything ever read would only grow
+    _refuse_links_out(folder, seen.links)
+
+
+def _refuse_bad_name(name: str) -> None:
+    if name.startswith("/"):
+        raise UnpackError(f"entry {name!r}: an absolute path")
+    if ".." in name.split("/"):
+        raise UnpackError(f"entry {name!r}: leads out of the folder")
+    if "\0" in name or "\\" in name:
+        raise UnpackError(f"entry {name!r}: holds a character that no path should")
+
+
+def _refuse_bad_entry(member: tarfile.TarInfo, name: str, seen: _Seen) -> None:
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
+        raise UnpackError(
+            f"entry {name!r}: a device, pipe, socket or sparse file; only files, folders and links may be"
+        )
+    if through := next((part for part in _itself_and_parents(name) if part in seen.links), None):
+        raise UnpackError(f"entry {name!r}: leads through the link {through!r}")
+    if not member.isdir() and name in seen.files:
+        raise UnpackError(f"entry {name!r}: is in the bundle twice")
+    if member.islnk() and posixpath.normpath(member.linkname) not in seen.files:
+        raise UnpackError(f"entry {name!r}: links to {member.linkname!r}, which is no earlier file of the bundle")
+    if member.issym():
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        if member.linkname.startswith("/") or target.split("/")[0] == "..":
+            raise UnpackError(f"entry {name!r}: links to {member.linkname!r}, out of the folder")
+        seen.links.add(name)
+    elif not member.isdir():
+        seen.files.add(name)
+
+
+def _itself_and_parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _tamed(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Root's own, plain modes: no setuid, no owner or unreadable folder from the machine that packed it."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
+
+
+def _refuse_links_out(folder: Path, links: set[str]) -> None:
+    """A chain of links, each harmless alone, can still lead out."""
+    inside = os.path.realpath(folder) + os.sep
+    for link in sorted(links):
+        if not (os.path.realpath(folder / link) + os.sep).startswith(inside):
+            raise UnpackError(f"entry {link!r}: links out of the folder by way of another link")
+
+
+def _top(folder: Path) -> Path:
+    entries = list(folder.iterdir())
+    if not entries:
+        raise UnpackError("the bundle holds no file")
+    if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink():
+        return entries[0]
+    return folder
+
+
+class Kind(StrEnum):
+    """What a bundle brings: code with a Dockerfile, or a finished image."""
+
+    SOURCE = "source"
+    IMAGE = "image"
+
+
+def kind_of(top: Path, release: str) -> Kind:
+    """What release.json says; an archive without one is source."""
+    manifest = _release_json(top)
+    version = manifest.get("version", release)
+    if version != release:
+        raise UnpackError(f"release.json: version {version!r}: this machine is to run {release!r}")
+    try:
+        kind = Kind(manifest.get("kind", Kind.SOURCE))
+    except ValueError as error:
+        raise UnpackError(f"release.json: kind {manifest['kind']!r}: must be source or image") from error
+    needed = "Dockerfile" if kind is Kind.SOURCE else "image.tar"
+    if not _is_plain_file(top / needed):
+        raise UnpackError(f"the bundle is of kind {kind} and has no {needed} at its top")
+    return kind
+
+
+def _release_json(top: Path) -> dict[str, Any]:
+    path = top / "release.json"
+    if not _is_plain_file(path):
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnpackError(f"release.json: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UnpackError("release.json: must be an object")
+    return content
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
