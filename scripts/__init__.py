@@ -1,0 +1,1 @@
+"""What a person or CI runs: publish, deploy, judge, cut over, go back, retire, restart, look."""

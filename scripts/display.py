@@ -1,0 +1,130 @@
+"""What a script shows: stages with their seconds while it works, a table or one JSON document at its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from scripts.exits import Exit, ScriptError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN_AFTER_S = 1.0
+
+
+class Display:
+    """Progress goes to stderr, results to stdout; with `as_json` stdout holds exactly one JSON document."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.stages: list[dict[str, Any]] = []
+        self._spins = not as_json and sys.stderr.isatty()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Time a stage and show it; call what is yielded with a word on what happens inside."""
+        started = time.monotonic()
+        entry: dict[str, Any] = {"name": name, "ok": False}
+        self.stages.append(entry)
+        try:
+            with self._spinner(name) as tell:
+                yield tell
+            entry["ok"] = True
+        finally:
+            entry["seconds"] = round(time.monotonic() - started, 3)
+            self.note(f"{'ok' if entry['ok'] else 'FAILED':>6}  {name}  {entry['seconds']:.1f} s")
+
+    def note(self, text: str) -> None:
+        if not self.as_json:
+            typer.echo(text, err=True)
+
+    def result(self, document: Mapping[str, Any]) -> None:
+        """One JSON document; what a person sees is the table or sentence printed beside it."""
+        if self.as_json:
+            typer.echo(json.dumps(document, indent=2, default=str))
+
+    def say(self, text: str) -> None:
+        if not self.as_json:
+            typer.echo(text)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        if self.as_json:
+            return
+        from rich.table import Table
+
+        table = Table(*columns, title=title, title_justify="left")
+        for row in rows:
+            table.add_row(*row)
+        _console(sys.stdout).print(table)
+
+    @contextmanager
+    def _spinner(self, name: str) -> Iterator[Callable[[str], None]]:
+        if not self._spins:
+            yield lambda _: None
+            return
+        with _console(sys.stderr).status(f"{name} …") as status:
+            yield lambda text: status.update(f"{name}: {text.strip()[:100]}")
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False)
+
+
+@contextmanager
+def exit_codes(display: Display) -> Iterator[None]:
+    """Turn every known kind of failure into its message and exit code; unknown ones keep their traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end(display, "interrupted; nothing is left half done", Exit.INTERRUPTED)
+    except Exception as error:
+        code = _code(error)
+        if code is None:
+            raise
+        _end(display, _words(error), code)
+
+
+def _end(display: Display, message: str, code: Exit) -> None:
+    display.result({"ok": False, "error": message, "exit_code": int(code), "stages": display.stages})
+    display.note(message)
+    raise typer.Exit(code)
+
+
+def _code(error: Exception) -> Exit | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+    from pulumi.automation.errors import CommandError
+
+    from checks.fleet import NoSuchStack
+    from checks.gates import GateClosed
+    from checks.waiting import TimedOut
+
+    if isinstance(error, ScriptError):
+        return error.code
+    if isinstance(error, GateClosed):
+        return Exit.REFUSED
+    if isinstance(error, NoSuchStack):
+        return Exit.USAGE
+    known = (TimedOut, CommandError, ClientError, BotoCoreError)
+    return Exit.FAILED if isinstance(error, known) else None
+
+
+def _words(error: Exception) -> str:
+    return update_error(str(error))
+
+
+def update_error(text: str) -> str:
+    """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
+    with suppress(ValueError):
+        lines = [line.strip() for line in text.splitlines()]
+        said = [line for line in lines if " hook " in line and " failed" in line or line.startswith("error:")]
+        return "\n".join(dict.fromkeys(said)) or text.strip()
+    return text

@@ -1,0 +1,72 @@
+"""What was done to a stack, by whom, with what outcome: one object for each run in the artifacts bucket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from scripts.lock import who
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What belongs together on one color: its release, AMI, ASG and target group."""
+
+    color: str = ""
+    release: str = ""
+    ami: str = ""
+    asg: str = ""
+    target_group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.color} {self.release}".strip() or "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run of a script that changed, or tried to change, a stack."""
+
+    action: str
+    outcome: str
+    seconds: float
+    source: Place = field(default_factory=Place)
+    target: Place = field(default_factory=Place)
+    detail: str = ""
+    changed_resources: int = 0
+    who: str = field(default_factory=who)
+    host: str = field(default_factory=socket.gethostname)
+    when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+    def as_json(self) -> dict[str, Any]:
+        told = asdict(self)
+        return {**told, "from": told.pop("source"), "to": told.pop("target")}
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any]) -> Record:
+        told = dict(raw)
+        return cls(source=Place(**told.pop("from")), target=Place(**told.pop("to")), **told)
+
+
+def write(s3: Any, bucket: str, stack: str, record: Record, run_id: str) -> None:
+    # Sortable, and free of the colon that some tools trip over.
+    key = f"{_prefix(stack)}{record.when.replace(':', '')}-{run_id[:8]}.json"
+    body = json.dumps(record.as_json(), indent=1).encode()
+    s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+
+
+def read(s3: Any, bucket: str, stack: str, newest: int = 10) -> list[Record]:
+    """The newest records, the newest first."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(stack))
+    keys = sorted((item["Key"] for page in pages for item in page.get("Contents", [])), reverse=True)[:newest]
+    with ThreadPoolExecutor(8) as pool:
+        bodies = pool.map(lambda key: s3.get_object(Bucket=bucket, Key=key)["Body"].read(), keys)
+        return [Record.parse(json.loads(body)) for body in bodies]
+
+
+def _prefix(stack: str) -> str:
+    return f"deployments/{stack}/history/"

@@ -1,0 +1,27 @@
+"""The options that several scripts share, so that they read and mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+StackOption = Annotated[
+    str, typer.Option("--stack", "-s", envvar="BLUEGREEN_STACK", help="The Pulumi stack, for example dev or prod.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and no progress.")]
+BreakLockOption = Annotated[
+    bool, typer.Option("--break-lock", help="Take the stack's lock from a holder that you know is dead.")
+]
+AcceptBreakingOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-breaking-migration",
+        help="Go back although a newer release's migration breaks the older one: only in a planned window.",
+    ),
+]
+
+
+def app() -> typer.Typer:
+    """A script with one command; tracebacks without the values of variables, which may be secrets."""
+    return typer.Typer(add_completion=False, pretty_exceptions_show_locals=False, rich_markup_mode=None)

@@ -1,0 +1,230 @@
+"""A release exists in the artifacts bucket after this ran: one bundle and its release.json, stored once and for good."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scripts.bundle import build_image, image_entries, pack, save_image, source_entries
+from scripts.display import Display, exit_codes
+from scripts.exits import RefusedError, UsageError
+from scripts.options import JsonOption, StackOption, app
+from scripts.releases import Kind, Migration, Release, bundle_key, bundle_url, find, manifest_key
+
+# It becomes part of names that AWS limits, of tags and of a URL.
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishArgs:
+    """What to publish under which name."""
+
+    folder: Path
+    bucket: str
+    version: str
+    commit: str = ""
+    kind: Kind = Kind.SOURCE
+    migration: Migration = Migration.NONE
+    image: str = ""
+    """For kind image: an image on this machine; empty builds the folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A release as it lies in the bucket."""
+
+    release: Release
+    url: str
+    anew: bool
+
+
+def publish(s3: Any, args: PublishArgs, display: Display) -> Published:
+    """Pack and store the release; other bytes under a version that exists are refused, the same are fine."""
+    require_version(args.version)
+    release = Release(version=args.version, commit=args.commit, kind=args.kind, migration=args.migration)
+    with tempfile.TemporaryDirectory(prefix="bluegreen-publish-") as folder:
+        archive = Path(folder) / "bundle.tar.gz"
+        with display.stage(f"pack {args.folder}"):
+            sha256, size = pack(_entries(args, Path(folder)), release, archive)
+        created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        release = replace(release, sha256=sha256, size=size, created=created)
+        with display.stage(f"store {size:,} bytes as {args.version}"):
+            anew = _store_bundle(s3, args.bucket, release, archive)
+            stored = _store_manifest(s3, args.bucket, release)
+    return Published(release=stored, url=bundle_url(args.bucket, args.version), anew=anew)
+
+
+def require_version(version: str) -> None:
+    if not VERSION.fullmatch(version):
+        raise UsageError(f"version {version!r}: must match {VERSION.pattern}, for example v1.2.3 or 2024-06-01.4")
+
+
+def git_version(folder: Path) -> str:
+    """`git describe` of the folder's commit; a tree with changes has no name of its own."""
+    described = _git(folder, "describe", "--tags", "--always", "--dirty")
+    if described.endswith("-dirty"):
+        raise UsageError(
+            f"{folder} has changes that aren't committed, so {described.removesuffix('-dirty')} isn't what it holds; "
+            "commit them, or name the release with --version"
+        )
+    return described
+
+
+def git_commit(folder: Path) -> str:
+    """The commit that the folder holds; empty when it holds something else."""
+    try:
+        return "" if _git(folder, "status", "--porcelain", "--", ".") else _git(folder, "rev-parse", "HEAD")
+    except UsageError:
+        return ""
+
+
+def _git(folder: Path, *args: str) -> str:
+    try:
+        run = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed: name the release with --version") from error
+    if run.returncode:
+        raise UsageError(f"git can't name what {folder} holds ({run.stderr.strip()}): use --version")
+    return run.stdout.strip()
+
+
+def _entries(args: PublishArgs, folder: Path) -> Any:
+    if args.kind is Kind.SOURCE:
+        return source_entries(args.folder)
+    reference, saved = args.image or f"release:{args.version}", folder / "image.tar"
+    if not args.image:
+        build_image(args.folder, reference)
+    save_image(reference, saved)
+    return image_entries(saved)
+
+
+def _store_bundle(s3: Any, bucket: str, release: Release, archive: Path) -> bool:
+    """Store the bundle unless the version has one; True when it was stored now."""
+    with archive.open("rb") as body:
+        stored = _put_once(
+            s3,
+            Bucket=bucket,
+            Key=bundle_key(release.version),
+            Body=body,
+            Metadata={"sha256": release.sha256},
+            ChecksumSHA256=base64.b64encode(bytes.fromhex(release.sha256)).decode(),
+            ContentType="application/gzip",
+        )
+    if not stored:
+        there = s3.head_object(Bucket=bucket, Key=bundle_key(release.version))["Metadata"].get("sha256", "unknown")
+        if there != release.sha256:
+            raise RefusedError(
+                f"version {release.version} is published with other bytes (sha256 {there}, yours {release.sha256}); "
+                "a version is written once: choose a new one"
+            )
+    return stored
+
+
+def _store_manifest(s3: Any, bucket: str, release: Release) -> Release:
+    """Also when the bundle was there already: whoever stored it may have been cut off before this."""
+    if _put_once(
+        s3,
+        Bucket=bucket,
+        Key=manifest_key(release.version),
+        Body=release.beside(),
+        ContentType="application/json",
+    ):
+        return release
+    return find(s3, bucket, release.version) or release
+
+
+def _put_once(s3: Any, **arguments: Any) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        # S3 itself decides between two who publish at once.
+        s3.put_object(IfNoneMatch="*", **arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
+            raise
+        return False
+    return True
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
+    ],
+    stack: StackOption = "dev",
+    version: Annotated[
+        str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
+    ] = "",
+    kind: Annotated[
+        Kind, typer.Option(help="source: built on the machine; image: built here, loaded there.")
+    ] = Kind.SOURCE,
+    migration: Annotated[
+        Migration, typer.Option(help="What the release does to the database; breaking ones bar the way back.")
+    ] = Migration.NONE,
+    image: Annotated[str, typer.Option(help="For kind image: take this image of your Docker, don't build.")] = "",
+    bucket: Annotated[str, typer.Option(help="Publish to this bucket instead of the stack's own.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Publish a release: pack FOLDER and store it under its version, once and for good.
+
+    The same files give the same bytes; publishing them again changes nothing. Other files under a version that exists are refused.
+    """
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        s3, place = _destination(stack, bucket)
+        args = PublishArgs(
+            folder=folder,
+            bucket=place,
+            version=version or git_version(folder),
+            commit=git_commit(folder),
+            kind=kind,
+            migration=migration,
+            image=image,
+        )
+        _show(display, publish(s3, args, display))
+
+
+def _destination(stack: str, bucket: str) -> tuple[Any, str]:
+    import boto3
+
+    from scripts.stacks import open_stack, read_facts
+
+    if bucket:
+        return boto3.client("s3"), bucket
+    facts = read_facts(open_stack(stack))
+    return facts.s3, facts.bucket
+
+
+def _show(display: Display, published: Published) -> None:
+    release = published.release
+    display.result(
+        {
+            "ok": True,
+            "version": release.version,
+            "url": published.url,
+            "sha256": release.sha256,
+            "size": release.size,
+            "kind": release.kind,
+            "migration": release.migration,
+            "commit": release.commit,
+            "already_published": not published.anew,
+        }
+    )
+    display.say(f"{release.version} {'published' if published.anew else 'was published before, with the same bytes'}")
+    display.say(f"  url     {published.url}")
+    display.say(f"  sha256  {release.sha256}")
+
+
+if __name__ == "__main__":
+    cli()

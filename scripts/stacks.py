@@ -1,0 +1,183 @@
+"""A stack as the scripts see it: opened through the Automation API's names, with its outputs and config read once."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from checks.colors import Color
+from checks.gates import GateArgs
+from scripts.exits import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMESPACE = "bluegreen"
+OPENER_VARIABLE = "BLUEGREEN_STACKS"
+DEFAULT_OPENER = "scripts.stacks:automation"
+
+
+class Value(Protocol):
+    """A config value or an output."""
+
+    @property
+    def value(self) -> Any: ...
+
+
+class Stack(Protocol):
+    """The part of `pulumi.automation.Stack` that the scripts use; anything that has it can be driven."""
+
+    name: str
+
+    def get_all_config(self) -> Mapping[str, Value]: ...
+
+    def set_config(self, key: str, value: Any, *, path: bool = False) -> None: ...
+
+    def outputs(self) -> Mapping[str, Value]: ...
+
+    def up(self, *, on_output: Callable[[str], Any] | None = None) -> Any: ...
+
+
+def open_stack(name: str) -> Stack:
+    """The stack of this name, opened by the function that BLUEGREEN_STACKS names as `module:function`."""
+    opener = os.environ.get(OPENER_VARIABLE, DEFAULT_OPENER)
+    module, _, function = opener.partition(":")
+    try:
+        opened = getattr(importlib.import_module(module), function)(name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"{OPENER_VARIABLE}={opener}: must be module:function of something importable: {error}"
+        ) from error
+    return cast(Stack, opened)
+
+
+def automation(name: str) -> Stack:
+    """The stack in Pulumi's own hands: the CLI and the backend that this machine is logged in to."""
+    from pulumi import automation as auto
+
+    try:
+        return cast(Stack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
+    except auto.StackNotFoundError as error:
+        raise UsageError(
+            f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorConfig:
+    """What the stack's config says of one color."""
+
+    release: str = ""
+    release_url: str = ""
+    sha256: str = ""
+    ami: str = ""
+    min_size: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> ColorConfig:
+        raw = json.loads(text) if text else {}
+        # A version like 7 becomes a number on its way through `pulumi config set --path`.
+        return cls(
+            release=str(raw.get("release", "")),
+            release_url=str(raw.get("releaseUrl", "")),
+            sha256=str(raw.get("sha256", "")),
+            ami=str(raw.get("amiId", "")),
+            min_size=int(raw.get("minSize", 1)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackFacts:
+    """A stack's outputs and config at one moment, typed."""
+
+    stack: str
+    outputs: Mapping[str, Any]
+    active: Color
+    canary_percent: int
+    colors: Mapping[Color, ColorConfig]
+
+    @property
+    def region(self) -> str:
+        return str(self.outputs["region"])
+
+    @property
+    def bucket(self) -> str:
+        return str(self.outputs["artifactsBucket"])
+
+    @property
+    def url(self) -> str:
+        return str(self.outputs["url"])
+
+    @property
+    def health_path(self) -> str:
+        return str(self.outputs.get("healthPath", "/health"))
+
+    @cached_property
+    def session(self) -> Any:
+        import boto3
+
+        return boto3.Session(region_name=self.region)
+
+    @cached_property
+    def s3(self) -> Any:
+        return self.session.client("s3")
+
+    @property
+    def gate(self) -> GateArgs:
+        return GateArgs(
+            stack=self.stack,
+            region=self.region,
+            releases={color: config.release for color, config in self.colors.items()},
+            min_sizes={color: config.min_size for color, config in self.colors.items()},
+            health_path=self.health_path,
+            base_url=self.url,
+        )
+
+    def preview_headers(self, color: Color) -> dict[str, str]:
+        return {str(self.outputs["previewHeader"]): f"{self.outputs['previewToken']}-{color}"}
+
+
+def read_facts(stack: Stack) -> StackFacts:
+    """Outputs and config, asked for at the same time: each is a run of the CLI on Pulumi's own engine."""
+    with ThreadPoolExecutor(2) as pool:
+        asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
+        outputs = {name: output.value for name, output in asked[0].result().items()}
+        config = {key.removeprefix(f"{NAMESPACE}:"): value.value for key, value in asked[1].result().items()}
+    if "artifactsBucket" not in outputs:
+        raise UsageError(f"stack {stack.name} has no outputs yet: run `pulumi up --stack {stack.name}` first")
+    return StackFacts(
+        stack=stack.name,
+        outputs=outputs,
+        active=Color(config.get("activeColor", Color.BLUE)),
+        canary_percent=int(config.get("canaryPercent", 0)),
+        colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
+    )
+
+
+def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None:
+    from pulumi.automation import ConfigValue
+
+    stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=value), path=path)
+
+
+def set_color(stack: Stack, color: Color, wanted: ColorConfig) -> None:
+    """Write what a color is to hold; its sizes stay as they are."""
+    # The release last: cut short, the color still names the old release, and the program refuses a mixture by checksum.
+    for key, value in (
+        ("amiId", wanted.ami),
+        ("releaseUrl", wanted.release_url),
+        ("sha256", wanted.sha256),
+        ("release", wanted.release),
+    ):
+        set_value(stack, f"{color}.{key}", value, path=True)
+
+
+def changed_resources(result: Any) -> int:
+    """How many resources an `up` created, updated, replaced or deleted."""
+    changes = result.summary.resource_changes or {}
+    return sum(count for kind, count in changes.items() if kind not in ("same", "read", "refresh"))
