@@ -1,0 +1,430 @@
+"""One run's decisions and steps: each registered resource is made, changed, replaced or left alone; the rest goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import difference
+from .cloud import Cloud
+from .display import Display, Op
+from .handlers import handler_for
+from .handlers.base import Created, FailedCreationError, Handler, is_gone, is_taken
+from .hooks import HookFailedError, Hooks, Moment, Occasion
+from .removal import Removal
+from .state import Resource, State
+from .values import UNKNOWN, Props, Secret, Unknown, has_secret, has_unknown, plain
+
+PROVIDER = "pulumi:providers:"
+STACK = "pulumi:pulumi:Stack"
+
+
+class StepFailedError(Exception):
+    """A step failed and was reported; what depends on it can't go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A resource as the program registers it."""
+
+    urn: str
+    type: str
+    name: str
+    custom: bool
+    inputs: Props
+    parent: str = ""
+    provider: str = ""
+    dependencies: tuple[str, ...] = ()
+    property_dependencies: Mapping[str, list[str]] = field(default_factory=dict)
+    deleted_with: str = ""
+    protect: bool = False
+    retain: bool = False
+    delete_before_replace: bool | None = None
+    ignore_changes: tuple[str, ...] = ()
+    replace_on_changes: tuple[str, ...] = ()
+    additional_secret_outputs: tuple[str, ...] = ()
+    hooks: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def resource(self, *, id: str, inputs: Props, outputs: Props) -> Resource:
+        return Resource(
+            urn=self.urn,
+            type=self.type,
+            name=self.name,
+            custom=self.custom,
+            id=id,
+            parent=self.parent,
+            provider=self.provider,
+            inputs=inputs,
+            outputs=outputs,
+            dependencies=self.dependencies,
+            property_dependencies=self.property_dependencies,
+            deleted_with=self.deleted_with,
+            protect=self.protect,
+            retain=self.retain,
+            hooks={moment: names for moment, names in self.hooks.items() if names},
+            additional_secret_outputs=self.additional_secret_outputs,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to do about one resource, and why."""
+
+    op: Op
+    changed: tuple[str, ...] = ()
+    delete_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A resource on its way: what the program wants, with complete inputs, and what stands now."""
+
+    wanted: Wanted
+    inputs: Props
+    old: Resource | None
+    handler: Handler
+    cloud: Cloud
+
+    def occasion(self, *, id: str = "", new_outputs: Props | None = None) -> Occasion:
+        return Occasion(
+            urn=self.wanted.urn,
+            id=id or (self.old.id if self.old else ""),
+            name=self.wanted.name,
+            type=self.wanted.type,
+            new_inputs=self.inputs,
+            old_inputs=self.old.inputs if self.old else None,
+            new_outputs=new_outputs,
+            old_outputs=self.old.outputs if self.old else None,
+        )
+
+
+class Deployment:
+    """Used by the monitor from many threads at once; one URN is only ever handled by one of them."""
+
+    def __init__(
+        self, *, state: State, display: Display, hooks: Hooks, provider_config: Mapping[str, Props], dry_run: bool
+    ) -> None:
+        self.state = state
+        self.display = display
+        self.hooks = hooks
+        self.dry_run = dry_run
+        self.failed = threading.Event()
+        self.outputs: Props | None = None
+        self._provider_config = provider_config
+        self._clouds: dict[str, Cloud] = {}
+        self._seen: set[str] = set()
+        self._planned_providers: dict[str, Props] = {}
+        self._lock = threading.Lock()
+
+    # -- registration -------------------------------------------------------------------------------------------
+
+    def register(self, wanted: Wanted) -> Resource:
+        """The resource as it stands after this step (as it would stand, in a preview)."""
+        with self._lock:
+            if wanted.urn in self._seen:
+                self._report(wanted, f"Duplicate resource URN '{wanted.urn}'; try giving it a unique name")
+                raise StepFailedError
+            self._seen.add(wanted.urn)
+        started = time.monotonic()
+        try:
+            if wanted.type.startswith(PROVIDER):
+                return self._provider(wanted)
+            return self._managed(wanted) if wanted.custom else self._component(wanted)
+        except StepFailedError:
+            raise
+        except Exception as error:
+            self.failed.set()
+            op = Op.UPDATE if self.state.get(wanted.urn) else Op.CREATE
+            self.display.fail(op, wanted.type, wanted.name, since=started, message=_told(error))
+            raise StepFailedError from error
+
+    def _report(self, wanted: Wanted, message: str) -> None:
+        self.failed.set()
+        self.display.diagnose(f"{wanted.type} ({wanted.name})", f"error: {message}")
+
+    def register_outputs(self, urn: str, outputs: Props) -> None:
+        resource = self.state.get(urn)
+        if urn.split("::")[2] == STACK:
+            self.outputs = outputs
+        elif resource is not None and not self.dry_run and resource.outputs != outputs:
+            self.state.put(dataclasses.replace(resource, outputs=outputs))
+
+    def _component(self, wanted: Wanted) -> Resource:
+        old = self.state.get(wanted.urn)
+        entry = wanted.resource(id="", inputs=wanted.inputs, outputs=old.outputs if old else {})
+        self._record(entry, old, Op.SAME if old else Op.CREATE)
+        return entry
+
+    def _provider(self, wanted: Wanted) -> Resource:
+        old = self.state.get(wanted.urn)
+        same = old is not None and old.inputs == wanted.inputs
+        entry = wanted.resource(
+            id=old.id if old else str(uuid.uuid4()), inputs=wanted.inputs, outputs=dict(wanted.inputs)
+        )
+        with self._lock:
+            self._planned_providers[wanted.urn] = dict(plain(wanted.inputs))
+            self._clouds.pop(wanted.urn, None)
+        self._record(entry, old, Op.SAME if same else Op.UPDATE if old else Op.CREATE)
+        return entry
+
+    def _record(self, entry: Resource, old: Resource | None, op: Op) -> None:
+        """Note a resource that lives in the state alone."""
+        if op is not Op.SAME:
+            self.display.end(op, entry.type, entry.name, since=time.monotonic())
+        else:
+            self.display.same()
+        if entry != old and not self.dry_run:
+            self.state.put(entry)
+
+    def cloud(self, provider: str, type_: str) -> Cloud:
+        """The connection of a provider resource, or of the stack's config where none was chosen."""
+        urn = provider.rpartition("::")[0]
+        key = urn if PROVIDER in urn and "::default" not in urn else type_.partition(":")[0]
+        with self._lock:
+            if key not in self._clouds:
+                recorded = self.state.get(key)
+                settings = self._planned_providers.get(key) or (recorded.plain_inputs if recorded else None)
+                self._clouds[key] = Cloud(settings or self._provider_config.get(key, {}))
+            return self._clouds[key]
+
+    # -- one managed resource -----------------------------------------------------------------------------------
+
+    def _managed(self, wanted: Wanted) -> Resource:
+        handler = handler_for(wanted.type)
+        cloud = self.cloud(wanted.provider, wanted.type)
+        old = self.state.get(wanted.urn)
+        step = Step(
+            wanted=wanted, inputs=self._complete(wanted, handler, cloud, old), old=old, handler=handler, cloud=cloud
+        )
+        if not self.dry_run and has_unknown(step.inputs):
+            raise ValueError("an input is still unknown: what it depends on was not created")
+        plan = self._plan(step)
+        if plan.op is Op.SAME:
+            return self._same(step)
+        if not has_unknown(step.inputs):
+            handler.check(dict(plain(step.inputs)))
+        return self._preview(step, plan) if self.dry_run else self._perform(step, plan)
+
+    def _complete(self, wanted: Wanted, handler: Handler, cloud: Cloud, old: Resource | None) -> Props:
+        inputs = {**handler.defaults, **wanted.inputs}
+        if old is not None and not old.incomplete:
+            inputs = difference.ignoring(old.inputs, inputs, wanted.ignore_changes)
+        if handler.tagged:
+            inputs["tagsAll"] = _merged_tags(cloud.default_tags, inputs.get("tags"))
+        return handler.naming.complete(wanted.name, inputs, old.inputs if old else None) if handler.naming else inputs
+
+    def _plan(self, step: Step) -> Plan:
+        if step.old is None:
+            return Plan(op=Op.CREATE)
+        if step.old.incomplete:
+            return Plan(op=Op.REPLACE, changed=("creation did not finish",), delete_first=True)
+        paths = difference.changes(step.old.plain_inputs, dict(plain(step.inputs)))
+        if not paths:
+            return Plan(op=Op.SAME)
+        shown = tuple(dict.fromkeys(difference.show(path) for path in paths))
+        patterns = [*step.handler.force_new, *step.wanted.replace_on_changes]
+        if not difference.touched(paths, patterns):
+            return Plan(op=Op.UPDATE, changed=shown)
+        return Plan(op=Op.REPLACE, changed=shown, delete_first=_delete_first(step))
+
+    def _same(self, step: Step) -> Resource:
+        old = step.old
+        assert old is not None  # noqa: S101 - a plan of SAME has one
+        entry = step.wanted.resource(id=old.id, inputs=step.inputs, outputs=old.outputs)
+        self.display.same()
+        if entry != old and not self.dry_run:
+            self.state.put(entry)
+        return entry
+
+    def _preview(self, step: Step, plan: Plan) -> Resource:
+        moment = (Moment.BEFORE_UPDATE, Moment.AFTER_UPDATE)
+        if plan.op is not Op.UPDATE:
+            moment = (Moment.BEFORE_CREATE, Moment.AFTER_CREATE)
+        outputs = dict(step.inputs)
+        if plan.op is Op.UPDATE and step.old is not None:
+            outputs = _kept(step.old) | step.inputs | dict.fromkeys(step.handler.moving, UNKNOWN)
+        elif plan.op is Op.REPLACE and step.old is not None and step.old.protect:
+            raise ValueError(_protected(step.old, "replaced"))
+        self.hooks.run(moment[0], step.wanted.hooks.get(moment[0], ()), step.occasion())
+        self.display.end(plan.op, step.wanted.type, step.wanted.name, since=time.monotonic(), detail=_detail(plan))
+        self.hooks.run(moment[1], step.wanted.hooks.get(moment[1], ()), step.occasion(new_outputs=outputs))
+        id = step.old.id if step.old and plan.op is Op.UPDATE else ""
+        return step.wanted.resource(id=id, inputs=step.inputs, outputs=outputs)
+
+    def _perform(self, step: Step, plan: Plan) -> Resource:
+        if plan.op is Op.UPDATE:
+            return self._tell(Op.UPDATE, step, plan, lambda: self._update(step))
+        if plan.op is Op.CREATE:
+            return self._tell(Op.CREATE, step, plan, lambda: self._create(step))
+        old = step.old
+        assert old is not None  # noqa: S101 - only what exists is replaced
+        if old.protect:
+            raise ValueError(_protected(old, "replaced"))
+        if plan.delete_first:
+            self._remove_for_replacement(old)
+        return self._tell(Op.REPLACE, step, plan, lambda: self._create(step))
+
+    def _tell(self, op: Op, step: Step, plan: Plan, act: Callable[[], Resource]) -> Resource:
+        wanted, started = step.wanted, time.monotonic()
+        self.display.begin(op, wanted.type, wanted.name)
+        before, after = Moment.BEFORE_CREATE, Moment.AFTER_CREATE
+        if op is Op.UPDATE:
+            before, after = Moment.BEFORE_UPDATE, Moment.AFTER_UPDATE
+        try:
+            self.hooks.run(before, wanted.hooks.get(before, ()), step.occasion())
+            made = act()
+            self.hooks.run(after, wanted.hooks.get(after, ()), step.occasion(id=made.id, new_outputs=made.outputs))
+        except Exception as error:
+            self.failed.set()
+            self.display.fail(op, wanted.type, wanted.name, since=started, message=_told(error))
+            raise StepFailedError from error
+        self.display.end(op, wanted.type, wanted.name, since=started, detail=_detail(plan))
+        return made
+
+    def _create(self, step: Step) -> Resource:
+        wanted, new = step.wanted, dict(plain(step.inputs))
+        self._clear_leftovers(wanted.urn)
+        self.state.begin(wanted.urn, wanted.provider, new)
+        try:
+            made = step.handler.create(step.cloud, new)
+        except FailedCreationError as error:
+            entry = wanted.resource(id=error.id, inputs=step.inputs, outputs=dict(step.inputs))
+            self._put_new(step, dataclasses.replace(entry, incomplete=True))
+            raise
+        except Exception as error:
+            if is_taken(error):  # what bears the name is someone else's
+                self.state.end(wanted.urn)
+            self._clear_leftovers(wanted.urn)
+            raise
+        outputs = step.inputs | made.outputs | (self._read(step, made, new) or {})
+        return self._put_new(step, wanted.resource(id=made.id, inputs=step.inputs, outputs=self._marked(step, outputs)))
+
+    def _read(self, step: Step, made: Created, new: Props) -> Props:
+        return step.handler.read(step.cloud, made.id, new) or {}
+
+    def _put_new(self, step: Step, entry: Resource) -> Resource:
+        """Record the new one; the one it replaces stays recorded beside it until it is deleted."""
+        old = self.state.get(step.wanted.urn)
+        if old is not None and old.id != entry.id:
+            self.state.put(dataclasses.replace(old, superseded=True), entry)
+        else:
+            self.state.put(entry)
+        return entry
+
+    def _clear_leftovers(self, urn: str) -> None:
+        """A run that was killed, or failed, while it made this resource may have left one that nobody knows."""
+        begun = self.state.begun().get(urn)
+        if begun is None:
+            return
+        type_ = urn.split("::")[2].rpartition("$")[2]
+        handler, cloud = handler_for(type_), self.cloud(begun["provider"], type_)
+        known = {resource.id for resource in self.state.all() if resource.type == type_}
+        for id in handler.find(cloud, begun["inputs"]):
+            if id not in known:
+                _gone_is_fine(functools.partial(handler.delete, cloud, id, begun["inputs"]))
+        self.state.end(urn)
+
+    def _update(self, step: Step) -> Resource:
+        old = step.old
+        assert old is not None  # noqa: S101 - only what exists is updated
+        new = dict(plain(step.inputs))
+        step.handler.update(step.cloud, old.id, {**old.plain_outputs, **old.plain_inputs}, new)
+        outputs = _kept(old) | step.inputs | (step.handler.read(step.cloud, old.id, new) or {})
+        entry = step.wanted.resource(id=old.id, inputs=step.inputs, outputs=self._marked(step, outputs))
+        self.state.put(entry)
+        return entry
+
+    def _marked(self, step: Step, outputs: Props) -> Props:
+        """Outputs that repeat a secret input, or are secret by their type or by the program, are secret."""
+        hidden = {key for key, value in step.inputs.items() if has_secret(value)}
+        hidden |= step.handler.secret_outputs | set(step.wanted.additional_secret_outputs)
+        return {
+            key: Secret(plain(value)) if key in hidden and value is not None else value
+            for key, value in outputs.items()
+        }
+
+    # -- removal ------------------------------------------------------------------------------------------------
+
+    def _remove_for_replacement(self, old: Resource) -> None:
+        """The old one goes first, and before it all that would not survive it."""
+        for other in self.state.all():
+            if not other.superseded and _dies_with(other, old.urn):
+                self._remove_for_replacement(other)
+        self._removal().one(old, Op.DELETE_REPLACED)
+        for ended in [each for each in self.state.all() if each.superseded and each.urn == old.urn]:
+            self._removal().one(ended, Op.DELETE_REPLACED)
+
+    def _removal(self) -> Removal:
+        return Removal(state=self.state, display=self.display, hooks=self.hooks, cloud=self.cloud, dry_run=self.dry_run)
+
+    def remove_rest(self) -> None:
+        """Delete what was replaced, and what the program no longer has; dependents first."""
+        rest = [each for each in self.state.all() if each.superseded or each.urn not in self._seen]
+        self._forget_begun()
+        if not self._removal().all(rest):
+            self.failed.set()
+
+    def _forget_begun(self) -> None:
+        """Clear up half-made resources that the program no longer has."""
+        for urn in self.state.begun():
+            if urn not in self._seen and not self.dry_run:
+                self._clear_leftovers(urn)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, (HookFailedError, ValueError, TimeoutError, FailedCreationError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _merged_tags(defaults: Mapping[str, str], tags: Any) -> Any:
+    if isinstance(tags, Unknown):
+        return UNKNOWN
+    own = tags.value if isinstance(tags, Secret) else tags or {}
+    return {**defaults, **own}
+
+
+def _kept(old: Resource) -> Props:
+    """Outputs that don't come from the inputs."""
+    return {key: value for key, value in old.outputs.items() if key not in old.inputs}
+
+
+def _delete_first(step: Step) -> bool:
+    chosen = step.wanted.delete_before_replace
+    if chosen is not None:
+        return chosen
+    naming, old = step.handler.naming, step.old
+    fixed = naming is not None and step.wanted.inputs.get(naming.key) is not None
+    same_name = (
+        fixed and old is not None and naming is not None and old.inputs.get(naming.key) == step.inputs.get(naming.key)
+    )
+    return step.handler.delete_first or same_name
+
+
+def _dies_with(other: Resource, urn: str) -> bool:
+    if other.type.startswith(PROVIDER) or not other.custom:
+        return False
+    keys: Iterable[str] = [key for key, urns in other.property_dependencies.items() if urn in urns]
+    return any(key in handler_for(other.type).force_new for key in keys)
+
+
+def _protected(resource: Resource, done: str) -> str:
+    return f"unable to have resource '{resource.urn}' {done}: it is protected; set protect to false and run `up` first"
+
+
+def _detail(plan: Plan) -> str:
+    return f"diff: {','.join(plan.changed[:6])}" if plan.changed else ""
+
+
+def _gone_is_fine(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception as error:
+        if not is_gone(error):
+            raise

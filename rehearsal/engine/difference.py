@@ -1,0 +1,91 @@
+"""What changed between two sets of inputs, by property path, and what follows from it."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .values import Props, Unknown
+
+Path = tuple[str | int, ...]
+_TOKEN = re.compile(r'\["([^"]+)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
+_ABSENT = object()
+
+
+def parse(path: str) -> Path:
+    """Pulumi's property path: a.b, a[0], a["b.c"], with * for any key or index."""
+    return tuple(
+        int(index) if index.isdigit() else quoted or index or name for quoted, index, name in _TOKEN.findall(path)
+    )
+
+
+def show(path: Path) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+def changes(old: Any, new: Any, at: Path = ()) -> list[Path]:
+    """Paths of the leaves that differ. A value unknown until the deployment counts as different."""
+    if isinstance(new, Unknown) or isinstance(old, Unknown):
+        return [at]
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [path for key in keys for path in changes(old.get(key, _ABSENT), new.get(key, _ABSENT), (*at, key))]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [path for index, (was, now) in pairs for path in changes(was, now, (*at, index))]
+    return [] if old == new else [at]
+
+
+def matches(pattern: Path, path: Path) -> bool:
+    """Whether a changed path lies under the pattern, or holds it (the whole object came or went)."""
+    return all(want in ("*", part) for want, part in zip(pattern, path, strict=False))
+
+
+def touched(paths: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
+    parsed = [parse(pattern) for pattern in patterns]
+    return [path for path in paths if any(matches(pattern, path) for pattern in parsed)]
+
+
+def ignoring(old: Props, new: Props, patterns: Iterable[str]) -> Props:
+    """The new inputs with the old values wherever changes are to be ignored."""
+    result = copy.deepcopy(new)
+    for pattern in patterns:
+        _carry(old, result, parse(pattern))
+    return result
+
+
+def _carry(old: Any, new: Any, path: Path) -> None:
+    head, rest = path[0], path[1:]
+    for key in _keys(old, new, head):
+        was = _get(old, key)
+        if not rest:
+            _set(new, key, was)
+        elif was is not _ABSENT and _get(new, key) is not _ABSENT:
+            _carry(was, _get(new, key), rest)
+
+
+def _keys(old: Any, new: Any, head: str | int) -> list[Any]:
+    if head != "*":
+        return [head]
+    if isinstance(old, dict) and isinstance(new, dict):
+        return list({**old, **new})
+    return list(range(min(len(old), len(new)))) if isinstance(old, list) and isinstance(new, list) else []
+
+
+def _get(value: Any, key: Any) -> Any:
+    if isinstance(value, dict):
+        return value.get(key, _ABSENT)
+    if isinstance(value, list) and isinstance(key, int) and key < len(value):
+        return value[key]
+    return _ABSENT
+
+
+def _set(value: Any, key: Any, item: Any) -> None:
+    if item is _ABSENT:
+        if isinstance(value, dict):
+            value.pop(key, None)
+    elif isinstance(value, dict) or (isinstance(value, list) and isinstance(key, int) and key < len(value)):
+        value[key] = copy.deepcopy(item)

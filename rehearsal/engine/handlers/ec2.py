@@ -1,0 +1,58 @@
+"""What all EC2 resources share: tags given at creation, found by tags, described by id."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .base import Client, Cloud, Handler, Props, looked_up, tag_changes, tag_list, tags_of
+
+
+class Ec2Handler(Handler):
+    """An EC2 resource with tags and an ARN of the plain form."""
+
+    tagged = True
+    # EC2's name of the kind, in tag specifications and in ARNs.
+    kind: ClassVar[str]
+    # The describe call, the key of its answer, and the argument that takes ids.
+    describe: ClassVar[tuple[str, str, str]]
+
+    def tag_specification(self, new: Props) -> dict[str, Any]:
+        tags = tags_of(new)
+        return {"TagSpecifications": [{"ResourceType": self.kind, "Tags": tag_list(tags)}]} if tags else {}
+
+    def described(self, cloud: Cloud, id: str) -> dict[str, Any] | None:
+        call, result, argument = self.describe
+        return looked_up(getattr(cloud.client("ec2"), call), result, **{argument: [id]})
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = self.described(cloud, id)
+        return None if found is None else {"arn": self.arn(cloud, id), **self.outputs(cloud, found)}
+
+    def arn(self, cloud: Cloud, id: str) -> str:
+        return cloud.arn("ec2", f"{self.kind}/{id}")
+
+    def outputs(self, cloud: Cloud, found: dict[str, Any]) -> Props:
+        return {"ownerId": cloud.account}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        update_tags(cloud.client("ec2"), id, old, new)
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        """All of this kind that bear every tag of the inputs; none when there are no tags to tell by."""
+        tags = tags_of(inputs)
+        if not tags:
+            return []
+        query = [{"Name": "resource-type", "Values": [self.kind]}, {"Name": "key", "Values": list(tags)}]
+        bearing: dict[str, int] = {}
+        for page in cloud.client("ec2").get_paginator("describe_tags").paginate(Filters=query):
+            for tag in page["Tags"]:
+                bearing[tag["ResourceId"]] = bearing.get(tag["ResourceId"], 0) + (tags[tag["Key"]] == tag["Value"])
+        return [id for id, count in bearing.items() if count == len(tags) and self.described(cloud, id) is not None]
+
+
+def update_tags(ec2: Client, id: str, old: Props, new: Props) -> None:
+    gone, present = tag_changes(old, new)
+    if gone:
+        ec2.delete_tags(Resources=[id], Tags=[{"Key": key} for key in gone])
+    if present:
+        ec2.create_tags(Resources=[id], Tags=tag_list(present))

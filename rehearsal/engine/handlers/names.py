@@ -1,0 +1,48 @@
+"""Route 53 records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Cloud, Created, Handler, Props
+
+
+class Record(Handler):
+    pulumi_type = "aws:route53/record:Record"
+    force_new = frozenset({"zoneId", "name", "type", "setIdentifier"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        self._change(cloud, "UPSERT" if new.get("allowOverwrite") else "CREATE", new)
+        return Created(id=f"{new['zoneId']}_{new['name']}_{new['type']}")
+
+    def _change(self, cloud: Cloud, action: str, props: Props) -> None:
+        change = {"Action": action, "ResourceRecordSet": _record_set(props)}
+        cloud.client("route53").change_resource_record_sets(
+            HostedZoneId=props["zoneId"], ChangeBatch={"Changes": [change]}
+        )
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        zone = cloud.client("route53").get_hosted_zone(Id=inputs["zoneId"])["HostedZone"]["Name"].rstrip(".")
+        name = str(inputs["name"]).rstrip(".")
+        whole = name if name == zone or name.endswith(f".{zone}") else f"{name}.{zone}".lstrip(".")
+        return {"fqdn": whole}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        self._change(cloud, "UPSERT", new)
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        self._change(cloud, "DELETE", state)
+
+
+def _record_set(props: Props) -> dict[str, Any]:
+    found: dict[str, Any] = {"Name": props["name"], "Type": props["type"]}
+    if aliases := props.get("aliases"):
+        found["AliasTarget"] = {
+            "DNSName": aliases[0]["name"],
+            "HostedZoneId": aliases[0]["zoneId"],
+            "EvaluateTargetHealth": bool(aliases[0]["evaluateTargetHealth"]),
+        }
+        return found
+    found["TTL"] = int(props["ttl"])
+    found["ResourceRecords"] = [{"Value": value} for value in props["records"]]
+    return found

@@ -1,0 +1,44 @@
+"""SSM parameters."""
+
+from __future__ import annotations
+
+from .base import Cloud, Created, Handler, Naming, Props, looked_up, picked, tag_changes, tag_list, tags_of
+
+
+class Parameter(Handler):
+    pulumi_type = "aws:ssm/parameter:Parameter"
+    naming = Naming(prefix_key="", limit=1011)
+    tagged = True
+    force_new = frozenset({"name"})
+    moving = frozenset({"version"})
+    secret_outputs = frozenset({"value"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        cloud.client("ssm").put_parameter(
+            **self._arguments(new), Overwrite=bool(new.get("overwrite")), **self._tags(new)
+        )
+        return Created(id=new["name"])
+
+    def _tags(self, new: Props) -> dict[str, list[dict[str, str]]]:
+        return {} if new.get("overwrite") else {"Tags": tag_list(tags_of(new))}
+
+    def _arguments(self, new: Props) -> Props:
+        names = {"name": "Name", "type": "Type", "description": "Description", "keyId": "KeyId", "tier": "Tier"}
+        return {**picked(new, names), "Value": new.get("value") or new.get("insecureValue")}
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = looked_up(cloud.client("ssm").get_parameters, "Parameters", Names=[id])
+        return None if found is None else {"arn": found["ARN"], "version": found["Version"]}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        ssm = cloud.client("ssm")
+        if self._arguments(old) != self._arguments(new):
+            ssm.put_parameter(**self._arguments(new), Overwrite=True)
+        gone, present = tag_changes(old, new)
+        if gone:
+            ssm.remove_tags_from_resource(ResourceType="Parameter", ResourceId=id, TagKeys=gone)
+        if present:
+            ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=id, Tags=tag_list(present))
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        cloud.client("ssm").delete_parameter(Name=id)

@@ -1,0 +1,146 @@
+"""IAM roles, their policies and instance profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Cloud, Created, Handler, Naming, Props, differs, is_gone, picked, tag_changes, tag_list, tags_of
+
+
+class Role(Handler):
+    pulumi_type = "aws:iam/role:Role"
+    naming = Naming(limit=64)
+    tagged = True
+    force_new = frozenset({"name", "namePrefix", "path"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        names = {
+            "name": "RoleName",
+            "path": "Path",
+            "assumeRolePolicy": "AssumeRolePolicyDocument",
+            "description": "Description",
+            "maxSessionDuration": "MaxSessionDuration",
+            "permissionsBoundary": "PermissionsBoundary",
+        }
+        cloud.client("iam").create_role(**picked(new, names), Tags=tag_list(tags_of(new)))
+        for arn in new.get("managedPolicyArns") or []:
+            cloud.client("iam").attach_role_policy(RoleName=new["name"], PolicyArn=arn)
+        return Created(id=new["name"])
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        role = cloud.client("iam").get_role(RoleName=id)["Role"]
+        return {"arn": role["Arn"], "uniqueId": role["RoleId"], "createDate": role["CreateDate"].isoformat()}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        iam = cloud.client("iam")
+        if differs(old, new, "assumeRolePolicy"):
+            iam.update_assume_role_policy(RoleName=id, PolicyDocument=new["assumeRolePolicy"])
+        if differs(old, new, "description", "maxSessionDuration"):
+            names = {"description": "Description", "maxSessionDuration": "MaxSessionDuration"}
+            iam.update_role(RoleName=id, **picked(new, names))
+        gone, present = tag_changes(old, new)
+        if gone:
+            iam.untag_role(RoleName=id, TagKeys=gone)
+        if present:
+            iam.tag_role(RoleName=id, Tags=tag_list(present))
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        iam = cloud.client("iam")
+        for arn in state.get("managedPolicyArns") or []:
+            iam.detach_role_policy(RoleName=id, PolicyArn=arn)
+        iam.delete_role(RoleName=id)
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        try:
+            found = cloud.client("iam").get_role(RoleName=inputs["name"])["Role"]
+        except Exception as error:
+            if is_gone(error):
+                return []
+            raise
+        return [inputs["name"]] if _bears(found, inputs) else []
+
+
+def _bears(found: dict[str, Any], inputs: Props) -> bool:
+    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])} == tags_of(inputs)
+
+
+class RolePolicy(Handler):
+    pulumi_type = "aws:iam/rolePolicy:RolePolicy"
+    naming = Naming(limit=128)
+    force_new = frozenset({"name", "namePrefix", "role"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        self._put(cloud, new)
+        return Created(id=f"{new['role']}:{new['name']}")
+
+    def _put(self, cloud: Cloud, new: Props) -> None:
+        cloud.client("iam").put_role_policy(RoleName=new["role"], PolicyName=new["name"], PolicyDocument=new["policy"])
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        cloud.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
+        return {}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        self._put(cloud, new)
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        cloud.client("iam").delete_role_policy(RoleName=state["role"], PolicyName=state["name"])
+
+
+class RolePolicyAttachment(Handler):
+    pulumi_type = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    force_new = frozenset({"role", "policyArn"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        cloud.client("iam").attach_role_policy(RoleName=new["role"], PolicyArn=new["policyArn"])
+        return Created(id=f"{new['role']}/{new['policyArn']}")
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        cloud.client("iam").detach_role_policy(RoleName=state["role"], PolicyArn=state["policyArn"])
+
+
+class InstanceProfile(Handler):
+    pulumi_type = "aws:iam/instanceProfile:InstanceProfile"
+    naming = Naming(limit=128)
+    tagged = True
+    force_new = frozenset({"name", "namePrefix", "path"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        iam = cloud.client("iam")
+        names = {"name": "InstanceProfileName", "path": "Path"}
+        iam.create_instance_profile(**picked(new, names), Tags=tag_list(tags_of(new)))
+        if new.get("role"):
+            iam.add_role_to_instance_profile(InstanceProfileName=new["name"], RoleName=new["role"])
+        return Created(id=new["name"])
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
+        return {"arn": found["Arn"], "uniqueId": found["InstanceProfileId"]}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        iam = cloud.client("iam")
+        if differs(old, new, "role"):
+            if old.get("role"):
+                iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=old["role"])
+            if new.get("role"):
+                iam.add_role_to_instance_profile(InstanceProfileName=id, RoleName=new["role"])
+        gone, present = tag_changes(old, new)
+        if gone:
+            iam.untag_instance_profile(InstanceProfileName=id, TagKeys=gone)
+        if present:
+            iam.tag_instance_profile(InstanceProfileName=id, Tags=tag_list(present))
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        iam = cloud.client("iam")
+        for role in iam.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
+            iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
+        iam.delete_instance_profile(InstanceProfileName=id)
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        try:
+            found = cloud.client("iam").get_instance_profile(InstanceProfileName=inputs["name"])["InstanceProfile"]
+        except Exception as error:
+            if is_gone(error):
+                return []
+            raise
+        return [inputs["name"]] if _bears(found, inputs) else []
