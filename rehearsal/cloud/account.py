@@ -1,0 +1,89 @@
+"""The emulated account as the controller reads it: groups, instances, and what an instance knows of itself."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from moto.autoscaling.models import autoscaling_backends
+from moto.ec2.models import ec2_backends
+from moto.elbv2.models import elbv2_backends
+from moto.iam.models import iam_backends
+
+from rehearsal.cloud.additions.members import Lifecycle, Member
+from rehearsal.cloud.metadata import About
+
+
+def _existing(backends: Any) -> Iterator[Any]:
+    for regions in list(backends.values()):
+        yield from list(regions.values())
+
+
+def groups() -> list[Any]:
+    return [group for backend in _existing(autoscaling_backends) for group in list(backend.autoscaling_groups.values())]
+
+
+def balancer_backends() -> list[Any]:
+    return list(_existing(elbv2_backends))
+
+
+def instance_at(address: str) -> Any | None:
+    for backend in _existing(ec2_backends):
+        for reservation in list(backend.reservations.values()):
+            for instance in reservation.instances:
+                if instance.state == "running" and instance.private_ip == address:
+                    return instance
+    return None
+
+
+def address_of(instance: str) -> str | None:
+    for backend in _existing(ec2_backends):
+        if found := backend.get_instance_by_id(instance):
+            return str(found.private_ip)
+    return None
+
+
+def member_of(instance: Any) -> Member | None:
+    group = getattr(instance, "autoscaling_group", None)
+    members = group.instance_states if group else ()
+    return next((member for member in members if member.instance_id == instance.id), None)
+
+
+def about(address: str) -> About | None:
+    """What the metadata service tells the machine at this address."""
+    instance = instance_at(address)
+    if instance is None:
+        return None
+    member = member_of(instance)
+    profile = _profile(instance)
+    visible = instance.metadata_options.instance_metadata_tags == "enabled"
+    return About(
+        instance=instance.id,
+        ami=instance.image_id,
+        instance_type=instance.instance_type,
+        address=address,
+        hostname=instance.private_dns_name,
+        zone=instance.placement.zone,
+        region=instance.region_name,
+        account=instance.owner_id,
+        user_data=base64.b64decode(str(instance.user_data)) if instance.user_data else b"",
+        role=profile.roles[0].name if profile and profile.roles else "",
+        profile_arn=profile.arn if profile else "",
+        target_lifecycle_state=Lifecycle(member.lifecycle_state).goal if member else "",
+        tags={tag["key"]: tag["value"] for tag in instance.get_tags()} if visible else {},
+    )
+
+
+def _profile(instance: Any) -> Any | None:
+    """The instance profile named by the launch template; moto's instances of a group forget it."""
+    group = getattr(instance, "autoscaling_group", None)
+    if group is None or group.ec2_launch_template is None:
+        return None
+    version = group.ec2_launch_template.get_version(group.launch_template_version)
+    named = version.data.get("IamInstanceProfile") or {}
+    for backend in _existing(iam_backends):
+        for profile in backend.instance_profiles.values():
+            if profile.arn == named.get("Arn") or profile.name == named.get("Name"):
+                return profile
+    return None

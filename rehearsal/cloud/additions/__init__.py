@@ -1,0 +1,28 @@
+"""What moto lacks, or answers unlike AWS: `extend_moto()` puts it into the moto of this process."""
+
+from __future__ import annotations
+
+from rehearsal.cloud.additions import (
+    actions,
+    activities,
+    balancers,
+    groups,
+    hooks,
+    launch_templates,
+    policies,
+    reboots,
+    registries,
+    target_health,
+)
+from rehearsal.cloud.additions.gap import Facts, Gap
+
+PARTS = (actions, activities, groups, hooks, launch_templates, policies, reboots, target_health)
+
+GAPS: list[Gap] = [gap for part in (*PARTS, balancers, registries) for gap in part.GAPS]
+
+
+def extend_moto(facts: Facts) -> None:
+    for part in PARTS:
+        part.extend()
+    balancers.extend(facts)
+    registries.extend(facts)

@@ -1,0 +1,132 @@
+"""Targets whose health is what the front door's own checks say, and which drain before they are gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moto.elbv2.exceptions import InvalidTargetError, TargetGroupNotFoundError
+from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup, elbv2_backends
+
+from rehearsal.cloud.additions.gap import Gap
+from rehearsal.cloud.additions.patching import put_into
+
+GAPS = [
+    Gap(
+        service="elbv2",
+        action="DescribeTargetHealth",
+        reason="moto calls every target healthy; here the front door's HTTP checks decide, and targets drain",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """A target's state in AWS's words, with the reason when it isn't healthy."""
+
+    state: str
+    reason: str | None = None
+    description: str | None = None
+
+
+INITIAL = Health(state="initial", reason="Elb.RegistrationInProgress", description="Target registration is in progress")
+DRAINING = Health(
+    state="draining", reason="Target.DeregistrationInProgress", description="Target deregistration is in progress"
+)
+UNUSED = Health(
+    state="unused",
+    reason="Target.NotInUse",
+    description="Target group is not configured to receive traffic from the load balancer",
+)
+NOT_REGISTERED = Health(
+    state="unused", reason="Target.NotRegistered", description="Target is not registered to the target group"
+)
+
+Key = tuple[str, str]  # target group ARN, target id
+
+
+class Ledger:
+    """What the front door last said of each target; without a front door every registered target is healthy."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[Key, Health] | None = None
+
+    def write(self, known: Mapping[Key, Health] | None) -> None:
+        self._known = known  # replaced as a whole: readers see one moment
+
+    def read(self, target_group: str, target: str) -> Health:
+        if self._known is None:
+            return Health(state="healthy")
+        return self._known.get((target_group, target), INITIAL)
+
+
+LEDGER = Ledger()
+
+
+def extend() -> None:
+    put_into(FakeTargetGroup, deregister=_deregister, health_for=_health_for)
+    put_into(ELBv2Backend, describe_target_health=_describe_target_health)
+    plain = FakeTargetGroup.register
+
+    def register(self: Any, targets: list[dict[str, Any]]) -> None:
+        plain(self, targets)
+        for target in targets:
+            draining(self).pop(target["Id"], None)
+
+    put_into(FakeTargetGroup, register=register)
+
+
+def draining(target_group: Any) -> dict[str, dict[str, Any]]:
+    """The targets that take nothing new but still finish what they have: id -> target, with `Since`."""
+    found: dict[str, dict[str, Any]] = target_group.__dict__.setdefault("draining_targets", {})
+    return found
+
+
+def drained(target_group: Any, target: str) -> None:
+    if found := draining(target_group).pop(target, None):
+        target_group.deregistered_targets[target] = found
+
+
+def in_use(backend: Any, arn: str) -> bool:
+    return any(
+        arn in backend._get_target_group_arns_from(action_data=action.data)
+        for balancer in backend.load_balancers.values()
+        for listener in balancer.listeners.values()
+        for rule in listener.rules.values()
+        for action in rule.actions
+    )
+
+
+def _deregister(self: Any, targets: list[dict[str, Any]]) -> None:
+    for target in targets:
+        found = self.targets.pop(target["Id"], None)
+        if found is None and target["Id"] not in draining(self):
+            raise InvalidTargetError()
+        if found is not None:
+            draining(self)[target["Id"]] = {**found, "Since": time.monotonic()}
+
+
+def _health_for(self: Any, target: dict[str, Any], ec2_backend: Any) -> Any:
+    registered = self.targets.get(target["Id"]) or draining(self).get(target["Id"])
+    port = (registered or target).get("Port", self.port)
+    health = _health(self, target["Id"])
+    return FakeHealthStatus(target["Id"], port, self.health_check_port, health.state, health.reason, health.description)
+
+
+def _health(target_group: Any, target: str) -> Health:
+    backend = elbv2_backends[target_group.account_id][target_group.region_name]
+    if target in draining(target_group):
+        return DRAINING
+    if target not in target_group.targets:
+        return NOT_REGISTERED
+    return LEDGER.read(target_group.arn, target) if in_use(backend, target_group.arn) else UNUSED
+
+
+def _describe_target_health(self: Any, target_group_arn: str, targets: list[dict[str, Any]]) -> list[Any]:
+    target_group = self.target_groups.get(target_group_arn)
+    if target_group is None:
+        raise TargetGroupNotFoundError()
+    asked = targets or [*target_group.targets.values(), *draining(target_group).values()]
+    return [target_group.health_for(target, self.ec2_backend) for target in asked]

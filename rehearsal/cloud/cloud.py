@@ -1,0 +1,103 @@
+"""The rehearsal's whole AWS, in the threads of one process, from construction until `close`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from rehearsal.cloud import account, drop_ins
+from rehearsal.cloud.additions import GAPS, extend_moto
+from rehearsal.cloud.additions.actions import CALLS
+from rehearsal.cloud.additions.gap import Facts
+from rehearsal.cloud.controller import Controller, Images
+from rehearsal.cloud.doors import NoDoor
+from rehearsal.cloud.drop_ins import Endpoints
+from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
+from rehearsal.cloud.metadata import MetadataServer
+from rehearsal.cloud.server import Answer, Server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Everything that the command line can say; without `docker_host`, machines exist in name only."""
+
+    listen: str
+    state_dir: Path
+    port: int = 0
+    metadata_port: int = 0
+    dns_name: str = ""
+    docker_host: str = ""
+    network: str = ""
+    machine_image: str = ""
+    machine_prefix: str = "machine"
+    registry: str = ""
+    registry_password: str = ""
+    registry_certificate: Path | None = None
+    hold_hooks: bool = False
+
+
+class Cloud:
+    """Opens the servers and starts the controller."""
+
+    def __init__(self, options: Options) -> None:
+        extend_moto(
+            Facts(dns_name=options.dns_name, registry=options.registry, registry_password=options.registry_password)
+        )
+        self._images = Images(default=options.machine_image)
+        self.aws = Server(options.listen, options.port, self._control)
+        self.metadata = MetadataServer(options.listen, options.metadata_port, account.about)
+        self._controller = Controller(
+            machines=self._machines(options),
+            door=NoDoor(),
+            images=self._images,
+            answer_hooks=not options.docker_host and not options.hold_hooks,
+        )
+        self._controller.start()
+
+    def endpoints(self) -> dict[str, str]:
+        return {"aws": self.aws.url, "metadata": self.metadata.url, "control": f"{self.aws.url}/_rehearsal"}
+
+    def close(self) -> None:
+        self._controller.close()
+        self.metadata.close()
+        self.aws.close()
+
+    def _machines(self, options: Options) -> Machines:
+        if not options.docker_host:
+            return NamesOnly()
+        endpoints = Endpoints(
+            aws=self.aws.url,
+            metadata=self.metadata.url,
+            registry=options.registry,
+            registry_certificate=options.registry_certificate,
+        )
+        return ContainerMachines(
+            Ground(
+                docker_host=options.docker_host,
+                network=options.network,
+                prefix=options.machine_prefix,
+                mounts=drop_ins.write(options.state_dir / "drop-ins", endpoints),
+                evidence=options.state_dir / "machines",
+            )
+        )
+
+    def _control(self, method: str, path: str, body: dict[str, Any]) -> Answer:
+        match method, path:
+            case "GET", "state":
+                return HTTPStatus.OK, {**self._controller.state(), "calls": _calls()}
+            case "GET", "gaps":
+                return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in GAPS]}
+            case "POST", "boots":
+                self._controller.look_at_boots()
+                return HTTPStatus.ACCEPTED, {}
+            case "POST", "images" if {"ami", "image"} <= body.keys():
+                self._images.by_ami[str(body["ami"])] = str(body["image"])
+                return HTTPStatus.OK, {"images": self._images.by_ami}
+        allowed = "GET state, GET gaps, POST boots, POST images {ami, image}"
+        return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {allowed} are what there is"}
+
+
+def _calls() -> list[dict[str, Any]]:
+    return [{**asdict(call), "writes": call.writes, "count": count} for call, count in list(CALLS.items())]

@@ -1,0 +1,69 @@
+"""One HTTP server for the emulated AWS and, under /_rehearsal/, for what the rehearsal asks of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from rehearsal.cloud.additions.actions import CALLER, CALLS, Call
+
+CONTROL = "/_rehearsal/"
+Answer = tuple[HTTPStatus, dict[str, Any]]
+Control = Callable[[str, str, dict[str, Any]], Answer]  # method, path below CONTROL, body
+
+
+class Server:
+    """Listens from construction, and answers in threads until `close`."""
+
+    def __init__(self, address: str, port: int, control: Control) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
+        app = _application(DomainDispatcherApplication(create_backend_app), control)
+        self._server = make_server(address, port, app, threaded=True, request_handler=MotoRequestHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _application(moto: Any, control: Control) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(CONTROL):
+            return _controlled(control, path.removeprefix(CONTROL), environ, start_response)
+        CALLER.address = environ["REMOTE_ADDR"]
+        if "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", ""):
+            CALLS[Call(caller=CALLER.address, service="s3", action=environ["REQUEST_METHOD"])] += 1
+        answer: Iterable[bytes] = moto(environ, start_response)
+        return answer
+
+    return application
+
+
+def _controlled(control: Control, path: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    try:
+        body = json.loads(environ["wsgi.input"].read(length)) if length else {}
+        status, answer = control(environ["REQUEST_METHOD"], path, body)
+    except ValueError as error:
+        status, answer = HTTPStatus.BAD_REQUEST, {"error": f"the body isn't JSON: {error}"}
+    text = json.dumps(answer, default=str).encode()
+    start_response(
+        f"{status.value} {status.phrase}",
+        [("Content-Type", "application/json"), ("Content-Length", str(len(text)))],
+    )
+    return [text]

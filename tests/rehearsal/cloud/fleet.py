@@ -1,0 +1,201 @@
+"""A cloud in a process of its own, and a fleet in its account, for the tests here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+
+from checks.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+REGION = "eu-central-1"
+DNS_NAME = "127.0.0.1"
+REGISTRY = "127.0.0.1:5443"
+REGISTRY_PASSWORD = "right"
+USER_DATA = "STACK=dev\nCOLOR=blue\nRELEASE=v1\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    aws: str
+    metadata: str
+    control: str
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.aws,
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+
+    def state(self) -> Any:
+        return requests.get(f"{self.control}/state", timeout=5).json()
+
+    def row(self, instance: str) -> Any:
+        state = self.state()
+        return next(row for row in state["instances"] + state["gone"] if row["instance"] == instance)
+
+
+def start(folder: Path, *arguments: str, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Running]:
+    ready = folder / "ready.json"
+    command = [sys.executable, "-m", "rehearsal.cloud", "--state-dir", str(folder), "--ready-file", str(ready)]
+    with (folder / "cloud.log").open("wb") as log:
+        process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    wait_until(
+        lambda: _not_ready(process, ready, folder / "cloud.log"),
+        what="the cloud",
+        deadline_s=30,
+    )
+    told = json.loads(ready.read_text())
+    return process, Running(aws=told["aws"], metadata=told["metadata"], control=told["control"])
+
+
+def _not_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str | None:
+    if process.poll() is not None:
+        pytest.fail(f"the cloud ended at once: {log.read_text()}")
+    return None if ready.exists() else "not ready yet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """A group behind a load balancer's rule, in a network whose addresses are this machine's own loopback ones."""
+
+    cloud: Running
+    group: str
+    target_group: str
+    listener: str
+
+    def members(self) -> list[Any]:
+        groups = self.cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[self.group])
+        found: list[Any] = groups["AutoScalingGroups"][0]["Instances"]
+        return found
+
+    def states(self) -> list[str]:
+        return sorted(member["LifecycleState"] for member in self.members())
+
+    def member(self) -> str:
+        (member,) = self.members()
+        return str(member["InstanceId"])
+
+    def targets(self) -> dict[str, str]:
+        answer = self.cloud.client("elbv2").describe_target_health(TargetGroupArn=self.target_group)
+        return {d["Target"]["Id"]: d["TargetHealth"]["State"] for d in answer["TargetHealthDescriptions"]}
+
+    def complete(self, instance: str, hook: str, result: str) -> None:
+        self.cloud.client("autoscaling").complete_lifecycle_action(
+            AutoScalingGroupName=self.group,
+            LifecycleHookName=hook,
+            InstanceId=instance,
+            LifecycleActionResult=result,
+        )
+
+    def wait_for(self, states: list[str]) -> None:
+        expected = sorted(states)
+
+        def reason() -> str | None:
+            found = self.states()
+            return None if found == expected else f"found {found}"
+
+        wait_until(reason, what=f"members {expected}", deadline_s=10)
+
+
+Maker = Callable[..., Fleet]
+
+BOOT = {
+    "LifecycleHookName": "boot",
+    "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+    "DefaultResult": "ABANDON",
+    "HeartbeatTimeout": 300,
+}
+DRAIN = {
+    "LifecycleHookName": "drain",
+    "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+    "DefaultResult": "CONTINUE",
+    "HeartbeatTimeout": 60,
+}
+
+
+def network(cloud: Running, cidr: str = "127.77.0.0/16", prefix: str = "127.77") -> list[str]:
+    ec2 = cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
+    return [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"{prefix}.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
+            "SubnetId"
+        ]
+        for number, zone in ((1, "a"), (2, "b"))
+    ]
+
+
+def profile(cloud: Running) -> str:
+    iam = cloud.client("iam")
+    iam.create_role(RoleName="app-role", AssumeRolePolicyDocument='{"Version": "2012-10-17", "Statement": []}')
+    arn = iam.create_instance_profile(InstanceProfileName="app")["InstanceProfile"]["Arn"]
+    iam.add_role_to_instance_profile(InstanceProfileName="app", RoleName="app-role")
+    return str(arn)
+
+
+def template(cloud: Running, image: str = "ami-0deb1a12000000001") -> str:
+    data = {
+        "ImageId": image,
+        "InstanceType": "t3.small",
+        "UserData": base64.b64encode(USER_DATA.encode()).decode(),
+        "IamInstanceProfile": {"Arn": profile(cloud)},
+        "MetadataOptions": {"HttpTokens": "required", "InstanceMetadataTags": "enabled"},
+    }
+    answer = cloud.client("ec2").create_launch_template(LaunchTemplateName="app", LaunchTemplateData=data)
+    return str(answer["LaunchTemplate"]["LaunchTemplateId"])
+
+
+def balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tuple[str, str]:
+    """A listener that answers 503 with one rule to a target group: (target group, listener)."""
+    elbv2 = cloud.client("elbv2")
+    vpc = cloud.client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
+    target_group = elbv2.create_target_group(Name="blue", Protocol="HTTP", Port=8080, VpcId=vpc, **health)
+    arn = target_group["TargetGroups"][0]["TargetGroupArn"]
+    loads = elbv2.create_load_balancer(Name="app", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    fixed = {
+        "Type": "fixed-response",
+        "FixedResponseConfig": {"StatusCode": "503", "ContentType": "text/plain", "MessageBody": "nothing here"},
+    }
+    listener = elbv2.create_listener(LoadBalancerArn=loads, Port=port, Protocol="HTTP", DefaultActions=[fixed])
+    listener_arn = listener["Listeners"][0]["ListenerArn"]
+    elbv2.create_rule(
+        ListenerArn=listener_arn,
+        Priority=100,
+        Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}],
+        Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 100}]}}],
+    )
+    return str(arn), str(listener_arn)
+
+
+def create_group(cloud: Running, subnets: list[str], target_group: str, **changes: Any) -> str:
+    given = {
+        "AutoScalingGroupName": "dev-blue-v1",
+        "LaunchTemplate": {"LaunchTemplateId": template(cloud), "Version": "1"},
+        "MinSize": 1,
+        "MaxSize": 4,
+        "VPCZoneIdentifier": ",".join(subnets),
+        "TargetGroupARNs": [target_group],
+        "HealthCheckType": "ELB",
+        "LifecycleHookSpecificationList": [BOOT, DRAIN],
+        "Tags": [
+            {"Key": key, "Value": value, "PropagateAtLaunch": True}
+            for key, value in (("Stack", "dev"), ("Color", "blue"), ("Release", "v1"))
+        ],
+    }
+    cloud.client("autoscaling").create_auto_scaling_group(**given | changes)
+    return str(given["AutoScalingGroupName"])

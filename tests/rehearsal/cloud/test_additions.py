@@ -1,0 +1,142 @@
+"""What the additions answer in the place of moto."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from tests.rehearsal.cloud.fleet import (
+    DNS_NAME,
+    REGION,
+    REGISTRY,
+    REGISTRY_PASSWORD,
+    Maker,
+    Running,
+    balancer,
+    network,
+    template,
+)
+
+
+def test_an_action_that_moto_lacks_fails_at_once_and_by_name(cloud: Running) -> None:
+    with pytest.raises(ClientError) as refused:
+        cloud.client("autoscaling").start_instance_refresh(AutoScalingGroupName="any")
+    assert refused.value.response["Error"]["Code"] == "NotEmulated"
+    assert "StartInstanceRefresh" in refused.value.response["Error"]["Message"]
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_what_moto_stumbles_over_is_no_server_error(cloud: Running) -> None:
+    with pytest.raises(ClientError) as refused:
+        cloud.client("autoscaling").set_desired_capacity(AutoScalingGroupName="nobody's", DesiredCapacity=1)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "SetDesiredCapacity" in refused.value.response["Error"]["Message"]
+
+
+def test_a_load_balancer_is_named_after_the_front_door(cloud: Running) -> None:
+    balancer(cloud, network(cloud), 80)
+    (found,) = cloud.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    assert found["DNSName"] == DNS_NAME
+
+
+def test_repositories_and_tokens_lead_to_the_real_registry(cloud: Running) -> None:
+    ecr = cloud.client("ecr")
+    repository = ecr.create_repository(repositoryName="dev/base")["repository"]
+    assert repository["repositoryUri"] == f"{REGISTRY}/dev/base"
+    (token,) = ecr.get_authorization_token()["authorizationData"]
+    assert token["proxyEndpoint"] == f"https://{REGISTRY}"
+    assert base64.b64decode(token["authorizationToken"]).decode() == f"AWS:{REGISTRY_PASSWORD}"
+
+
+def test_a_conditional_denial_does_not_refuse_honest_requests(cloud: Running) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::artifacts", "arn:aws:s3:::artifacts/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    s3.put_bucket_policy(Bucket="artifacts", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    s3.put_object(Bucket="artifacts", Key="release", Body=b"bytes")
+    assert s3.get_object(Bucket="artifacts", Key="release")["Body"].read() == b"bytes"
+
+
+def test_an_unconditional_denial_still_refuses(cloud: Running) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket="artifacts", Key="release", Body=b"bytes")
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::artifacts/*"}
+    s3.put_bucket_policy(Bucket="artifacts", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    with pytest.raises(ClientError, match="AccessDenied|403"):
+        s3.get_object(Bucket="artifacts", Key="release")
+
+
+def test_an_object_is_written_once_when_asked_so(cloud: Running) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_object(Bucket="artifacts", Key="lock", Body=b"mine", IfNoneMatch="*")
+    with pytest.raises(ClientError) as refused:
+        s3.put_object(Bucket="artifacts", Key="lock", Body=b"yours", IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert s3.get_object(Bucket="artifacts", Key="lock")["Body"].read() == b"mine"
+
+
+def test_a_launch_template_keeps_its_own_tags_to_itself(cloud: Running) -> None:
+    ec2 = cloud.client("ec2")
+    ec2.create_launch_template(
+        LaunchTemplateName="tagged",
+        LaunchTemplateData={"ImageId": "ami-1", "InstanceType": "t3.small"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": [{"Key": "Stack", "Value": "dev"}]}],
+    )
+    (version,) = ec2.describe_launch_template_versions(LaunchTemplateName="tagged")["LaunchTemplateVersions"]
+    assert "TagSpecifications" not in version["LaunchTemplateData"]
+
+
+def test_a_target_group_that_no_rule_names_is_not_in_use(cloud: Running, make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[])
+    fleet.wait_for(["InService"])
+    elbv2 = cloud.client("elbv2")
+    elbv2.delete_listener(ListenerArn=fleet.listener)
+    (found,) = elbv2.describe_target_health(TargetGroupArn=fleet.target_group)["TargetHealthDescriptions"]
+    assert (found["TargetHealth"]["State"], found["TargetHealth"]["Reason"]) == ("unused", "Target.NotInUse")
+
+
+def test_the_debian_image_that_the_bake_starts_from_is_found_by_its_filter(cloud: Running) -> None:
+    images = cloud.client("ec2").describe_images(
+        Owners=["136693071363"],
+        Filters=[{"Name": "name", "Values": ["debian-12-amd64-*"]}, {"Name": "architecture", "Values": ["x86_64"]}],
+    )
+    assert [image["RootDeviceName"] for image in images["Images"]] == ["/dev/xvda"]
+
+
+def test_calls_are_counted_and_writes_told_from_reads(cloud: Running) -> None:
+    def writes() -> int:
+        return sum(call["count"] for call in cloud.state()["calls"] if call["writes"])
+
+    before = writes()
+    cloud.client("ec2").describe_vpcs()
+    cloud.client("s3").list_buckets()
+    assert writes() == before
+    template(cloud)  # a role, a profile, the role put into it, and the template
+    cloud.client("s3").create_bucket(Bucket="any", CreateBucketConfiguration={"LocationConstraint": REGION})
+    assert writes() == before + 5
+
+
+def test_every_gap_says_why(running: Running) -> None:
+    gaps = requests.get(f"{running.control}/gaps", timeout=5).json()["gaps"]
+    assert len(gaps) > 10
+    assert all(gap["service"] and gap["action"] and len(gap["reason"]) > 20 for gap in gaps)
+
+
+def test_control_says_what_it_knows(running: Running) -> None:
+    answer = requests.post(f"{running.control}/images", json={"ami": "ami-1"}, timeout=5)
+    assert answer.status_code == 404
+    assert "POST images {ami, image}" in answer.json()["error"]
+    broken = requests.post(f"{running.control}/images", data=b"{", timeout=5)
+    assert broken.status_code == 400

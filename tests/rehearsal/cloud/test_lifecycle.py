@@ -1,0 +1,186 @@
+"""Members of a group wait for their hooks, serve, drain and leave, as on AWS."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from checks.waiting import wait_until
+from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Maker
+
+
+def autoscaling(fleet: Fleet) -> Any:
+    return fleet.cloud.client("autoscaling")
+
+
+def test_an_instance_waits_for_its_launch_hook_before_it_serves(make_fleet: Maker) -> None:
+    fleet = make_fleet()
+    assert fleet.states() == ["Pending:Wait"]
+    assert fleet.targets() == {}
+    instance = fleet.member()
+    fleet.complete(instance, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    assert fleet.targets() == {instance: "healthy"}
+
+
+def test_without_hooks_an_instance_serves_when_its_machine_runs(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[])
+    fleet.wait_for(["InService"])
+
+
+def test_an_abandoned_launch_is_replaced(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
+    abandoned = fleet.member()
+    fleet.complete(abandoned, "boot", "ABANDON")
+    wait_until(
+        lambda: None if abandoned not in [m["InstanceId"] for m in fleet.members()] else "still there",
+        what="the abandoned instance to go",
+        deadline_s=5,
+    )
+    # Launches are paused after a failed one, so the replacement comes a little later.
+    fleet.wait_for(["Pending:Wait"])
+    activities = autoscaling(fleet).describe_scaling_activities(AutoScalingGroupName=fleet.group)["Activities"]
+    failed = [activity for activity in activities if activity["StatusCode"] == "Failed"]
+    assert [abandoned in activity["Description"] for activity in failed] == [True]
+
+
+def test_a_hook_whose_heartbeat_runs_out_takes_its_default(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
+    fleet.wait_for(["InService"])
+
+
+def test_a_heartbeat_gives_another_turn(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
+    end, seen = time.monotonic() + 2.5, set()
+    while time.monotonic() < end:
+        autoscaling(fleet).record_lifecycle_action_heartbeat(
+            AutoScalingGroupName=fleet.group, LifecycleHookName="boot", InstanceId=fleet.member()
+        )
+        seen.update(fleet.states())
+        time.sleep(0.2)  # the pace of the beats
+    assert seen == {"Pending:Wait"}
+    fleet.wait_for(["InService"])
+
+
+def test_a_terminated_instance_waits_for_its_hook_and_is_replaced(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[DRAIN])
+    fleet.wait_for(["InService"])
+    instance = fleet.member()
+    autoscaling(fleet).terminate_instance_in_auto_scaling_group(
+        InstanceId=instance, ShouldDecrementDesiredCapacity=False
+    )
+    fleet.wait_for(["InService", "Terminating:Wait"])
+    assert instance not in fleet.targets()
+    fleet.complete(instance, "drain", "CONTINUE")
+    fleet.wait_for(["InService"])
+    ec2 = fleet.cloud.client("ec2").describe_instances(InstanceIds=[instance])
+    assert ec2["Reservations"][0]["Instances"][0]["State"]["Name"] == "terminated"
+
+
+def test_a_smaller_group_lets_go_of_those_that_do_not_serve_yet_first(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT], MinSize=0, DesiredCapacity=1)
+    serving = fleet.member()
+    fleet.complete(serving, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    autoscaling(fleet).set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=2)
+    fleet.wait_for(["InService", "Pending:Wait"])
+    autoscaling(fleet).set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=1)
+    fleet.wait_for(["InService"])
+    assert fleet.member() == serving
+
+
+def test_an_instance_marked_unhealthy_is_replaced_after_its_replacement_serves(make_fleet: Maker) -> None:
+    fleet = make_fleet(
+        LifecycleHookSpecificationList=[BOOT],
+        InstanceMaintenancePolicy={"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200},
+    )
+    sick = fleet.member()
+    fleet.complete(sick, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    autoscaling(fleet).set_instance_health(InstanceId=sick, HealthStatus="Unhealthy")
+    fleet.wait_for(["InService", "Pending:Wait"])
+    fleet.complete(_waiting(fleet), "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    assert fleet.member() != sick
+
+
+def test_without_a_maintenance_policy_the_unhealthy_instance_goes_first(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
+    sick = fleet.member()
+    fleet.complete(sick, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    autoscaling(fleet).set_instance_health(InstanceId=sick, HealthStatus="Unhealthy")
+    fleet.wait_for(["Pending:Wait"])
+    assert _waiting(fleet) != sick
+
+
+def test_on_standby_an_instance_gets_no_users_and_none_in_its_place(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[], MinSize=0, DesiredCapacity=1)
+    fleet.wait_for(["InService"])
+    instance = fleet.member()
+    autoscaling(fleet).enter_standby(
+        AutoScalingGroupName=fleet.group, InstanceIds=[instance], ShouldDecrementDesiredCapacity=True
+    )
+    fleet.wait_for(["Standby"])
+    assert instance not in {i for i, state in fleet.targets().items() if state == "healthy"}
+    autoscaling(fleet).exit_standby(AutoScalingGroupName=fleet.group, InstanceIds=[instance])
+    fleet.wait_for(["InService"])
+    assert fleet.targets() == {instance: "healthy"}
+
+
+def test_instances_are_spread_over_the_subnets(make_fleet: Maker) -> None:
+    fleet = make_fleet(DesiredCapacity=4)
+    zones = sorted(member["AvailabilityZone"] for member in fleet.members())
+    assert zones == ["eu-central-1a", "eu-central-1a", "eu-central-1b", "eu-central-1b"]
+
+
+def test_a_group_with_instances_is_not_deleted_unless_forced(make_fleet: Maker) -> None:
+    fleet = make_fleet()
+    with pytest.raises(ClientError) as refused:
+        autoscaling(fleet).delete_auto_scaling_group(AutoScalingGroupName=fleet.group)
+    assert refused.value.response["Error"]["Code"] == "ResourceInUse"
+    autoscaling(fleet).delete_auto_scaling_group(AutoScalingGroupName=fleet.group, ForceDelete=True)
+    assert autoscaling(fleet).describe_auto_scaling_groups()["AutoScalingGroups"] == []
+
+
+def test_an_emptied_group_can_be_deleted_once_its_instances_are_gone(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[DRAIN])
+    fleet.wait_for(["InService"])
+    instance = fleet.member()
+    autoscaling(fleet).update_auto_scaling_group(AutoScalingGroupName=fleet.group, MinSize=0, MaxSize=0)
+    fleet.wait_for(["Terminating:Wait"])
+    fleet.complete(instance, "drain", "CONTINUE")
+    fleet.wait_for([])
+    autoscaling(fleet).delete_auto_scaling_group(AutoScalingGroupName=fleet.group)
+    assert fleet.cloud.row(instance)["moves"][-1]["state"] == "Terminating:Proceed"
+
+
+def test_completing_what_is_not_pending_is_refused_by_name(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[])
+    fleet.wait_for(["InService"])
+    with pytest.raises(ClientError, match="No active Lifecycle Action found with instance ID i-"):
+        fleet.complete(fleet.member(), "boot", "CONTINUE")
+
+
+def test_hooks_are_described_as_they_were_given(make_fleet: Maker) -> None:
+    fleet = make_fleet()
+    hooks = autoscaling(fleet).describe_lifecycle_hooks(AutoScalingGroupName=fleet.group)["LifecycleHooks"]
+    assert [{key: hook[key] for key in BOOT} for hook in hooks] == [BOOT, DRAIN]
+    assert all("RoleARN" not in hook and "NotificationTargetARN" not in hook for hook in hooks)
+
+
+def test_ec2_termination_behind_the_group_is_made_good(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[])
+    fleet.wait_for(["InService"])
+    instance = fleet.member()
+    fleet.cloud.client("ec2").terminate_instances(InstanceIds=[instance])
+    fleet.wait_for(["InService"])
+    assert fleet.member() != instance
+
+
+def _waiting(fleet: Fleet) -> str:
+    (waiting,) = (m["InstanceId"] for m in fleet.members() if m["LifecycleState"] == "Pending:Wait")
+    return str(waiting)
