@@ -175,13 +175,13 @@ def _too_few(fleet: Fleet, side: Side, group: Group, minimum: int, weight: int) 
     return (
         f"{side.color} has {group.healthy} of {needed} healthy machines of release {group.release}"
         + (f" ({'; '.join(ill)})" if ill else "")
-        + f"; bring it to {needed} with `python -m scripts.cutover --stack {fleet.stack} --to {side.color}`, "
+        + f"; bring it to {needed} with `python -m scripts.cutover {side.color} --stack {fleet.stack}`, "
         + f"or by raising minSize of {side.color}"
     )
 
 
 def _deliver(fleet: Fleet, color: Color, release: str) -> str:
-    return f"`python -m scripts.deliver --stack {fleet.stack} --color {color} --release {release or 'VERSION'}`"
+    return f"`python -m scripts.deploy {release or 'VERSION'} --stack {fleet.stack} --color {color}`"
 
 
 def _weights(inputs: Mapping[str, Any] | None) -> dict[str, int]:

@@ -167,9 +167,9 @@ def _all_files(folder: Path) -> list[str]:
 def _require_plain(folder: Path, entry: Entry) -> None:
     mode = entry.path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        if not entry.path.resolve().is_relative_to(folder.resolve()) or Path(os.readlink(entry.path)).is_absolute():
+        if not entry.path.resolve().is_relative_to(folder.resolve()) or entry.path.readlink().is_absolute():
             raise BundleError(
-                f"{entry.path} links to {os.readlink(entry.path)}, out of its folder; a bundle must stand alone"
+                f"{entry.path} links to {entry.path.readlink()}, out of its folder; a bundle must stand alone"
             )
     elif not stat.S_ISREG(mode):
         raise BundleError(f"{entry.path} is neither a file nor a link; a bundle holds only these")
@@ -178,7 +178,7 @@ def _require_plain(folder: Path, entry: Entry) -> None:
 def _add(tar: tarfile.TarFile, entry: Entry) -> None:
     info, status = tarfile.TarInfo(entry.name), entry.path.lstat()
     if stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(entry.path)
+        info.type, info.linkname = tarfile.SYMTYPE, str(entry.path.readlink())
         tar.addfile(_bare(info, 0o777, 0))
         return
     with entry.path.open("rb") as content:

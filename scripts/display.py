@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -90,7 +90,7 @@ def exit_codes(display: Display) -> Iterator[None]:
         code = _code(error)
         if code is None:
             raise
-        _end(display, _words(error), code)
+        _end(display, update_error(str(error)), code)
 
 
 def _end(display: Display, message: str, code: Exit) -> None:
@@ -117,14 +117,8 @@ def _code(error: Exception) -> Exit | None:
     return Exit.FAILED if isinstance(error, known) else None
 
 
-def _words(error: Exception) -> str:
-    return update_error(str(error))
-
-
 def update_error(text: str) -> str:
     """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
-    with suppress(ValueError):
-        lines = [line.strip() for line in text.splitlines()]
-        said = [line for line in lines if " hook " in line and " failed" in line or line.startswith("error:")]
-        return "\n".join(dict.fromkeys(said)) or text.strip()
-    return text
+    lines = [line.strip() for line in text.splitlines()]
+    said = [line for line in lines if (" hook " in line and " failed" in line) or line.startswith("error:")]
+    return "\n".join(dict.fromkeys(said)) or text.strip()

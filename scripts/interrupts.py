@@ -45,5 +45,8 @@ def to_the_end(work: Callable[[], T]) -> T:
             return running.result()
         except KeyboardInterrupt:
             with shielded():
-                running.exception()
+                failed = running.exception()
+            # What went wrong inside must be dealt with all the same.
+            if failed:
+                raise failed from None
             raise

@@ -1,4 +1,4 @@
-"""One script at a time changes a stack: whoever works on it holds an object in the artifacts bucket, and can be named."""
+"""One script at a time changes a stack: whoever does holds an object in the artifacts bucket, and can be named."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scripts.exits import LockedError
+from scripts.interrupts import shielded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ def locked(s3: Any, bucket: str, stack: str, action: str, *, break_lock: bool = 
         _take(s3, bucket, key, mine)
         yield mine
     finally:
-        _give_back(s3, bucket, key, mine)
+        with shielded():
+            _give_back(s3, bucket, key, mine)
 
 
 def holder(s3: Any, bucket: str, stack: str) -> Holder | None:

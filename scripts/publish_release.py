@@ -1,4 +1,4 @@
-"""A release exists in the artifacts bucket after this ran: one bundle and its release.json, stored once and for good."""
+"""A release lies in the artifacts bucket after this ran: one bundle and its release.json, stored once and for good."""
 
 from __future__ import annotations
 
@@ -79,9 +79,12 @@ def git_version(folder: Path) -> str:
 
 
 def git_commit(folder: Path) -> str:
-    """The commit that the folder holds; empty when it holds something else."""
+    """The last commit that touched the folder; empty when it holds something else.
+
+    Not HEAD: a commit elsewhere must not change the bytes of a release.
+    """
     try:
-        return "" if _git(folder, "status", "--porcelain", "--", ".") else _git(folder, "rev-parse", "HEAD")
+        return "" if _git(folder, "status", "--porcelain", "--", ".") else _git(folder, "log", "-1", "--format=%H", ".")
     except UsageError:
         return ""
 
@@ -178,7 +181,8 @@ def main(
 ) -> None:
     """Publish a release: pack FOLDER and store it under its version, once and for good.
 
-    The same files give the same bytes; publishing them again changes nothing. Other files under a version that exists are refused.
+    The same files give the same bytes; publishing them again changes nothing.
+    Other files under a version that exists are refused.
     """
     display = Display(as_json=as_json)
     with exit_codes(display):

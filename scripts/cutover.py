@@ -1,0 +1,242 @@
+"""All users are on the other color after this ran, or they are where they were; either way it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from checks.colors import Color
+from checks.fleet import Fleet, describe
+from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
+from checks.smoke import failures, smoke
+from checks.waiting import wait_until
+from scripts.display import Display, exit_codes, update_error
+from scripts.exits import RefusedError, StuckError, TurnedBackError
+from scripts.history import Record
+from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, StackOption, app
+from scripts.releases import breaking_between
+from scripts.runs import Run, changing, place
+from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+
+# A machine needs its boot: bundle, build, first healthy check.
+SCALE_UP_DEADLINE_S = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutoverArgs:
+    """Where users are to go; no color means the one they are not on."""
+
+    target: Color | None = None
+    action: str = "cutover"
+    break_lock: bool = False
+    accept_breaking_migration: bool = False
+    smoke_deadline_s: float = 30.0
+
+
+@dataclass(kw_only=True)
+class Cutover:
+    """One cutover while it happens."""
+
+    stack: Stack
+    facts: StackFacts
+    fleet: Fleet
+    target: Color
+    display: Display
+    args: CutoverArgs
+
+    @property
+    def source(self) -> Color:
+        return self.target.other
+
+    @property
+    def release(self) -> str:
+        return self.facts.colors[self.target].release
+
+
+def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None:
+    """The runbook. Until the production traffic shift a failure changes nothing; after it, it is undone."""
+    facts = read_facts(stack)
+    with changing(facts, args.action, break_lock=args.break_lock) as run:
+        with display.stage("reconcile: read the stack, the fleet and the releases"):
+            cutover = preflight(stack, facts, args, display)
+            run.source, run.target = place(cutover.fleet, cutover.source), place(cutover.fleet, cutover.target)
+        with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
+            scale_up(cutover)
+        with display.stage(f"test traffic: judge {cutover.target} through the preview"):
+            require_ready(facts.gate, cutover.fleet, cutover.target, ALL_USERS)
+        with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
+            switch(cutover, run, tell)
+        with display.stage("bake: smoke test of the public side"):
+            smoke_or_back(cutover)
+    return run.record
+
+
+def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> Cutover:
+    """Read AWS and the releases at the same time; refuse what must not be tried."""
+    target = args.target or facts.active.other
+    colors = facts.colors
+    with ThreadPoolExecutor(2) as pool:
+        fleet = pool.submit(describe, stack.name, facts.session)
+        breaking = pool.submit(
+            breaking_between, facts.s3, facts.bucket, colors[target].release, colors[target.other].release
+        )
+        cutover = Cutover(stack=stack, facts=facts, fleet=fleet.result(), target=target, display=display, args=args)
+        reason = refusal(cutover, breaking.result())
+    if reason:
+        raise RefusedError(reason)
+    return cutover
+
+
+def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
+    """Why this cutover must not even be tried, or None."""
+    serving, active = cutover.fleet.serving, cutover.facts.active
+    if serving is None:
+        return f"nothing serves users yet, there is nothing to cut over from; deploy a first release to {active}"
+    if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
+        return f"{cutover.target} serves all users already, with release {cutover.fleet.sides[cutover.target].release}"
+    if active != serving and active != cutover.target:
+        return f"config says {active} is active, but {serving} serves users; run `pulumi up` first, or set it back"
+    if breaking and not cutover.args.accept_breaking_migration:
+        return (
+            f"{cutover.target} holds release {cutover.release}, which can't run on the database that "
+            f"{', '.join(breaking)} left (migration: breaking); in a planned window, and after undoing the migration, "
+            "say --accept-breaking-migration"
+        )
+    # With a share of 0: too few machines isn't a refusal yet, scaling up comes next.
+    return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=0, weight=0)
+
+
+def scale_up(cutover: Cutover) -> None:
+    """Give the target as many machines as serve now, before it is judged by them."""
+    config = cutover.facts.colors[cutover.target]
+    needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_USERS)
+    group = cutover.fleet.sides[cutover.target].group_of(config.release)
+    if group is None or group.healthy >= needed:
+        return
+    if needed > group.maximum:
+        raise RefusedError(
+            f"{cutover.source} serves with {needed} machines, but {cutover.target} may have {group.maximum} at most; "
+            f"raise it: `pulumi config set --path {cutover.target}.maxSize {needed}`, then `pulumi up`"
+        )
+    if group.desired < needed:
+        scaling = cutover.facts.session.client("autoscaling")
+        scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
+    wait_until(
+        lambda: _still_missing(cutover, needed),
+        what=f"{needed} healthy machines of {cutover.target}",
+        deadline_s=SCALE_UP_DEADLINE_S,
+    )
+
+
+def _still_missing(cutover: Cutover, needed: int) -> str | None:
+    cutover.fleet = describe(cutover.stack.name, cutover.facts.session)
+    return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=needed, weight=0)
+
+
+def switch(cutover: Cutover, run: Run, tell: Callable[[str], None]) -> None:
+    """Set the config and `up`; whatever goes wrong, config and users agree again afterwards."""
+    try:
+        _point_at(cutover, cutover.target)
+        result = to_the_end(lambda: cutover.stack.up(on_output=tell))
+        run.changed_resources = changed_resources(result)
+        run.state = f"users are on {cutover.target}, and config says so"
+    except BaseException as error:
+        with shielded():
+            run.state = _settle(cutover, error)
+        raise
+
+
+def _settle(cutover: Cutover, error: BaseException) -> str:
+    """After a switch that didn't go through: say where users are, or raise what a person must read."""
+    moved = describe(cutover.stack.name, cutover.facts.session).serving == cutover.target
+    if moved and isinstance(error, Exception):
+        turn_back(cutover, update_error(str(error)))
+    if moved:
+        return f"users are on {cutover.target}, and config says so"
+    _point_at(cutover, cutover.source)
+    if isinstance(error, Exception):
+        raise RefusedError(f"users stay on {cutover.source}: {update_error(str(error))}") from error
+    return f"users are on {cutover.source}, and config says so"
+
+
+def smoke_or_back(cutover: Cutover) -> None:
+    results = smoke(
+        cutover.facts.url,
+        expect_release=cutover.release,
+        health_path=cutover.facts.health_path,
+        deadline=cutover.args.smoke_deadline_s,
+        in_a_row=3,
+    )
+    if reason := failures(results):
+        with shielded():
+            turn_back(cutover, reason)
+
+
+def turn_back(cutover: Cutover, reason: str) -> None:
+    """Send users back to where they were, and say why; never returns."""
+    cutover.display.note(f"the smoke test failed ({reason}); going back to {cutover.source}")
+    try:
+        _point_at(cutover, cutover.source)
+        cutover.stack.up(on_output=None)
+    except Exception as error:
+        if describe(cutover.stack.name, cutover.facts.session).serving != cutover.source:
+            raise StuckError(
+                f"users are on {cutover.target}, which fails ({reason}), and the way back failed too: "
+                f"{update_error(str(error))}. Act now: config says {cutover.source} already, "
+                f"`pulumi up --stack {cutover.stack.name}` sends them there"
+            ) from error
+    raise TurnedBackError(f"users are back on {cutover.source}; {cutover.target} failed with users on it: {reason}")
+
+
+def _point_at(cutover: Cutover, color: Color) -> None:
+    if cutover.facts.canary_percent:
+        # A share that stays on the other color is no cutover; on the way back the share returns.
+        percent = cutover.facts.canary_percent if color == cutover.facts.active else 0
+        set_value(cutover.stack, "canaryPercent", str(percent))
+    set_value(cutover.stack, "activeColor", color)
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    color: Annotated[Color, typer.Argument(help="The color that is to serve all users.")],
+    stack: StackOption = "dev",
+    smoke_deadline: Annotated[
+        float, typer.Option(help="Seconds within which the smoke test after the switch must pass.")
+    ] = 30.0,
+    accept_breaking_migration: AcceptBreakingOption = False,
+    break_lock: BreakLockOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send all users to COLOR, with no failed request, and back by itself if the smoke test then fails.
+
+    Takes the stack's lock, brings COLOR to the capacity that serves now, judges it through the preview,
+    switches (activeColor and `up`), runs the smoke test on the public side, and records who did what.
+    """
+    args = CutoverArgs(
+        target=color,
+        break_lock=break_lock,
+        accept_breaking_migration=accept_breaking_migration,
+        smoke_deadline_s=smoke_deadline,
+    )
+    run_cli(stack, args, Display(as_json=as_json))
+
+
+def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
+    terminate_like_ctrl_c()
+    with exit_codes(display):
+        record = cut_over(open_stack(stack), args, display)
+        if record:
+            display.result({"ok": True, **record.as_json(), "stages": display.stages})
+            display.say(f"{record.target} serves all users, {record.source} stays ready; {record.seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    cli()

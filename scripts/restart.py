@@ -1,0 +1,223 @@
+"""Machines of a color run with the parameters of now after this ran: restarted one by one, no request failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from checks.colors import Color
+from checks.fleet import Fleet, Group, Machine, Side, describe
+from checks.waiting import wait_until
+from scripts.display import Display, exit_codes
+from scripts.exits import RefusedError, UsageError
+from scripts.interrupts import shielded, terminate_like_ctrl_c
+from scripts.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.runs import changing, place
+from scripts.stacks import Stack, StackFacts, open_stack, read_facts
+
+# Longer than any deregistration delay one would choose, and than a reboot with a slow app.
+DRAIN_DEADLINE_S = 600.0
+BACK_DEADLINE_S = 600.0
+# What would replace a machine that is away for a moment. Launch and the rest go on: a dead neighbour is replaced.
+SUSPENDED = ["HealthCheck", "ReplaceUnhealthy"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestartArgs:
+    """Which machines to restart: all of the color, the first so many, or named ones."""
+
+    color: Color | None = None
+    count: int = 0
+    instances: tuple[str, ...] = ()
+    break_lock: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarted:
+    """One machine that is back."""
+
+    instance: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hands:
+    """What touches machines of one color."""
+
+    facts: StackFacts
+    side: Side
+    group: Group
+    autoscaling: Any
+    balancing: Any
+    ec2: Any
+
+
+def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted]:
+    """One machine at a time: out of the target group, drained, rebooted, ready again, back in."""
+    facts = read_facts(stack)
+    with changing(facts, "restart", break_lock=args.break_lock) as run:
+        fleet = describe(stack.name, facts.session)
+        side = fleet.sides[args.color or facts.active]
+        chosen = choose(side, args)
+        if reason := refusal(fleet, side):
+            raise RefusedError(reason)
+        run.source = run.target = place(fleet, side.color)
+        done = []
+        for group, machine in chosen:
+            with display.stage(f"restart {machine.instance} of {side.color}"):
+                done.append(restart_one(_hands(facts, side, group), machine))
+                run.state = f"restarted: {', '.join(one.instance for one in done)}"
+    return done
+
+
+def choose(side: Side, args: RestartArgs) -> list[tuple[Group, Machine]]:
+    there = [(group, machine) for group in side.groups for machine in group.machines if machine.is_healthy]
+    if args.instances:
+        unknown = set(args.instances) - {machine.instance for _, machine in there}
+        if unknown:
+            known = ", ".join(machine.instance for _, machine in there) or "none"
+            raise UsageError(f"{', '.join(sorted(unknown))}: {side.color} has no such healthy machine, it has {known}")
+        return [(group, machine) for group, machine in there if machine.instance in args.instances]
+    return there[: args.count or None]
+
+
+def refusal(fleet: Fleet, side: Side) -> str | None:
+    """Why no machine of this color may be away now, or None."""
+    if not side.is_on:
+        return f"{side.color} is off, it has no machines to restart"
+    if side.weight and side.healthy < 2:
+        return (
+            f"{side.color} serves {side.weight} % of the users with {side.healthy} healthy machine of release "
+            f"{side.release}; restarting it would fail their requests. Bring it to 2: raise minSize of {side.color} "
+            f"in the config of {fleet.stack} and `pulumi up`"
+        )
+    return None
+
+
+def restart_one(hands: _Hands, machine: Machine) -> Restarted:
+    started = time.monotonic()
+    with left_in_peace(hands):
+        with out_of_balancer(hands, machine):
+            reboot(hands, machine)
+        wait_until(
+            lambda: _not_serving(hands, machine), what=f"{machine.instance} to serve", deadline_s=BACK_DEADLINE_S
+        )
+    return Restarted(instance=machine.instance, seconds=round(time.monotonic() - started, 3))
+
+
+@contextmanager
+def left_in_peace(hands: _Hands) -> Iterator[None]:
+    """The group doesn't replace a machine that is away on purpose; a machine that never comes back it then does."""
+    group = {"AutoScalingGroupName": hands.group.name, "ScalingProcesses": SUSPENDED}
+    try:
+        hands.autoscaling.suspend_processes(**group)
+        yield
+    finally:
+        with shielded():
+            hands.autoscaling.resume_processes(**group)
+
+
+@contextmanager
+def out_of_balancer(hands: _Hands, machine: Machine) -> Iterator[None]:
+    """No new request reaches the machine, and those it has are answered, before the block begins."""
+    target = {"TargetGroupArn": hands.side.target_group_arn, "Targets": [{"Id": machine.instance}]}
+    try:
+        hands.balancing.deregister_targets(**target)
+        wait_until(
+            lambda: _still_draining(hands, machine),
+            what=f"{machine.instance} to drain",
+            deadline_s=DRAIN_DEADLINE_S,
+        )
+        yield
+    finally:
+        with shielded():
+            hands.balancing.register_targets(**target)
+
+
+def reboot(hands: _Hands, machine: Machine) -> None:
+    """Reboot, and wait until the machine's own boot says that it is ready.
+
+    EC2 tells neither when a reboot begins nor when it is over. So the machine is marked unhealthy first, and it is
+    its boot script that marks it healthy when the app answers: only a machine that really went through a boot does.
+    """
+    _mark(hands, machine, "Unhealthy")
+    hands.ec2.reboot_instances(InstanceIds=[machine.instance])
+    wait_until(lambda: _not_booted(hands, machine), what=f"{machine.instance} to boot", deadline_s=BACK_DEADLINE_S)
+
+
+def _mark(hands: _Hands, machine: Machine, health: str) -> None:
+    hands.autoscaling.set_instance_health(
+        InstanceId=machine.instance, HealthStatus=health, ShouldRespectGracePeriod=False
+    )
+
+
+def _not_booted(hands: _Hands, machine: Machine) -> str | None:
+    found = hands.autoscaling.describe_auto_scaling_instances(InstanceIds=[machine.instance])["AutoScalingInstances"]
+    if not found:
+        return f"{machine.instance} is no longer in {hands.group.name}"
+    health = str(found[0]["HealthStatus"])
+    return None if health.lower() == "healthy" else f"its boot hasn't reported yet, it is marked {health.lower()}"
+
+
+def _still_draining(hands: _Hands, machine: Machine) -> str | None:
+    state = _state(hands, machine)
+    return None if state in ("unused", "unregistered") else f"it is {state}"
+
+
+def _not_serving(hands: _Hands, machine: Machine) -> str | None:
+    state = _state(hands, machine)
+    return None if state == "healthy" else f"it is {state}"
+
+
+def _state(hands: _Hands, machine: Machine) -> str:
+    # All targets, not this one: asked for one that is gone, AWS answers with an error.
+    told = hands.balancing.describe_target_health(TargetGroupArn=hands.side.target_group_arn)
+    states = {one["Target"]["Id"]: one["TargetHealth"]["State"] for one in told["TargetHealthDescriptions"]}
+    return str(states.get(machine.instance, "unregistered"))
+
+
+def _hands(facts: StackFacts, side: Side, group: Group) -> _Hands:
+    client = facts.session.client
+    return _Hands(
+        facts=facts,
+        side=side,
+        group=group,
+        autoscaling=client("autoscaling"),
+        balancing=client("elbv2"),
+        ec2=client("ec2"),
+    )
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    stack: StackOption = "dev",
+    color: Annotated[Color | None, typer.Option(help="Default: the active color.")] = None,
+    count: Annotated[int, typer.Option(min=0, help="Restart only this many machines; 0 is all of them.")] = 0,
+    instance: Annotated[list[str] | None, typer.Option(help="Restart this machine; may be given again.")] = None,
+    break_lock: BreakLockOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Restart machines of a color one at a time, so that they read changed parameters; no request fails.
+
+    Each machine leaves the load balancer, drains, reboots, proves that it is ready, and comes back before the next.
+    """
+    terminate_like_ctrl_c()
+    display = Display(as_json=as_json)
+    args = RestartArgs(color=color, count=count, instances=tuple(instance or ()), break_lock=break_lock)
+    with exit_codes(display):
+        done = restart(open_stack(stack), args, display)
+        told = [{"instance": one.instance, "seconds": one.seconds} for one in done]
+        display.result({"ok": True, "restarted": told})
+        display.say(f"restarted {len(done)}: " + ", ".join(f"{one.instance} ({one.seconds:.1f} s)" for one in done))
+
+
+if __name__ == "__main__":
+    cli()

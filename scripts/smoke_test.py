@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Says whether a color, or what users get, is fit: health, release, deep checks, certificate, and paths of your own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+if not __package__:
+    # Run as a file, from any place and without an active environment: take this project's.
+    _root = Path(__file__).resolve().parent.parent
+    _python = _root / ".venv" / "bin" / "python"
+    if find_spec("typer") is None and _python.exists():
+        os.execv(_python, [str(_python), *sys.argv])  # noqa: S606 - the same script, by the project's own interpreter
+    sys.path[0] = str(_root)
+
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from checks.colors import Color
+from checks.smoke import CheckResult, PathCheck, failures, smoke
+from scripts.display import Display, exit_codes
+from scripts.exits import Exit, UsageError
+from scripts.options import JsonOption, app
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeArgs:
+    """What to ask, and what must be answered; a color is asked through the preview header, no color is the public."""
+
+    stack: str = ""
+    url: str = ""
+    color: Color | None = None
+    release: str = ""
+    deep: bool = True
+    require: tuple[str, ...] = ()
+    paths: tuple[PathCheck, ...] = ()
+    deadline_s: float = 30.0
+
+
+def run_smoke(args: SmokeArgs) -> list[CheckResult]:
+    if args.url:
+        return _ask(args, args.url, {}, args.release, "/health")
+    from scripts.stacks import open_stack, read_facts
+
+    facts = read_facts(open_stack(args.stack))
+    color = args.color or facts.active
+    release = args.release or facts.colors[color].release
+    if not release:
+        raise UsageError(f"{color} is off in the config of {args.stack}: deliver a release to it first")
+    headers = facts.preview_headers(args.color) if args.color else {}
+    return _ask(args, facts.url, headers, release, facts.health_path)
+
+
+def _ask(args: SmokeArgs, url: str, headers: dict[str, str], release: str, health_path: str) -> list[CheckResult]:
+    return smoke(
+        url,
+        headers=headers,
+        expect_release=release,
+        expect_color=args.color or "",
+        health_path=health_path,
+        deep=args.deep,
+        require=args.require,
+        paths=args.paths,
+        deadline=args.deadline_s,
+    )
+
+
+def read_paths(file: Path) -> tuple[PathCheck, ...]:
+    """One check a line: path, then perhaps the status it must answer (200), then perhaps a text in the body."""
+    checks = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        path, *rest = line.split(maxsplit=2) or [""]
+        if not path or path.startswith("#"):
+            continue
+        status = rest[0] if rest else "200"
+        if not path.startswith("/") or not status.isdigit() or not 100 <= int(status) <= 599:
+            raise UsageError(f"{file}:{number}: {line!r}: must read `/path`, `/path 200` or `/path 200 some text`")
+        checks.append(PathCheck(path=path, status=int(status), contains=rest[1] if len(rest) > 1 else ""))
+    return tuple(checks)
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    stack: Annotated[str, typer.Option("--stack", "-s", envvar="BLUEGREEN_STACK", help="The Pulumi stack.")] = "dev",
+    color: Annotated[
+        Color | None, typer.Option(help="Judge this color through the preview header; default: what users get.")
+    ] = None,
+    url: Annotated[str, typer.Option(help="Ask this address; no stack is read.")] = "",
+    release: Annotated[str, typer.Option(help="The release that must answer; default: the one in config.")] = "",
+    require: Annotated[
+        list[str] | None, typer.Option(help="A deep check that the app must have, e.g. database; may be given again.")
+    ] = None,
+    paths: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="File of further paths: `/path [status [text]]`.")
+    ] = None,
+    shallow: Annotated[bool, typer.Option("--shallow", help="Leave out the deep checks.")] = False,
+    deadline: Annotated[float, typer.Option(min=0, help="Seconds within which everything must have passed.")] = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a release over HTTP whether it is fit for users; exit code 1 when it isn't."""
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        args = SmokeArgs(
+            stack=stack,
+            url=url,
+            color=color,
+            release=release,
+            deep=not shallow,
+            require=tuple(require or ()),
+            paths=read_paths(paths) if paths else (),
+            deadline_s=deadline,
+        )
+        with display.stage(f"smoke test of {color or url or 'the public side'}"):
+            results = run_smoke(args)
+        show(display, results)
+    if failures(results):
+        raise typer.Exit(Exit.FAILED)
+
+
+def show(display: Display, results: list[CheckResult]) -> None:
+    display.result({"ok": failures(results) is None, "checks": [asdict(result) for result in results]})
+    rows = [("ok" if one.ok else "FAILED", one.name, one.detail, f"{one.seconds:.2f} s") for one in results]
+    display.table("smoke test", ("", "check", "found", "took"), rows)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,108 @@
+"""Shows which release, AMI, ASG and target group belong together on each color, who has users, and what was done."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import typer
+
+from checks.colors import Color
+from checks.fleet import Fleet, Side, describe
+from scripts import history
+from scripts.display import Display, exit_codes
+from scripts.history import Record
+from scripts.lock import Holder, holder
+from scripts.options import JsonOption, StackOption, app
+from scripts.stacks import Stack, StackFacts, open_stack, read_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A stack as it is, and how it came to be so."""
+
+    facts: StackFacts
+    fleet: Fleet
+    holder: Holder | None
+    records: list[Record]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "stack": self.facts.stack,
+            "url": self.facts.url,
+            "active_color": self.facts.active,
+            "serving": self.fleet.serving,
+            "colors": {color: self.color(color) for color in Color if color in self.fleet.sides},
+            "lock": asdict(self.holder) if self.holder else None,
+            "history": [record.as_json() for record in self.records],
+        }
+
+    def color(self, color: Color) -> dict[str, Any]:
+        side = self.fleet.sides[color]
+        return {
+            "release": side.release,
+            "configured": self.facts.colors[color].release,
+            "ami": side.group.ami if side.group else "",
+            "asg": side.group.name if side.group else "",
+            "target_group": side.target_group_arn,
+            "healthy": side.healthy,
+            "machines": sum(len(group.machines) for group in side.groups),
+            "weight": side.weight,
+        }
+
+
+def read_status(stack: Stack, newest: int) -> Status:
+    facts = read_facts(stack)
+    with ThreadPoolExecutor(3) as pool:
+        s3 = facts.s3
+        fleet = pool.submit(describe, stack.name, facts.session)
+        records = pool.submit(history.read, s3, facts.bucket, stack.name, newest)
+        held = pool.submit(holder, s3, facts.bucket, stack.name)
+        return Status(facts=facts, fleet=fleet.result(), records=records.result(), holder=held.result())
+
+
+def show(display: Display, status: Status) -> None:
+    rows = [_row(status, side) for side in status.fleet.sides.values()]
+    columns = ("color", "users", "release", "healthy", "AMI", "ASG", "target group")
+    display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
+    told = [
+        (one.when[:19], one.who, one.action, f"{one.source} → {one.target}", f"{one.seconds:.1f} s", one.outcome)
+        for one in status.records
+    ]
+    if told:
+        display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome"), told)
+    if status.holder:
+        display.say(f"locked by {status.holder}")
+
+
+def _row(status: Status, side: Side) -> tuple[str, ...]:
+    told = status.color(side.color)
+    release = told["release"] or "off"
+    if told["configured"] != told["release"]:
+        release += f" (config: {told['configured'] or 'off'})"
+    name = side.target_group_arn.split(":")[-1].split("/")[1] if "/" in side.target_group_arn else ""
+    healthy = f"{told['healthy']} of {told['machines']}"
+    return (side.color, f"{side.weight} %", release, healthy, told["ami"] or "-", told["asg"] or "-", name)
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    stack: StackOption = "dev",
+    newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show both colors as AWS has them now, the stack's lock, and its history, the newest first."""
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        status = read_status(open_stack(stack), newest)
+        display.result(status.as_json())
+        if not as_json:
+            show(display, status)
+
+
+if __name__ == "__main__":
+    cli()
