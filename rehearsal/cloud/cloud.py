@@ -91,7 +91,7 @@ class Cloud:
                 return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in GAPS]}
             case "POST", "boots":
                 self._controller.look_at_boots()
-                return HTTPStatus.ACCEPTED, {}
+                return HTTPStatus.OK, {}
             case "POST", "images" if {"ami", "image"} <= body.keys():
                 self._images.by_ami[str(body["ami"])] = str(body["image"])
                 return HTTPStatus.OK, {"images": self._images.by_ami}

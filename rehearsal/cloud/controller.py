@@ -72,8 +72,7 @@ class Controller:
         return {"instances": rows, "gone": list(self._gone), "images": dict(self._images.by_ami)}
 
     def look_at_boots(self) -> None:
-        for instance in self._machines.instances():
-            self._machines.look(instance)
+        self._machines.look_now()
 
     def _run(self) -> None:
         while not self._stopped.wait(TICK_S):

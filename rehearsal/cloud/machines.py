@@ -86,6 +86,8 @@ class Machines(Protocol):
 
     def look(self, instance: str) -> None: ...
 
+    def look_now(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -139,6 +141,10 @@ class ContainerMachines:
 
     def look(self, instance: str) -> None:
         self._submit(self._look, instance)
+
+    def look_now(self) -> None:
+        for done in [self._hands.submit(self._guarded, self._look, instance) for instance in self.instances()]:
+            done.result()
 
     def close(self) -> None:
         """Removes every machine of this cloud, also those that another thread is just starting."""
@@ -238,6 +244,9 @@ class NamesOnly:
         """Nothing runs that could be started anew."""
 
     def look(self, instance: str) -> None:
+        """There is nothing to see."""
+
+    def look_now(self) -> None:
         """There is nothing to see."""
 
     def close(self) -> None:

@@ -33,7 +33,8 @@ class Running:
     control: str
 
     def client(self, service: str) -> Any:
-        return boto3.client(
+        make: Any = boto3.client  # typed by service name, which is a variable here
+        return make(
             service,
             region_name=REGION,
             endpoint_url=self.aws,

@@ -73,7 +73,7 @@ def test_an_unconditional_denial_still_refuses(cloud: Running) -> None:
     s3.put_object(Bucket="artifacts", Key="release", Body=b"bytes")
     statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::artifacts/*"}
     s3.put_bucket_policy(Bucket="artifacts", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-    with pytest.raises(ClientError, match="AccessDenied|403"):
+    with pytest.raises(ClientError, match=r"AccessDenied|403"):
         s3.get_object(Bucket="artifacts", Key="release")
 
 

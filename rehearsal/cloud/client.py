@@ -1,0 +1,53 @@
+"""What the rehearsal asks of a running cloud, in words of its own: images, machines, boots, calls, gaps."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from rehearsal.cloud.boots import boot
+
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudClient:
+    """`control` is the URL of that name in the cloud's ready file."""
+
+    control: str
+
+    def register_image(self, ami: str, image: str) -> None:
+        """From now on, machines of this AMI are containers of this image."""
+        self._ask("POST", "images", {"ami": ami, "image": image})
+
+    def state(self) -> dict[str, Any]:
+        """`instances` (present), `gone` (terminated), `images`, `calls`; see roster.row for an instance."""
+        return self._ask("GET", "state")
+
+    def machines(self) -> list[dict[str, Any]]:
+        return list(self.state()["instances"])
+
+    def boots(self) -> list[dict[str, Any]]:
+        """report.json's `boots`: every boot that wrote its record, those of terminated machines first."""
+        self._ask("POST", "boots")
+        state = self.state()
+        return [found for row in (*state["gone"], *state["instances"]) if (found := boot(row))]
+
+    def write_calls(self) -> int:
+        """How many calls so far have changed the account, without those that machines made themselves."""
+        state = self.state()
+        machines = {row["address"] for row in (*state["gone"], *state["instances"])}
+        return sum(call["count"] for call in state["calls"] if call["writes"] and call["caller"] not in machines)
+
+    def gaps(self) -> list[dict[str, str]]:
+        """What the rehearsal's AWS has in moto's place, and why: report.json's `gaps`."""
+        return list(self._ask("GET", "gaps")["gaps"])
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"{self.control}/{path}", data=data, method=method)  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            answer: dict[str, Any] = json.loads(response.read())
+        return answer

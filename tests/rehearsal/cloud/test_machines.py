@@ -1,0 +1,186 @@
+"""Instances of groups are machines: containers at their own addresses that boot, reboot, and go without a trace.
+
+The image here is a shell that does what a boot does first: ask the metadata who it is, and write it down.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from checks.waiting import wait_until
+from rehearsal.cloud.client import CloudClient
+from rehearsal.docker_engine import DockerEngine
+from rehearsal.ground import Ground
+from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Running, balancer, create_group, network, start
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.network,
+    pytest.mark.skipif(os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd"),
+]
+
+BOOT_SCRIPT = r"""
+trap 'exit 0' RTMIN+3
+endpoint=$(</etc/systemd/system.conf.d/10-endpoints.conf)
+endpoint=${endpoint##*AWS_EC2_METADATA_SERVICE_ENDPOINT=http://}
+endpoint=${endpoint%%\"*}
+ask() {
+  exec 3<>"/dev/tcp/${endpoint/:/\/}"
+  printf '%s\r\nHost: metadata\r\nConnection: close\r\n%s\r\n\r\n' "$1" "$2" >&3
+  answer=$(cat <&3)
+  answer=${answer##*$'\r\n'}
+}
+ask 'PUT /latest/api/token HTTP/1.1' $'X-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0'
+token=$answer
+ask 'GET /latest/meta-data/instance-id HTTP/1.1' "X-aws-ec2-metadata-token: $token"
+mkdir -p /var/lib/bluegreen
+echo boot >>/var/lib/bluegreen/boots
+boots=$(wc -l </var/lib/bluegreen/boots)
+printf '{"release": "%s", "state": "ready", "started": %s, "finished": %s.5, "steps": {"boots": %s}}' \
+  "$answer" 100 101 "$boots" >/var/lib/bluegreen/status.json
+while :; do sleep 0.1; done
+"""
+PROGRAMS = ("bash", "cat", "mkdir", "sleep", "wc")
+
+
+@pytest.fixture(scope="module")
+def filesystem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("image")
+    script = folder / "boot.sh"
+    script.write_text(BOOT_SCRIPT)
+    path = folder / "machine.tar"
+    files = {str(shutil.which(program)) for program in PROGRAMS}
+    for program in sorted(files):
+        linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        files.update(word for word in linked.split() if word.startswith("/"))
+    with tarfile.open(path, "w", dereference=True) as archive:
+        archive.add(script, "boot.sh")
+        for file in sorted(files):
+            archive.add(file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with Ground.open(runs=tmp_path_factory.mktemp("runs")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def engine(ground: Ground, filesystem: Path) -> DockerEngine:
+    started = DockerEngine.start(ground)
+    started.create_network("vpc", ground.network)
+    command = ["--change", 'CMD ["/usr/bin/bash", "/boot.sh"]', "--change", "ENV PATH=/usr/bin:/bin"]
+    started.run("import", *command, str(filesystem), "machine:1")
+    return started
+
+
+@pytest.fixture
+def cloud(ground: Ground, engine: DockerEngine, tmp_path: Path) -> Iterator[Running]:
+    process, running = start(
+        tmp_path,
+        *("--listen", str(ground.network[1]), "--docker-host", engine.host, "--network", "vpc"),
+        *("--machine-image", "machine:1", "--machine-prefix", "test"),
+        environment={"PATH": os.environ["PATH"]},
+    )
+    yield running
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    assert containers(engine) == []
+
+
+def containers(engine: DockerEngine) -> list[str]:
+    return engine.run("ps", "--all", "--format", "{{.Names}}").split()
+
+
+def fleet_of(cloud: Running, ground: Ground) -> Fleet:
+    cidr = str(ground.network)
+    subnets = network(cloud, cidr, ".".join(cidr.split(".")[:2]))
+    target_group, listener = balancer(cloud, subnets, 80)
+    group = create_group(cloud, subnets, target_group, LifecycleHookSpecificationList=[BOOT, DRAIN])
+    return Fleet(cloud=cloud, group=group, target_group=target_group, listener=listener)
+
+
+def wait_for_boots(client: CloudClient, number: int) -> None:
+    def reason() -> str | None:
+        found = [boot["steps"]["boots"] for boot in client.boots()]
+        return None if found == [number] else f"boots: {found}"
+
+    wait_until(reason, what=f"boot number {number}", deadline_s=20)
+
+
+def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine: DockerEngine) -> None:
+    fleet, client = fleet_of(cloud, ground), CloudClient(control=cloud.control)
+    instance = fleet.member()
+    wait_for_boots(client, 1)
+    (boot,) = client.boots()
+    assert (boot["instance"], boot["release"], boot["seconds"]) == (instance, instance, 1.5)
+    assert containers(engine) == [f"test-{instance}"]
+    address = engine.inspect(f"test-{instance}")["NetworkSettings"]["Networks"]["vpc"]["IPAddress"]
+    assert address == cloud.row(instance)["address"]
+
+    fleet.complete(instance, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    cloud.client("ec2").reboot_instances(InstanceIds=[instance])
+    wait_for_boots(client, 2)
+
+    cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=fleet.group, MinSize=0, DesiredCapacity=0
+    )
+    fleet.wait_for(["Terminating:Wait"])
+    assert containers(engine) == [f"test-{instance}"]
+    fleet.complete(instance, "drain", "CONTINUE")
+    fleet.wait_for([])
+    assert containers(engine) == []
+    assert engine.run("volume", "ls", "--quiet") == ""
+    assert [found["instance"] for found in client.boots()] == [instance]
+
+
+def test_a_machine_whose_image_is_not_there_is_a_failed_launch(
+    cloud: Running, ground: Ground, engine: DockerEngine, tmp_path: Path
+) -> None:
+    CloudClient(control=cloud.control).register_image("ami-0deb1a12000000001", "nobody/made:this")
+    fleet = fleet_of(cloud, ground)
+    failed = fleet.member()
+
+    def reason() -> str | None:
+        asked = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
+        states = {activity["StatusCode"] for activity in asked["Activities"]}
+        return None if "Failed" in states else f"activities: {states}"
+
+    wait_until(reason, what="a failed activity", deadline_s=20)
+    assert "nobody/made:this" in (tmp_path / "machines" / f"{failed}.errors").read_text()
+    assert containers(engine) == []
+
+
+def test_the_end_of_the_cloud_is_the_end_of_its_machines_only(
+    ground: Ground, engine: DockerEngine, tmp_path: Path
+) -> None:
+    engine.run("run", "--detach", "--name", "bystander", "machine:1")
+    process, cloud = start(
+        tmp_path,
+        *("--listen", str(ground.network[1]), "--docker-host", engine.host, "--network", "vpc"),
+        *("--machine-image", "machine:1", "--machine-prefix", "test"),
+        environment={"PATH": os.environ["PATH"]},
+    )
+    fleet = fleet_of(cloud, ground)
+    wait_until(
+        lambda: None if f"test-{fleet.member()}" in containers(engine) else "no machine yet",
+        what="the machine",
+        deadline_s=20,
+    )
+    began = time.monotonic()
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert containers(engine) == ["bystander"]
+    assert time.monotonic() - began < 15
+    engine.run("rm", "--force", "bystander")
