@@ -46,6 +46,7 @@ class _Counted:
 
 @dataclass
 class _Seen:
+    folder: Path
     files: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     entries: int = 0
@@ -66,7 +67,7 @@ def unpack(bundle: Path, folder: Path, limits: UnpackLimits | None = None) -> Pa
 
 
 def _extract(stream: IO[bytes], folder: Path, limits: UnpackLimits) -> None:
-    seen = _Seen()
+    seen = _Seen(folder)
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         # Debian 12's tarfile has no filters (Python 3.11.2): the checks below stand alone, the filter comes on top.
         archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
@@ -80,7 +81,9 @@ def _extract(stream: IO[bytes], folder: Path, limits: UnpackLimits) -> None:
                 _refuse_bad_entry(member, name, seen)
                 archive.extract(_tamed(member), folder)
             archive.members = []  # type: ignore[attr-defined]  # a list of everything ever read would only grow
-    _refuse_links_out(folder, seen.links)
+    for link in sorted(seen.links):
+        # Again, now that all are there: a chain of links, each harmless when it was made, can still lead out.
+        _refuse_link_out(seen.folder, link, str((folder / link).readlink()))
 
 
 def _refuse_bad_name(name: str) -> None:
@@ -104,9 +107,7 @@ def _refuse_bad_entry(member: tarfile.TarInfo, name: str, seen: _Seen) -> None:
     if member.islnk() and posixpath.normpath(member.linkname) not in seen.files:
         raise UnpackError(f"entry {name!r}: links to {member.linkname!r}, which is no earlier file of the bundle")
     if member.issym():
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
-        if member.linkname.startswith("/") or target.split("/")[0] == "..":
-            raise UnpackError(f"entry {name!r}: links to {member.linkname!r}, out of the folder")
+        _refuse_link_out(seen.folder, name, member.linkname)
         seen.links.add(name)
     elif not member.isdir():
         seen.files.add(name)
@@ -125,12 +126,13 @@ def _tamed(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _refuse_links_out(folder: Path, links: set[str]) -> None:
-    """A chain of links, each harmless alone, can still lead out."""
-    inside = os.path.realpath(folder) + os.sep
-    for link in sorted(links):
-        if not (os.path.realpath(folder / link) + os.sep).startswith(inside):
-            raise UnpackError(f"entry {link!r}: links out of the folder by way of another link")
+def _refuse_link_out(folder: Path, name: str, target: str) -> None:
+    """By the letters, and by where the links that are there already lead."""
+    lexical = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    real = os.path.realpath(folder / posixpath.dirname(name) / target)
+    inside = Path(real).is_relative_to(os.path.realpath(folder))
+    if target.startswith("/") or lexical.split("/")[0] == ".." or not inside:
+        raise UnpackError(f"entry {name!r}: links to {target!r}, out of the folder")
 
 
 def _top(folder: Path) -> Path:

@@ -55,10 +55,13 @@ class Imds:
     """A metadata service whose one machine a test can change."""
 
     def __init__(self) -> None:
+        self.reset()
+        self.server = MetadataServer("127.0.0.1", 0, self._about)
+
+    def reset(self) -> None:
         self.user_data = ""
         self.instance = INSTANCE
         self.target = "InService"
-        self.server = MetadataServer("127.0.0.1", 0, self._about)
 
     def _about(self, _: str) -> About:
         return About(
@@ -75,12 +78,18 @@ class Imds:
         )
 
 
-@pytest.fixture
-def imds(monkeypatch: pytest.MonkeyPatch) -> Iterator[Imds]:
+@pytest.fixture(scope="session")
+def _metadata() -> Iterator[Imds]:
     service = Imds()
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.server.url)
     yield service
     service.server.close()
+
+
+@pytest.fixture
+def imds(_metadata: Imds, monkeypatch: pytest.MonkeyPatch) -> Imds:
+    _metadata.reset()
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", _metadata.server.url)
+    return _metadata
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ class TlsServer:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.answers, self._server.seen = {}, []
         self.released = threading.Event()
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
