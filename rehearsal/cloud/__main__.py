@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--registry", default="", help=f"host:port that is ECR; password in ${PASSWORD_VARIABLE}")
     found.add_argument("--registry-certificate", type=Path, help="that machines are to trust")
     found.add_argument("--hold-hooks", action="store_true", help="machines in name only don't answer lifecycle hooks")
+    found.add_argument("--warm", action="store_true", help="load the code of all services right after the start")
     return found
 
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cloud import account, drop_ins
+from rehearsal.cloud import account, drop_ins, warm
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
@@ -36,6 +36,7 @@ class Options:
     registry_password: str = ""
     registry_certificate: Path | None = None
     hold_hooks: bool = False
+    warm: bool = False
 
 
 class Cloud:
@@ -55,6 +56,8 @@ class Cloud:
             answer_hooks=not options.docker_host and not options.hold_hooks,
         )
         self._controller.start()
+        if options.warm:
+            warm.start(self.aws.url)
 
     def endpoints(self) -> dict[str, str]:
         return {"aws": self.aws.url, "metadata": self.metadata.url, "control": f"{self.aws.url}/_rehearsal"}

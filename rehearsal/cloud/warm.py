@@ -1,0 +1,47 @@
+"""Each service of the emulated AWS asked once, so that its code is loaded before a stopwatch runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+# A cheap read of every service that the program, the machines or the scripts use; the first call costs 60 to 500 ms.
+READS = {
+    "ec2": "describe_vpcs",
+    "elbv2": "describe_load_balancers",
+    "autoscaling": "describe_auto_scaling_groups",
+    "iam": "list_roles",
+    "s3": "list_buckets",
+    "logs": "describe_log_groups",
+    "sns": "list_topics",
+    "ssm": "describe_parameters",
+    "ecr": "describe_repositories",
+    "cloudwatch": "list_metrics",
+    "sts": "get_caller_identity",
+}
+
+log = logging.getLogger(__name__)
+
+
+def start(url: str) -> threading.Thread:
+    thread = threading.Thread(target=_ask_all, args=(url,), name="warm", daemon=True)
+    thread.start()
+    return thread
+
+
+def _ask_all(url: str) -> None:
+    make: Any = boto3.session.Session(
+        aws_access_key_id="rehearsal",
+        aws_secret_access_key="rehearsal",  # noqa: S106 - the emulator takes any
+        region_name="us-east-1",
+    ).client
+    for service, read in READS.items():
+        try:
+            getattr(make(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1})), read)()
+        except (BotoCoreError, ClientError) as error:
+            log.warning("warm failed service=%s error=%s", service, error)  # it costs time later, no more
