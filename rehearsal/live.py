@@ -43,7 +43,9 @@ class View:
     def _steps(self) -> Table:
         table = Table.grid(padding=(0, 1))
         for step in self._journal.steps:
-            table.add_row(self._mark(step), f"{_seconds(step, self._journal):7.1f} s", step.name, Text(step.note, "dim"))
+            table.add_row(
+                self._mark(step), f"{_seconds(step, self._journal):7.1f} s", step.name, Text(step.note, "dim")
+            )
         return table
 
     def _mark(self, step: Step) -> RenderableType:
@@ -82,7 +84,9 @@ class View:
                 if step.running and not last:
                     break
                 state = "ok    " if step.ok else "FAILED"
-                self._console.print(f"{state} {step.seconds:7.1f} s  {step.name}  {step.note}".rstrip(), highlight=False)
+                self._console.print(
+                    f"{state} {step.seconds:7.1f} s  {step.name}  {step.note}".rstrip(), highlight=False
+                )
                 printed += 1
             if last:
                 return

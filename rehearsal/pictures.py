@@ -11,7 +11,18 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 26, 26
 BLUES = ("#2f6fde", "#7fa9ee", "#1b448c")
 GREENS = ("#2e9e5b", "#86cfa3", "#1c6339")
 OTHER = ("#9a9a9a",)
-BOOT_SHADES = ("#4c78a8", "#72b7b2", "#eeca3b", "#f58518", "#e45756", "#54a24b", "#b279a2", "#9d755d", "#ff9da6", "#bab0ac")
+BOOT_SHADES = (
+    "#4c78a8",
+    "#72b7b2",
+    "#eeca3b",
+    "#f58518",
+    "#e45756",
+    "#54a24b",
+    "#b279a2",
+    "#9d755d",
+    "#ff9da6",
+    "#bab0ac",
+)
 
 
 def shades(names: Iterable[str]) -> dict[str, str]:
@@ -24,7 +35,9 @@ def shades(names: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
-def stacked(series: Sequence[Mapping[str, float]], colors: Mapping[str, str], marks: Sequence[tuple[float, str]]) -> str:
+def stacked(
+    series: Sequence[Mapping[str, float]], colors: Mapping[str, str], marks: Sequence[tuple[float, str]]
+) -> str:
     """Requests a second by release, stacked; `series[i]` holds second i. `marks` are (second, label)."""
     if not series:
         return ""
@@ -97,7 +110,9 @@ def _frame(shapes: list[str], length: int, peak: float, unit: str) -> str:
         for v in (0.0, peak / 2, peak)
     ]
     every = max(1, round(length / 10 / 5) * 5)
-    grid += [f'<text x="{x(i):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{i} s</text>' for i in range(0, length, every)]
+    grid += [
+        f'<text x="{x(i):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{i} s</text>' for i in range(0, length, every)
+    ]
     unit_text = f'<text x="{LEFT}" y="12">{escape(unit)}</text>'
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}">{unit_text}{"".join(grid + shapes)}</svg>'
 

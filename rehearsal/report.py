@@ -23,7 +23,9 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
 
-def write_page(path: Path, report: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]], load_started: float) -> None:
+def write_page(
+    path: Path, report: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]], load_started: float
+) -> None:
     """Writes the page.
 
     `report`: the content of report.json. `seconds`: one row a second of load with `by` {color release: count},

@@ -1,0 +1,35 @@
+"""One stack: network, bucket, role, load balancer, and a blue and a green fleet of which one serves the users."""
+
+import pulumi
+
+import composition as compose
+import settings as config
+from checks.gates import live_rule_hooks, release_guard
+from components.alerts import Alerts
+from components.artifact_bucket import ArtifactBucket
+from components.instance_role import InstanceRole
+from components.load_balancer import LoadBalancer
+from components.machine_access import MachineAccess
+from components.network import Network
+
+settings = config.load()
+place = compose.place(settings)
+
+network = Network("network", compose.network(settings))
+artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
+alerts = Alerts("alerts", compose.alerts(settings))
+base_image = compose.base_image(settings)
+role = InstanceRole("machine", compose.instance_role(place, artifacts, alerts, base_image))
+
+targets = compose.targets(settings, network)
+balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, targets))
+access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
+compose.dns_name(settings, balancer)
+
+shared = compose.Shared(network=network, role=role, alerts=alerts, base_image=base_image, access=access)
+guard = release_guard(settings.stack, compose.sessions(settings))
+fleets = compose.fleets(settings, shared, targets, balancer, guard)
+live_rule = compose.live_rule(settings, balancer, targets, fleets, live_rule_hooks(compose.gate(settings)))
+
+for name, value in compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule).items():
+    pulumi.export(name, value)

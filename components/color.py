@@ -1,0 +1,236 @@
+"""One color: its target group always, and while it has a release the machines that run it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import autoscaling, ec2, lb
+
+from checks.colors import Color
+from components.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData, render
+
+CAPACITY_TIMEOUT = "10m"
+DRAIN_RESERVE = 30  # seconds for the machine to notice, and to say that it is done
+HEALTHY_CHECKS, UNHEALTHY_CHECKS = 2, 2
+LONGEST_CHECK = 4  # seconds, below the shortest interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetsArgs:
+    """Times in seconds."""
+
+    stack: str
+    color: Color
+    vpc_id: pulumi.Input[str]
+    port: int
+    health_path: str
+    health_check_interval: int
+    deregistration_delay: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetArgs:
+    """One release on one AMI. Sizes in machines, times in seconds, the volume in GiB."""
+
+    stack: str
+    color: Color
+    release: str
+    release_url: str
+    ami_id: str
+    min_size: int
+    max_size: int
+    user_data: pulumi.Input[UserData]
+    target_group_arn: pulumi.Input[str]
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    security_group_id: pulumi.Input[str]
+    profile_arn: pulumi.Input[str]
+    instance_type: str
+    root_volume_gib: int
+    boot_timeout: int
+    drain_timeout: int
+    target_cpu_percent: int
+    guard: pulumi.ResourceHook
+    preview_rules: Sequence[pulumi.Resource]
+
+
+class Targets(pulumi.ComponentResource):
+    """A color's target group: it stays while releases come and go. Output: `arn`."""
+
+    arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: TargetsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:color:Targets", name, {}, opts)
+        check = lb.TargetGroupHealthCheckArgs(
+            path=args.health_path,
+            matcher="200",
+            interval=args.health_check_interval,
+            timeout=LONGEST_CHECK,
+            healthy_threshold=HEALTHY_CHECKS,
+            unhealthy_threshold=UNHEALTHY_CHECKS,
+        )
+        group = lb.TargetGroup(
+            name,
+            vpc_id=args.vpc_id,
+            port=args.port,
+            protocol="HTTP",
+            target_type="instance",
+            deregistration_delay=args.deregistration_delay,
+            health_check=check,
+            tags={"Stack": args.stack, "Color": args.color},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.arn = group.arn
+        self.register_outputs({"arn": self.arn})
+
+
+class Fleet(pulumi.ComponentResource):
+    """A launch template and an Auto Scaling group of one release; another release or AMI makes new ones.
+
+    Outputs: `group_name`, `launch_template_id`. `group` is what the live rule waits for.
+    """
+
+    group_name: pulumi.Output[str]
+    launch_template_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:color:Fleet", name, {}, opts)
+        self._name, self._args = name, args
+        template = self._launch_template()
+        self.group = self._scaling_group(template)
+        self._target_tracking()
+        self.group_name, self.launch_template_id = self.group.name, template.id
+        self.register_outputs({"group_name": self.group_name, "launch_template_id": self.launch_template_id})
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self._args.stack}-{self._args.color}-{self._args.release}-"
+
+    @property
+    def _tags(self) -> dict[str, str]:
+        """What tells apart, per environment, which release, AMI and color belong together."""
+        args = self._args
+        return {
+            "Name": self._prefix.rstrip("-"),
+            "Stack": args.stack,
+            "Color": args.color,
+            "Release": args.release,
+            "ReleaseUrl": args.release_url,
+            "Ami": args.ami_id,
+        }
+
+    def _launch_template(self) -> ec2.LaunchTemplate:
+        args = self._args
+        return ec2.LaunchTemplate(
+            self._name,
+            name_prefix=self._prefix,
+            image_id=args.ami_id,
+            instance_type=args.instance_type,
+            iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.profile_arn),
+            vpc_security_group_ids=[args.security_group_id],
+            user_data=pulumi.Output.from_input(args.user_data).apply(_encoded),
+            update_default_version=True,
+            metadata_options=_metadata_options(),
+            block_device_mappings=[_root_volume(args.root_volume_gib)],
+            tag_specifications=[
+                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._tags)
+                for kind in ("instance", "volume", "network-interface")
+            ],
+            tags=self._tags,
+            # The guard refuses another release or AMI where users are; both make a new template.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                replace_on_changes=["imageId"],
+                hooks=pulumi.ResourceHookBinding(before_create=[args.guard]),
+            ),
+        )
+
+    def _scaling_group(self, template: ec2.LaunchTemplate) -> autoscaling.Group:
+        args = self._args
+        return autoscaling.Group(
+            self._name,
+            name_prefix=self._prefix,
+            min_size=args.min_size,
+            max_size=args.max_size,
+            min_elb_capacity=args.min_size,
+            wait_for_capacity_timeout=CAPACITY_TIMEOUT,
+            vpc_zone_identifiers=args.subnet_ids,
+            target_group_arns=[args.target_group_arn],
+            health_check_type="ELB",
+            health_check_grace_period=args.boot_timeout,
+            default_instance_warmup=0,
+            # The number, never $Latest: a change of the template must be a change of the group.
+            launch_template=autoscaling.GroupLaunchTemplateArgs(
+                id=template.id, version=template.latest_version.apply(str)
+            ),
+            instance_maintenance_policy=autoscaling.GroupInstanceMaintenancePolicyArgs(
+                min_healthy_percentage=100, max_healthy_percentage=200
+            ),
+            initial_lifecycle_hooks=_lifecycle_hooks(args.boot_timeout, args.drain_timeout),
+            enabled_metrics=["GroupDesiredCapacity", "GroupInServiceInstances", "GroupTotalInstances"],
+            # The provider's default tags don't reach the machines of a group.
+            tags=[
+                autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
+                for key, value in self._tags.items()
+            ],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Without the preview rules the target group takes part in no load balancer, and nothing turns healthy.
+                depends_on=list(args.preview_rules),
+                replace_on_changes=["launchTemplate.id"],
+                # Autoscaling decides after creation, and a cutover brings the group to the serving capacity.
+                ignore_changes=["desiredCapacity"],
+            ),
+        )
+
+    def _target_tracking(self) -> None:
+        metric = autoscaling.PolicyTargetTrackingConfigurationPredefinedMetricSpecificationArgs(
+            predefined_metric_type="ASGAverageCPUUtilization"
+        )
+        autoscaling.Policy(
+            f"{self._name}-cpu",
+            autoscaling_group_name=self.group.name,
+            policy_type="TargetTrackingScaling",
+            target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(
+                predefined_metric_specification=metric, target_value=float(self._args.target_cpu_percent)
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def _encoded(data: UserData) -> str:
+    return base64.b64encode(render(data).encode()).decode()
+
+
+def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
+    """IMDSv2 only, and one hop: the app's container is a hop away, so the machine's credentials are not its own."""
+    return ec2.LaunchTemplateMetadataOptionsArgs(
+        http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1, instance_metadata_tags="enabled"
+    )
+
+
+def _root_volume(gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
+    volume = ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+        volume_size=gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+    )
+    return ec2.LaunchTemplateBlockDeviceMappingArgs(device_name="/dev/xvda", ebs=volume)
+
+
+def _lifecycle_hooks(boot_timeout: int, drain_timeout: int) -> list[autoscaling.GroupInitialLifecycleHookArgs]:
+    """A machine counts when its boot says so, and goes when the app has finished."""
+    return [
+        autoscaling.GroupInitialLifecycleHookArgs(
+            name=LAUNCH_HOOK,
+            lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
+            default_result="ABANDON",
+            heartbeat_timeout=boot_timeout,
+        ),
+        autoscaling.GroupInitialLifecycleHookArgs(
+            name=TERMINATION_HOOK,
+            lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
+            default_result="CONTINUE",
+            heartbeat_timeout=drain_timeout + DRAIN_RESERVE,
+        ),
+    ]

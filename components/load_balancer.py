@@ -1,0 +1,170 @@
+"""A load balancer that answers 503 until a rule says otherwise, and leads the secret header to each color."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+from pulumi_aws import ec2, lb, vpc
+
+from checks.colors import Color
+
+HTTPS_PORT = 443
+# Forward secrecy and TLS 1.2 at least (Elastic Load Balancing, security policies).
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+PREVIEW_HEADER = "X-Bluegreen-Preview"
+FIRST_PREVIEW_PRIORITY = 10
+TOKEN_LENGTH = 32
+LONGEST_NAME = 32  # of load balancers and target groups, Pulumi's suffix of 8 included
+ANYWHERE_IPV4 = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadBalancerArgs:
+    """`target_groups` by color; an empty `certificate_arn` means plain HTTP, an empty `log_bucket` no access logs."""
+
+    stack: str
+    vpc_id: pulumi.Input[str]
+    subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
+    target_groups: Mapping[Color, pulumi.Input[str]]
+    ingress_cidrs: Sequence[str]
+    http_port: int = 80
+    certificate_arn: str = ""
+    access_logs: bool = False
+    log_bucket: pulumi.Input[str] = ""
+    protect: bool = False
+
+
+class LoadBalancer(pulumi.ComponentResource):
+    """Outputs: `dns_name`, `zone_id`, `security_group_id`, `listener_arn` (it serves users), `preview_token`.
+
+    `preview_rules` are what machines must wait for: before, their target group takes part in no load balancer.
+    """
+
+    dns_name: pulumi.Output[str]
+    zone_id: pulumi.Output[str]
+    security_group_id: pulumi.Output[str]
+    listener_arn: pulumi.Output[str]
+    preview_token: pulumi.Output[str]
+
+    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:balancing:LoadBalancer", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        group = self._security_group()
+        balancer = self._balancer(group)
+        listener = self._listener(balancer)
+        token = random.RandomPassword(f"{name}-preview", length=TOKEN_LENGTH, special=False, opts=self._child)
+        self.preview_rules = {color: self._preview_rule(color, listener, token.result) for color in Color}
+        self.dns_name, self.zone_id = balancer.dns_name, balancer.zone_id
+        self.security_group_id, self.listener_arn = group.id, listener.arn
+        self.preview_token = pulumi.Output.secret(token.result)
+        self.register_outputs(
+            {
+                "dns_name": self.dns_name,
+                "zone_id": self.zone_id,
+                "security_group_id": self.security_group_id,
+                "listener_arn": self.listener_arn,
+                "preview_token": self.preview_token,
+            }
+        )
+
+    def _security_group(self) -> ec2.SecurityGroup:
+        group = ec2.SecurityGroup(
+            self._name,
+            vpc_id=self._args.vpc_id,
+            description="Load balancer: users in, machines out",
+            tags={"Name": f"{self._args.stack}-balancer", "Stack": self._args.stack},
+            opts=self._child,
+        )
+        ports = {self._args.http_port, HTTPS_PORT} if self._args.certificate_arn else {self._args.http_port}
+        for port in sorted(ports):
+            for cidr in self._args.ingress_cidrs:
+                vpc.SecurityGroupIngressRule(
+                    f"{self._name}-in-{port}-{cidr}",
+                    security_group_id=group.id,
+                    description="Users",
+                    cidr_ipv4=cidr,
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    opts=self._child,
+                )
+        return group
+
+    def _balancer(self, group: ec2.SecurityGroup) -> lb.LoadBalancer:
+        args = self._args
+        logs = lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix="balancer", enabled=True)
+        return lb.LoadBalancer(
+            self._name,
+            load_balancer_type="application",
+            subnets=args.subnet_ids,
+            security_groups=[group.id],
+            drop_invalid_header_fields=True,
+            enable_deletion_protection=args.protect,
+            access_logs=logs if args.access_logs else None,
+            tags={"Stack": args.stack},
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+        )
+
+    def _listener(self, balancer: lb.LoadBalancer) -> lb.Listener:
+        """The listener that serves users; with a certificate the plain one only redirects."""
+        if not self._args.certificate_arn:
+            return self._plain_listener(balancer, _unavailable())
+        self._plain_listener(balancer, _to_https())
+        return lb.Listener(
+            f"{self._name}-https",
+            load_balancer_arn=balancer.arn,
+            port=HTTPS_PORT,
+            protocol="HTTPS",
+            ssl_policy=TLS_POLICY,
+            certificate_arn=self._args.certificate_arn,
+            default_actions=[_unavailable()],
+            tags={"Stack": self._args.stack},
+            opts=self._child,
+        )
+
+    def _plain_listener(self, balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs) -> lb.Listener:
+        return lb.Listener(
+            f"{self._name}-http",
+            load_balancer_arn=balancer.arn,
+            port=self._args.http_port,
+            protocol="HTTP",
+            default_actions=[action],
+            tags={"Stack": self._args.stack},
+            opts=self._child,
+        )
+
+    def _preview_rule(self, color: Color, listener: lb.Listener, token: pulumi.Output[str]) -> lb.ListenerRule:
+        """One a color, so that a cutover changes none of them; both groups named, so that both are health-checked."""
+        value = token.apply(lambda secret: f"{secret}-{color}")
+        header = lb.ListenerRuleConditionHttpHeaderArgs(http_header_name=PREVIEW_HEADER, values=[value])
+        return lb.ListenerRule(
+            f"{self._name}-preview-{color}",
+            listener_arn=listener.arn,
+            priority=FIRST_PREVIEW_PRIORITY + list(Color).index(color),
+            conditions=[lb.ListenerRuleConditionArgs(http_header=header)],
+            actions=[forward(self._args.target_groups, {color: 100, color.other: 0})],
+            tags={"Stack": self._args.stack, "Role": "preview"},
+            opts=self._child,
+        )
+
+
+def forward(groups: Mapping[Color, pulumi.Input[str]], weights: Mapping[Color, int]) -> lb.ListenerRuleActionArgs:
+    """Both colors, always, so that a switch is a change of weights and of nothing else."""
+    targets = [lb.ListenerRuleActionForwardTargetGroupArgs(arn=groups[color], weight=weights[color]) for color in Color]
+    return lb.ListenerRuleActionArgs(type="forward", forward=lb.ListenerRuleActionForwardArgs(target_groups=targets))
+
+
+def _unavailable() -> lb.ListenerDefaultActionArgs:
+    answer = lb.ListenerDefaultActionFixedResponseArgs(
+        content_type="text/plain", message_body="No release serves here.", status_code="503"
+    )
+    return lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=answer)
+
+
+def _to_https() -> lb.ListenerDefaultActionArgs:
+    redirect = lb.ListenerDefaultActionRedirectArgs(port=str(HTTPS_PORT), protocol="HTTPS", status_code="HTTP_301")
+    return lb.ListenerDefaultActionArgs(type="redirect", redirect=redirect)

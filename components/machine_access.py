@@ -1,0 +1,67 @@
+"""Who reaches the machines: the load balancer on the app's port, and nobody else; they reach whom they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import ec2, vpc
+
+ANYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineAccessArgs:
+    stack: str
+    vpc_id: pulumi.Input[str]
+    balancer_group_id: pulumi.Input[str]
+    port: int
+
+
+class MachineAccess(pulumi.ComponentResource):
+    """Output: `security_group_id`."""
+
+    security_group_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: MachineAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:access:MachineAccess", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        group = ec2.SecurityGroup(
+            name,
+            vpc_id=args.vpc_id,
+            description="Machines: the load balancer in, everything out",
+            tags={"Name": f"{args.stack}-machines", "Stack": args.stack},
+            opts=self._child,
+        )
+        self._both_ends(group)
+        # Databases, registries and AWS itself: where an app calls is the app's business.
+        vpc.SecurityGroupEgressRule(
+            f"{name}-out", security_group_id=group.id, cidr_ipv4=ANYWHERE, ip_protocol="-1", opts=self._child
+        )
+        self.security_group_id = group.id
+        self.register_outputs({"security_group_id": self.security_group_id})
+
+    def _both_ends(self, group: ec2.SecurityGroup) -> None:
+        """The balancer may go to the machines' port and nowhere else; the machines take it from the balancer only."""
+        port = self._args.port
+        vpc.SecurityGroupIngressRule(
+            f"{self._name}-from-balancer",
+            security_group_id=group.id,
+            referenced_security_group_id=self._args.balancer_group_id,
+            description="The load balancer",
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            opts=self._child,
+        )
+        vpc.SecurityGroupEgressRule(
+            f"{self._name}-balancer-out",
+            security_group_id=self._args.balancer_group_id,
+            referenced_security_group_id=group.id,
+            description="The machines",
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            opts=self._child,
+        )

@@ -1,0 +1,199 @@
+"""A VPC with a public and a private subnet a zone, ways out as the settings say, and nothing open by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import cloudwatch, ec2, iam
+
+from components import policy_documents
+from components.cidr_plan import ZoneRanges
+
+ANYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    """`ranges` by zone name; `nat_gateways` is none, single or per-zone."""
+
+    stack: str
+    region: str
+    vpc_cidr: str
+    ranges: Mapping[str, ZoneRanges]
+    nat_gateways: str = "single"
+    flow_logs: bool = True
+    log_retention_days: int = 30
+    protect: bool = False
+
+
+class Network(pulumi.ComponentResource):
+    """Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each)."""
+
+    vpc_id: pulumi.Output[str]
+    public_subnet_ids: pulumi.Output[list[str]]
+    machine_subnet_ids: pulumi.Output[list[str]]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:network:Network", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._vpc = self._make_vpc()
+        gateway = self._internet_gateway()
+        public = self._subnets("public")
+        private = self._subnets("private")
+        public_table = self._public_table(gateway, public)
+        tables = self._private_tables(private, self._nat_gateways(public))
+        self._s3_endpoint([public_table, *tables.values()])
+        self._locked_default_group()
+        if args.flow_logs:
+            self._flow_logs()
+        self.vpc_id = self._vpc.id
+        self.public_subnet_ids = _ids(public)
+        self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public)
+        self.register_outputs(
+            {
+                "vpc_id": self.vpc_id,
+                "public_subnet_ids": self.public_subnet_ids,
+                "machine_subnet_ids": self.machine_subnet_ids,
+            }
+        )
+
+    def _tags(self, what: str) -> dict[str, str]:
+        return {"Name": f"{self._args.stack}-{what}", "Stack": self._args.stack}
+
+    def _make_vpc(self) -> ec2.Vpc:
+        return ec2.Vpc(
+            self._name,
+            cidr_block=self._args.vpc_cidr,
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            tags=self._tags("vpc"),
+            opts=pulumi.ResourceOptions(parent=self, protect=self._args.protect),
+        )
+
+    def _internet_gateway(self) -> ec2.InternetGateway:
+        tags = self._tags("internet")
+        return ec2.InternetGateway(f"{self._name}-internet", vpc_id=self._vpc.id, tags=tags, opts=self._child)
+
+    def _subnets(self, kind: str) -> dict[str, ec2.Subnet]:
+        # Without NAT, machines stand in the public subnets and need an address of their own to reach AWS.
+        addressed = kind == "public" and self._args.nat_gateways == "none"
+        return {
+            zone: ec2.Subnet(
+                f"{self._name}-{kind}-{zone}",
+                vpc_id=self._vpc.id,
+                availability_zone=zone,
+                cidr_block=getattr(ranges, kind),
+                map_public_ip_on_launch=addressed,
+                tags=self._tags(f"{kind}-{zone}"),
+                opts=self._child,
+            )
+            for zone, ranges in self._args.ranges.items()
+        }
+
+    def _public_table(self, gateway: ec2.InternetGateway, subnets: Mapping[str, ec2.Subnet]) -> ec2.RouteTable:
+        table = self._table("public")
+        ec2.Route(
+            f"{self._name}-public-out",
+            route_table_id=table.id,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=gateway.id,
+            opts=self._child,
+        )
+        for zone, subnet in subnets.items():
+            self._associate(f"public-{zone}", table, subnet)
+        return table
+
+    def _nat_gateways(self, public: Mapping[str, ec2.Subnet]) -> dict[str, ec2.NatGateway]:
+        """The gateway that each zone's machines go out by; the same one for all zones when it is single."""
+        zones = list(public)
+        match self._args.nat_gateways:
+            case "none":
+                return {}
+            case "single":
+                return dict.fromkeys(zones, self._nat_gateway(zones[0], public[zones[0]]))
+            case _:
+                return {zone: self._nat_gateway(zone, subnet) for zone, subnet in public.items()}
+
+    def _nat_gateway(self, zone: str, subnet: ec2.Subnet) -> ec2.NatGateway:
+        name, tags = f"{self._name}-nat-{zone}", self._tags(f"nat-{zone}")
+        address = ec2.Eip(name, domain="vpc", tags=tags, opts=self._child)
+        return ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet.id, tags=tags, opts=self._child)
+
+    def _private_tables(
+        self, subnets: Mapping[str, ec2.Subnet], gateways: Mapping[str, ec2.NatGateway]
+    ) -> dict[str, ec2.RouteTable]:
+        """One table a zone, whatever the gateways, so that another mode moves routes and not tables."""
+        tables = {}
+        for zone, subnet in subnets.items():
+            tables[zone] = self._table(f"private-{zone}")
+            self._associate(f"private-{zone}", tables[zone], subnet)
+            if zone in gateways:
+                ec2.Route(
+                    f"{self._name}-private-{zone}-out",
+                    route_table_id=tables[zone].id,
+                    destination_cidr_block=ANYWHERE,
+                    nat_gateway_id=gateways[zone].id,
+                    opts=self._child,
+                )
+        return tables
+
+    def _table(self, what: str) -> ec2.RouteTable:
+        return ec2.RouteTable(f"{self._name}-{what}", vpc_id=self._vpc.id, tags=self._tags(what), opts=self._child)
+
+    def _associate(self, what: str, table: ec2.RouteTable, subnet: ec2.Subnet) -> None:
+        ec2.RouteTableAssociation(
+            f"{self._name}-{what}", route_table_id=table.id, subnet_id=subnet.id, opts=self._child
+        )
+
+    def _s3_endpoint(self, tables: list[ec2.RouteTable]) -> None:
+        """Releases come from S3 without going through NAT, which costs by the byte."""
+        ec2.VpcEndpoint(
+            f"{self._name}-s3",
+            vpc_id=self._vpc.id,
+            service_name=f"com.amazonaws.{self._args.region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[table.id for table in tables],
+            tags=self._tags("s3"),
+            opts=self._child,
+        )
+
+    def _locked_default_group(self) -> None:
+        """The VPC's default group lets its members reach each other; without rules it lets nobody do anything."""
+        ec2.DefaultSecurityGroup(
+            f"{self._name}-default",
+            vpc_id=self._vpc.id,
+            ingress=[],
+            egress=[],
+            tags=self._tags("default-locked"),
+            opts=self._child,
+        )
+
+    def _flow_logs(self) -> None:
+        name, stack = f"{self._name}-flow", self._args.stack
+        group = cloudwatch.LogGroup(
+            name,
+            name=f"/bluegreen/{stack}/flow",
+            retention_in_days=self._args.log_retention_days,
+            tags=self._tags("flow"),
+            opts=self._child,
+        )
+        assumed = policy_documents.text(policy_documents.assumed_by("vpc-flow-logs.amazonaws.com"))
+        role = iam.Role(name, assume_role_policy=assumed, tags=self._tags("flow"), opts=self._child)
+        document = group.arn.apply(lambda arn: policy_documents.text(policy_documents.flow_logs(arn)))
+        iam.RolePolicy(name, role=role.id, policy=document, opts=self._child)
+        ec2.FlowLog(
+            name,
+            vpc_id=self._vpc.id,
+            traffic_type="ALL",
+            iam_role_arn=role.arn,
+            log_destination=group.arn,
+            tags=self._tags("flow"),
+            opts=self._child,
+        )
+
+
+def _ids(subnets: Mapping[str, ec2.Subnet]) -> pulumi.Output[list[str]]:
+    return pulumi.Output.all(*(subnet.id for subnet in subnets.values())).apply(list)

@@ -1,0 +1,139 @@
+"""IAM and bucket policies as plain data: pure functions of names and ARNs, so that a test can compare them whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.user_data import METRICS_NAMESPACE
+
+VERSION = "2012-10-17"
+
+Document = Mapping[str, Any]
+
+
+def text(document: Document) -> str:
+    """A document as AWS takes it."""
+    return json.dumps(document)
+
+
+def document(*statements: Mapping[str, Any]) -> Document:
+    return {"Version": VERSION, "Statement": list(statements)}
+
+
+def assumed_by(service: str) -> Document:
+    """Who may take a role: one AWS service."""
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where ARNs point to."""
+
+    partition: str
+    region: str
+    account: str
+    stack: str
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+
+def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: str = "") -> Document:
+    """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
+    statements = [
+        _allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
+        _allow("ReadConfig", ["ssm:GetParametersByPath"], place.arn("ssm", f"parameter/bluegreen/{place.stack}/app")),
+        _allow(
+            "WriteLogs",
+            ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            place.arn("logs", f"log-group:/bluegreen/{place.stack}/*"),
+        ),
+        # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
+        _allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
+        | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
+        _allow("TellFailures", ["sns:Publish"], topic_arn),
+        # Describe actions of Auto Scaling know no ARN.
+        _allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
+        _allow(
+            "EndOwnLifecycle",
+            [
+                "autoscaling:CompleteLifecycleAction",
+                "autoscaling:RecordLifecycleActionHeartbeat",
+                "autoscaling:SetInstanceHealth",
+            ],
+            place.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{place.stack}-*"),
+        )
+        # Another stack's name may begin with this one's.
+        | {"Condition": {"StringEquals": {"autoscaling:ResourceTag/Stack": place.stack}}},
+        *_session_manager(),
+        *(_pull(repository_arn) if repository_arn else ()),
+    ]
+    return document(*statements)
+
+
+def flow_logs(log_group_arn: str) -> Document:
+    """What the VPC flow log service may do: write into its own group."""
+    actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    return document(_allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
+
+
+def tls_only(bucket_arn: str) -> Mapping[str, Any]:
+    """Refuse whoever comes without TLS."""
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        # Everybody: a denial takes nothing but access away.
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def log_delivery(bucket_arn: str, account: str) -> tuple[Mapping[str, Any], ...]:
+    """The load balancer and S3 itself may put their access logs below a prefix each, on behalf of this account only."""
+    own = {"StringEquals": {"aws:SourceAccount": account}}
+    senders = {
+        "BalancerLogs": ("logdelivery.elasticloadbalancing.amazonaws.com", f"balancer/AWSLogs/{account}/*"),
+        "BucketLogs": ("logging.s3.amazonaws.com", "artifacts/*"),
+    }
+    return tuple(
+        {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket_arn}/{key}",
+        }
+        # The balancer's delivery gives no source account; its key holds the account instead.
+        | ({"Condition": own} if sid == "BucketLogs" else {})
+        for sid, (service, key) in senders.items()
+    )
+
+
+def _allow(sid: str, actions: Sequence[str], resource: str) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
+
+
+def _session_manager() -> tuple[Mapping[str, Any], ...]:
+    """A shell without SSH. Narrower than AmazonSSMManagedInstanceCore, which reads every parameter of the account."""
+    actions = [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ]
+    # These actions know no ARN (Service Authorization Reference, Session Manager Message Gateway).
+    return (_allow("SessionManager", actions, "*"),)
+
+
+def _pull(repository_arn: str) -> tuple[Mapping[str, Any], ...]:
+    return (
+        # The token is for the account's registry as a whole; what it opens is bounded below.
+        _allow("EnterRegistry", ["ecr:GetAuthorizationToken"], "*"),
+        _allow("PullBaseImage", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository_arn),
+    )

@@ -1,0 +1,348 @@
+"""What each component gets from the settings and from the others; `__main__.py` puts them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from checks.colors import Color
+from checks.gates import GateArgs
+from components.alerts import Alerts, AlertsArgs
+from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
+from components.base_image import BaseImage, BaseImageArgs
+from components.cidr_plan import ZoneRanges, plan
+from components.color import Fleet, FleetArgs, Targets, TargetsArgs
+from components.dns_name import DnsName, DnsNameArgs
+from components.instance_role import InstanceRole, InstanceRoleArgs
+from components.live_rule import LiveRule, LiveRuleArgs
+from components.load_balancer import PREVIEW_HEADER, LoadBalancer, LoadBalancerArgs
+from components.machine_access import MachineAccess, MachineAccessArgs
+from components.network import Network, NetworkArgs
+from components.policy_documents import Place
+from components.user_data import UserData
+from settings import Settings
+
+USUAL_PORT = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What both colors use."""
+
+    network: Network
+    role: InstanceRole
+    alerts: Alerts
+    base_image: BaseImage | None
+    access: MachineAccess
+
+
+def place(settings: Settings) -> Place:
+    account = aws.get_caller_identity().account_id
+    return Place(partition=aws.get_partition().partition, region=settings.region, account=account, stack=settings.stack)
+
+
+def zone_ranges(settings: Settings) -> dict[str, ZoneRanges]:
+    """Ranges by zone: given by hand, or planned for the named zones, or for the region's first ones."""
+    if settings.subnet_cidrs:
+        return dict(settings.subnet_cidrs)
+    return plan(settings.vpc_cidr, settings.zones or _first_zones(settings.zone_count))
+
+
+def _first_zones(count: int) -> list[str]:
+    # Local and wavelength zones take no load balancer, and must be opted in.
+    usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+    names = sorted(aws.get_availability_zones(state="available", filters=[usual]).names)
+    if len(names) < count:
+        raise pulumi.RunError(f"zoneCount: {count}: allowed is at most {len(names)}, as many as the region has")
+    return names[:count]
+
+
+def network(settings: Settings) -> NetworkArgs:
+    return NetworkArgs(
+        stack=settings.stack,
+        region=settings.region,
+        vpc_cidr=settings.vpc_cidr,
+        ranges=zone_ranges(settings),
+        nat_gateways=settings.nat_gateways,
+        flow_logs=settings.flow_logs,
+        log_retention_days=settings.log_retention_days,
+        protect=settings.protect,
+    )
+
+
+def artifact_bucket(settings: Settings, place: Place) -> ArtifactBucketArgs:
+    return ArtifactBucketArgs(
+        stack=settings.stack,
+        account=place.account,
+        access_logs=settings.access_logs,
+        force_destroy=settings.force_destroy,
+        protect=settings.protect,
+    )
+
+
+def alerts(settings: Settings) -> AlertsArgs:
+    return AlertsArgs(
+        stack=settings.stack, emails=settings.alert_emails, log_retention_days=settings.log_retention_days
+    )
+
+
+def base_image(settings: Settings) -> BaseImage | None:
+    if not settings.base_image:
+        return None
+    args = BaseImageArgs(stack=settings.stack, source=settings.base_image, force_destroy=settings.force_destroy)
+    return BaseImage("base", args)
+
+
+def instance_role(
+    place: Place, artifacts: ArtifactBucket, alerts: Alerts, base_image: BaseImage | None
+) -> InstanceRoleArgs:
+    return InstanceRoleArgs(
+        place=place,
+        bucket_arn=artifacts.arn,
+        topic_arn=alerts.topic_arn,
+        repository_arn=base_image.repository_arn if base_image else None,
+    )
+
+
+def targets(settings: Settings, network: Network) -> dict[Color, Targets]:
+    return {
+        color: Targets(
+            color,
+            TargetsArgs(
+                stack=settings.stack,
+                color=color,
+                vpc_id=network.vpc_id,
+                port=settings.container_port,
+                health_path=settings.health_path,
+                health_check_interval=settings.health_check_interval,
+                deregistration_delay=settings.deregistration_delay,
+            ),
+        )
+        for color in Color
+    }
+
+
+def load_balancer(
+    settings: Settings, network: Network, artifacts: ArtifactBucket, targets: Mapping[Color, Targets]
+) -> LoadBalancerArgs:
+    return LoadBalancerArgs(
+        stack=settings.stack,
+        vpc_id=network.vpc_id,
+        subnet_ids=network.public_subnet_ids,
+        target_groups=_arns(targets),
+        ingress_cidrs=settings.ingress_cidrs,
+        http_port=settings.http_port,
+        certificate_arn=settings.certificate_arn,
+        access_logs=settings.access_logs,
+        log_bucket=artifacts.log_bucket,
+        protect=settings.protect,
+    )
+
+
+def machine_access(settings: Settings, network: Network, balancer: LoadBalancer) -> MachineAccessArgs:
+    return MachineAccessArgs(
+        stack=settings.stack,
+        vpc_id=network.vpc_id,
+        balancer_group_id=balancer.security_group_id,
+        port=settings.container_port,
+    )
+
+
+def dns_name(settings: Settings, balancer: LoadBalancer) -> DnsName | None:
+    if not settings.hosted_zone_id:
+        return None
+    args = DnsNameArgs(
+        domain=settings.domain,
+        hosted_zone_id=settings.hosted_zone_id,
+        balancer_dns_name=balancer.dns_name,
+        balancer_zone_id=balancer.zone_id,
+    )
+    return DnsName("domain", args)
+
+
+def sessions(settings: Settings) -> Callable[[], Any]:
+    """Makes boto3 sessions for the stack's region, when a hook needs one."""
+
+    def session() -> Any:
+        import boto3  # 0.2 s that an unchanged program need not pay
+
+        return boto3.Session(region_name=settings.region)
+
+    return session
+
+
+def fleets(
+    settings: Settings,
+    shared: Shared,
+    targets: Mapping[Color, Targets],
+    balancer: LoadBalancer,
+    guard: pulumi.ResourceHook,
+) -> dict[Color, Fleet]:
+    """The machines of each color that has a release."""
+    return {
+        color: Fleet(f"{color}-fleet", _fleet(settings, color, shared, targets[color], balancer, guard))
+        for color in Color
+        if settings.colors[color].is_on
+    }
+
+
+def _fleet(
+    settings: Settings,
+    color: Color,
+    shared: Shared,
+    targets: Targets,
+    balancer: LoadBalancer,
+    guard: pulumi.ResourceHook,
+) -> FleetArgs:
+    own = settings.colors[color]
+    return FleetArgs(
+        stack=settings.stack,
+        color=color,
+        release=own.release,
+        release_url=own.release_url,
+        ami_id=own.ami_id,
+        min_size=own.min_size,
+        max_size=own.max_size,
+        user_data=_user_data(settings, color, shared),
+        target_group_arn=targets.arn,
+        subnet_ids=shared.network.machine_subnet_ids,
+        security_group_id=shared.access.security_group_id,
+        profile_arn=shared.role.profile_arn,
+        instance_type=settings.instance_type,
+        root_volume_gib=settings.root_volume_gib,
+        boot_timeout=settings.boot_timeout,
+        drain_timeout=settings.drain_timeout,
+        target_cpu_percent=settings.target_cpu_percent,
+        guard=guard,
+        preview_rules=list(balancer.preview_rules.values()),
+    )
+
+
+def parameter_path(settings: Settings) -> str:
+    """Below it, each parameter's name is an environment variable of the app."""
+    return f"/bluegreen/{settings.stack}/app/"
+
+
+def _user_data(settings: Settings, color: Color, shared: Shared) -> pulumi.Output[UserData]:
+    own = settings.colors[color]
+
+    def data(topic_arn: str, log_group: str, base_image: str) -> UserData:
+        return UserData(
+            stack=settings.stack,
+            color=color,
+            release=own.release,
+            release_url=own.release_url,
+            sha256=own.sha256,
+            port=settings.container_port,
+            health_path=settings.health_path,
+            parameter_path=parameter_path(settings),
+            boot_timeout=settings.boot_timeout,
+            drain_timeout=settings.drain_timeout,
+            alerts_topic_arn=topic_arn,
+            log_group=log_group,
+            base_image=base_image,
+        )
+
+    known = pulumi.Output.all(shared.alerts.topic_arn, shared.alerts.log_group, _reference(shared.base_image))
+    return known.apply(lambda values: data(*values))
+
+
+def gate(settings: Settings) -> GateArgs:
+    return GateArgs(
+        stack=settings.stack,
+        region=settings.region,
+        releases={color: own.release for color, own in settings.colors.items()},
+        min_sizes={color: own.min_size for color, own in settings.colors.items()},
+        health_path=settings.health_path,
+        base_url=_own_address(settings),
+    )
+
+
+def live_rule(
+    settings: Settings,
+    balancer: LoadBalancer,
+    targets: Mapping[Color, Targets],
+    fleets: Mapping[Color, Fleet],
+    gates: pulumi.ResourceHookBinding,
+) -> LiveRule | None:
+    """None before the first release: the listener's own answer is all there is to say."""
+    if not settings.serves:
+        return None
+    args = LiveRuleArgs(
+        stack=settings.stack,
+        listener_arn=balancer.listener_arn,
+        target_groups=_arns(targets),
+        weights=settings.weights,
+        fleets=[fleet.group for fleet in fleets.values()],
+        gates=gates,
+    )
+    return LiveRule("live", args)
+
+
+def outputs(
+    settings: Settings,
+    shared: Shared,
+    artifacts: ArtifactBucket,
+    balancer: LoadBalancer,
+    targets: Mapping[Color, Targets],
+    fleets: Mapping[Color, Fleet],
+    live_rule: LiveRule | None,
+) -> dict[str, Any]:
+    """What scripts and people ask a stack for."""
+    return {
+        "activeColor": settings.active_color.value,
+        "canaryPercent": settings.canary_percent,
+        "url": _own_address(settings) or balancer.dns_name.apply(lambda name: _plain_address(settings, name)),
+        "loadBalancerDnsName": balancer.dns_name,
+        "previewHeader": PREVIEW_HEADER,
+        "previewToken": balancer.preview_token,
+        "artifactsBucket": artifacts.bucket,
+        "alertsTopicArn": shared.alerts.topic_arn,
+        "parameterPath": parameter_path(settings),
+        "healthPath": settings.health_path,
+        "region": settings.region,
+        "baseImage": _reference(shared.base_image),
+        "colors": {color.value: _color_output(settings, color, targets, fleets) for color in Color},
+        "liveRuleArn": live_rule.arn if live_rule else "",
+        "vpcId": shared.network.vpc_id,
+    }
+
+
+def _color_output(
+    settings: Settings, color: Color, targets: Mapping[Color, Targets], fleets: Mapping[Color, Fleet]
+) -> dict[str, Any]:
+    own, fleet = settings.colors[color], fleets.get(color)
+    return {
+        "release": own.release,
+        "releaseUrl": own.release_url,
+        "sha256": own.sha256,
+        "amiId": own.ami_id,
+        "targetGroupArn": targets[color].arn,
+        "asgName": fleet.group_name if fleet else "",
+        "launchTemplateId": fleet.launch_template_id if fleet else "",
+    }
+
+
+def _own_address(settings: Settings) -> str:
+    """The address by name where there is one; else the load balancer's own has to do, known only when it exists."""
+    if not settings.domain:
+        return ""
+    return f"https://{settings.domain}" if settings.certificate_arn else _plain_address(settings, settings.domain)
+
+
+def _plain_address(settings: Settings, host: str) -> str:
+    scheme = "https" if settings.certificate_arn else "http"
+    port = "" if settings.certificate_arn or settings.http_port == USUAL_PORT else f":{settings.http_port}"
+    return f"{scheme}://{host}{port}"
+
+
+def _arns(targets: Mapping[Color, Targets]) -> dict[Color, pulumi.Input[str]]:
+    return {color: group.arn for color, group in targets.items()}
+
+
+def _reference(base_image: BaseImage | None) -> pulumi.Input[str]:
+    return base_image.reference if base_image else ""

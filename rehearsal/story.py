@@ -1,0 +1,263 @@
+"""The story that a rehearsal plays: from nothing to two releases, one bad one, the way back, and nothing again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi.automation as auto
+import requests
+
+from rehearsal.journal import Cutover, Journal, Step
+from rehearsal.stage import Stage
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "examples" / "hello"
+MACHINES = 2
+BAD_DATABASE_HOST = "192.0.2.1"  # TEST-NET-1 (RFC 5737): nobody answers there
+NEW_GREETING = "Bonjour"
+HELLO_DEADLINE_S = 180.0
+SETTLE_DEADLINE_S = 60.0
+STEADY_SECONDS = 5.0
+
+
+class StoryError(Exception):
+    """The story went another way than it must; the message says where."""
+
+
+@dataclass
+class Story:
+    """One performance. `play` runs the steps in order and stops at the first that fails."""
+
+    stage: Stage
+    journal: Journal
+    ami: str = ""
+    first_resource: float = 0.0
+
+    def steps(self) -> list[tuple[str, Callable[[Step], None]]]:
+        """The table of contents."""
+        return [
+            ("bake the machine image with Packer", self.bake),
+            ("provision everything from nothing", self.provision),
+            ("publish release v1", self.publish_v1),
+            ("deliver v1 to fresh machines: first hello", self.deliver_v1),
+            ("users arrive", self.users_arrive),
+            ("up again without a change: no write call", self.unchanged),
+            ("publish v2 and deliver it to green", self.deliver_v2),
+            ("judge green through the preview header", self.judge_green),
+            ("cut over to green", self.cut_over_to_green),
+            ("roll back to blue at once", self.roll_back),
+            ("forward again to green", self.cut_over_to_green),
+            ("publish v3 with a wrong database address, deliver it to blue", self.deliver_v3),
+            ("judge v3: bad, and no user sees it", self.judge_v3),
+            ("a bare flip to v3 is refused by the gate", self.bare_flip),
+            ("deliver v1 to blue again, cut over to it", self.back_to_v1),
+            ("change a parameter, restart one machine: the new value is served", self.change_parameter),
+            ("retire green", self.retire),
+            ("users leave", self.users_leave),
+            ("destroy: nothing is left", self.destroy),
+        ]
+
+    def play(self) -> None:
+        for name, action in self.steps():
+            with self.journal.step(name) as step:
+                action(step)
+        self.journal.finished = True
+        self.journal.write()
+
+    def bake(self, step: Step) -> None:
+        baked = self.stage.bake()
+        self.ami = baked.ami_id
+        step.note = f"{baked.ami_id}, {'from the cache' if baked.cached else 'made anew'}"
+        self.journal.facts["bake"] = {"cached": baked.cached, "seconds": round(baked.seconds, 3)}
+
+    def provision(self, step: Step) -> None:
+        self.first_resource = time.monotonic()
+        result = self.stage.stack.up()
+        self.journal.resources = sum((result.summary.resource_changes or {}).values())
+        step.note = f"{self.journal.resources} resources"
+        for name, value in self.stage.parameters().items():
+            self.stage.put_parameter(name, value)
+
+    def publish_v1(self, step: Step) -> None:
+        self._publish(step, "v1", SAMPLE)
+
+    def deliver_v1(self, step: Step) -> None:
+        self._deliver("v1")
+        answer = self._first_hello()
+        self.journal.hello_seconds = time.monotonic() - self.first_resource
+        step.note = f"{answer.headers['X-Release']} after {self.journal.hello_seconds:.1f} s"
+
+    def users_arrive(self, step: Step) -> None:
+        self.stage.start_load(self.stage.url)
+        self._steady()
+        step.note = f"{self.stage.options.rate} requests a second, whatever the answers"
+
+    def unchanged(self, step: Step) -> None:
+        writes = self.stage.write_calls()
+        started = time.monotonic()
+        result = self.stage.stack.up()
+        seconds, made = time.monotonic() - started, self.stage.write_calls() - writes
+        self.journal.facts["unchanged"] = {"seconds": round(seconds, 3), "write_calls": made}
+        step.note = f"{seconds:.1f} s, {made} write calls"
+        changes = {kind: count for kind, count in (result.summary.resource_changes or {}).items() if kind != "same"}
+        _require(not changes, f"an unchanged program must change nothing, but the engine reports {changes}")
+        _require(made == 0, f"an unchanged program must make no write call, but the emulator saw {made}")
+
+    def deliver_v2(self, step: Step) -> None:
+        self._publish(step, "v2", SAMPLE)
+        self._deliver("v2")
+
+    def judge_green(self, step: Step) -> None:
+        answer = self.stage.script("smoke_test", "--color", "green")
+        step.note = f"{len(answer.json['checks'])} checks passed"
+
+    def cut_over_to_green(self, step: Step) -> None:
+        self._switch(step, "cutover", "blue v1", "green v2", "green")
+
+    def roll_back(self, step: Step) -> None:
+        self._switch(step, "rollback", "green v2", "blue v1")
+
+    def deliver_v3(self, step: Step) -> None:
+        self._publish(step, "v3", self._release_with_wrong_database())
+        self._deliver("v3")
+
+    def judge_v3(self, step: Step) -> None:
+        answer = self.stage.script("smoke_test", "--color", "blue", may_fail=True)
+        failed = [check["name"] for check in answer.json["checks"] if not check["ok"]]
+        _require(answer.exit_code != 0 and bool(failed), "v3 can't reach its database, and the smoke test passed it")
+        step.note = f"exit code {answer.exit_code}, failed: {', '.join(failed)}"
+        self._no_user_saw("v3")
+
+    def bare_flip(self, step: Step) -> None:
+        stack = self.stage.stack
+        stack.set_config("bluegreen:activeColor", auto.ConfigValue("blue"))
+        try:
+            stack.up()
+        except auto.CommandError as error:
+            step.note = _gate_sentence(str(error))
+        else:
+            raise StoryError("a bare flip to a release that fails its checks went through")
+        finally:
+            stack.set_config("bluegreen:activeColor", auto.ConfigValue("green"))
+        self._no_user_saw("v3")
+
+    def back_to_v1(self, step: Step) -> None:
+        self._deliver("v1")
+        self._switch(step, "cutover", "green v2", "blue v1", "blue")
+
+    def change_parameter(self, step: Step) -> None:
+        self.stage.put_parameter("GREETING", NEW_GREETING)
+        failed = self.stage.load_so_far()["failed"]
+        answer = self.stage.script("restart", "--color", "blue", "--count", "1")
+        greetings = {self._greeting() for _ in range(4 * MACHINES)}
+        _require(NEW_GREETING in greetings, f"no machine greets with {NEW_GREETING!r}; seen: {sorted(greetings)}")
+        now_failed = self.stage.load_so_far()["failed"]
+        _require(now_failed == failed, f"the restart cost {now_failed - failed} requests")
+        step.note = f"{answer.json['restarted'][0]['instance']} greets with {NEW_GREETING!r}; 0 requests failed"
+
+    def retire(self, step: Step) -> None:
+        self.stage.script("retire")
+        self._wait_for_machines(MACHINES)
+        step.note = f"{MACHINES} machines left, all blue"
+
+    def users_leave(self, step: Step) -> None:
+        self._steady()
+        self.journal.load = self.stage.stop_load()
+        load = self.journal.load
+        step.note = f"{load['requests']:,} requests, {load['failed']} failed"
+        self.journal.boots = self.stage.boots()
+        _require(load["failed"] == 0, f"{load['failed']} of {load['requests']} requests failed: {load['failures'][:3]}")
+
+    def destroy(self, step: Step) -> None:
+        self.stage.stack.destroy()
+        self._wait_for_machines(0)
+        left = self.stage.left_in_emulator()
+        _require(not left, f"the emulator still holds {left}")
+        step.note = "no resource in the emulator, no machine"
+
+    def _publish(self, step: Step, version: str, folder: Path) -> None:
+        answer = self.stage.script("publish_release", str(folder), "--version", version)
+        step.note = f"sha256 {answer.json['sha256'][:12]}…, {answer.json['size']:,} bytes"
+
+    def _deliver(self, version: str) -> None:
+        self.stage.script("deploy", version, "--ami", self.ami)
+
+    def _switch(self, step: Step, script: str, source: str, target: str, *args: str) -> None:
+        started, began = self.journal.now(), time.time()
+        answer = self.stage.script(script, *args)
+        command = time.time() - began
+        self._steady()
+        seen = self.stage.load_between(began, began + command + STEADY_SECONDS)
+        last = seen.last_answer_of(source)
+        _require(last is not None, f"no answer of {source} was seen before the switch to {target}")
+        cutover = Cutover(
+            source=source,
+            target=target,
+            seconds=(last or began) - began,
+            changed_resources=answer.json["changed_resources"],
+            requests=seen.requests,
+            failed=seen.failed,
+            command_seconds=command,
+            started=started,
+        )
+        self.journal.cutovers.append(cutover)
+        step.note = f"{cutover.seconds:.2f} s, {cutover.changed_resources} resource changed, {seen.failed} of {seen.requests:,} failed"
+
+    def _steady(self) -> None:
+        """Lets users go on for a while, so that what a switch broke would show."""
+        time.sleep(STEADY_SECONDS)
+
+    def _no_user_saw(self, release: str) -> None:
+        seen = {name for name in self.stage.load_so_far()["by"] if name.endswith(f" {release}")}
+        _require(not seen, f"users were answered by {sorted(seen)}")
+
+    def _release_with_wrong_database(self) -> Path:
+        folder = self.stage.folder / "hello-v3"
+        shutil.copytree(SAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+        dockerfile = folder / "Dockerfile"
+        text = dockerfile.read_text()
+        wrong = text.replace('DATABASE_HOST=""', f'DATABASE_HOST="{BAD_DATABASE_HOST}"')
+        _require(wrong != text, f"{dockerfile} has no DATABASE_HOST to set wrongly")
+        dockerfile.write_text(wrong)
+        return folder
+
+    def _first_hello(self) -> requests.Response:
+        deadline = time.monotonic() + HELLO_DEADLINE_S
+        last = "nothing was asked yet"
+        while time.monotonic() < deadline:
+            try:
+                answer = requests.get(self.stage.url, timeout=5)
+            except requests.RequestException as error:
+                last = str(error)
+            else:
+                if answer.status_code == 200:
+                    return answer
+                last = f"status {answer.status_code}"
+            time.sleep(0.05)
+        raise StoryError(f"no hello from {self.stage.url} within {HELLO_DEADLINE_S:.0f} s; last: {last}")
+
+    def _greeting(self) -> str:
+        body: Mapping[str, Any] = requests.get(self.stage.url, headers={"Accept": "application/json"}, timeout=5).json()
+        return str(body["greeting"])
+
+    def _wait_for_machines(self, expected: int) -> None:
+        deadline = time.monotonic() + SETTLE_DEADLINE_S
+        while (count := len(self.stage.machines())) != expected:
+            if time.monotonic() > deadline:
+                raise StoryError(f"{count} machines run {SETTLE_DEADLINE_S:.0f} s later; expected {expected}")
+            time.sleep(0.2)
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise StoryError(otherwise)
+
+
+def _gate_sentence(text: str) -> str:
+    """The line of Pulumi's output in which a hook says why it refused."""
+    return next((line.strip() for line in text.splitlines() if "hook" in line), text.strip()[-200:])

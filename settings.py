@@ -1,0 +1,424 @@
+"""The stack's config, read once and checked whole: one frozen object, or one message that names every bad value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any, TypeVar, cast
+
+import pulumi
+
+from checks.colors import Color
+from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
+
+T = TypeVar("T")
+
+NAMESPACE = "bluegreen"
+NAT_MODES = ("none", "single", "per-zone")
+FEWEST_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
+ALL_USERS = 100
+# What CloudWatch Logs takes as a retention, in days (PutRetentionPolicy).
+RETENTION_DAYS = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
+COLOR_KEYS = ("release", "releaseUrl", "sha256", "amiId", "minSize", "maxSize")
+MOST_MACHINES = 100
+# Launch templates take a name of 128 characters, of which 26 are the provider's suffix after a prefix.
+LONGEST_STACK, LONGEST_RELEASE = 40, 48
+
+RELEASE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_RELEASE - 1}}}")
+STACK = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_STACK - 1}}}")
+AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+RELEASE_URL = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+|https://[^\s/@]+/\S+)")
+IMAGE_BY_DIGEST = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}")
+CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:(?P<region>[a-z0-9-]+):\d{12}:certificate/[0-9A-Za-z-]+")
+DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+HEALTH_PATH = re.compile(r"/[\w./-]{0,1000}")
+HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
+REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+
+
+class SettingsError(pulumi.RunError):
+    """The config holds values that are not allowed; the message names each with what is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorSettings:
+    """What one color runs. Without a release the color is off."""
+
+    release: str = ""
+    release_url: str = ""
+    sha256: str = ""
+    ami_id: str = ""
+    min_size: int = 1
+    max_size: int = 2
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.release)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that one stack's environment decides. Times in seconds, volumes in GiB."""
+
+    stack: str
+    region: str
+    active_color: Color
+    canary_percent: int
+    colors: Mapping[Color, ColorSettings]
+    vpc_cidr: str
+    zones: tuple[str, ...]
+    zone_count: int
+    subnet_cidrs: Mapping[str, ZoneRanges]
+    nat_gateways: str
+    flow_logs: bool
+    log_retention_days: int
+    instance_type: str
+    root_volume_gib: int
+    health_path: str
+    container_port: int
+    http_port: int
+    health_check_interval: int
+    deregistration_delay: int
+    drain_timeout: int
+    boot_timeout: int
+    domain: str
+    hosted_zone_id: str
+    certificate_arn: str
+    ingress_cidrs: tuple[str, ...]
+    alert_emails: tuple[str, ...]
+    base_image: str
+    access_logs: bool
+    target_cpu_percent: int
+    protect: bool
+    force_destroy: bool
+
+    @property
+    def weights(self) -> dict[Color, int]:
+        """Each color's share of the users, in percent."""
+        idle = self.active_color.other
+        return {self.active_color: ALL_USERS - self.canary_percent, idle: self.canary_percent}
+
+    @property
+    def serves(self) -> bool:
+        """False before the first release: the load balancer answers 503 then."""
+        return self.colors[self.active_color].is_on
+
+
+def load() -> Settings:
+    """Read the stack's config through Pulumi. Raises SettingsError before any resource is registered."""
+    config = pulumi.Config(NAMESPACE)
+    raw = {key: value for key in KEYS if (value := config.get(key)) is not None}
+    return parse(raw, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or "")
+
+
+def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
+    """Check values by their config key: texts as Pulumi hands them over, JSON for lists and objects."""
+    reader = _Reader(raw)
+    settings = Settings(
+        stack=reader.given("stack", stack, STACK, f"letters, digits, _ and -, at most {LONGEST_STACK}"),
+        region=reader.given("aws:region", region, REGION, "a region, such as eu-central-1"),
+        active_color=Color(reader.choice("activeColor", "blue", tuple(Color))),
+        canary_percent=reader.number("canaryPercent", 0, (0, ALL_USERS)),
+        colors={color: reader.color(color) for color in Color},
+        vpc_cidr=reader.checked("vpcCidr", "10.20.0.0/16", vpc_problem),
+        zones=reader.texts("zones", (), _is_zone, "a zone's name, which ends in a letter from a to h"),
+        zone_count=reader.number("zoneCount", FEWEST_ZONES, (FEWEST_ZONES, MOST_ZONES)),
+        subnet_cidrs=reader.ranges("subnetCidrs"),
+        nat_gateways=reader.choice("natGateways", "single", NAT_MODES),
+        flow_logs=reader.flag("flowLogs", True),
+        log_retention_days=reader.one_of("logRetentionDays", 30, RETENTION_DAYS),
+        instance_type=reader.text("instanceType", "t3.small", INSTANCE_TYPE, "an instance type, such as t3.small"),
+        root_volume_gib=reader.number("rootVolumeGiB", 16, (8, 1024)),
+        health_path=reader.text("healthPath", "/health", HEALTH_PATH, "a path from / on, without a query"),
+        container_port=reader.number("containerPort", 8080, (1, 65535)),
+        http_port=reader.number("httpPort", 80, (1, 65535)),
+        health_check_interval=reader.number("healthCheckInterval", 5, (5, 300)),
+        deregistration_delay=reader.number("deregistrationDelay", 30, (0, 3600)),
+        drain_timeout=reader.number("drainTimeout", 30, (0, 900)),
+        boot_timeout=reader.number("bootTimeout", 300, (60, 1800)),
+        domain=reader.text("domain", "", DOMAIN, "a domain name in lower case", empty=True),
+        hosted_zone_id=reader.text("hostedZoneId", "", HOSTED_ZONE, "a Route 53 zone id", empty=True),
+        certificate_arn=reader.text("certificateArn", "", CERTIFICATE, "the ARN of an ACM certificate", empty=True),
+        ingress_cidrs=reader.texts("ingressCidrs", ("0.0.0.0/0",), _is_range, "an IPv4 range"),
+        alert_emails=reader.texts("alertEmails", (), lambda text: bool(EMAIL.fullmatch(text)), "an e-mail address"),
+        base_image=reader.text("baseImage", "", IMAGE_BY_DIGEST, "name@sha256:<64 hexadecimal digits>", empty=True),
+        access_logs=reader.flag("accessLogs", True),
+        target_cpu_percent=reader.number("targetCpuPercent", 60, (10, 90)),
+        protect=reader.flag("protect", False),
+        force_destroy=reader.flag("forceDestroy", False),
+    )  # fmt: skip
+    reader.refuse_unknown()
+    problems = reader.problems + _together(settings, reader.bad)
+    if problems:
+        raise SettingsError("The stack's config can't be used:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return settings
+
+
+def _together(settings: Settings, bad: set[str]) -> list[str]:
+    """What is wrong between values that are each allowed; those already told are left out."""
+    rules: dict[Callable[[Settings], list[str]], set[str]] = {
+        _serving_problems: {"activeColor", "canaryPercent", "blue", "green"},
+        _zone_problems: {"zones", "subnetCidrs", "vpcCidr", "aws:region"},
+        _certificate_problems: {"certificateArn", "aws:region"},
+        _dns_problems: {"domain", "hostedZoneId"},
+        _listener_problems: {"httpPort"},
+        _health_problems: {"bootTimeout", "healthCheckInterval"},
+    }
+    return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
+
+
+def _serving_problems(settings: Settings) -> list[str]:
+    active, idle = settings.active_color, settings.active_color.other
+    problems = []
+    if settings.colors[idle].is_on and not settings.serves:
+        problems.append(
+            f"activeColor: {active}: the serving color has no release; "
+            f"allowed is a color with one ({idle} has {settings.colors[idle].release})"
+        )
+    elif settings.canary_percent and not (settings.serves and settings.colors[idle].is_on):
+        problems.append(
+            f"canaryPercent: {settings.canary_percent}: allowed is 0 until {active} and {idle} both have a release"
+        )
+    return problems
+
+
+def _zone_problems(settings: Settings) -> list[str]:
+    zones, given = settings.zones, settings.subnet_cidrs
+    letters = [slot_of(zone) for zone in zones]
+    problems = []
+    if zones and not FEWEST_ZONES <= len(zones) <= MOST_ZONES:
+        problems.append(f"zones: {', '.join(zones)}: allowed are {FEWEST_ZONES} to {MOST_ZONES} zones")
+    if foreign := [zone for zone in zones if not zone.startswith(settings.region)]:
+        problems.append(f"zones: {', '.join(foreign)}: allowed are zones of {settings.region}")
+    if len(set(letters)) != len(letters):
+        problems.append(f"zones: {', '.join(zones)}: allowed are zones that end in different letters")
+    if given and set(given) != set(zones):
+        problems.append(
+            f"subnetCidrs: {', '.join(given)}: allowed are exactly the zones of `zones` ({', '.join(zones)})"
+        )
+    return problems + [f"subnetCidrs: {reason}" for reason in subnet_problems(settings.vpc_cidr, given)]
+
+
+def _certificate_problems(settings: Settings) -> list[str]:
+    found = CERTIFICATE.fullmatch(settings.certificate_arn)
+    if found is None or found["region"] == settings.region:
+        return []
+    return [
+        f"certificateArn: {settings.certificate_arn}: the certificate is of {found['region']}; "
+        f"allowed is one of the stack's region {settings.region}"
+    ]
+
+
+def _dns_problems(settings: Settings) -> list[str]:
+    if settings.hosted_zone_id and not settings.domain:
+        return [f"hostedZoneId: {settings.hosted_zone_id}: allowed only together with domain"]
+    return []
+
+
+def _listener_problems(settings: Settings) -> list[str]:
+    if settings.certificate_arn and settings.http_port == 443:
+        return ["httpPort: 443: allowed is another port, 443 serves HTTPS with certificateArn"]
+    return []
+
+
+def _health_problems(settings: Settings) -> list[str]:
+    least = 3 * settings.health_check_interval
+    if settings.boot_timeout < least:
+        return [f"bootTimeout: {settings.boot_timeout}: allowed is {least} or more, three health checks"]
+    return []
+
+
+def _is_zone(text: str) -> bool:
+    return slot_of(text) is not None
+
+
+def _is_range(text: str) -> bool:
+    try:
+        IPv4Network(text)
+    except ValueError:
+        return False
+    return True
+
+
+class _Reader:
+    """Takes values out of the raw config by key; what is wrong is collected, and a default stands in for it."""
+
+    def __init__(self, raw: Mapping[str, Any], prefix: str = "") -> None:
+        self._raw, self._prefix = raw, prefix
+        self._asked: set[str] = set()
+        self.problems: list[str] = []
+        self.bad: set[str] = set()
+
+    def given(self, key: str, value: str, pattern: re.Pattern[str], allowed: str) -> str:
+        """A value from elsewhere than the config, under the same rules."""
+        return value if pattern.fullmatch(value) else self._refuse(key, value or "(not set)", allowed, value)
+
+    def text(self, key: str, default: str, pattern: re.Pattern[str], allowed: str, *, empty: bool = False) -> str:
+        value = self._take(key, default)
+        if isinstance(value, str) and (pattern.fullmatch(value) or (empty and not value)):
+            return value
+        return self._refuse(key, value, allowed + (", or empty" if empty else ""), default)
+
+    def checked(self, key: str, default: str, problem_of: Callable[[str], str]) -> str:
+        value = str(self._take(key, default))
+        problem = problem_of(value)
+        return self._refuse(key, value, "", default, because=problem) if problem else value
+
+    def choice(self, key: str, default: str, options: tuple[str, ...]) -> str:
+        value = self._take(key, default)
+        return str(value) if value in options else self._refuse(key, value, " or ".join(options), default)
+
+    def number(self, key: str, default: int, limits: tuple[int, int]) -> int:
+        least, most = limits
+        value = self._whole(self._take(key, default))
+        if value is not None and least <= value <= most:
+            return value
+        return self._refuse(key, self._take(key, default), f"a whole number from {least} to {most}", default)
+
+    def one_of(self, key: str, default: int, options: tuple[int, ...]) -> int:
+        value = self._whole(self._take(key, default))
+        if value in options:
+            return cast(int, value)
+        return self._refuse(key, self._take(key, default), f"one of {', '.join(map(str, options))}", default)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._take(key, default)
+        known = {True: True, False: False, "true": True, "false": False}
+        hashable = value if isinstance(value, bool | str) else ""
+        return known[hashable] if hashable in known else self._refuse(key, value, "true or false", default)
+
+    def texts(self, key: str, default: tuple[str, ...], fits: Callable[[str], bool], each: str) -> tuple[str, ...]:
+        value = self._json(key, list(default))
+        if not isinstance(value, list):
+            return self._refuse(key, value, f"a list, each entry {each}", default)
+        for entry in value:
+            if not isinstance(entry, str) or not fits(entry):
+                return self._refuse(key, entry, each, default)
+        return tuple(value)
+
+    def ranges(self, key: str) -> dict[str, ZoneRanges]:
+        value = self._json(key, {})
+        allowed = "an object that gives each zone an object with public and private"
+        if not isinstance(value, dict) or not all(_is_pair_of_ranges(entry) for entry in value.values()):
+            return self._refuse(key, value, allowed, {})
+        return {
+            zone: ZoneRanges(public=str(entry["public"]), private=str(entry["private"]))
+            for zone, entry in value.items()
+        }
+
+    def color(self, color: Color) -> ColorSettings:
+        value = self._json(color, {})
+        if not isinstance(value, dict):
+            return self._refuse(color, value, f"an object with {', '.join(COLOR_KEYS)}", ColorSettings())
+        inner = _Reader({key: text for key, text in value.items() if text is not None}, f"{color}.")
+        settings = _color(inner)
+        inner.refuse_unknown()
+        told = tuple(f"{color}.{key}:" for key in inner.bad)
+        self.problems += inner.problems
+        self.problems += [problem for problem in _color_problems(color, settings) if not problem.startswith(told)]
+        self.bad |= {str(color)} if "release" in inner.bad else set()
+        return settings
+
+    def refuse_unknown(self) -> None:
+        for key in sorted(set(self._raw) - self._asked):
+            self._refuse(key, self._raw[key], f"no such key; known are {', '.join(sorted(self._asked))}", None)
+
+    def _take(self, key: str, default: Any) -> Any:
+        self._asked.add(key)
+        return self._raw.get(key, default)
+
+    def _json(self, key: str, default: Any) -> Any:
+        value = self._take(key, default)
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+
+    @staticmethod
+    def _whole(value: Any) -> int | None:
+        if isinstance(value, bool):
+            return None
+        text = str(value)
+        return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None
+
+    def _refuse(self, key: str, value: Any, allowed: str, default: T, because: str = "") -> T:
+        self.bad.add(key)
+        shown = value if isinstance(value, str) else json.dumps(value, default=str)
+        self.problems.append(f"{self._prefix}{key}: {shown}: {because or f'allowed is {allowed}'}")
+        return default
+
+
+def _is_pair_of_ranges(entry: Any) -> bool:
+    return isinstance(entry, dict) and set(entry) == {"public", "private"}
+
+
+def _color(reader: _Reader) -> ColorSettings:
+    return ColorSettings(
+        release=reader.text("release", "", RELEASE, f"a-z, 0-9, . _ -, at most {LONGEST_RELEASE}", empty=True),
+        release_url=reader.text("releaseUrl", "", RELEASE_URL, "s3://bucket/key or https://host/path", empty=True),
+        sha256=reader.text("sha256", "", SHA256, "64 lower-case hexadecimal digits", empty=True),
+        ami_id=reader.text("amiId", "", AMI, "an image id, such as ami-0123456789abcdef0", empty=True),
+        min_size=reader.number("minSize", 1, (1, MOST_MACHINES)),
+        max_size=reader.number("maxSize", 2, (1, MOST_MACHINES)),
+    )  # fmt: skip
+
+
+def _color_problems(color: Color, settings: ColorSettings) -> list[str]:
+    problems = []
+    if settings.min_size > settings.max_size:
+        problems.append(
+            f"{color}.minSize: {settings.min_size}: allowed is at most {color}.maxSize, which is {settings.max_size}"
+        )
+    if not settings.is_on:
+        return problems
+    for key, value, allowed in (
+        ("releaseUrl", settings.release_url, "s3://bucket/key or https://host/path"),
+        ("amiId", settings.ami_id, "an image id, such as ami-0123456789abcdef0"),
+    ):
+        if not value:
+            problems.append(f"{color}.{key}: (not set): release {settings.release} needs it; allowed is {allowed}")
+    if settings.release_url.startswith("s3://") and not settings.sha256:
+        problems.append(
+            f"{color}.sha256: (not set): {settings.release_url} is in S3; allowed is its sha256, 64 hexadecimal digits"
+        )
+    return problems
+
+
+KEYS = (
+    "activeColor", "canaryPercent", "blue", "green", "vpcCidr", "zones", "zoneCount", "subnetCidrs", "natGateways",
+    "flowLogs", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
+    "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain", "hostedZoneId",
+    "certificateArn", "ingressCidrs", "alertEmails", "baseImage", "accessLogs", "targetCpuPercent", "protect",
+    "forceDestroy",
+)  # fmt: skip
