@@ -52,6 +52,15 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 
     return member
 
 
+def source(folder: Path, **changed: str) -> Path:
+    """The small app as a folder, changed as a test says."""
+    folder.mkdir()
+    for name, text in {**APP, **changed}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return folder
+
+
 def bundle(path: Path, files: dict[str, str], *, top: str = "", extra: tuple[tarfile.TarInfo, ...] = ()) -> Path:
     """A tar.gz of these files, in one folder around them when `top` names one, and then the extra entries."""
     with tarfile.open(path, "w:gz") as archive:
