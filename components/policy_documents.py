@@ -86,7 +86,7 @@ def tls_only(bucket_arn: str) -> Mapping[str, Any]:
         "Sid": "TlsOnly",
         "Effect": "Deny",
         # Everybody: a denial takes nothing but access away.
-        "Principal": "*",
+        "Principal": {"AWS": "*"},
         "Action": "s3:*",
         "Resource": [bucket_arn, f"{bucket_arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
