@@ -207,6 +207,8 @@ class Deployment:
         plan = self._plan(step)
         if plan.op is Op.SAME:
             return self._same(step)
+        if plan.op is Op.REPLACE and not plan.delete_first:
+            step = _renamed(step)
         if not has_unknown(step.inputs):
             handler.check(dict(plain(step.inputs)))
         return self._preview(step, plan) if self.dry_run else self._perform(step, plan)
@@ -388,6 +390,15 @@ def _merged_tags(defaults: Mapping[str, str], tags: Any) -> Any:
         return UNKNOWN
     own = tags.value if isinstance(tags, Secret) else tags or {}
     return {**defaults, **own}
+
+
+def _renamed(step: Step) -> Step:
+    """Beside its predecessor, a replacement needs a name of its own."""
+    naming = step.handler.naming
+    if naming is None or step.wanted.inputs.get(naming.key) is not None:
+        return step
+    nameless = {key: value for key, value in step.inputs.items() if key != naming.key}
+    return dataclasses.replace(step, inputs=naming.complete(step.wanted.name, nameless, None))
 
 
 def _kept(old: Resource) -> Props:

@@ -10,60 +10,22 @@ import asyncio
 import ctypes
 import functools
 import io
-import json
 import os
 import runpy
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .display import Display, ProgramLog
+from .run import Run
 from .state import State
-from .values import Props, has_unknown, to_json
+from .values import has_unknown, to_json
 
 _PR_SET_PDEATHSIG = 1
 # The SDK starts one call a resource; a call may wait minutes for machines, and must not hold up the others.
 _THREADS = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What the parent asks for."""
-
-    action: str
-    stack: str
-    project: str
-    root: Path
-    main: Path
-    state: Path
-    config: Mapping[str, str]
-    secret_keys: list[str]
-
-    @property
-    def dry_run(self) -> bool:
-        return self.action == "preview"
-
-    def encode(self) -> str:
-        return json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()})
-
-    @classmethod
-    def decode(cls, text: str) -> Run:
-        data: dict[str, Any] = json.loads(text)
-        return cls(**data | {key: Path(data[key]) for key in ("root", "main", "state")})
-
-    def provider_config(self) -> dict[str, Props]:
-        """The settings of default providers: `aws:region` is the aws provider's region."""
-        found: dict[str, Props] = {}
-        for key, value in self.config.items():
-            package, _, name = key.partition(":")
-            if package != self.project:
-                found.setdefault(package, {})[name] = value
-        return found
 
 
 def main() -> int:

@@ -29,8 +29,8 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError, StackAlreadyExistsError, StackNotFoundError, create_command_error
 
 from . import lock
-from .process import Run
 from .project import ConfigError, Project, StackConfig, who
+from .run import Run
 from .state import State
 from .values import from_json, has_secret, plain, to_json
 

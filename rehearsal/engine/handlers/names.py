@@ -16,16 +16,19 @@ class Record(Handler):
         return Created(id=f"{new['zoneId']}_{new['name']}_{new['type']}")
 
     def _change(self, cloud: Cloud, action: str, props: Props) -> None:
-        change = {"Action": action, "ResourceRecordSet": _record_set(props)}
+        change = {"Action": action, "ResourceRecordSet": _record_set(props, self._whole(cloud, props))}
         cloud.client("route53").change_resource_record_sets(
             HostedZoneId=props["zoneId"], ChangeBatch={"Changes": [change]}
         )
 
+    def _whole(self, cloud: Cloud, props: Props) -> str:
+        """A name may be given without its zone."""
+        zone = cloud.client("route53").get_hosted_zone(Id=props["zoneId"])["HostedZone"]["Name"].rstrip(".")
+        name = str(props["name"]).rstrip(".")
+        return name if name == zone or name.endswith(f".{zone}") else f"{name}.{zone}".lstrip(".")
+
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        zone = cloud.client("route53").get_hosted_zone(Id=inputs["zoneId"])["HostedZone"]["Name"].rstrip(".")
-        name = str(inputs["name"]).rstrip(".")
-        whole = name if name == zone or name.endswith(f".{zone}") else f"{name}.{zone}".lstrip(".")
-        return {"fqdn": whole}
+        return {"fqdn": self._whole(cloud, inputs)}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._change(cloud, "UPSERT", new)
@@ -34,8 +37,8 @@ class Record(Handler):
         self._change(cloud, "DELETE", state)
 
 
-def _record_set(props: Props) -> dict[str, Any]:
-    found: dict[str, Any] = {"Name": props["name"], "Type": props["type"]}
+def _record_set(props: Props, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"Name": name, "Type": props["type"]}
     if aliases := props.get("aliases"):
         found["AliasTarget"] = {
             "DNSName": aliases[0]["name"],

@@ -227,6 +227,7 @@ class NatGateway(Ec2Handler):
     kind = "natgateway"
     describe = ("describe_nat_gateways", "NatGateways", "NatGatewayIds")
     force_new = frozenset({"subnetId", "allocationId", "connectivityType", "privateIp"})
+    delete_first = True  # an address serves one gateway
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         names = {"subnetId": "SubnetId", "allocationId": "AllocationId", "connectivityType": "ConnectivityType"}

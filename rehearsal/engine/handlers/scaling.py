@@ -266,9 +266,19 @@ class Policy(Handler):
     force_new = frozenset({"name", "autoscalingGroupName"})
 
     def create(self, cloud: Cloud, new: Props) -> Created:
-        return Created(id=new["name"], outputs={"arn": self._put(cloud, new)})
+        self._put(cloud, new)
+        return Created(id=new["name"])
 
-    def _put(self, cloud: Cloud, new: Props) -> str:
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = looked_up(
+            cloud.client("autoscaling").describe_policies,
+            "ScalingPolicies",
+            AutoScalingGroupName=inputs["autoscalingGroupName"],
+            PolicyNames=[id],
+        )
+        return None if found is None else {"arn": found["PolicyARN"]}
+
+    def _put(self, cloud: Cloud, new: Props) -> None:
         names = {
             "name": "PolicyName",
             "autoscalingGroupName": "AutoScalingGroupName",
@@ -279,8 +289,7 @@ class Policy(Handler):
             "estimatedInstanceWarmup": "EstimatedInstanceWarmup",
         }
         tracking = given(TargetTrackingConfiguration=capitalized(new.get("targetTrackingConfiguration")))
-        made = cloud.client("autoscaling").put_scaling_policy(**picked(new, names), **tracking)
-        return str(made["PolicyARN"])
+        cloud.client("autoscaling").put_scaling_policy(**picked(new, names), **tracking)
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)
