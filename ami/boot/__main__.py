@@ -16,7 +16,7 @@ from .metadata import Metadata
 from .retrying import Deadline
 from .settings import LONGEST_BOOT, read_pairs
 from .status import State, Status, now
-from .steps import StepError, run_steps
+from .steps import STEPS, Step, StepError, run_steps
 
 LOG = logging.getLogger("boot")
 
@@ -30,7 +30,7 @@ def log_to_journal(secrets: Secrets) -> Tail:
     return tail
 
 
-def boot(places: Places) -> int:
+def boot(places: Places, steps: tuple[Step, ...] = STEPS) -> int:
     secrets = Secrets()
     tail = log_to_journal(secrets)
     threading.Thread(target=__import__, args=("boto3",), daemon=True).start()  # 0.2 s, beside the first questions
@@ -44,7 +44,7 @@ def boot(places: Places) -> int:
         status=Status.begin(places.status),
     )
     try:
-        run_steps(machine)
+        run_steps(machine, steps)
     except StepError as error:
         fail(machine, error, tail)
         return 1
@@ -89,17 +89,9 @@ def tell(machine: Machine, failure: report.Failure) -> bool:
     told = not topic or report.attempt(
         "notification", lambda: report.notify(cloud, topic, failure, machine.secrets, limit)
     )
-    return report.attempt("group", lambda: leave_group(machine, failure.instance)) and told
-
-
-def leave_group(machine: Machine, instance_id: str) -> None:
-    group, _ = report.group_of(machine.cloud, instance_id, Deadline(report.REPORT_SECONDS))
-    if not group:
-        LOG.info("skip lifecycle group=none")
-        return
-    hook = machine.pairs.get("LAUNCH_HOOK", "boot")
-    action = report.Action(hook=hook, group=group, instance_id=instance_id)
-    report.give_up(machine.cloud, action, served_before=machine.status.served_before)
+    hook, served_before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
+    left = report.attempt("group", lambda: report.give_up(cloud, hook, failure.instance, served_before=served_before))
+    return left and told
 
 
 def finish(status: Status, state: State) -> None:

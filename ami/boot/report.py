@@ -79,11 +79,20 @@ def mark_unhealthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
     LOG.info("mark instance unhealthy id=%s", instance_id)
 
 
-def give_up(cloud: Cloud, action: Action, *, served_before: bool) -> None:
-    """ABANDON while the launch hook waits; after that (a reboot, or the hook is gone) the instance is unhealthy."""
-    if not served_before and attempt("abandon", lambda: complete(cloud, action, "ABANDON", Deadline(REPORT_SECONDS))):
+def give_up(cloud: Cloud, hook: str, instance_id: str, *, served_before: bool) -> None:
+    """ABANDON while the launch hook waits; where that is over (a reboot) or fails, the machine is unhealthy."""
+    if not served_before and attempt("abandon", lambda: _abandon(cloud, hook, instance_id)):
         return
-    mark_unhealthy(cloud, action.instance_id, Deadline(REPORT_SECONDS))
+    mark_unhealthy(cloud, instance_id, Deadline(REPORT_SECONDS))
+
+
+def _abandon(cloud: Cloud, hook: str, instance_id: str) -> None:
+    deadline = Deadline(REPORT_SECONDS)
+    group, _ = group_of(cloud, instance_id, deadline)
+    if group:
+        complete(cloud, Action(hook=hook, group=group, instance_id=instance_id), "ABANDON", deadline)
+    else:
+        LOG.info("skip lifecycle group=none")
 
 
 def put_timings(

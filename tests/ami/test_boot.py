@@ -1,0 +1,278 @@
+"""The whole boot as the machine runs it: Debian's own Python where it is at hand, real servers, a real Docker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from ami.boot import report, steps
+from ami.boot.__main__ import boot, fail
+from ami.boot.cloud import Cloud
+from ami.boot.machine import Machine, Places
+from ami.boot.masking import Tail
+from ami.boot.settings import read_pairs
+from ami.boot.status import State, Status
+from ami.boot.steps import Step, StepError
+from tests.ami.conftest import Imds
+from tests.ami.group import Group, Mailbox
+from tests.ami.releases import (
+    APP,
+    HEALTH_PATH,
+    TlsServer,
+    app_bundle,
+    bomb,
+    bundle,
+    entry,
+    free_port,
+    sha256,
+    user_data,
+)
+from tests.rehearsal.cloud.fleet import REGION, Running
+
+Docker = Callable[..., str]
+AMI = Path(__file__).resolve().parents[2] / "ami"
+STEPS = ["identity", "settings", "config", "download", "verify", "unpack", "image", "run", "ready", "report"]
+PARAMETERS = "/bluegreen/dev/app/"
+
+
+def debians_python() -> str:
+    """The machine's interpreter and boto3 when they are installed, since older than this environment's."""
+    probe = subprocess.run(["/usr/bin/python3", "-c", "import boto3"], capture_output=True, check=False)
+    return "/usr/bin/python3" if probe.returncode == 0 else sys.executable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A machine in a group, with a mailbox beside it."""
+
+    group: Group
+    mailbox: Mailbox
+    imds: Imds
+    places: Places
+    port: int
+
+    def task(self, **changed: object) -> None:
+        given = {
+            "PORT": self.port,
+            "PARAMETER_PATH": PARAMETERS,
+            "ALERTS_TOPIC_ARN": self.mailbox.topic,
+            "RELEASE_SHA256": "",
+        }
+        self.imds.user_data = user_data(**{**given, **changed})
+
+    def run(self, command: str = "boot", **environment: str) -> subprocess.CompletedProcess[str]:
+        folders = ["--disk", str(self.places.disk), "--memory", str(self.places.memory)]
+        return subprocess.run(
+            [debians_python(), "-m", "boot", command, *folders],
+            cwd=AMI,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def status(self) -> Any:
+        return json.loads(self.places.status.read_text())
+
+    def health(self) -> Any:
+        with urlopen(f"http://127.0.0.1:{self.port}{HEALTH_PATH}") as answer:
+            return json.load(answer)
+
+
+@pytest.fixture
+def host(aws: Running, imds: Imds, places: Places) -> Host:
+    group = Group.create(aws)
+    imds.instance = group.instance
+    return Host(group=group, mailbox=Mailbox.create(aws), imds=imds, places=places, port=free_port())
+
+
+def parameter(aws: Running, name: str, value: str, kind: str = "String") -> None:
+    aws.client("ssm").put_parameter(Name=f"{PARAMETERS}{name}", Value=value, Type=kind, Overwrite=True)
+
+
+@pytest.mark.docker
+def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
+    host: Host, aws: Running, docker: Docker, base_image: str, tmp_path: Path
+) -> None:
+    source = app_bundle(tmp_path / "b")
+    location = {"LocationConstraint": REGION}
+    aws.client("s3").create_bucket(Bucket="artifacts", CreateBucketConfiguration=location)
+    aws.client("s3").upload_file(str(source), "artifacts", "releases/v1/bundle.tar.gz")
+    parameter(aws, "GREETING", "Hello")
+    parameter(aws, "TOKEN", "hunter22", "SecureString")
+    host.task(
+        RELEASE_URL="s3://artifacts/releases/v1/bundle.tar.gz", RELEASE_SHA256=sha256(source), BASE_IMAGE=base_image
+    )
+
+    done = host.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert host.health() == {"status": "ok", "release": "v1", "greeting": "Hello"}
+    host.group.wait_for("InService")
+    status = host.status()
+    assert (status["state"], status["release"], status["error"]) == ("ready", "v1", "")
+    assert list(status["steps"]) == STEPS
+    assert status["finished"] > status["started"]
+    assert host.places.env_file.stat().st_mode & 0o777 == 0o600
+    assert not host.places.work.exists()
+    assert host.mailbox.read() == []
+    assert "hunter22" not in done.stdout + done.stderr + host.places.status.read_text()
+    image = docker("inspect", "--format", "{{.Image}}", "app")
+
+    parameter(aws, "GREETING", "Good evening")
+    again = host.run()
+    assert again.returncode == 0, again.stdout
+    assert host.health()["greeting"] == "Good evening"
+    assert list(host.status()["steps"]) == [
+        name for name in STEPS if name not in ("download", "verify", "unpack", "image")
+    ]
+    assert docker("inspect", "--format", "{{.Image}}", "app") == image
+    assert "lifecycle" not in again.stdout
+
+
+@pytest.mark.docker
+def test_a_prebuilt_image_from_a_plain_https_archive_serves(
+    host: Host, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
+) -> None:
+    host.task(RELEASE="v2", RELEASE_URL=web.file("/v2.tar.gz", app_bundle(tmp_path / "b", "v2")), BASE_IMAGE=base_image)
+    assert host.run().returncode == 0
+    docker("save", "--output", str(tmp_path / "image.tar"), "release:v2")
+    docker("rm", "--force", "app")
+    (tmp_path / "release.json").write_text('{"kind": "image", "version": "v3"}')
+    with tarfile.open(tmp_path / "saved", "w:gz") as archive:
+        for name in ("image.tar", "release.json"):
+            archive.add(tmp_path / name, name)
+    host.task(RELEASE="v3", RELEASE_URL=web.file("/v3.tar.gz", tmp_path / "saved"))
+    done = host.run()
+    assert done.returncode == 0, done.stdout
+    assert host.health()["release"] == "v3"
+
+
+def bad_source(kind: str, path: Path) -> Path:
+    match kind:
+        case "traversal":
+            return bundle(path, APP, extra=(entry("../../x"),))
+        case "absolute":
+            return bundle(path, APP, extra=(entry("/x"),))
+        case "device":
+            return bundle(path, APP, extra=(entry("x", tarfile.BLKTYPE),))
+        case "link":
+            return bundle(path, APP, extra=(entry("x", tarfile.SYMTYPE, "../../x"),))
+        case "bomb":
+            return bomb(path, megabytes=80)
+        case _:
+            return bundle(path, {"main.py": "print()"})
+
+
+@pytest.mark.parametrize("kind", ["traversal", "absolute", "device", "link", "bomb", "no Dockerfile"])
+def test_a_hostile_bundle_fails_its_step_by_name_and_everybody_is_told(
+    host: Host, web: TlsServer, tmp_path: Path, kind: str
+) -> None:
+    host.task(RELEASE_URL=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
+    told_of_failure(host, host.run(), "unpack")
+
+
+def test_a_wrong_checksum_fails_at_verify(host: Host, web: TlsServer, tmp_path: Path) -> None:
+    host.task(RELEASE_URL=web.file("/v1.tar.gz", app_bundle(tmp_path / "b")), RELEASE_SHA256="0" * 64)
+    told_of_failure(host, host.run(), "verify")
+
+
+def test_a_missing_bundle_fails_at_download(host: Host, web: TlsServer) -> None:
+    host.task(RELEASE_URL=web.url("/nothing"))
+    content = told_of_failure(host, host.run(), "download")
+    assert content["error"].endswith("/nothing: answered 404 Not Found")
+
+
+def test_wrong_user_data_fails_at_settings(host: Host) -> None:
+    host.task(COLOR="red")
+    content = told_of_failure(host, host.run(), "settings")
+    assert "COLOR: red: must be blue or green" in content["error"]
+
+
+@pytest.mark.docker
+def test_a_release_that_crashes_is_reported_with_its_last_words_and_without_secrets(
+    host: Host, aws: Running, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
+) -> None:
+    parameter(aws, "DATABASE_URL", "postgresql://app:hunter22@db:5432/app", "SecureString")
+    crash = '#!/bin/sh\necho "cannot reach $DATABASE_URL, password hunter22"\nexit 1\n'
+    source = app_bundle(tmp_path / "b", serve=crash)
+    host.task(RELEASE_URL=web.file("/v1.tar.gz", source), BASE_IMAGE=base_image)
+    done = host.run()
+    content = told_of_failure(host, done, "ready")
+    assert "the container ended with 1 before it was ready" in content["error"]
+    assert "app: cannot reach ***, password ***" in content["log_tail"]
+    assert "hunter22" not in done.stdout + done.stderr + json.dumps(content)
+
+
+def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: str) -> Any:
+    """The unit fails, the people hear why, the group replaces the machine, and the status says all of it."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"fail step={step} error=" in done.stdout
+    ((subject, content),) = host.mailbox.read()
+    assert subject.startswith(f"Boot failed at {step}: dev {content['color']} v1 i-")
+    assert (content["step"], content["instance"]) == (step, host.group.instance)
+    assert (content["release"], content["stack"]) == ("v1", "dev")
+    assert step in content["timings"]
+    assert content["log_tail"]
+    host.group.wait_for("Terminating", "Terminating:Wait", "gone")
+    status = host.status()
+    assert (status["state"], status["step"], status["reported"]) == ("failed", step, True)
+    assert status["error"] == content["error"]
+    return content
+
+
+def test_a_boot_that_was_killed_is_reported_by_the_failure_unit(host: Host) -> None:
+    host.task()
+    host.places.disk.mkdir()
+    host.places.status.write_text('{"state": "booting", "step": "image", "steps": {"download": 1.5}}')
+    result = {"MONITOR_SERVICE_RESULT": "oom-kill", "MONITOR_EXIT_CODE": "killed", "MONITOR_EXIT_STATUS": "KILL"}
+    done = host.run("failed", **result)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((subject, content),) = host.mailbox.read()
+    assert subject.startswith("Boot failed at image")
+    assert content["error"] == "the boot program ended without a report: oom-kill, killed, KILL"
+    assert content["timings"] == {"download": 1.5}
+    host.group.wait_for("Terminating", "Terminating:Wait", "gone")
+
+
+def test_what_was_reported_is_not_reported_twice(host: Host, web: TlsServer) -> None:
+    host.task(RELEASE_URL=web.url("/nothing"))
+    assert host.run().returncode == 1
+    assert len(host.mailbox.read()) == 1
+    assert host.run("failed").returncode == 0
+    assert host.mailbox.read() == []
+
+
+def test_a_machine_that_can_reach_nobody_still_keeps_the_reason(
+    aws: Running, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr(report, "REPORT_SECONDS", 0.1)
+    machine.cloud = Cloud(REGION)
+    machine.pairs = read_pairs(user_data(ALERTS_TOPIC_ARN="arn:aws:sns:eu-central-1:123456789012:alerts"))
+    machine.secrets.add("hunter22")
+    fail(machine, StepError("image", ValueError("no space left, password hunter22")), Tail())
+    status = Status.load(machine.places.status)
+    assert (status.state, status.reported) == (State.FAILED, False)
+    assert status.error == "no space left, password ***"
+
+
+def test_a_machine_that_does_not_know_its_region_says_so(
+    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    with caplog.at_level(logging.INFO, "boot"):
+        assert boot(places, (Step("identity", steps.read_identity, 0.1),)) == 1
+    assert "report impossible reason=the machine does not know its region" in caplog.text
+    assert "no answer" in Status.load(places.status).error

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ami.boot.drain import end_in_group, wait_for_end
+from ami.boot.metadata import Metadata
+from ami.boot.settings import parse
+from ami.boot.system_logs import agent_config
+from ami.boot.system_logs import main as send_logs
+from tests.ami.conftest import Imds
+from tests.ami.group import Group
+from tests.ami.releases import free_port, user_data
+from tests.rehearsal.cloud.fleet import REGION, Running
+
+Docker = Callable[..., str]
+
+
+def test_a_machine_drains_when_its_group_ends_it(imds: Imds) -> None:
+    imds.target = "Terminated"
+    assert wait_for_end(Metadata(), threading.Event()) is True
+
+
+def test_a_machine_drains_when_it_shuts_down(imds: Imds) -> None:
+    shutdown = threading.Event()
+    shutdown.set()
+    assert wait_for_end(Metadata(), shutdown) is False
+
+
+def test_metadata_out_of_reach_ends_nothing() -> None:
+    shutdown = threading.Event()
+    threading.Timer(0.2, shutdown.set).start()
+    began = time.monotonic()
+    assert wait_for_end(Metadata(f"http://127.0.0.1:{free_port()}"), shutdown) is False
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.docker
+def test_the_app_finishes_before_the_group_hears_of_it(
+    aws: Running, imds: Imds, docker: Docker, base_image: str
+) -> None:
+    group = Group.create(aws)
+    group.into_service()
+    group.terminate()
+    imds.instance = group.instance
+    finishes = "trap 'sleep 1; echo finished; exit 0' TERM; while :; do sleep 0.1; done"
+    docker("run", "--detach", "--name", "app", base_image, "sh", "-c", finishes)
+    end_in_group(Metadata(), parse(user_data()), "app")
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", "app") == "0"
+    assert docker("logs", "app") == "finished"
+    group.wait_for("gone")
+
+
+def test_a_machine_without_an_app_still_lets_its_group_go_on(
+    aws: Running, imds: Imds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    group = Group.create(aws)
+    group.into_service()
+    group.terminate()
+    imds.instance = group.instance
+    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app")
+    group.wait_for("gone")
+
+
+def test_the_machines_logs_go_to_the_stacks_group(imds: Imds) -> None:
+    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
+    config = agent_config(parse(imds.user_data), Metadata().identity())
+    assert config["agent"] == {"region": REGION}
+    assert config["logs"]["logs_collected"]["files"]["collect_list"][0] == {
+        "file_path": "/var/log/syslog",
+        "log_group_name": "/bluegreen/dev/app",
+        "log_stream_name": f"blue/v1/{imds.instance}/syslog",
+    }
+
+
+def test_the_log_agent_is_started_with_that_config(imds: Imds, tmp_path: Path) -> None:
+    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
+    control = tmp_path / "control"
+    control.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexit 3\n')
+    control.chmod(0o755)
+    assert send_logs(Metadata(), tmp_path, str(control)) == 3
+    arguments = (tmp_path / "called").read_text().split()
+    assert arguments[:5] == ["-a", "fetch-config", "-m", "ec2", "-s"]
+    assert "logs" in json.loads(Path(arguments[-1].removeprefix("file:")).read_text())
+
+
+def test_without_a_log_group_no_agent_is_started(imds: Imds, tmp_path: Path) -> None:
+    imds.user_data = user_data()
+    assert send_logs(Metadata(), tmp_path, str(tmp_path / "missing")) == 0

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ami.boot.cloud import Cloud
+from ami.boot.masking import Secrets
+from ami.boot.report import Action, Failure, attempt, complete, give_up, group_of, message, notify, put_timings, subject
+from ami.boot.retrying import Deadline
+from tests.ami.group import GROUP, Group, Mailbox
+from tests.rehearsal.cloud.fleet import Running
+
+FAILURE = Failure(
+    step="image",
+    error="docker build ended with 1: password hunter22 is wrong",
+    instance="i-1",
+    release="v1",
+    color="blue",
+    stack="dev",
+    timings={"identity": 0.01, "image": 3.5},
+    log_tail=("line 1", "used hunter22"),
+)
+SECRETS = Secrets(["hunter22"])
+
+
+def soon() -> Deadline:
+    return Deadline(5)
+
+
+def test_the_message_carries_all_that_is_known_and_no_secret() -> None:
+    assert json.loads(message(FAILURE, SECRETS)) == {
+        "step": "image",
+        "error": "docker build ended with 1: password *** is wrong",
+        "instance": "i-1",
+        "release": "v1",
+        "color": "blue",
+        "stack": "dev",
+        "timings": {"identity": 0.01, "image": 3.5},
+        "log_tail": ["line 1", "used ***"],
+    }
+
+
+@pytest.mark.parametrize("release", ["v1", "v" * 300, "é\nnew line"])
+def test_the_subject_is_one_that_sns_takes(release: str) -> None:
+    long = Failure(step="run", error="", instance="i-1", release=release, color="blue", stack="dev")
+    text = subject(long, SECRETS)
+    assert text.startswith("Boot failed at run: dev blue ")
+    assert len(text) <= 100
+    assert text.isascii()
+    assert text.isprintable()
+
+
+def test_the_people_are_told(aws: Running, cloud: Cloud) -> None:
+    mailbox = Mailbox.create(aws)
+    notify(cloud, mailbox.topic, FAILURE, SECRETS, soon())
+    ((title, content),) = mailbox.read()
+    assert title == "Boot failed at image: dev blue v1 i-1"
+    assert content["log_tail"] == ["line 1", "used ***"]
+
+
+def test_the_group_and_state_are_looked_up(aws: Running, cloud: Cloud) -> None:
+    group = Group.create(aws)
+    assert group_of(cloud, group.instance, soon()) == (GROUP, "Pending:Wait")
+    assert group_of(cloud, "i-0000000000000000f", soon()) == ("", "")
+
+
+def test_continue_brings_the_machine_into_service(aws: Running, cloud: Cloud) -> None:
+    group = Group.create(aws)
+    complete(cloud, Action(hook="boot", group=GROUP, instance_id=group.instance), "CONTINUE", soon())
+    group.wait_for("InService")
+
+
+def test_a_launch_that_failed_is_abandoned(aws: Running, cloud: Cloud) -> None:
+    group = Group.create(aws)
+    give_up(cloud, "boot", group.instance, served_before=False)
+    group.wait_for("Terminating", "Terminating:Wait", "gone")
+
+
+def test_without_a_hook_to_abandon_the_machine_is_marked(aws: Running, cloud: Cloud) -> None:
+    group = Group.create(aws)
+    group.into_service()
+    give_up(cloud, "no-such-hook", group.instance, served_before=False)
+    assert group.health() in ("Unhealthy", "gone")
+
+
+def test_a_machine_that_served_before_is_marked(aws: Running, cloud: Cloud) -> None:
+    group = Group.create(aws)
+    group.into_service()
+    give_up(cloud, "boot", group.instance, served_before=True)
+    assert group.health() in ("Unhealthy", "gone")
+
+
+def test_each_steps_seconds_are_a_metric(aws: Running, cloud: Cloud) -> None:
+    put_timings(cloud, "bluegreen", {"Stack": "dev", "Color": "blue"}, {"run": 1.5, "ready": 0.25}, soon())
+    metrics = aws.client("cloudwatch").list_metrics(Namespace="bluegreen")["Metrics"]
+    assert {metric["MetricName"] for metric in metrics} == {"BootStepSeconds"}
+    dimensions = [{entry["Name"]: entry["Value"] for entry in metric["Dimensions"]} for metric in metrics]
+    assert sorted(dimensions, key=lambda entry: entry["Step"]) == [
+        {"Stack": "dev", "Color": "blue", "Step": "ready"},
+        {"Stack": "dev", "Color": "blue", "Step": "run"},
+    ]
+
+
+def test_a_report_that_fails_never_hides_what_it_reports() -> None:
+    def fails() -> None:
+        raise ConnectionError("no way out")
+
+    assert attempt("news", fails) is False
+    assert attempt("news", lambda: None) is True

@@ -1,0 +1,175 @@
+"""The template is one that both Packers read, and what it installs is what the machine's own tools accept."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+
+AMI = Path(__file__).resolve().parents[2] / "ami"
+UNITS = sorted((AMI / "units").glob("*.service"))
+SCRIPTS = sorted((AMI / "provision").glob("*.sh"))
+STAND_IN = """
+source "amazon-ebs" "app" {
+  access_key    = "test"
+  secret_key    = "test"
+  region        = var.region
+  ssh_username  = var.ssh_username
+  instance_type = var.instance_type
+  source_ami    = "ami-1"
+  ami_name      = "stand-in"
+}
+"""
+
+
+def packer(folder: Path, *variables: str) -> subprocess.CompletedProcess[str]:
+    """With a source in place of the two files that an older Packer can't read."""
+    for name in ("build.pkr.hcl", "variables.pkr.hcl", "versions.env"):
+        shutil.copy(AMI / name, folder)
+    for name in ("boot", "units", "provision"):
+        shutil.copytree(AMI / name, folder / name)
+    (folder / "source.pkr.hcl").write_text(STAND_IN)
+    command = ["packer", "validate", *(f"-var={variable}" for variable in variables), str(folder)]
+    environment = {**os.environ, "CHECKPOINT_DISABLE": "1", "HOME": str(folder)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+needs_packer = [
+    pytest.mark.packer,
+    pytest.mark.skipif(shutil.which("packer") is None, reason="needs packer: apt-get install packer"),
+]
+
+
+class TestPacker:
+    pytestmark = needs_packer
+
+    def test_the_template_is_valid_with_another_source_of_the_same_name(self, tmp_path: Path) -> None:
+        done = packer(tmp_path, "git_commit=0123abc")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("variable", "message"),
+        [
+            ("updates=some", "updates must be all or none"),
+            ("volume_gib=4", "volume_gib must be 8 or more"),
+            ("git_commit=x", "git_commit must be a commit"),
+        ],
+    )
+    def test_a_bad_value_is_named(self, tmp_path: Path, variable: str, message: str) -> None:
+        done = packer(tmp_path, "git_commit=0123abc", variable)
+        assert done.returncode != 0
+        assert message in done.stdout + done.stderr
+
+    def test_a_build_says_what_it_is_built_from(self, tmp_path: Path) -> None:
+        assert "git_commit" in packer(tmp_path).stdout
+
+
+def template(name: str) -> Any:
+    with (AMI / f"{name}.pkr.hcl").open() as stream:
+        return hcl2.load(stream)
+
+
+def unquoted(value: Any) -> Any:
+    """Newer versions of the parser keep strings' quotes."""
+    if isinstance(value, str):
+        return value.strip('"')
+    if isinstance(value, list):
+        return [unquoted(entry) for entry in value]
+    if isinstance(value, dict):
+        return {unquoted(key): unquoted(entry) for key, entry in value.items()}
+    return value
+
+
+def source() -> Any:
+    (block,) = unquoted(template("source"))["source"]
+    return block["amazon-ebs"]["app"]
+
+
+def test_the_image_starts_from_debians_newest_own() -> None:
+    (found,) = source()["source_ami_filter"]
+    assert found["most_recent"] is True
+    assert found["owners"] == ["${local.debian_owner}"]
+    assert (found["filters"][0] if isinstance(found["filters"], list) else found["filters"])["name"] == (
+        "debian-12-amd64-*"
+    )
+    (local,) = unquoted(template("source"))["locals"]
+    assert local["debian_owner"] == "136693071363"
+
+
+def test_builder_and_machines_speak_imdsv2_alone_and_the_disk_is_encrypted() -> None:
+    block = source()
+    assert block["metadata_options"][0]["http_tokens"] == "required"
+    assert block["imds_support"] == "v2.0"
+    assert block["encrypt_boot"] is True
+    assert block["launch_block_device_mappings"][0]["encrypted"] is True
+    assert "deprecate_at" in block
+
+
+def test_the_images_tags_say_what_it_was_made_from() -> None:
+    (local,) = unquoted(template("source"))["locals"]
+    assert {"SourceAmi", "SourceName", "GitCommit"} <= set(local["image_tags"])
+    assert source()["tags"] == source()["snapshot_tags"] == "${local.image_tags}"
+
+
+def test_every_variable_has_type_and_description_and_is_used() -> None:
+    used = "".join((AMI / f"{name}.pkr.hcl").read_text() for name in ("build", "source"))
+    for block in unquoted(template("variables"))["variable"]:
+        ((name, content),) = block.items()
+        assert {"type", "description"} <= set(content), name
+        assert f"var.{name}" in used, name
+
+
+def test_every_provisioning_script_is_run_in_the_order_of_its_number() -> None:
+    named = re.findall(r"provision/([\w-]+\.sh)", (AMI / "build.pkr.hcl").read_text())
+    assert named == [script.name for script in SCRIPTS]
+
+
+def test_the_scripts_pass_shellcheck() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("shellcheck"), *SCRIPTS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    for unit in UNITS:
+        # The machine's paths are not this one's.
+        text = unit.read_text().replace("/usr/bin/python3", "/bin/true").replace("/opt/bluegreen", "/")
+        (tmp_path / unit.name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit.name) for unit in UNITS)],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    about_ours = [line for line in done.stderr.splitlines() if "bluegreen" in line and "not found" not in line]
+    assert about_ours == []
+
+
+def seconds(unit: str, key: str) -> int:
+    found = re.search(rf"^{key}=(\d+)$", (AMI / "units" / unit).read_text(), re.MULTILINE)
+    assert found, f"{unit} has no {key}"
+    return int(found[1])
+
+
+def test_no_unit_gives_up_before_the_program_in_it() -> None:
+    from ami.boot.settings import LONGEST_BOOT, LONGEST_DRAIN
+
+    assert seconds("bluegreen-boot.service", "TimeoutStartSec") > LONGEST_BOOT + 30
+    assert seconds("bluegreen-drain.service", "TimeoutStopSec") > LONGEST_DRAIN + 10
+
+
+def test_every_unit_with_an_install_section_is_enabled_and_only_those() -> None:
+    enabled = set(
+        re.findall(r"[\w-]+\.service", (AMI / "provision/40-boot.sh").read_text().split("systemctl enable")[1])
+    )
+    assert enabled == {unit.name for unit in UNITS if "\n[Install]\n" in unit.read_text()}
