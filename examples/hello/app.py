@@ -1,0 +1,168 @@
+"""A small web app that honours the contract of docs/app-contract.md, and counts visits in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from aiohttp import web
+
+DATABASE_TIMEOUT_S = 2.0
+POOL_SIZE = 5
+SHUTDOWN_S = 20.0  # below the time that the machine gives between SIGTERM and SIGKILL
+TABLE = "CREATE TABLE IF NOT EXISTS visits (release text PRIMARY KEY, count bigint NOT NULL)"
+VISIT = """INSERT INTO visits VALUES ($1, 1) ON CONFLICT (release) DO UPDATE SET count = visits.count + 1
+           RETURNING count"""
+
+log = logging.getLogger("hello")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that the environment decides."""
+
+    port: int
+    release: str
+    color: str
+    environment: str
+    health_path: str
+    greeting: str
+    database_url: str
+
+    @classmethod
+    def read(cls, values: Any = os.environ) -> Config:
+        return cls(
+            port=int(values.get("PORT", "8080")),
+            release=values.get("RELEASE", "unreleased"),
+            color=values.get("COLOR", "none"),
+            environment=values.get("ENVIRONMENT", "local"),
+            health_path=values.get("HEALTH_PATH", "/health"),
+            greeting=values.get("GREETING", "Hello"),
+            database_url=with_host(values.get("DATABASE_URL", ""), values.get("DATABASE_HOST", "")),
+        )
+
+
+def with_host(url: str, host: str) -> str:
+    """The URL with another host, its user, password and port kept; unchanged without a host."""
+    if not host or not url:
+        return url
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}"))
+
+
+@dataclass(kw_only=True)
+class Database:
+    """A pool that is made when first asked for: the app starts, and stays up, without its database."""
+
+    url: str
+    _pool: Any = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def value(self, statement: str, *arguments: Any) -> Any:
+        """The first value of a statement's answer; raises when there is none within the time limit."""
+        async with asyncio.timeout(DATABASE_TIMEOUT_S):
+            pool = await self._connected()
+            return await pool.fetchval(statement, *arguments)
+
+    async def _connected(self) -> Any:
+        async with self._lock:
+            if self._pool is None:
+                pool = await asyncpg.create_pool(self.url, min_size=0, max_size=POOL_SIZE, timeout=DATABASE_TIMEOUT_S)
+                await pool.execute(TABLE)
+                self._pool = pool
+            return self._pool
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """The app's answers."""
+
+    config: Config
+    database: Database
+
+    async def home(self, request: web.Request) -> web.StreamResponse:
+        config = self.config
+        facts = {name: getattr(config, name) for name in ("greeting", "release", "color", "environment")}
+        if "text/html" not in request.headers.get("Accept", ""):
+            return web.json_response(facts)
+        text = html.escape(f"{config.greeting} from {config.release} on {config.color} in {config.environment}")
+        page = f"<!doctype html><meta charset=utf-8><title>{text}</title><body style='background:{config.color}'><h1>"
+        return web.Response(text=f"{page}{text}</h1>\n", content_type="text/html")
+
+    async def visits(self, _request: web.Request) -> web.StreamResponse:
+        try:
+            count = await self.database.value(VISIT, self.config.release)
+        except Exception as error:  # whatever the database does, this app answers
+            log.warning("count visit failed error=%s", _named(error))
+            return web.json_response({"error": "the database does not answer"}, status=503)
+        return web.json_response({"release": self.config.release, "visits": count})
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        """Shallow by default: a database outage must not make the load balancer replace every machine."""
+        checks = {"database": await self._database_check()} if request.query.get("deep") == "1" else {}
+        ok = all(found == "ok" for found in checks.values())
+        body = {"status": "ok" if ok else "failing", "release": self.config.release, "checks": checks}
+        return web.json_response(body, status=200 if ok else 503)
+
+    async def _database_check(self) -> str:
+        if not self.config.database_url:
+            return "DATABASE_URL is not set"
+        try:
+            await self.database.value("SELECT 1")
+        except Exception as error:  # an answer, not a crash, is what a health check is for
+            return _named(error)
+        return "ok"
+
+
+def application(config: Config) -> web.Application:
+    hello = Hello(config=config, database=Database(url=config.database_url))
+
+    @web.middleware
+    async def sign(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            answer = await handler(request)
+        except web.HTTPException as error:  # such as 404: an answer like the others
+            answer = web.Response(status=error.status, text=error.reason)
+        answer.headers["X-Release"], answer.headers["X-Color"] = config.release, config.color
+        return answer
+
+    async def close(_app: web.Application) -> None:
+        await hello.database.close()
+
+    app = web.Application(middlewares=[sign])
+    app.router.add_get("/", hello.home)
+    app.router.add_get("/visits", hello.visits)
+    app.router.add_get(config.health_path, hello.health)
+    app.on_cleanup.append(close)
+    return app
+
+
+def _named(error: BaseException) -> str:
+    """A time-out has no text of its own."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    config = Config.read()
+    log.info("start release=%s color=%s port=%s", config.release, config.color, config.port)
+    # On SIGTERM: no new connection, requests in flight finish, exit code 0.
+    web.run_app(application(config), port=config.port, access_log=None, shutdown_timeout=SHUTDOWN_S, print=None)
+
+
+if __name__ == "__main__":
+    main()
