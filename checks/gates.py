@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from pulumi import ResourceHook, ResourceHookBinding
@@ -42,12 +43,14 @@ class GateArgs:
 def live_rule_hooks(gate: GateArgs) -> ResourceHookBinding:
     """Hooks for the live rule: before it changes, judge who gains users; after it, judge what users get."""
 
+    session = cache(lambda: _session(gate.region))
+
     async def judge_before(args: ResourceHookArgs) -> None:
         # In a thread: a hook that blocks would hold up every other answer of the program to the engine.
-        await asyncio.to_thread(judge_change, gate, _weights(args.new_inputs))
+        await asyncio.to_thread(judge_change, gate, session(), _weights(args.new_inputs))
 
     async def judge_after(args: ResourceHookArgs) -> None:
-        await asyncio.to_thread(judge_public, gate, _weights(args.new_inputs))
+        await asyncio.to_thread(judge_public, gate, session(), _weights(args.new_inputs))
 
     before = ResourceHook("gate-before-users", judge_before)
     after = ResourceHook("gate-after-users", judge_after)
@@ -66,17 +69,17 @@ def release_guard(stack: str, sessions: Callable[[], Any], name: str = "gate-rel
     return ResourceHook(name, judge)
 
 
-def judge_change(gate: GateArgs, weights: Mapping[str, int]) -> None:
+def judge_change(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> None:
     """Raise GateClosed unless every color that gains users by these weights (by target group) is ready for them."""
-    fleet = describe(gate.stack, _session(gate))
+    fleet = describe(gate.stack, session)
     wanted = {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
     for color in rising(fleet.weights, wanted):
         require_ready(gate, fleet, color, wanted[color])
 
 
-def judge_public(gate: GateArgs, weights: Mapping[str, int]) -> None:
+def judge_public(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> None:
     """Raise GateClosed unless users get the release that has all of them; with users on both, nothing is certain."""
-    fleet = describe(gate.stack, _session(gate))
+    fleet = describe(gate.stack, session)
     wanted = {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
     for color in (color for color, weight in wanted.items() if weight == ALL_USERS):
         results = smoke(
@@ -202,7 +205,7 @@ def _serving_groups(stack: str, session: Any, color: Color) -> Sequence[Group]:
     return side.groups if side and side.weight else ()
 
 
-def _session(gate: GateArgs) -> Any:
+def _session(region: str) -> Any:
     import boto3  # 0.2 s that an unchanged program need not pay
 
-    return boto3.Session(region_name=gate.region)
+    return boto3.Session(region_name=region)

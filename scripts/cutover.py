@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
 
 from checks.colors import Color
-from checks.fleet import Fleet, describe
+from checks.fleet import Fleet, client, describe
 from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.smoke import failures, smoke
 from checks.waiting import wait_until
@@ -35,6 +35,7 @@ class CutoverArgs:
     action: str = "cutover"
     break_lock: bool = False
     accept_breaking_migration: bool = False
+    judge_deadline_s: float = 5.0
     smoke_deadline_s: float = 30.0
 
 
@@ -68,7 +69,8 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None
         with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
             scale_up(cutover)
         with display.stage(f"test traffic: judge {cutover.target} through the preview"):
-            require_ready(facts.gate, cutover.fleet, cutover.target, ALL_USERS)
+            gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
+            require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
         with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
             switch(cutover, run, tell)
         with display.stage("bake: smoke test of the public side"):
@@ -124,7 +126,7 @@ def scale_up(cutover: Cutover) -> None:
             f"raise it: `pulumi config set --path {cutover.target}.maxSize {needed}`, then `pulumi up`"
         )
     if group.desired < needed:
-        scaling = cutover.facts.session.client("autoscaling")
+        scaling = client(cutover.facts.session, "autoscaling")
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
     wait_until(
         lambda: _still_missing(cutover, needed),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from checks.fleet import Group, Side
+from checks.fleet import Group, Side, client
 
 CONSOLE_LINES = 15
 ACTIVITIES = 5
@@ -29,13 +29,13 @@ def _machines(_session: Any, group: Group) -> list[str]:
 
 
 def _activities(session: Any, group: Group) -> list[str]:
-    scaling = session.client("autoscaling")
+    scaling = client(session, "autoscaling")
     told = scaling.describe_scaling_activities(AutoScalingGroupName=group.name, MaxRecords=ACTIVITIES)["Activities"]
     return [f"  {one['StatusCode']}: {one.get('StatusMessage') or one.get('Description', '')}" for one in told]
 
 
 def _consoles(session: Any, group: Group) -> list[str]:
-    ec2, lines = session.client("ec2"), list[str]()
+    ec2, lines = client(session, "ec2"), list[str]()
     for machine in (one for one in group.machines if not one.is_healthy):
         output = ec2.get_console_output(InstanceId=machine.instance).get("Output", "")
         tail = [line for line in output.splitlines() if line.strip()][-CONSOLE_LINES:]

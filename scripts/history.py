@@ -44,7 +44,8 @@ class Record:
 
     def as_json(self) -> dict[str, Any]:
         told = asdict(self)
-        return {**told, "from": told.pop("source"), "to": told.pop("target")}
+        source, target = told.pop("source"), told.pop("target")
+        return {**told, "from": source, "to": target}
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Record:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def terminate_like_ctrl_c() -> None:
@@ -29,7 +29,7 @@ def shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
@@ -38,15 +38,19 @@ def shielded() -> Iterator[None]:
 
 
 def to_the_end(work: Callable[[], T]) -> T:
-    """Run `work`; an interrupt waits for its end before it goes on, so that nothing still changes behind our back."""
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(work)
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            with shielded():
-                failed = running.exception()
-            # What went wrong inside must be dealt with all the same.
-            if failed:
-                raise failed from None
-            raise
+    """Do `work` whole: an interrupt takes effect only when it is over, so that nothing goes on behind our back.
+
+    A Ctrl-C in a terminal reaches the engine's own process too, which ends in order by itself.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    came = list[int]()
+    before = {number: signal.signal(number, lambda given, _frame: came.append(given)) for number in SIGNALS}
+    try:
+        done = work()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+    return done

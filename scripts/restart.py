@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from checks.colors import Color
-from checks.fleet import Fleet, Group, Machine, Side, describe
+from checks.fleet import Fleet, Group, Machine, Side, client, describe
 from checks.waiting import wait_until
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
@@ -182,14 +182,13 @@ def _state(hands: _Hands, machine: Machine) -> str:
 
 
 def _hands(facts: StackFacts, side: Side, group: Group) -> _Hands:
-    client = facts.session.client
     return _Hands(
         facts=facts,
         side=side,
         group=group,
-        autoscaling=client("autoscaling"),
-        balancing=client("elbv2"),
-        ec2=client("ec2"),
+        autoscaling=client(facts.session, "autoscaling"),
+        balancing=client(facts.session, "elbv2"),
+        ec2=client(facts.session, "ec2"),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from checks.colors import Color
+from checks.fleet import client
 from checks.gates import GateArgs
 from scripts.exits import UsageError
 
@@ -125,7 +126,7 @@ class StackFacts:
 
     @cached_property
     def s3(self) -> Any:
-        return self.session.client("s3")
+        return client(self.session, "s3")
 
     @property
     def gate(self) -> GateArgs:

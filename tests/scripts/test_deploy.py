@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checks.colors import Color
+from checks.waiting import TimedOut
+from scripts.deploy import DeployArgs, deploy
+from scripts.display import Display
+from scripts.exits import RefusedError, UsageError
+from scripts.history import read
+from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
+
+
+def go(stack: WorldStack, version: str, **options: Any) -> Any:
+    return deploy(stack, DeployArgs(version=version, deadline_s=0.3, **options), Display(as_json=True))
+
+
+def test_the_first_release_goes_to_the_active_color_and_serves(world: World) -> None:
+    world.publish("v1")
+    record = go(WorldStack(world, {}), "v1", ami=world.ami)
+    assert (record.target.color, record.target.release, record.target.ami) == ("blue", "v1", world.ami)
+    assert world.served() == "v1"
+
+
+def test_the_next_release_goes_to_the_idle_color_and_no_user_sees_it(world: World) -> None:
+    stack = two_colors(world, green="v2")
+    go(stack, "v3")
+    assert world.release_of(Color.GREEN) == "v3"
+    assert world.served() == "v1"
+    assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
+    assert stack.config["green"] == {
+        "release": "v3",
+        "releaseUrl": f"s3://{BUCKET}/releases/v3/bundle.tar.gz",
+        "sha256": "0" * 63 + "3",
+        "amiId": world.ami,
+        "minSize": 2,
+    }
+
+
+def test_the_new_machines_are_there_before_the_old_ones_go(world: World) -> None:
+    stack = two_colors(world)
+    go(stack, "v3")
+    assert [call for call in world.calls if call.startswith(("create", "delete"))] == [
+        "create green v3",
+        "delete dev-green-v2",
+    ]
+
+
+def test_the_color_that_serves_keeps_its_release(world: World) -> None:
+    stack = two_colors(world)
+    with pytest.raises(RefusedError, match="blue serves users with release v1, which is never changed in place; "):
+        go(stack, "v3", color=Color.BLUE)
+    assert (world.calls, stack.config["blue"]["release"]) == ([], "v1")
+
+
+def test_a_release_that_was_never_published_is_named_with_those_that_were(world: World) -> None:
+    with pytest.raises(UsageError, match=r"release v9 was never published to artifacts-dev; published: v1, v2, v3"):
+        go(two_colors(world), "v9")
+
+
+def test_without_any_ami_one_must_be_named(world: World) -> None:
+    world.publish("v1")
+    with pytest.raises(UsageError, match="no color has an AMI yet"):
+        go(WorldStack(world, {}), "v1")
+
+
+def test_machines_that_stay_ill_are_told_with_the_evidence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = two_colors(world)
+    ill = world.machines_of(Color.GREEN)[0]["instance"]
+    world.ill.add(ill)
+    with pytest.raises(TimedOut, match=r"waited 0\.3 s for release v2 on green: green has 1 of 2 healthy machines"):
+        deploy(stack, DeployArgs(version="v2", deadline_s=0.3), Display())
+    told = capsys.readouterr().err
+    assert f"{ill}: InService, unhealthy Target.ResponseCodeMismatch" in told
+    assert "users were not touched" in told
+    [record] = read(world.s3, BUCKET, STACK)
+    assert (record.action, record.outcome) == ("deploy", "failed")
+    assert world.served() == "v1"

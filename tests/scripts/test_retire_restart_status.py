@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checks.colors import Color
+from checks.waiting import TimedOut
+from scripts import restart as restarting
+from scripts.cutover import CutoverArgs, cut_over
+from scripts.display import Display
+from scripts.exits import LockedError, RefusedError, UsageError
+from scripts.lock import locked
+from scripts.restart import RestartArgs, restart
+from scripts.retire import RetireArgs, retire
+from scripts.status import read_status, show
+from tests.scripts.world import BUCKET, STACK, World, two_colors
+
+QUIET = Display(as_json=True)
+
+
+def test_retire_turns_the_idle_color_off_and_users_notice_nothing(world: World) -> None:
+    stack = two_colors(world)
+    record = retire(stack, RetireArgs(), QUIET)
+    assert record is not None
+    assert record.source.release == "v2"
+    assert world.machines_of(Color.GREEN) == []
+    assert (stack.config["green"]["release"], world.served()) == ("", "v1")
+
+
+def test_a_color_with_users_is_not_retired(world: World) -> None:
+    stack = two_colors(world)
+    with pytest.raises(RefusedError, match=r"blue has 100 % of the users and is the active color.*now that is green"):
+        retire(stack, RetireArgs(color=Color.BLUE), QUIET)
+    stack.config["canaryPercent"] = "10"
+    stack.up()
+    with pytest.raises(RefusedError, match=r"green has 10 % of the users and is not the active color.*that is none"):
+        retire(stack, RetireArgs(), QUIET)
+    assert len(world.machines_of(Color.GREEN)) == 2
+
+
+def test_restart_takes_each_machine_out_before_it_reboots_and_back_in_before_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = two_colors(world)
+    seen: list[tuple[str, ...]] = []
+    reboot = restarting.reboot
+
+    def watched(hands: Any, machine: Any) -> None:
+        group = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[hands.group.name])
+        suspended = {one["ProcessName"] for one in group["AutoScalingGroups"][0]["SuspendedProcesses"]}
+        assert suspended == {"HealthCheck", "ReplaceUnhealthy"}
+        seen.append(tuple(sorted(_registered(world))))
+        reboot(hands, machine)
+
+    monkeypatch.setattr(restarting, "reboot", watched)
+    both = sorted(one["instance"] for one in world.machines_of(Color.BLUE))
+    done = restart(stack, RestartArgs(), QUIET)
+    assert sorted(one.instance for one in done) == both
+    assert world.rebooted == [one.instance for one in done]
+    assert seen == [tuple(name for name in both if name != one.instance) for one in done]
+    assert _registered(world) == set(both)
+    assert _suspended(world) == set()
+
+
+def _registered(world: World) -> set[str]:
+    told = world.elbv2.describe_target_health(TargetGroupArn=world.groups[Color.BLUE])["TargetHealthDescriptions"]
+    return {one["Target"]["Id"] for one in told if one["TargetHealth"]["State"] == "healthy"}
+
+
+def _suspended(world: World) -> set[str]:
+    name = world.machines_of(Color.BLUE)[0]["group"]
+    group = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]
+    return {one["ProcessName"] for one in group["SuspendedProcesses"]}
+
+
+def test_a_machine_that_does_not_come_back_is_left_to_its_group(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = two_colors(world)
+    world.boots_fail = True
+    monkeypatch.setattr(restarting, "BACK_DEADLINE_S", 0.2)
+    with pytest.raises(TimedOut, match="to boot: its boot hasn't reported yet, it is marked unhealthy"):
+        restart(stack, RestartArgs(count=1), QUIET)
+    assert len(world.rebooted) == 1
+    assert _suspended(world) == set()
+    assert len(_registered(world)) == 2
+
+
+def test_count_and_names_choose_machines(world: World) -> None:
+    stack = two_colors(world)
+    assert len(restart(stack, RestartArgs(count=1), QUIET)) == 1
+    green = world.machines_of(Color.GREEN)[1]["instance"]
+    done = restart(stack, RestartArgs(color=Color.GREEN, instances=(green,)), QUIET)
+    assert [one.instance for one in done] == [green]
+    with pytest.raises(UsageError, match="i-nope: blue has no such healthy machine, it has i-"):
+        restart(stack, RestartArgs(instances=("i-nope",)), QUIET)
+
+
+def test_the_only_machine_with_users_is_not_restarted(world: World) -> None:
+    stack = two_colors(world, sizes=(1, 1))
+    with pytest.raises(RefusedError, match="blue serves 100 % of the users with 1 healthy machine"):
+        restart(stack, RestartArgs(), QUIET)
+    assert world.rebooted == []
+
+
+def test_everything_that_changes_a_stack_respects_the_lock(world: World) -> None:
+    stack = two_colors(world)
+    with locked(world.s3, BUCKET, STACK, "cutover"):
+        for change in (
+            lambda: restart(stack, RestartArgs(), QUIET),
+            lambda: retire(stack, RetireArgs(), QUIET),
+        ):
+            with pytest.raises(LockedError, match="the stack is locked by"):
+                change()
+    assert world.calls == []
+
+
+def test_status_tells_what_belongs_together_and_what_was_done(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = two_colors(world)
+    cut_over(stack, CutoverArgs(target=Color.GREEN), QUIET)
+    with locked(world.s3, BUCKET, STACK, "deploy") as holder:
+        status = read_status(stack, 10)
+    told = status.as_json()
+    assert told["serving"] == "green"
+    assert told["lock"]["id"] == holder.id
+    assert told["colors"]["green"] == {
+        "release": "v2",
+        "configured": "v2",
+        "ami": world.ami,
+        "asg": world.machines_of(Color.GREEN)[0]["group"],
+        "target_group": world.groups[Color.GREEN],
+        "healthy": 2,
+        "machines": 2,
+        "weight": 100,
+    }
+    assert [(one["action"], one["from"]["release"], one["to"]["release"]) for one in told["history"]] == [
+        ("cutover", "v1", "v2")
+    ]
+    show(Display(), status)
+    printed = capsys.readouterr().out
+    assert "blue v1 → green v2" in printed
+    assert f"locked by {holder.holder}" in printed
+
+
+def test_history_shows_the_newest_first_and_only_so_many(world: World) -> None:
+    stack = two_colors(world)
+    for target in (Color.GREEN, Color.BLUE, Color.GREEN):
+        cut_over(stack, CutoverArgs(target=target), QUIET)
+    assert [str(one.target) for one in read_status(stack, 2).records] == ["green v2", "blue v1"]

@@ -1,0 +1,363 @@
+"""A small cloud for tests: a stack in moto's AWS, an HTTP front that follows its live rule, and apps that can fail."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+from pulumi.automation import ConfigValue, OpType, OutputValue, UpdateSummary, UpResult
+from pulumi.automation._cmd import CommandResult
+from pulumi.automation.errors import CommandError
+
+from checks.colors import Color
+from checks.fleet import client
+from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release
+from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
+
+REGION = "eu-central-1"
+STACK = "dev"
+BUCKET = "artifacts-dev"
+TOKEN = "token0123"
+HEADER = "X-Bluegreen-Preview"
+
+
+@dataclass
+class App:
+    """How the app of one release answers."""
+
+    database: str = "ok"
+    answers: bool = True
+    fails_with_users: bool = False
+    """Well behind the preview header, ill when users come: what only the check after the switch can see."""
+
+
+@dataclass
+class World:
+    """One stack in the emulator, as the program would have made it, and the truth about its machines."""
+
+    session: Any
+    apps: dict[str, App] = field(default_factory=lambda: {name: App() for name in ("v1", "v2", "v3")})
+    ill: set[str] = field(default_factory=set)
+    rebooted: list[str] = field(default_factory=list)
+    boots_fail: bool = False
+    calls: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.elbv2, self.autoscaling = client(self.session, "elbv2"), client(self.session, "autoscaling")
+        self.ec2, self.s3 = client(self.session, "ec2"), client(self.session, "s3")
+        self.front = _front(self)
+        self.url = f"http://127.0.0.1:{self.front.server_address[1]}"
+        self._make_ground()
+
+    def close(self) -> None:
+        self.front.shutdown()
+        self.front.server_close()
+
+    def _make_ground(self) -> None:
+        vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+        zones = zip(("a", "b"), ("10.20.0.0/20", "10.20.16.0/20"), strict=True)
+        self.subnets = [
+            self.ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=REGION + zone)["Subnet"]["SubnetId"]
+            for zone, cidr in zones
+        ]
+        self.ami = self.ec2.register_image(Name="app", RootDeviceName="/dev/xvda")["ImageId"]
+        self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        made = self.elbv2.create_load_balancer(Name="dev", Subnets=self.subnets, Tags=_tags(Stack=STACK))
+        self.balancer = made["LoadBalancers"][0]["LoadBalancerArn"]
+        self.groups = {color: self._target_group(color, vpc) for color in Color}
+        fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+        listener = self.elbv2.create_listener(
+            LoadBalancerArn=self.balancer, Protocol="HTTP", Port=80, DefaultActions=[fixed]
+        )
+        self.listener = listener["Listeners"][0]["ListenerArn"]
+        for priority, color in enumerate(Color, start=10):
+            self._preview_rule(priority, color)
+        self.live = ""
+
+    def _target_group(self, color: Color, vpc: str) -> str:
+        made = self.elbv2.create_target_group(
+            Name=f"dev-{color}", Protocol="HTTP", Port=8080, VpcId=vpc, Tags=_tags(Stack=STACK, Color=color)
+        )
+        return str(made["TargetGroups"][0]["TargetGroupArn"])
+
+    def _preview_rule(self, priority: int, color: Color) -> None:
+        condition = {"HttpHeaderName": HEADER, "Values": [f"{TOKEN}-{color}"]}
+        self.elbv2.create_rule(
+            ListenerArn=self.listener,
+            Priority=priority,
+            Conditions=[{"Field": "http-header", "HttpHeaderConfig": condition}],
+            Actions=[self.forward({color: 100, color.other: 0})],
+            Tags=_tags(Role="preview"),
+        )
+
+    def forward(self, weights: Mapping[Color, int]) -> dict[str, Any]:
+        targets = [{"TargetGroupArn": self.groups[color], "Weight": weight} for color, weight in weights.items()]
+        return {"Type": "forward", "ForwardConfig": {"TargetGroups": targets}}
+
+    def weights(self) -> dict[Color, int]:
+        """What the live rule says now."""
+        if not self.live:
+            return {}
+        rule = self.elbv2.describe_rules(RuleArns=[self.live])["Rules"][0]
+        told = {one["TargetGroupArn"]: one["Weight"] for one in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
+        return {color: told[arn] for color, arn in self.groups.items()}
+
+    def set_weights(self, weights: Mapping[Color, int]) -> None:
+        self.calls.append("weights " + " ".join(f"{color}={weights[color]}" for color in Color))
+        if self.live:
+            self.elbv2.modify_rule(RuleArn=self.live, Actions=[self.forward(weights)])
+            return
+        made = self.elbv2.create_rule(
+            ListenerArn=self.listener,
+            Priority=100,
+            Conditions=[{"Field": "path-pattern", "Values": ["/*"]}],
+            Actions=[self.forward(weights)],
+            Tags=_tags(Role="live"),
+        )
+        self.live = made["Rules"][0]["RuleArn"]
+
+    def release_of(self, color: Color) -> str:
+        return next((one["release"] for one in self.machines_of(color)), "")
+
+    def machines_of(self, color: Color) -> list[dict[str, str]]:
+        groups = self.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+        return [
+            {"instance": machine["InstanceId"], "release": tags["Release"], "group": group["AutoScalingGroupName"]}
+            for group in groups
+            for tags in [{tag["Key"]: tag["Value"] for tag in group["Tags"]}]
+            if tags["Color"] == color
+            for machine in group["Instances"]
+        ]
+
+    def start_group(self, color: Color, release: str, ami: str, size: int, maximum: int) -> None:
+        name = f"{STACK}-{color}-{release}-{len(self.calls)}"
+        self.calls.append(f"create {color} {release}")
+        self.ec2.create_launch_template(
+            LaunchTemplateName=name,
+            LaunchTemplateData={"ImageId": ami, "InstanceType": "t3.small", "UserData": base64.b64encode(b"").decode()},
+        )
+        tags = {"Stack": STACK, "Color": str(color), "Release": release, "Ami": ami}
+        self.autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName=name,
+            LaunchTemplate={"LaunchTemplateName": name, "Version": "1"},
+            MinSize=size,
+            MaxSize=maximum,
+            TargetGroupARNs=[self.groups[color]],
+            VPCZoneIdentifier=",".join(self.subnets),
+            Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": True} for key, value in tags.items()],
+        )
+
+    def stop_group(self, name: str) -> None:
+        self.calls.append(f"delete {name.rsplit('-', 1)[0]}")
+        gone = [one["instance"] for color in Color for one in self.machines_of(color) if one["group"] == name]
+        self.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+        for arn in self.groups.values():
+            for instance in gone:
+                with suppress(self.elbv2.exceptions.InvalidTargetException):
+                    self.elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": instance}])
+
+    def publish(self, version: str, migration: Migration = Migration.NONE, *, second: int = 0) -> None:
+        """A release.json as publish_release writes it; `second` orders releases in time."""
+        release = Release(
+            version=version,
+            commit="",
+            kind=Kind.SOURCE,
+            migration=migration,
+            sha256="0" * 63 + version[-1],
+            size=1,
+            created=(self.began + timedelta(seconds=second)).isoformat(timespec="milliseconds"),
+        )
+        self.s3.put_object(Bucket=BUCKET, Key=manifest_key(version), Body=release.beside())
+
+    def served(self) -> str:
+        """The release that users get."""
+        weights = self.weights()
+        return self.release_of(max(weights, key=lambda color: weights[color])) if weights else ""
+
+
+class WorldStack:
+    """The Automation API's interface over a World: `up` does with boto3 what the program would, gates included."""
+
+    def __init__(self, world: World, config: Mapping[str, Any], *, checks_after: bool = True) -> None:
+        self.name = STACK
+        self.world = world
+        self.config = dict(config)
+        self.applied: dict[str, Any] = {}
+        self.checks_after = checks_after
+        self.before_up: Callable[[], None] = lambda: None
+
+    def get_all_config(self) -> dict[str, ConfigValue]:
+        def text(value: Any) -> str:
+            return value if isinstance(value, str) else json.dumps(value)
+
+        return {f"bluegreen:{key}": ConfigValue(value=text(value)) for key, value in self.config.items()}
+
+    def set_config(self, key: str, value: ConfigValue, *, path: bool = False) -> None:
+        name = key.removeprefix("bluegreen:")
+        self.world.calls.append(f"config {name}={value.value}")
+        if path:
+            outer, inner = name.split(".")
+            self.config[outer] = {**self.config.get(outer, {}), inner: value.value}
+        else:
+            self.config[name] = value.value
+
+    def outputs(self) -> dict[str, OutputValue]:
+        told: dict[str, Any] = {
+            "activeColor": self.applied.get("activeColor", "blue"),
+            "url": self.world.url,
+            "previewHeader": HEADER,
+            "previewToken": TOKEN,
+            "artifactsBucket": BUCKET,
+            "alertsTopicArn": "arn:aws:sns:eu-central-1:123456789012:alerts",
+            "healthPath": "/health",
+            "region": REGION,
+        }
+        return {key: OutputValue(value=value, secret=key == "previewToken") for key, value in told.items()}
+
+    def color(self, color: Color) -> dict[str, Any]:
+        return {"release": "", "amiId": "", "minSize": 1, "maxSize": 4, **self.config.get(color, {})}
+
+    def gate(self) -> GateArgs:
+        return GateArgs(
+            stack=STACK,
+            region=REGION,
+            releases={color: self.color(color)["release"] for color in Color},
+            min_sizes={color: int(self.color(color)["minSize"]) for color in Color},
+            base_url=self.world.url,
+            preview_deadline_s=0.3,
+            public_deadline_s=0.3,
+        )
+
+    def up(self, *, on_output: Callable[[str], Any] | None = None) -> UpResult:
+        self.world.calls.append("up")
+        self.before_up()
+        if on_output:
+            on_output("Updating (dev)\n")
+        try:
+            changes = self._colors() + self._live_rule()
+            changes += self._removals()
+        except GateClosed as error:
+            failed = f"error: before hook for urn failed: {error}"
+            raise CommandError(CommandResult(stdout="", stderr=failed, code=1)) from error
+        self.applied = json.loads(json.dumps(self.config))
+        now = datetime.now(UTC)
+        counts = {OpType.UPDATE: changes, OpType.SAME: 20}
+        summary = UpdateSummary("update", now, "", {}, {}, "succeeded", end_time=now, resource_changes=counts)
+        return UpResult(stdout="", stderr="", summary=summary, outputs=self.outputs())
+
+    def _colors(self) -> int:
+        made = 0
+        for color in Color:
+            wanted = self.color(color)
+            there = {(one["release"]) for one in self.world.machines_of(color)}
+            if wanted["release"] and wanted["release"] not in there:
+                tags = {"Color": color, "Release": wanted["release"], "Ami": wanted["amiId"]}
+                judge_release(STACK, lambda: self.world.session, tags)
+                size, maximum = int(wanted["minSize"]), int(wanted["maxSize"])
+                self.world.start_group(color, wanted["release"], wanted["amiId"], size, maximum)
+                made += 2
+        return made
+
+    def _live_rule(self) -> int:
+        active = Color(self.config.get("activeColor", "blue"))
+        canary = int(self.config.get("canaryPercent", 0))
+        weights = {active: 100 - canary, active.other: canary}
+        if not self.color(active)["release"] or weights == self.world.weights():
+            return 0
+        by_arn = {self.world.groups[color]: weight for color, weight in weights.items()}
+        judge_change(self.gate(), self.world.session, by_arn)
+        self.world.set_weights(weights)
+        if self.checks_after:
+            judge_public(self.gate(), self.world.session, by_arn)
+        return 1
+
+    def _removals(self) -> int:
+        stale = {
+            one["group"]
+            for color in Color
+            for one in self.world.machines_of(color)
+            if one["release"] != self.color(color)["release"]
+        }
+        for name in stale:
+            self.world.stop_group(name)
+        return 2 * len(stale)
+
+
+def _front(world: World) -> ThreadingHTTPServer:
+    class Front(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            preview = self.headers.get(HEADER, "")
+            color = next((color for color in Color if preview == f"{TOKEN}-{color}"), None)
+            weights = world.weights()
+            if color is None and weights:
+                color = max(weights, key=lambda one: weights[one])
+            release = world.release_of(color) if color else ""
+            world.requests.append(f"{'preview' if preview else 'public'} {color or '-'} {self.path}")
+            if color is None or not release:
+                self._send(503, {"error": "no target"}, {})
+                return
+            self._app(world.apps[release], release, color, previewed=bool(preview))
+
+        def _app(self, app: App, release: str, color: Color, *, previewed: bool) -> None:
+            deep = self.path.endswith("?deep=1")
+            fine = app.answers and (previewed or not app.fails_with_users) and (not deep or app.database == "ok")
+            checks = {"database": app.database} if deep else {}
+            body = {"status": "ok" if fine else "failing", "release": release, "checks": checks}
+            known = self.path.split("?")[0] in ("/health", "/")
+            status = 404 if not known else 200 if fine else 503
+            self._send(status, body, {"X-Release": release, "X-Color": color})
+
+        def _send(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    return server
+
+
+def two_colors(world: World, *, blue: str = "v1", green: str = "v2", sizes: tuple[int, int] = (2, 2)) -> WorldStack:
+    """Blue serves everybody, green stands ready."""
+    config = {
+        "activeColor": "blue",
+        "blue": _config(world, blue, sizes[0]),
+        "green": _config(world, green, sizes[1]),
+    }
+    stack = WorldStack(world, config)
+    for second, version in enumerate(("v1", "v2", "v3")):
+        world.publish(version, second=second)
+    stack.up()
+    world.calls.clear()
+    world.requests.clear()
+    return stack
+
+
+def _config(world: World, release: str, size: int) -> dict[str, Any]:
+    url = bundle_url(BUCKET, release)
+    return {"release": release, "releaseUrl": url, "sha256": "0" * 64, "amiId": world.ami, "minSize": size}
+
+
+def _tags(**tags: str) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": str(value)} for key, value in tags.items()]
+
+
+def make_session() -> Any:
+    return boto3.Session(region_name=REGION)
