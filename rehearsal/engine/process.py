@@ -75,7 +75,7 @@ class _Session:
         outputs = self.state.outputs if failed or self.deployment.outputs is None else self.deployment.outputs
         if not self.run.dry_run and not has_unknown(outputs):
             self.state.set_outputs(outputs)
-        self.display.close(outputs)
+        self.display.close({} if failed else outputs)
         self.display.event(
             result="failed" if failed else "succeeded",
             changes=self.display.changes(),

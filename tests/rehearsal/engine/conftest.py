@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def _server() -> Iterator[tuple[str, Traffic]]:
         return traffic[-1]
 
     patch = pytest.MonkeyPatch()
+    patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     patch.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -96,6 +97,10 @@ def aws(traffic: Traffic) -> Callable[[str], Any]:
 Program = Callable[[str], None]
 
 
+def counts(changes: Mapping[Any, int] | None) -> dict[str, int]:
+    return {str(op): count for op, count in (changes or {}).items()}
+
+
 class Workshop:
     """One stack whose program a test writes, and writes again."""
 
@@ -119,8 +124,8 @@ class Workshop:
         """What changed, without what stayed the same."""
         if text is not None:
             self.program(text)
-        changes = self.stack.up().summary.resource_changes or {}
-        return {str(op): count for op, count in changes.items() if op != "same"}
+        changes = counts(self.stack.up().summary.resource_changes)
+        return {op: count for op, count in changes.items() if op != "same"}
 
     def outputs(self) -> dict[str, Any]:
         return {key: each.value for key, each in self.stack.outputs().items()}

@@ -97,7 +97,6 @@ def test_two_runs_at_once_are_refused_by_name(shop: Workshop) -> None:
         time.sleep(0.01)
     with pytest.raises(ConcurrentUpdateError, match=rf"the stack is currently locked by .* \(pid {os.getpid()}\)"):
         shop.stack.up()
-    shop.stack.preview
     (shop.root / "go").touch()
     first.join()
     shop.up("")

@@ -9,7 +9,7 @@ import pytest
 from pulumi.automation import ConfigValue
 from pulumi.automation.errors import CommandError
 
-from .conftest import Traffic, Workshop
+from .conftest import Traffic, Workshop, counts
 
 Client = Callable[[str], Any]
 
@@ -150,7 +150,8 @@ def test_default_tags_of_an_explicit_provider_reach_children(shop: Workshop, aws
 def test_config_reaches_the_program_as_declared(shop: Workshop) -> None:
     (shop.root / "Pulumi.yaml").write_text(
         "name: shop\nruntime: python\nconfig:\n"
-        "  count: {type: integer, default: 2}\n  blue: {type: object, default: {}}\n  open: {type: boolean, default: true}\n"
+        "  count: {type: integer, default: 2}\n  blue: {type: object, default: {}}\n"
+        "  open: {type: boolean, default: true}\n"
         "  aws:region: {value: eu-west-1}\n"
     )
     shop.program("""
@@ -211,13 +212,13 @@ def test_an_error_of_the_program_deletes_nothing(shop: Workshop, aws: Client) ->
 
 def test_a_preview_tells_all_and_does_nothing(shop: Workshop, traffic: Traffic) -> None:
     shop.program(NETWORK)
-    assert dict(shop.stack.preview().change_summary) == {"create": 3}
+    assert counts(shop.stack.preview().change_summary) == {"create": 3}
     assert traffic.actions == []
     assert shop.up() == {"create": 3}
     traffic.actions.clear()
     shop.program(NETWORK.replace("10.0.0.0/16", "10.1.0.0/16"))
-    changes = dict(shop.stack.preview().change_summary)
-    assert (changes.get("replace"), traffic.writes()) == (2, [])
+    changes = counts(shop.stack.preview().change_summary)
+    assert (changes["replace"], traffic.writes()) == (2, [])
 
 
 def test_a_resource_that_lost_its_place_is_deleted_after_what_used_it(shop: Workshop, traffic: Traffic) -> None:
@@ -231,7 +232,7 @@ def test_refresh_notices_what_is_gone(shop: Workshop, aws: Client) -> None:
     shop.up(NETWORK)
     subnet = next(each for each in aws("ec2").describe_subnets()["Subnets"] if each["CidrBlock"] == "10.0.1.0/24")
     aws("ec2").delete_subnet(SubnetId=subnet["SubnetId"])
-    assert dict(shop.stack.refresh().summary.resource_changes or {})["delete"] == 1
+    assert counts(shop.stack.refresh().summary.resource_changes)["delete"] == 1
     assert shop.up() == {"create": 1}
 
 
