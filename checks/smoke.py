@@ -130,7 +130,15 @@ def _get(probe: _Probe, path: str) -> requests.Response:
         headers = {**probe.headers, "Connection": "close"}
         return probe.session.get(probe.url + path, headers=headers, timeout=REQUEST_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:
-        raise _Doubt(f"GET {probe.url}{path} got no answer: {error}") from error
+        raise _Doubt(f"GET {probe.url}{path} got no answer: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: requests wraps the system's own sentence several times over."""
+    inner = error
+    while (deeper := inner.__cause__ or inner.__context__) is not None:
+        inner = deeper
+    return getattr(inner, "strerror", None) or str(inner)
 
 
 def _health_body(answer: requests.Response, target: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from scripts.exits import Exit, ScriptError
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHOWN_AFTER_S = 1.0
+# Where there is no terminal to fit, lines are for a log.
+PLAIN_WIDTH = 160
 
 
 class Display:
@@ -34,7 +35,7 @@ class Display:
         entry: dict[str, Any] = {"name": name, "ok": False}
         self.stages.append(entry)
         try:
-            with self._spinner(name) as tell:
+            with self.working(name) as tell:
                 yield tell
             entry["ok"] = True
         finally:
@@ -65,7 +66,8 @@ class Display:
         _console(sys.stdout).print(table)
 
     @contextmanager
-    def _spinner(self, name: str) -> Iterator[Callable[[str], None]]:
+    def working(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Show that something goes on; what comes out of it is told otherwise."""
         if not self._spins:
             yield lambda _: None
             return
@@ -76,7 +78,7 @@ class Display:
 def _console(stream: Any) -> Console:
     from rich.console import Console
 
-    return Console(file=stream, highlight=False, markup=False)
+    return Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def main(
             paths=read_paths(paths) if paths else (),
             deadline_s=deadline,
         )
-        with display.stage(f"smoke test of {color or url or 'the public side'}"):
+        with display.working(f"smoke test of {color or url or 'the public side'}"):
             results = run_smoke(args)
         show(display, results)
     if failures(results):

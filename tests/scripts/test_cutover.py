@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,6 +30,21 @@ def go(stack: WorldStack, target: Color | None = Color.GREEN, **options: Any) ->
     return cut_over(
         stack, CutoverArgs(target=target, judge_deadline_s=0.3, smoke_deadline_s=0.3, **options), Display(as_json=True)
     )
+
+
+class InterruptedIn(Display):
+    """A Ctrl-C comes as soon as the stage begins that is so called."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(as_json=True)
+        self.fatal = stage
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        with super().stage(name) as tell:
+            if name.startswith(self.fatal):
+                signal.raise_signal(signal.SIGINT)
+            yield tell
 
 
 def test_all_users_move_and_only_the_live_rule_changes(world: World) -> None:
@@ -195,14 +212,28 @@ def test_ctrl_c_before_the_switch_changes_nothing_and_gives_the_lock_back(world:
     stack = two_colors(world)
     ill = world.machines_of(Color.GREEN)[0]["instance"]
     world.ill.add(ill)
-    timer = threading.Timer(0.6, signal.raise_signal, [signal.SIGINT])
-    timer.start()
     with pytest.raises(InterruptedByUserError, match="interrupted; nothing was changed"):
-        go(stack)
-    timer.join()
+        cut_over(stack, CutoverArgs(target=Color.GREEN), InterruptedIn("scale up"))
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
     assert holder(world.s3, BUCKET, STACK) is None
     assert read(world.s3, BUCKET, STACK)[0].outcome == "interrupted"
+
+
+@pytest.mark.parametrize("stage", ["reconcile", "test traffic"])
+def test_ctrl_c_in_other_stages_before_the_switch_changes_nothing_either(world: World, stage: str) -> None:
+    stack = two_colors(world)
+    with pytest.raises(InterruptedByUserError, match="interrupted; nothing was changed"):
+        cut_over(stack, CutoverArgs(target=Color.GREEN), InterruptedIn(stage))
+    assert world.calls == []
+    assert holder(world.s3, BUCKET, STACK) is None
+
+
+def test_ctrl_c_after_the_switch_leaves_users_and_config_on_the_new_color(world: World) -> None:
+    stack = two_colors(world)
+    with pytest.raises(InterruptedByUserError, match="users are on green, and config says so"):
+        cut_over(stack, CutoverArgs(target=Color.GREEN), InterruptedIn("bake"))
+    assert (world.served(), stack.config["activeColor"]) == ("v2", "green")
+    assert holder(world.s3, BUCKET, STACK) is None
 
 
 def test_ctrl_c_during_the_update_waits_for_its_end_and_tells_where_users_are(world: World) -> None:
@@ -320,5 +351,5 @@ def test_a_canary_returns_when_the_cutover_is_refused(world: World) -> None:
 
 
 def test_before_the_first_release_there_is_nothing_to_cut_over_from(world: World) -> None:
-    with pytest.raises(RefusedError, match="nothing serves users yet.*deploy a first release to blue"):
+    with pytest.raises(RefusedError, match=r"nothing serves users yet.*deploy a first release to blue"):
         go(WorldStack(world, {}))

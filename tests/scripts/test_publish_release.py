@@ -139,7 +139,7 @@ def test_published_once_the_same_bytes_are_fine_again_others_are_refused(world: 
     again = publish(world.s3, args(folder, migration=Migration.ADDITIVE), QUIET)
     assert (again.anew, again.release) == (False, first.release)
     (folder / "run").write_text("#!/bin/bash\n")
-    with pytest.raises(RefusedError, match="version v1 is published with other bytes.*choose a new one"):
+    with pytest.raises(RefusedError, match=r"version v1 is published with other bytes.*choose a new one"):
         publish(world.s3, args(folder, migration=Migration.ADDITIVE), QUIET)
     assert world.s3.get_object(Bucket=BUCKET, Key="releases/v1/bundle.tar.gz")["Body"].read() == stored
 
@@ -199,7 +199,7 @@ def test_an_image_of_this_machine_becomes_a_bundle(
 
 
 def test_git_names_a_committed_folder_and_refuses_a_changed_one(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="git can't name what .* holds .*: use --version"):
+    with pytest.raises(UsageError, match=r"git can't name what .* holds .*: use --version"):
         git_version(folder)
     assert git_commit(folder) == ""
     _git(folder, "init", "-q")

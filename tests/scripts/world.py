@@ -359,5 +359,13 @@ def _tags(**tags: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": str(value)} for key, value in tags.items()]
 
 
+OPEN: dict[str, WorldStack] = {}
+
+
+def open_world(name: str) -> WorldStack:
+    """What BLUEGREEN_STACKS names in tests of whole commands."""
+    return OPEN[name]
+
+
 def make_session() -> Any:
     return boto3.Session(region_name=REGION)

@@ -1,0 +1,227 @@
+"""The commands as a shell sees them: options, exit codes, one JSON document on stdout."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from checks.colors import Color
+from checks.smoke import PathCheck
+from scripts import stacks
+from scripts.display import update_error
+from scripts.exits import Exit, UsageError
+from scripts.lock import locked
+from scripts.smoke_test import read_paths
+from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, two_colors
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ["publish_release", "deploy", "smoke_test", "cutover", "rollback", "retire", "restart", "status"]
+
+
+@pytest.fixture
+def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldStack]:
+    monkeypatch.setenv(stacks.OPENER_VARIABLE, f"{two_colors.__module__}:open_world")
+    terminate = signal.getsignal(signal.SIGTERM)
+    OPEN[STACK] = two_colors(world)
+    yield OPEN[STACK]
+    OPEN.clear()
+    signal.signal(signal.SIGTERM, terminate)
+
+
+@pytest.fixture
+def run(stack: WorldStack) -> Callable[..., Result]:
+    def invoke(name: str, *words: str) -> Result:
+        return CliRunner().invoke(importlib.import_module(f"scripts.{name}").cli, list(words))
+
+    return invoke
+
+
+def answer(result: Result) -> dict[str, Any]:
+    """The one JSON document: nothing else may be on stdout."""
+    told: dict[str, Any] = json.loads(result.stdout)
+    return told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_the_options_and_says_what_the_command_does(name: str) -> None:
+    helped = CliRunner().invoke(importlib.import_module(f"scripts.{name}").cli, ["--help"])
+    assert helped.exit_code == Exit.OK
+    assert "--json" in helped.stdout
+    assert "--stack" in helped.stdout
+
+
+def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) -> None:
+    there = run("cutover", "green", "--json")
+    assert there.exit_code == Exit.OK
+    told = answer(there)
+    assert (told["ok"], told["changed_resources"]) == (True, 1)
+    assert (told["from"]["release"], told["to"]["release"]) == ("v1", "v2")
+    assert [stage["name"].split(":")[0] for stage in told["stages"]] == [
+        "reconcile",
+        "scale up",
+        "test traffic",
+        "production traffic shift",
+        "bake",
+    ]
+    back = run("rollback", "--json")
+    assert answer(back)["to"] | {"asg": ""} == {
+        "color": "blue",
+        "release": "v1",
+        "ami": world.ami,
+        "asg": "",
+        "target_group": world.groups[Color.BLUE],
+    }
+    assert world.served() == "v1"
+
+
+def test_a_person_reads_stages_and_a_sentence(run: Callable[..., Result]) -> None:
+    result = run("cutover", "green")
+    assert "green v2 serves all users, blue v1 stays ready" in result.stdout
+    assert "ok  test traffic: judge green through the preview" in result.stderr
+
+
+def test_each_way_to_end_has_its_code(run: Callable[..., Result], stack: WorldStack, world: World) -> None:
+    assert run("cutover", "red").exit_code == Exit.USAGE
+    assert run("cutover", "blue", "--json").exit_code == Exit.REFUSED
+    with locked(world.s3, BUCKET, STACK, "deploy"):
+        held = run("cutover", "green", "--json")
+    assert held.exit_code == Exit.LOCKED
+    assert answer(held)["ok"] is False
+    assert "the stack is locked by" in answer(held)["error"]
+    stack.checks_after, world.apps["v2"].fails_with_users = False, True
+    turned = run("cutover", "green", "--smoke-deadline", "0.2", "--json")
+    assert turned.exit_code == Exit.TURNED_BACK
+    assert answer(turned)["error"].startswith("users are back on blue")
+
+
+def test_deploy_then_retire(run: Callable[..., Result], world: World) -> None:
+    deployed = run("deploy", "v3", "--json")
+    assert deployed.exit_code == Exit.OK
+    assert answer(deployed)["to"]["release"] == "v3"
+    assert world.release_of(Color.GREEN) == "v3"
+    retired = run("retire", "--json")
+    assert answer(retired)["from"]["release"] == "v3"
+    assert world.machines_of(Color.GREEN) == []
+
+
+def test_restart_tells_which_machines(run: Callable[..., Result], world: World) -> None:
+    restarted = answer(run("restart", "--color", "blue", "--count", "1", "--json"))["restarted"]
+    assert [one["instance"] for one in restarted] == world.rebooted
+
+
+def test_status_as_json(run: Callable[..., Result]) -> None:
+    assert answer(run("status", "--json"))["colors"]["blue"]["release"] == "v1"
+
+
+def test_publish_tells_url_and_checksum(run: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    published = run("publish_release", str(tmp_path), "--version", "v4", "--migration", "breaking", "--json")
+    told = answer(published)
+    assert told["url"] == f"s3://{BUCKET}/releases/v4/bundle.tar.gz"
+    assert (told["migration"], told["already_published"], len(told["sha256"])) == ("breaking", False, 64)
+    assert answer(run("publish_release", str(tmp_path), "--version", "v4", "--migration", "breaking", "--json"))[
+        "already_published"
+    ]
+    assert run("publish_release", str(tmp_path), "--version", "v4", "--json").exit_code == Exit.REFUSED
+
+
+def test_smoke_of_a_color_and_of_the_public_side(run: Callable[..., Result], world: World) -> None:
+    green = run("smoke_test", "--color", "green", "--json", "--require", "database")
+    assert green.exit_code == Exit.OK
+    assert {check["name"]: check["ok"] for check in answer(green)["checks"]} == {
+        "health": True,
+        "database": True,
+        "release": True,
+        "color": True,
+    }
+    assert world.requests == ["preview green /health?deep=1"]
+    world.apps["v1"].database = "timeout"
+    public = run("smoke_test", "--deadline", "0.1", "--json")
+    assert public.exit_code == Exit.FAILED
+    assert answer(public)["ok"] is False
+    table = run("smoke_test", "--deadline", "0.1")
+    assert table.exit_code == Exit.FAILED
+    assert "timeout" in table.stdout
+
+
+def test_a_smoke_test_needs_no_stack(world: World, stack: WorldStack, tmp_path: Path) -> None:
+    paths = tmp_path / "paths"
+    paths.write_text("# a comment\n\n/\n/nowhere 404\n/ 200 Bonjour\n")
+    words = ["--url", world.url, "--release", "v1", "--deadline", "0.1", "--paths", str(paths), "--json"]
+    file = ROOT / "scripts" / "smoke_test.py"
+    ran = subprocess.run([sys.executable, str(file), *words], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert ran.returncode == Exit.FAILED, ran.stderr
+    assert [(check["name"], check["ok"]) for check in json.loads(ran.stdout)["checks"]] == [
+        ("health", True),
+        ("database", True),
+        ("release", True),
+        ("/", True),
+        ("/nowhere", True),
+        ("/", False),
+    ]
+    assert os.access(file, os.X_OK)
+
+
+@pytest.mark.parametrize("line", ["nothing", "/ ok", "/ 99", "/ 2000"])
+def test_a_paths_file_says_which_line_is_wrong(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "paths"
+    file.write_text(f"/fine\n{line}\n")
+    with pytest.raises(UsageError, match=r"paths:2: .*must read `/path`, `/path 200` or `/path 200 some text`"):
+        read_paths(file)
+
+
+def test_a_paths_file_reads_status_and_text(tmp_path: Path) -> None:
+    file = tmp_path / "paths"
+    file.write_text("/a\n/b 404\n/c 200 Hello there\n")
+    assert read_paths(file) == (
+        PathCheck(path="/a"),
+        PathCheck(path="/b", status=404),
+        PathCheck(path="/c", contains="Hello there"),
+    )
+
+
+def test_an_opener_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(stacks.OPENER_VARIABLE, "nowhere:nothing")
+    with pytest.raises(UsageError, match="BLUEGREEN_STACKS=nowhere:nothing: must be module:function"):
+        stacks.open_stack("dev")
+
+
+def test_a_stack_without_outputs_must_be_made_first() -> None:
+    class Empty:
+        name = "dev"
+
+        def outputs(self) -> dict[str, Any]:
+            return {}
+
+        get_all_config = outputs
+
+    with pytest.raises(UsageError, match="stack dev has no outputs yet: run `pulumi up --stack dev` first"):
+        stacks.read_facts(Empty())  # type: ignore[arg-type]
+
+
+def test_versions_that_became_numbers_in_config_stay_text() -> None:
+    assert stacks.ColorConfig.parse('{"release": 7, "minSize": "3"}') == stacks.ColorConfig(release="7", min_size=3)
+
+
+def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
+    text = """code: 255
+ stdout: Updating (dev):
+ Diagnostics:
+  aws:lb:ListenerRule (web-live):
+    error: before hook "gate-before-users" failed: green is off
+  pulumi:pulumi:Stack (bluegreen-dev):
+    Traceback (most recent call last):
+    KeyboardInterrupt
+"""
+    assert update_error(text) == 'error: before hook "gate-before-users" failed: green is off'
+    assert update_error("something else") == "something else"
