@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,20 @@ from .base import Cloud, Created, Handler, Props
 _PULL_S = 600.0
 
 
-def _docker(cloud: Cloud, *arguments: str, timeout: float = 60.0) -> str:
+def _docker(cloud: Cloud, *arguments: str, login: Props | None = None, timeout: float = 60.0) -> str:
+    """The command's output; `login` is a registry's, beside those of the provider's settings."""
     host = cloud.setting("host")
-    with _logins(cloud) as folder:
+    with _logins([*(cloud.setting("registryAuth") or []), *([login] if login else [])]) as folder:
         command = ["docker", *(["--config", str(folder)] if folder else []), *(["-H", host] if host else [])]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
-        raise ValueError(f"docker {' '.join(arguments[:2])}: {done.stderr.strip() or done.stdout.strip()}")
+        raise ValueError(f"docker {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
 
 
 @contextlib.contextmanager
-def _logins(cloud: Cloud) -> Iterator[Path | None]:
-    """A folder with the registries' logins of the provider; the user's own when it has none."""
-    logins = cloud.setting("registryAuth")
+def _logins(logins: Sequence[Props]) -> Iterator[Path | None]:
+    """A folder with the given registries' logins; the user's own folder when there are none."""
     if not logins:
         yield None
         return
@@ -95,7 +95,7 @@ class RegistryImage(Handler):
     force_new = frozenset({"name", "triggers"})
 
     def create(self, cloud: Cloud, new: Props) -> Created:
-        _docker(cloud, "push", new["name"], timeout=_PULL_S)
+        _docker(cloud, "push", new["name"], login=new.get("authConfig"), timeout=_PULL_S)
         repository = _repository(new["name"])
         found = _inspect(cloud, new["name"]) or {}
         digest = next((each for each in found.get("RepoDigests") or [] if each.startswith(f"{repository}@")), "@")
@@ -106,7 +106,7 @@ class RegistryImage(Handler):
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         if not state.get("keepRemotely"):
-            _erase(cloud, _repository(state["name"]), id)
+            _erase(_repository(state["name"]), id, [*(cloud.setting("registryAuth") or []), state.get("authConfig")])
 
 
 def _repository(image: str) -> str:
@@ -116,12 +116,12 @@ def _repository(image: str) -> str:
     return f"{head}{slash}{last.partition(':')[0]}"
 
 
-def _erase(cloud: Cloud, repository: str, digest: str) -> None:
+def _erase(repository: str, digest: str, logins: Sequence[Props | None]) -> None:
     import requests
 
     host, _, path = repository.partition("/")
-    logins = [each for each in cloud.setting("registryAuth") or [] if each["address"].endswith(host)]
-    auth = (logins[0].get("username", ""), logins[0].get("password", "")) if logins else None
+    known = [each for each in logins if each and each["address"].endswith(host)]
+    auth = (known[-1].get("username", ""), known[-1].get("password", "")) if known else None
     certificate = Path("/etc/docker/certs.d") / host / "ca.crt"
     answer = requests.delete(
         f"https://{host}/v2/{path}/manifests/{digest}",
