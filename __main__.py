@@ -24,12 +24,13 @@ role = InstanceRole("machine", compose.instance_role(place, artifacts, alerts, b
 targets = compose.targets(settings, network)
 balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, targets))
 access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
-compose.dns_name(settings, balancer)
+dns = compose.dns_name(settings, balancer)
 
 shared = compose.Shared(network=network, role=role, alerts=alerts, base_image=base_image, access=access)
 guard = release_guard(settings.stack, compose.sessions(settings))
 fleets = compose.fleets(settings, shared, targets, balancer, guard)
-live_rule = compose.live_rule(settings, balancer, targets, fleets, live_rule_hooks(compose.gate(settings)))
+gates = live_rule_hooks(compose.gate(settings))
+live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
 
 for name, value in compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule).items():
     pulumi.export(name, value)

@@ -93,8 +93,7 @@ def alerts(settings: Settings) -> AlertsArgs:
 def base_image(settings: Settings) -> BaseImage | None:
     if not settings.base_image:
         return None
-    args = BaseImageArgs(stack=settings.stack, source=settings.base_image, force_destroy=settings.force_destroy)
-    return BaseImage("base", args)
+    return BaseImage("base", BaseImageArgs(stack=settings.stack, source=settings.base_image))
 
 
 def instance_role(
@@ -267,6 +266,7 @@ def live_rule(
     balancer: LoadBalancer,
     targets: Mapping[Color, Targets],
     fleets: Mapping[Color, Fleet],
+    dns: DnsName | None,
     gates: pulumi.ResourceHookBinding,
 ) -> LiveRule | None:
     """None before the first release: the listener's own answer is all there is to say."""
@@ -277,7 +277,7 @@ def live_rule(
         listener_arn=balancer.listener_arn,
         target_groups=_arns(targets),
         weights=settings.weights,
-        fleets=[fleet.group for fleet in fleets.values()],
+        judged_by=[*(fleet.group for fleet in fleets.values()), *([dns.record] if dns else [])],
         gates=gates,
     )
     return LiveRule("live", args)

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 from typing import Any, TypeVar, cast
 
 import pulumi
+from pulumi.runtime.config import CONFIG
 
 from checks.colors import Color
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
@@ -20,41 +21,26 @@ NAMESPACE = "bluegreen"
 NAT_MODES = ("none", "single", "per-zone")
 FEWEST_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
 ALL_USERS = 100
+HTTPS_PORT = 443
 # What CloudWatch Logs takes as a retention, in days (PutRetentionPolicy).
 RETENTION_DAYS = (
-    1,
-    3,
-    5,
-    7,
-    14,
-    30,
-    60,
-    90,
-    120,
-    150,
-    180,
-    365,
-    400,
-    545,
-    731,
-    1096,
-    1827,
-    2192,
-    2557,
-    2922,
-    3288,
-    3653,
-)
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+)  # fmt: skip
 COLOR_KEYS = ("release", "releaseUrl", "sha256", "amiId", "minSize", "maxSize")
 MOST_MACHINES = 100
-# Launch templates take a name of 128 characters, of which 26 are the provider's suffix after a prefix.
-LONGEST_STACK, LONGEST_RELEASE = 40, 48
+# "{stack}-{color}-{release}-" begins a launch template's name: 128 characters, of which the provider adds 26.
+LONGEST_STACK, LONGEST_RELEASE = 40, 40
+LONGEST_URL = 256  # it is a tag's value
 
-RELEASE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_RELEASE - 1}}}")
-STACK = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_STACK - 1}}}")
+# What publish_release takes as a version; it stands in names, tags, object keys and as a Docker tag.
+RELEASE = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_RELEASE - 1}}}")
+# ECR repositories take lower-case names only, with single separators inside.
+STACK = re.compile(rf"(?=.{{1,{LONGEST_STACK}}}$)[a-z0-9]+([-_][a-z0-9]+)*")
 AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-RELEASE_URL = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+|https://[^\s/@]+/\S+)")
+RELEASE_URL = re.compile(
+    rf"(?=.{{1,{LONGEST_URL}}}$)(s3://[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]/(?P<key>\S+)|https://[^\s/@]+/\S+)"
+)
 IMAGE_BY_DIGEST = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}")
 CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:(?P<region>[a-z0-9-]+):\d{12}:certificate/[0-9A-Za-z-]+")
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
@@ -136,7 +122,9 @@ class Settings:
 def load() -> Settings:
     """Read the stack's config through Pulumi. Raises SettingsError before any resource is registered."""
     config = pulumi.Config(NAMESPACE)
-    raw = {key: value for key in KEYS if (value := config.get(key)) is not None}
+    # Config only answers for keys that one knows; a mistyped one would go unnoticed.
+    given = [key.partition(":")[2] for key in CONFIG.get() if key.startswith(f"{NAMESPACE}:")]
+    raw = {key: value for key in (*KEYS, *given) if (value := config.get(key)) is not None}
     return parse(raw, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or "")
 
 
@@ -144,7 +132,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
     """Check values by their config key: texts as Pulumi hands them over, JSON for lists and objects."""
     reader = _Reader(raw)
     settings = Settings(
-        stack=reader.given("stack", stack, STACK, f"letters, digits, _ and -, at most {LONGEST_STACK}"),
+        stack=reader.given("stack", stack, STACK, f"a-z, 0-9, and single - or _ inside, at most {LONGEST_STACK}"),
         region=reader.given("aws:region", region, REGION, "a region, such as eu-central-1"),
         active_color=Color(reader.choice("activeColor", "blue", tuple(Color))),
         canary_percent=reader.number("canaryPercent", 0, (0, ALL_USERS)),
@@ -188,9 +176,9 @@ def _together(settings: Settings, bad: set[str]) -> list[str]:
     rules: dict[Callable[[Settings], list[str]], set[str]] = {
         _serving_problems: {"activeColor", "canaryPercent", "blue", "green"},
         _zone_problems: {"zones", "subnetCidrs", "vpcCidr", "aws:region"},
-        _certificate_problems: {"certificateArn", "aws:region"},
+        _certificate_problems: {"certificateArn", "domain", "aws:region"},
         _dns_problems: {"domain", "hostedZoneId"},
-        _listener_problems: {"httpPort"},
+        _listener_problems: {"httpPort", "ingressCidrs"},
         _health_problems: {"bootTimeout", "healthCheckInterval"},
     }
     return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
@@ -229,13 +217,16 @@ def _zone_problems(settings: Settings) -> list[str]:
 
 
 def _certificate_problems(settings: Settings) -> list[str]:
-    found = CERTIFICATE.fullmatch(settings.certificate_arn)
-    if found is None or found["region"] == settings.region:
-        return []
-    return [
-        f"certificateArn: {settings.certificate_arn}: the certificate is of {found['region']}; "
-        f"allowed is one of the stack's region {settings.region}"
-    ]
+    arn, found = settings.certificate_arn, CERTIFICATE.fullmatch(settings.certificate_arn)
+    problems = []
+    if found and found["region"] != settings.region:
+        problems.append(
+            f"certificateArn: {arn}: the certificate is of {found['region']}; "
+            f"allowed is one of the stack's region {settings.region}"
+        )
+    if found and not settings.domain:
+        problems.append(f"certificateArn: {arn}: allowed only together with domain, a name that the certificate holds")
+    return problems
 
 
 def _dns_problems(settings: Settings) -> list[str]:
@@ -245,9 +236,12 @@ def _dns_problems(settings: Settings) -> list[str]:
 
 
 def _listener_problems(settings: Settings) -> list[str]:
-    if settings.certificate_arn and settings.http_port == 443:
-        return ["httpPort: 443: allowed is another port, 443 serves HTTPS with certificateArn"]
-    return []
+    problems = []
+    if settings.certificate_arn and settings.http_port == HTTPS_PORT:
+        problems.append(f"httpPort: {HTTPS_PORT}: allowed is another port, this one serves HTTPS with certificateArn")
+    if not settings.ingress_cidrs:
+        problems.append("ingressCidrs: []: allowed is at least one range, else nobody reaches the app")
+    return problems
 
 
 def _health_problems(settings: Settings) -> list[str]:
@@ -283,7 +277,9 @@ class _Reader:
         return value if pattern.fullmatch(value) else self._refuse(key, value or "(not set)", allowed, value)
 
     def text(self, key: str, default: str, pattern: re.Pattern[str], allowed: str, *, empty: bool = False) -> str:
-        value = self._take(key, default)
+        taken = self._take(key, default)
+        # `config set --path` makes a number of digits, such as a release that is a date.
+        value = str(taken) if isinstance(taken, int) and not isinstance(taken, bool) else taken
         if isinstance(value, str) and (pattern.fullmatch(value) or (empty and not value)):
             return value
         return self._refuse(key, value, allowed + (", or empty" if empty else ""), default)
@@ -320,9 +316,11 @@ class _Reader:
         value = self._json(key, list(default))
         if not isinstance(value, list):
             return self._refuse(key, value, f"a list, each entry {each}", default)
-        for entry in value:
+        for place, entry in enumerate(value):
             if not isinstance(entry, str) or not fits(entry):
                 return self._refuse(key, entry, each, default)
+            if entry in value[:place]:
+                return self._refuse(key, entry, f"{each}, each only once", default)
         return tuple(value)
 
     def ranges(self, key: str) -> dict[str, ZoneRanges]:
@@ -350,7 +348,8 @@ class _Reader:
 
     def refuse_unknown(self) -> None:
         for key in sorted(set(self._raw) - self._asked):
-            self._refuse(key, self._raw[key], f"no such key; known are {', '.join(sorted(self._asked))}", None)
+            known = ", ".join(sorted(self._asked))
+            self._refuse(key, self._raw[key], "", None, because=f"there is no such key; allowed are {known}")
 
     def _take(self, key: str, default: Any) -> Any:
         self._asked.add(key)
@@ -385,7 +384,7 @@ def _is_pair_of_ranges(entry: Any) -> bool:
 
 def _color(reader: _Reader) -> ColorSettings:
     return ColorSettings(
-        release=reader.text("release", "", RELEASE, f"a-z, 0-9, . _ -, at most {LONGEST_RELEASE}", empty=True),
+        release=reader.text("release", "", RELEASE, f"letters, digits, . _ -, at most {LONGEST_RELEASE}", empty=True),
         release_url=reader.text("releaseUrl", "", RELEASE_URL, "s3://bucket/key or https://host/path", empty=True),
         sha256=reader.text("sha256", "", SHA256, "64 lower-case hexadecimal digits", empty=True),
         ami_id=reader.text("amiId", "", AMI, "an image id, such as ami-0123456789abcdef0", empty=True),
@@ -408,9 +407,22 @@ def _color_problems(color: Color, settings: ColorSettings) -> list[str]:
     ):
         if not value:
             problems.append(f"{color}.{key}: (not set): release {settings.release} needs it; allowed is {allowed}")
-    if settings.release_url.startswith("s3://") and not settings.sha256:
+    return problems + _bundle_problems(color, settings)
+
+
+def _bundle_problems(color: Color, settings: ColorSettings) -> list[str]:
+    found = RELEASE_URL.fullmatch(settings.release_url)
+    if found is None or found["key"] is None:
+        return []
+    problems = []
+    if not settings.sha256:
         problems.append(
             f"{color}.sha256: (not set): {settings.release_url} is in S3; allowed is its sha256, 64 hexadecimal digits"
+        )
+    # The machines' role reads nothing else, and a release under another's name would deceive everybody.
+    if found["key"] != (key := f"releases/{settings.release}/bundle.tar.gz"):
+        problems.append(
+            f"{color}.releaseUrl: {settings.release_url}: release {settings.release} is published as s3://<bucket>/{key}"
         )
     return problems
 

@@ -11,6 +11,7 @@ import pulumi_docker as docker
 from pulumi_aws import ecr
 
 KEPT_UNTAGGED = 5
+SHORT_DIGEST = 12  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,6 @@ class BaseImageArgs:
 
     stack: str
     source: str
-    force_destroy: bool = False
 
 
 class BaseImage(pulumi.ComponentResource):
@@ -32,17 +32,19 @@ class BaseImage(pulumi.ComponentResource):
         super().__init__("bluegreen:image:BaseImage", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
         repository = _repository(name, args, child)
-        pulled = docker.RemoteImage(name, name=args.source, keep_locally=True, opts=child)
         digest = args.source.rpartition("@sha256:")[2]
+        # Named for the digest: another image is another resource, which is pushed with a fresh login.
+        key = f"{name}-{digest[:SHORT_DIGEST]}"
+        pulled = docker.RemoteImage(key, name=args.source, keep_locally=True, opts=child)
         copy = repository.repository_url.apply(lambda url: f"{url}:{digest}")
-        tag = docker.Tag(name, source_image=pulled.image_id, target_image=copy, opts=child)
+        tag = docker.Tag(key, source_image=pulled.image_id, target_image=copy, opts=child)
         pushed = docker.RegistryImage(
-            name,
+            key,
             name=tag.target_image,
             keep_remotely=True,
             auth_config=_login(repository),
-            triggers={"digest": digest},
-            opts=child,
+            # The login is a new one in each run, and no change.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["authConfig"]),
         )
         # By the digest that the registry computed: a copy of one platform has another one than its index.
         self.reference = pulumi.Output.all(repository.repository_url, pushed.sha256_digest).apply("@".join)
@@ -54,9 +56,11 @@ def _repository(name: str, args: BaseImageArgs, opts: pulumi.ResourceOptions) ->
     repository = ecr.Repository(
         name,
         name=f"bluegreen/{args.stack}/base",
-        image_tag_mutability="IMMUTABLE",
+        # Machines pull by digest, so no tag can mislead them; a push that is repeated after a failure must pass.
+        image_tag_mutability="MUTABLE",
         image_scanning_configuration=ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
-        force_delete=args.force_destroy,
+        # What it holds is a copy, which the next run pushes again.
+        force_delete=True,
         tags={"Stack": args.stack},
         opts=opts,
     )

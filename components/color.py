@@ -12,7 +12,10 @@ from pulumi_aws import autoscaling, ec2, lb
 from checks.colors import Color
 from components.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData, render
 
-CAPACITY_TIMEOUT = "10m"
+LEAST_CAPACITY_MINUTES = 10  # the provider's own default
+CAPACITY_RESERVE_MINUTES = 5  # for AWS to start machines, before their boot timeout begins
+# A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
+GRACE_SECONDS = 60
 DRAIN_RESERVE = 30  # seconds for the machine to notice, and to say that it is done
 HEALTHY_CHECKS, UNHEALTHY_CHECKS = 2, 2
 LONGEST_CHECK = 4  # seconds, below the shortest interval
@@ -139,10 +142,11 @@ class Fleet(pulumi.ComponentResource):
                 for kind in ("instance", "volume", "network-interface")
             ],
             tags=self._tags,
-            # The guard refuses another release or AMI where users are; both make a new template.
+            # The guard refuses another release or AMI where users are; both make a new template. So does what machines
+            # are told at boot: else old ones would go on with the old port, path or checksum beside new ones.
             opts=pulumi.ResourceOptions(
                 parent=self,
-                replace_on_changes=["imageId"],
+                replace_on_changes=["imageId", "userData"],
                 hooks=pulumi.ResourceHookBinding(before_create=[args.guard]),
             ),
         )
@@ -155,11 +159,11 @@ class Fleet(pulumi.ComponentResource):
             min_size=args.min_size,
             max_size=args.max_size,
             min_elb_capacity=args.min_size,
-            wait_for_capacity_timeout=CAPACITY_TIMEOUT,
+            wait_for_capacity_timeout=_capacity_timeout(args.boot_timeout),
             vpc_zone_identifiers=args.subnet_ids,
             target_group_arns=[args.target_group_arn],
             health_check_type="ELB",
-            health_check_grace_period=args.boot_timeout,
+            health_check_grace_period=GRACE_SECONDS,
             default_instance_warmup=0,
             # The number, never $Latest: a change of the template must be a change of the group.
             launch_template=autoscaling.GroupLaunchTemplateArgs(
@@ -179,7 +183,8 @@ class Fleet(pulumi.ComponentResource):
                 parent=self,
                 # Without the preview rules the target group takes part in no load balancer, and nothing turns healthy.
                 depends_on=list(args.preview_rules),
-                replace_on_changes=["launchTemplate.id"],
+                # AWS sets the hooks at birth only.
+                replace_on_changes=["launchTemplate.id", "initialLifecycleHooks"],
                 # Autoscaling decides after creation, and a cutover brings the group to the serving capacity.
                 ignore_changes=["desiredCapacity"],
             ),
@@ -204,6 +209,11 @@ def _encoded(data: UserData) -> str:
     return base64.b64encode(render(data).encode()).decode()
 
 
+def _capacity_timeout(boot_timeout: int) -> str:
+    """How long the group's creation waits for healthy machines, longer than one machine may take."""
+    return f"{max(LEAST_CAPACITY_MINUTES, boot_timeout // 60 + CAPACITY_RESERVE_MINUTES)}m"
+
+
 def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
     """IMDSv2 only, and one hop: the app's container is a hop away, so the machine's credentials are not its own."""
     return ec2.LaunchTemplateMetadataOptionsArgs(
@@ -213,8 +223,12 @@ def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
 
 def _root_volume(gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
     volume = ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-        volume_size=gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+        volume_size=gib,
+        volume_type="gp3",
+        encrypted="true",
+        delete_on_termination="true",  # texts, says the provider
     )
+    # Debian's images name their root volume so; another name would add a second volume.
     return ec2.LaunchTemplateBlockDeviceMappingArgs(device_name="/dev/xvda", ebs=volume)
 
 

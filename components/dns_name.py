@@ -17,14 +17,14 @@ class DnsNameArgs:
 
 
 class DnsName(pulumi.ComponentResource):
-    """An alias record, which costs nothing and follows the balancer's addresses."""
+    """An alias `record`, which costs nothing and follows the balancer's addresses."""
 
     def __init__(self, name: str, args: DnsNameArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:balancing:DnsName", name, {}, opts)
         alias = route53.RecordAliasArgs(
             name=args.balancer_dns_name, zone_id=args.balancer_zone_id, evaluate_target_health=False
         )
-        route53.Record(
+        self.record = route53.Record(
             name,
             zone_id=args.hosted_zone_id,
             name=args.domain,

@@ -16,13 +16,13 @@ PRIORITY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRuleArgs:
-    """`weights` in percent by color. `fleets` are the groups that must be healthy before the rule can be judged."""
+    """`weights` in percent by color. `judged_by`: groups that must be healthy, and the name that smoke tests ask."""
 
     stack: str
     listener_arn: pulumi.Input[str]
     target_groups: Mapping[Color, pulumi.Input[str]]
     weights: Mapping[Color, int]
-    fleets: Sequence[pulumi.Resource]
+    judged_by: Sequence[pulumi.Resource]
     gates: pulumi.ResourceHookBinding
 
 
@@ -42,7 +42,7 @@ class LiveRule(pulumi.ComponentResource):
             actions=[forward(args.target_groups, args.weights)],
             tags={"Stack": args.stack, "Role": "live"},
             # Hooks of a component don't reach its children. Without the order, a new color would be judged unborn.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.fleets), hooks=args.gates),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.judged_by), hooks=args.gates),
         )
         self.arn = rule.arn
         self.register_outputs({"arn": self.arn})

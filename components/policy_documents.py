@@ -45,11 +45,17 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: st
     """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
     statements = [
         _allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
-        _allow("ReadConfig", ["ssm:GetParametersByPath"], place.arn("ssm", f"parameter/bluegreen/{place.stack}/app")),
+        # AWS's own key for SecureString needs no grant: its policy lets in whoever may read the parameter.
+        _allow(
+            "ReadConfig",
+            ["ssm:GetParametersByPath"],
+            # The path is judged as it is asked for, with or without the slash at its end.
+            *(place.arn("ssm", f"parameter/bluegreen/{place.stack}/app{end}") for end in ("", "/*")),
+        ),
         _allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            place.arn("logs", f"log-group:/bluegreen/{place.stack}/*"),
+            place.arn("logs", f"log-group:/bluegreen/{place.stack}/app:*"),
         ),
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
         _allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
@@ -64,6 +70,7 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: st
                 "autoscaling:RecordLifecycleActionHeartbeat",
                 "autoscaling:SetInstanceHealth",
             ],
+            # The first * is an id that AWS makes up, the second one color, release and the provider's suffix.
             place.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{place.stack}-*"),
         )
         # Another stack's name may begin with this one's.
@@ -114,7 +121,8 @@ def log_delivery(bucket_arn: str, account: str) -> tuple[Mapping[str, Any], ...]
     )
 
 
-def _allow(sid: str, actions: Sequence[str], resource: str) -> dict[str, Any]:
+def _allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
+    resource = list(resources) if len(resources) > 1 else resources[0]
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 

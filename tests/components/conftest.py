@@ -1,0 +1,10 @@
+"""Components only declare: neither connections nor processes."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _offline(offline: None) -> None:
+    """For every test of this folder."""
