@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,7 +23,6 @@ VISIT = """INSERT INTO visits VALUES ($1, 1) ON CONFLICT (release) DO UPDATE SET
            RETURNING count"""
 
 log = logging.getLogger("hello")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,10 @@ class Config:
     health_path: str
     greeting: str
     database_url: str
+    database_host: str
 
     @classmethod
-    def read(cls, values: Any = os.environ) -> Config:
+    def read(cls, values: Mapping[str, str] = os.environ) -> Config:
         return cls(
             port=int(values.get("PORT", "8080")),
             release=values.get("RELEASE", "unreleased"),
@@ -46,13 +47,14 @@ class Config:
             environment=values.get("ENVIRONMENT", "local"),
             health_path=values.get("HEALTH_PATH", "/health"),
             greeting=values.get("GREETING", "Hello"),
-            database_url=with_host(values.get("DATABASE_URL", ""), values.get("DATABASE_HOST", "")),
+            database_url=values.get("DATABASE_URL", ""),
+            database_host=values.get("DATABASE_HOST", ""),
         )
 
 
 def with_host(url: str, host: str) -> str:
     """The URL with another host, its user, password and port kept; unchanged without a host."""
-    if not host or not url:
+    if not host:
         return url
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
@@ -62,24 +64,41 @@ def with_host(url: str, host: str) -> str:
 
 @dataclass(kw_only=True)
 class Database:
-    """A pool that is made when first asked for: the app starts, and stays up, without its database."""
+    """A pool that connects when first asked: the app starts, and stays up, without its database."""
 
     url: str
+    host: str = ""
     _pool: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def visit(self, release: str) -> int:
+        """One more visit of a release; how many it has had."""
+        try:
+            return int(await self.value(VISIT, release))
+        except asyncpg.UndefinedTableError:
+            with contextlib.suppress(asyncpg.UniqueViolationError):  # another machine makes it at this moment
+                await self.value(TABLE)
+            return int(await self.value(VISIT, release))
 
     async def value(self, statement: str, *arguments: Any) -> Any:
         """The first value of a statement's answer; raises when there is none within the time limit."""
         async with asyncio.timeout(DATABASE_TIMEOUT_S):
-            pool = await self._connected()
-            return await pool.fetchval(statement, *arguments)
+            pool = await self._made()
+            connection = await pool.acquire()
+            try:
+                return await connection.fetchval(statement, *arguments)
+            except asyncio.CancelledError:
+                # A pool takes a connection back only when the server confirms the end: a frozen one never does.
+                connection.terminate()
+                raise
+            finally:
+                await pool.release(connection)
 
-    async def _connected(self) -> Any:
+    async def _made(self) -> Any:
         async with self._lock:
             if self._pool is None:
-                pool = await asyncpg.create_pool(self.url, min_size=0, max_size=POOL_SIZE, timeout=DATABASE_TIMEOUT_S)
-                await pool.execute(TABLE)
-                self._pool = pool
+                url = with_host(self.url, self.host)
+                self._pool = await asyncpg.create_pool(url, min_size=0, max_size=POOL_SIZE, timeout=DATABASE_TIMEOUT_S)
             return self._pool
 
     async def close(self) -> None:
@@ -100,14 +119,15 @@ class Hello:
         if "text/html" not in request.headers.get("Accept", ""):
             return web.json_response(facts)
         text = html.escape(f"{config.greeting} from {config.release} on {config.color} in {config.environment}")
-        page = f"<!doctype html><meta charset=utf-8><title>{text}</title><body style='background:{config.color}'><h1>"
+        color = html.escape(config.color)
+        page = f"<!doctype html><meta charset=utf-8><title>{text}</title><body style='background:{color}'><h1>"
         return web.Response(text=f"{page}{text}</h1>\n", content_type="text/html")
 
     async def visits(self, _request: web.Request) -> web.StreamResponse:
         try:
-            count = await self.database.value(VISIT, self.config.release)
+            count = await self.database.visit(self.config.release)
         except Exception as error:  # whatever the database does, this app answers
-            log.warning("count visit failed error=%s", _named(error))
+            log.warning("count visit failed error=%s", reason(error))
             return web.json_response({"error": "the database does not answer"}, status=503)
         return web.json_response({"release": self.config.release, "visits": count})
 
@@ -124,35 +144,36 @@ class Hello:
         try:
             await self.database.value("SELECT 1")
         except Exception as error:  # an answer, not a crash, is what a health check is for
-            return _named(error)
+            return reason(error)
         return "ok"
 
 
 def application(config: Config) -> web.Application:
-    hello = Hello(config=config, database=Database(url=config.database_url))
+    database = Database(url=config.database_url, host=config.database_host)
+    hello = Hello(config=config, database=database)
 
-    @web.middleware
-    async def sign(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            answer = await handler(request)
-        except web.HTTPException as error:  # such as 404: an answer like the others
-            answer = web.Response(status=error.status, text=error.reason)
+    async def sign(_request: web.Request, answer: web.StreamResponse) -> None:
+        """On errors too: who counts answers wants to know whose they are."""
         answer.headers["X-Release"], answer.headers["X-Color"] = config.release, config.color
-        return answer
 
     async def close(_app: web.Application) -> None:
-        await hello.database.close()
+        await database.close()
 
-    app = web.Application(middlewares=[sign])
+    app = web.Application()
     app.router.add_get("/", hello.home)
     app.router.add_get("/visits", hello.visits)
     app.router.add_get(config.health_path, hello.health)
+    app.on_response_prepare.append(sign)
     app.on_cleanup.append(close)
     return app
 
 
-def _named(error: BaseException) -> str:
-    """A time-out has no text of its own."""
+def reason(error: Exception) -> str:
+    """For people, without what only the config knows: a driver's complaint about a URL quotes its password."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {DATABASE_TIMEOUT_S:g} s"
+    if isinstance(error, ValueError):
+        return "DATABASE_URL is not of the form postgresql://user:password@host:port/name"
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rehearsal.database import Database, DatabaseError, find
+from rehearsal.ground import Ground
+from tests.examples.hello_process import Hello, running
+
+Freeze = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with Ground.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def database(ground: Ground) -> Database:
+    """A real PostgreSQL."""
+    try:
+        find()
+    except DatabaseError as error:
+        pytest.skip(str(error))
+    return Database.start(ground, host="127.0.0.1")
+
+
+@pytest.fixture
+def hello(ground: Ground, tmp_path: Path) -> Iterator[Callable[..., Hello]]:
+    """Starts apps that end with the test."""
+    with ExitStack() as apps:
+        yield lambda **environment: apps.enter_context(running(ground, tmp_path, **environment))
+
+
+@pytest.fixture
+def frozen(database: Database) -> Freeze:
+    """The database accepts connections, keeps those it has, and says nothing: the worst kind of outage."""
+
+    @contextmanager
+    def freeze() -> Iterator[None]:
+        server = psutil.Process(database.process.pid)
+        everyone = [server, *server.children(recursive=True)]
+        for one in everyone:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in everyone:
+                one.resume()
+
+    return freeze
+
+
+@pytest.fixture
+def silent_database() -> Iterator[tuple[str, socket.socket]]:
+    """An address as DATABASE_URL, and the listener behind it, which answers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        yield f"postgresql://hello:secret@127.0.0.1:{listener.getsockname()[1]}/hello", listener
