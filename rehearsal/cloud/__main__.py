@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--state-dir", type=Path, required=True, help="folder for what machines need and leave behind")
     found.add_argument("--ready-file", type=Path, help="written with the endpoints, as JSON, once all answer")
     found.add_argument("--dns-name", default="", help="what load balancers say their name is")
+    found.add_argument("--front-door", default="", help="address at which load balancers listen; none: no front door")
     found.add_argument("--docker-host", default="", help="where machines run; none: they exist in name only")
     found.add_argument("--network", default="", help="the Docker network of machines")
     found.add_argument("--machine-image", default="", help="image of machines whose AMI nobody named")

@@ -7,12 +7,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cloud import account, drop_ins, warm
+from rehearsal.cloud import account, balancing, drop_ins, warm
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
 from rehearsal.cloud.controller import Controller, Images
-from rehearsal.cloud.doors import NoDoor
+from rehearsal.cloud.doors import Door, FollowingDoor, NoDoor
 from rehearsal.cloud.drop_ins import Endpoints
 from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
 from rehearsal.cloud.metadata import MetadataServer
@@ -28,6 +28,7 @@ class Options:
     port: int = 0
     metadata_port: int = 0
     dns_name: str = ""
+    front_door: str = ""
     docker_host: str = ""
     network: str = ""
     machine_image: str = ""
@@ -51,7 +52,7 @@ class Cloud:
         self.metadata = MetadataServer(options.listen, options.metadata_port, account.about)
         self._controller = Controller(
             machines=self._machines(options),
-            door=NoDoor(),
+            door=_door(options),
             images=self._images,
             answer_hooks=not options.docker_host and not options.hold_hooks,
         )
@@ -91,7 +92,7 @@ class Cloud:
             case "GET", "state":
                 return HTTPStatus.OK, {**self._controller.state(), "calls": _calls()}
             case "GET", "gaps":
-                return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in GAPS]}
+                return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in (*GAPS, *balancing.GAPS)]}
             case "POST", "boots":
                 self._controller.look_at_boots()
                 return HTTPStatus.OK, {}
@@ -104,3 +105,11 @@ class Cloud:
 
 def _calls() -> list[dict[str, Any]]:
     return [{**asdict(call), "writes": call.writes, "count": count} for call, count in list(CALLS.items())]
+
+
+def _door(options: Options) -> Door:
+    if not options.front_door:
+        return NoDoor()
+    folder = options.state_dir / "front-door"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FollowingDoor(folder, options.front_door)

@@ -17,7 +17,7 @@ from rehearsal.cloud.additions.members import Lifecycle, Member, Transition
 from rehearsal.cloud.doors import Door
 from rehearsal.cloud.machines import Machine, Machines, Phase
 
-TICK_S = 0.1
+TICK_S = 0.05
 BACK_OFF_S = 2.0  # after a launch that failed: a broken image or release must not take the whole machine's time
 
 log = logging.getLogger(__name__)
@@ -35,12 +35,13 @@ class Images:
 
 
 class Controller:
-    """Looks ten times a second, in a thread of its own, from `start` until `close`."""
+    """Looks twenty times a second, in a thread of its own, from `start` until `close`."""
 
     def __init__(self, *, machines: Machines, door: Door, images: Images, answer_hooks: bool) -> None:
         self._machines, self._door, self._images = machines, door, images
         self._answer_hooks = answer_hooks
         self._gone: list[dict[str, Any]] = []
+        self._trouble = ""
         self._not_before: dict[str, float] = {}
         self._drains: set[target_health.Key] = set()
         self._hands = ThreadPoolExecutor(8, "drains")
@@ -69,7 +70,8 @@ class Controller:
         with LOCK:
             present = [member for group in account.groups() for member in groups.members(group)]
             rows = [roster.row(member, self._machines, self._images.of(member.instance.image_id)) for member in present]
-        return {"instances": rows, "gone": list(self._gone), "images": dict(self._images.by_ami)}
+        images = dict(self._images.by_ami)
+        return {"instances": rows, "gone": list(self._gone), "images": images, "trouble": self._trouble}
 
     def look_at_boots(self) -> None:
         self._machines.look_now()
@@ -78,8 +80,11 @@ class Controller:
         while not self._stopped.wait(TICK_S):
             try:
                 self.tick()
-            except Exception:
-                log.exception("tick failed")  # one odd moment must not stop everything that follows
+                self._trouble = ""
+            except Exception as error:
+                # One odd moment must not stop everything that follows; who asks for the state sees it.
+                log.exception("tick failed")
+                self._trouble = f"{type(error).__name__}: {error}"
 
     def tick(self) -> None:
         with LOCK:
@@ -89,10 +94,11 @@ class Controller:
                 self._fill(group)
             self._drop_strays()
             self._reboot_those_asked()
-            backends = account.balancer_backends()
-        self._door.follow(backends)
-        target_health.LEDGER.write(self._door.health(backends))
-        self._drain_targets(backends)
+            self._door.see(account.balancer_backends())
+            leaving = self._leaving()
+        for target_group, target in leaving:
+            self._hands.submit(self._drain, target_group, target)
+        target_health.LEDGER.write(self._door.follow())
 
     def _pending(self, member: Member) -> None:
         if self._has_machine(member):
@@ -151,7 +157,8 @@ class Controller:
     def _fill(self, group: Any) -> None:
         """Brings the group to its desired capacity with healthy members."""
         active = group.active_instances()
-        unhealthy = [member for member in active if member.health_status != "Healthy"]
+        kept = "ReplaceUnhealthy" in group._suspended_processes
+        unhealthy = [member for member in active if member.health_status != "Healthy" and not kept]
         desired = int(group.desired_capacity or 0)
         lacking = desired - (len(active) - len(unhealthy))
         if lacking > 0 and time.monotonic() >= self._not_before.get(group.name, 0):
@@ -172,12 +179,17 @@ class Controller:
         while reboots.ASKED:
             self._machines.reboot(reboots.ASKED.popleft())
 
-    def _drain_targets(self, backends: list[Any]) -> None:
-        for target_group in (tg for backend in backends for tg in list(backend.target_groups.values())):
-            for target in set(target_health.draining(target_group)):
-                if (target_group.arn, target) not in self._drains:
-                    self._drains.add((target_group.arn, target))
-                    self._hands.submit(self._drain, target_group, target)
+    def _leaving(self) -> list[tuple[Any, str]]:
+        """Targets that began to drain since the last look."""
+        found = [
+            (target_group, target)
+            for backend in account.balancer_backends()
+            for target_group in backend.target_groups.values()
+            for target in target_health.draining(target_group)
+            if (target_group.arn, target) not in self._drains
+        ]
+        self._drains.update((target_group.arn, target) for target_group, target in found)
+        return found
 
     def _drain(self, target_group: Any, target: str) -> None:
         try:
@@ -196,8 +208,7 @@ def _stay(member: Member) -> None:
 
 def _unhealthy_by_elb(member: Member) -> bool:
     group = member.auto_scaling_group
-    paused = {"HealthCheck", "ReplaceUnhealthy"} & set(group._suspended_processes)
-    if "ELB" not in str(group.health_check_type) or paused:
+    if "ELB" not in str(group.health_check_type) or "HealthCheck" in group._suspended_processes:
         return False
     if time.monotonic() - member.since < int(group.health_check_grace_period or 0):
         return False

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
-from rehearsal.cloud.additions.target_health import Health, Key
+from rehearsal.balancer import INITIAL, BalancerModel, TargetHealth
+from rehearsal.cloud import balancing
+from rehearsal.cloud.additions.target_health import Key, draining
+from rehearsal.front_door import FrontDoor
 
 
 class Door(Protocol):
     """What the controller asks of the load balancer's stand-in."""
 
-    def follow(self, backends: list[Any]) -> None: ...
+    def see(self, backends: list[Any]) -> None:
+        """Takes a picture of the account, while nobody else may change it."""
 
-    def health(self, backends: list[Any]) -> Mapping[Key, Health] | None: ...
+    def follow(self) -> Mapping[Key, TargetHealth] | None:
+        """Does what the picture says, and tells how its targets are; None when nobody checks them."""
 
-    def drain(self, target_group: Any, target: str) -> None: ...
+    def drain(self, target_group: Any, target: str) -> None:
+        """Returns when the target has nothing more to finish."""
 
     def close(self) -> None: ...
 
@@ -23,10 +30,10 @@ class Door(Protocol):
 class NoDoor:
     """Nobody comes in: registered targets count as healthy and have nothing to finish."""
 
-    def follow(self, backends: list[Any]) -> None:
+    def see(self, backends: list[Any]) -> None:
         """There is nothing to set up."""
 
-    def health(self, backends: list[Any]) -> Mapping[Key, Health] | None:
+    def follow(self) -> Mapping[Key, TargetHealth] | None:
         return None
 
     def drain(self, target_group: Any, target: str) -> None:
@@ -34,3 +41,31 @@ class NoDoor:
 
     def close(self) -> None:
         """Nothing was opened."""
+
+
+class FollowingDoor:
+    """The front door, kept as the account's load balancers say."""
+
+    def __init__(self, run_dir: Path, bind: str) -> None:
+        self._door = FrontDoor(run_dir, bind)
+        self._model = BalancerModel()
+        self._places: Mapping[Key, balancing.Place] = {}
+
+    def see(self, backends: list[Any]) -> None:
+        self._model = balancing.model_of(backends)
+        self._places = balancing.places_of(backends)
+
+    def follow(self) -> Mapping[Key, TargetHealth] | None:
+        self._door.apply(self._model)
+        found = self._door.health()
+        return {(arn, id): found.get((arn, *place), INITIAL) for (arn, id), place in self._places.items()}
+
+    def drain(self, target_group: Any, target: str) -> None:
+        leaving = draining(target_group).get(target)
+        address = balancing.address_of(target)
+        if leaving and address:
+            delay = balancing.deregistration_delay(target_group)
+            self._door.drain(target_group.arn, address, int(leaving["Port"]), delay)
+
+    def close(self) -> None:
+        self._door.close()

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MAX_TOKEN_SECONDS = 21_600  # six hours, as AWS
 CREDENTIALS_HOURS = 6
+SHUTDOWN_S = 0.1  # how soon the listening thread notices that it shall end
 VERSION = re.compile(r"^/(latest|\d{4}-\d{2}-\d{2})(/|$)")
 
 
@@ -180,7 +181,7 @@ class MetadataServer(ThreadingHTTPServer):
         super().__init__((address, port), _Handler)
         self.find = find
         self.tokens = Tokens()
-        self._thread = threading.Thread(target=self.serve_forever, name="metadata", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(SHUTDOWN_S,), name="metadata", daemon=True)
         self._thread.start()
 
     @property

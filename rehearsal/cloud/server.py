@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from rehearsal.cloud.additions.actions import CALLER, CALLS, Call
 
 CONTROL = "/_rehearsal/"
+SHUTDOWN_S = 0.1  # how soon a listening thread notices that it shall end
 Answer = tuple[HTTPStatus, dict[str, Any]]
 Control = Callable[[str, str, dict[str, Any]], Answer]  # method, path below CONTROL, body
 
@@ -26,7 +27,7 @@ class Server:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
         app = _application(DomainDispatcherApplication(create_backend_app), control)
         self._server = make_server(address, port, app, threaded=True, request_handler=MotoRequestHandler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="aws", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(SHUTDOWN_S,), name="aws", daemon=True)
         self._thread.start()
 
     @property

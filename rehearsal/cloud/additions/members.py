@@ -33,8 +33,8 @@ class Lifecycle(StrEnum):
 
     @property
     def goal(self) -> str:
-        """What the metadata's autoscaling/target-lifecycle-state says: Terminated only once the drain is over."""
-        if self in (Lifecycle.TERMINATING_WAIT, Lifecycle.TERMINATING_PROCEED):
+        """What the metadata's autoscaling/target-lifecycle-state says: Terminated as soon as the way out begins."""
+        if self.leaves:
             return "Terminated"
         return "Standby" if self is Lifecycle.STANDBY else "InService"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from moto.elbv2.exceptions import InvalidTargetError, TargetGroupNotFoundError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup, elbv2_backends
 
+from rehearsal.balancer import DRAINING, HEALTHY, INITIAL, NOT_IN_USE, NOT_REGISTERED, TargetHealth
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.patching import put_into
 
@@ -22,28 +22,6 @@ GAPS = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Health:
-    """A target's state in AWS's words, with the reason when it isn't healthy."""
-
-    state: str
-    reason: str | None = None
-    description: str | None = None
-
-
-INITIAL = Health(state="initial", reason="Elb.RegistrationInProgress", description="Target registration is in progress")
-DRAINING = Health(
-    state="draining", reason="Target.DeregistrationInProgress", description="Target deregistration is in progress"
-)
-UNUSED = Health(
-    state="unused",
-    reason="Target.NotInUse",
-    description="Target group is not configured to receive traffic from the load balancer",
-)
-NOT_REGISTERED = Health(
-    state="unused", reason="Target.NotRegistered", description="Target is not registered to the target group"
-)
-
 Key = tuple[str, str]  # target group ARN, target id
 
 
@@ -51,14 +29,14 @@ class Ledger:
     """What the front door last said of each target; without a front door every registered target is healthy."""
 
     def __init__(self) -> None:
-        self._known: Mapping[Key, Health] | None = None
+        self._known: Mapping[Key, TargetHealth] | None = None
 
-    def write(self, known: Mapping[Key, Health] | None) -> None:
+    def write(self, known: Mapping[Key, TargetHealth] | None) -> None:
         self._known = known  # replaced as a whole: readers see one moment
 
-    def read(self, target_group: str, target: str) -> Health:
+    def read(self, target_group: str, target: str) -> TargetHealth:
         if self._known is None:
-            return Health(state="healthy")
+            return HEALTHY
         return self._known.get((target_group, target), INITIAL)
 
 
@@ -112,16 +90,17 @@ def _health_for(self: Any, target: dict[str, Any], ec2_backend: Any) -> Any:
     registered = self.targets.get(target["Id"]) or draining(self).get(target["Id"])
     port = (registered or target).get("Port", self.port)
     health = _health(self, target["Id"])
-    return FakeHealthStatus(target["Id"], port, self.health_check_port, health.state, health.reason, health.description)
+    words = (str(health.state), health.reason or None, health.description or None)
+    return FakeHealthStatus(target["Id"], port, self.health_check_port, *words)
 
 
-def _health(target_group: Any, target: str) -> Health:
+def _health(target_group: Any, target: str) -> TargetHealth:
     backend = elbv2_backends[target_group.account_id][target_group.region_name]
     if target in draining(target_group):
         return DRAINING
     if target not in target_group.targets:
         return NOT_REGISTERED
-    return LEDGER.read(target_group.arn, target) if in_use(backend, target_group.arn) else UNUSED
+    return LEDGER.read(target_group.arn, target) if in_use(backend, target_group.arn) else NOT_IN_USE
 
 
 def _describe_target_health(self: Any, target_group_arn: str, targets: list[dict[str, Any]]) -> list[Any]:

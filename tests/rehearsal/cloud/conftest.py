@@ -19,6 +19,7 @@ from tests.rehearsal.cloud.fleet import (
     create_group,
     network,
     start,
+    stop,
 )
 
 
@@ -31,8 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         environment={"PATH": "/usr/bin:/bin", "BLUEGREEN_REGISTRY_PASSWORD": REGISTRY_PASSWORD},
     )
     yield found
-    process.terminate()
-    assert process.wait(timeout=20) == 0
+    stop(process, folder)
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,27 @@ REGISTRY_PASSWORD = "right"
 USER_DATA = "STACK=dev\nCOLOR=blue\nRELEASE=v1\n"
 
 
+class Impatient:
+    """A clock that never sleeps long: what is waited for here is over in a moment."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        time.sleep(min(seconds, 0.05))
+
+
+def wait(reason: Callable[[], str | None], what: str, deadline_s: float = 20) -> None:
+    wait_until(reason, what=what, deadline_s=deadline_s, clock=Impatient())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Running:
     aws: str
     metadata: str
     control: str
 
+    @functools.cache  # noqa: B019 - a frozen handful of them, for the time of the tests
     def client(self, service: str) -> Any:
         make: Any = boto3.client  # typed by service name, which is a variable here
         return make(
@@ -40,7 +57,8 @@ class Running:
             endpoint_url=self.aws,
             aws_access_key_id="rehearsal",
             aws_secret_access_key="rehearsal",
-            config=Config(retries={"total_max_attempts": 1}),
+            # Health checks every two seconds, which AWS would refuse, keep the tests short.
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
         )
 
     def state(self) -> Any:
@@ -56,13 +74,17 @@ def start(folder: Path, *arguments: str, environment: dict[str, str]) -> tuple[s
     command = [sys.executable, "-m", "rehearsal.cloud", "--state-dir", str(folder), "--ready-file", str(ready)]
     with (folder / "cloud.log").open("wb") as log:
         process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
-    wait_until(
-        lambda: _not_ready(process, ready, folder / "cloud.log"),
-        what="the cloud",
-        deadline_s=30,
-    )
+    wait(lambda: _not_ready(process, ready, folder / "cloud.log"), "the cloud", 30)
     told = json.loads(ready.read_text())
     return process, Running(aws=told["aws"], metadata=told["metadata"], control=told["control"])
+
+
+def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    log = (folder / "cloud.log").read_text()
+    assert "tick failed" not in log, log
+    assert "drain failed" not in log, log
 
 
 def _not_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str | None:
@@ -111,7 +133,7 @@ class Fleet:
             found = self.states()
             return None if found == expected else f"found {found}"
 
-        wait_until(reason, what=f"members {expected}", deadline_s=10)
+        wait(reason, f"members {expected}")
 
 
 Maker = Callable[..., Fleet]
@@ -161,12 +183,16 @@ def template(cloud: Running, image: str = "ami-0deb1a12000000001") -> str:
     return str(answer["LaunchTemplate"]["LaunchTemplateId"])
 
 
+def create_target_group(cloud: Running, subnets: list[str], name: str, **health: Any) -> str:
+    vpc = cloud.client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
+    made = cloud.client("elbv2").create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=vpc, **health)
+    return str(made["TargetGroups"][0]["TargetGroupArn"])
+
+
 def balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tuple[str, str]:
     """A listener that answers 503 with one rule to a target group: (target group, listener)."""
     elbv2 = cloud.client("elbv2")
-    vpc = cloud.client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
-    target_group = elbv2.create_target_group(Name="blue", Protocol="HTTP", Port=8080, VpcId=vpc, **health)
-    arn = target_group["TargetGroups"][0]["TargetGroupArn"]
+    arn = create_target_group(cloud, subnets, "blue", **health)
     loads = elbv2.create_load_balancer(Name="app", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
     fixed = {
         "Type": "fixed-response",
@@ -180,7 +206,7 @@ def balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tu
         Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}],
         Actions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": arn, "Weight": 100}]}}],
     )
-    return str(arn), str(listener_arn)
+    return arn, str(listener_arn)
 
 
 def create_group(cloud: Running, subnets: list[str], target_group: str, **changes: Any) -> str:

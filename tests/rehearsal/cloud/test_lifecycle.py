@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from checks.waiting import wait_until
-from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Maker
+from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Maker, wait
 
 
 def autoscaling(fleet: Fleet) -> Any:
@@ -35,10 +34,9 @@ def test_an_abandoned_launch_is_replaced(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
     abandoned = fleet.member()
     fleet.complete(abandoned, "boot", "ABANDON")
-    wait_until(
+    wait(
         lambda: None if abandoned not in [m["InstanceId"] for m in fleet.members()] else "still there",
-        what="the abandoned instance to go",
-        deadline_s=5,
+        "the abandoned instance to go",
     )
     # Launches are paused after a failed one, so the replacement comes a little later.
     fleet.wait_for(["Pending:Wait"])
@@ -54,7 +52,7 @@ def test_a_hook_whose_heartbeat_runs_out_takes_its_default(make_fleet: Maker) ->
 
 def test_a_heartbeat_gives_another_turn(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
-    end, seen = time.monotonic() + 2.5, set()
+    end, seen = time.monotonic() + 1.8, set()
     while time.monotonic() < end:
         autoscaling(fleet).record_lifecycle_action_heartbeat(
             AutoScalingGroupName=fleet.group, LifecycleHookName="boot", InstanceId=fleet.member()

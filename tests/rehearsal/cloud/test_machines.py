@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tarfile
 import time
@@ -16,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from checks.waiting import wait_until
 from rehearsal.cloud.client import CloudClient
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.ground import Ground
-from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Running, balancer, create_group, network, start
+from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Running, balancer, create_group, network, start, stop, wait
 
 pytestmark = [
     pytest.mark.docker,
@@ -93,8 +91,7 @@ def cloud(ground: Ground, engine: DockerEngine, tmp_path: Path) -> Iterator[Runn
         environment={"PATH": os.environ["PATH"]},
     )
     yield running
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    stop(process, tmp_path)
     assert containers(engine) == []
 
 
@@ -115,7 +112,7 @@ def wait_for_boots(client: CloudClient, number: int) -> None:
         found = [boot["steps"]["boots"] for boot in client.boots()]
         return None if found == [number] else f"boots: {found}"
 
-    wait_until(reason, what=f"boot number {number}", deadline_s=20)
+    wait(reason, f"boot number {number}")
 
 
 def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine: DockerEngine) -> None:
@@ -157,7 +154,7 @@ def test_a_machine_whose_image_is_not_there_is_a_failed_launch(
         states = {activity["StatusCode"] for activity in asked["Activities"]}
         return None if "Failed" in states else f"activities: {states}"
 
-    wait_until(reason, what="a failed activity", deadline_s=20)
+    wait(reason, "a failed activity")
     assert "nobody/made:this" in (tmp_path / "machines" / f"{failed}.errors").read_text()
     assert containers(engine) == []
 
@@ -173,14 +170,12 @@ def test_the_end_of_the_cloud_is_the_end_of_its_machines_only(
         environment={"PATH": os.environ["PATH"]},
     )
     fleet = fleet_of(cloud, ground)
-    wait_until(
+    wait(
         lambda: None if f"test-{fleet.member()}" in containers(engine) else "no machine yet",
-        what="the machine",
-        deadline_s=20,
+        "the machine",
     )
     began = time.monotonic()
-    process.terminate()
-    assert process.wait(timeout=30) == 0
+    stop(process, tmp_path)
     assert containers(engine) == ["bystander"]
     assert time.monotonic() - began < 15
     engine.run("rm", "--force", "bystander")

@@ -114,7 +114,7 @@ def test_folders_list_what_they_hold(inside: Inside) -> None:
     assert inside.get("meta-data/nonsense").status_code == 404
 
 
-def test_the_target_lifecycle_state_turns_when_the_drain_is_over(fleet: Fleet, inside: Inside) -> None:
+def test_the_target_lifecycle_state_turns_when_the_way_out_begins(fleet: Fleet, inside: Inside) -> None:
     path = "meta-data/autoscaling/target-lifecycle-state"
     assert inside.get(path).text == "InService"
     instance = fleet.member()
