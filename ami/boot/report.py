@@ -74,9 +74,18 @@ def complete(cloud: Cloud, action: Action, result: str, deadline: Deadline) -> N
 
 
 def mark_unhealthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
-    arguments = {"InstanceId": instance_id, "HealthStatus": "Unhealthy", "ShouldRespectGracePeriod": False}
+    _mark(cloud, instance_id, "Unhealthy", deadline)
+
+
+def mark_healthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
+    """The sign that a reboot is over: whoever asked for it marked the machine unhealthy before."""
+    _mark(cloud, instance_id, "Healthy", deadline)
+
+
+def _mark(cloud: Cloud, instance_id: str, health: str, deadline: Deadline) -> None:
+    arguments = {"InstanceId": instance_id, "HealthStatus": health, "ShouldRespectGracePeriod": False}
     _call(lambda: cloud.client("autoscaling").set_instance_health(**arguments), "health mark", deadline)
-    LOG.info("mark instance unhealthy id=%s", instance_id)
+    LOG.info("mark instance health=%s id=%s", health, instance_id)
 
 
 def give_up(cloud: Cloud, hook: str, instance_id: str, *, served_before: bool) -> None:

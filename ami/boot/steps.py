@@ -125,6 +125,9 @@ def report_success(machine: Machine) -> None:
     if not machine.status.served_before:
         _continue_launch(machine)
     container.keep_running(machine.container, machine.deadline)
+    if machine.status.served_before:
+        cloud, instance = machine.cloud, machine.identity.instance_id
+        report.attempt("health mark", lambda: report.mark_healthy(cloud, instance, Deadline(report.REPORT_SECONDS)))
     dimensions = {"Stack": machine.settings.stack, "Color": machine.settings.color}
     namespace, steps = machine.settings.metrics_namespace, machine.status.steps
     report.attempt(

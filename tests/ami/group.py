@@ -57,6 +57,13 @@ class Group:
         )
         self.wait_for("InService")
 
+    def away_on_purpose(self) -> None:
+        """As whoever restarts a machine leaves it: not replaced, and unhealthy until a boot says otherwise."""
+        scaling = self.aws.client("autoscaling")
+        scaling.suspend_processes(AutoScalingGroupName=GROUP, ScalingProcesses=["HealthCheck", "ReplaceUnhealthy"])
+        scaling.set_instance_health(InstanceId=self.instance, HealthStatus="Unhealthy", ShouldRespectGracePeriod=False)
+        assert self.health() == "Unhealthy"
+
     def terminate(self) -> None:
         self.aws.client("autoscaling").terminate_instance_in_auto_scaling_group(
             InstanceId=self.instance, ShouldDecrementDesiredCapacity=True

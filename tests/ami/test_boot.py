@@ -131,8 +131,10 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
     image = docker("inspect", "--format", "{{.Image}}", "app")
 
     parameter(aws, "GREETING", "Good evening")
+    host.group.away_on_purpose()
     again = host.run()
     assert again.returncode == 0, again.stdout
+    assert host.group.health() == "Healthy"
     assert host.health()["greeting"] == "Good evening"
     assert list(host.status()["steps"]) == [
         name for name in STEPS if name not in ("download", "verify", "unpack", "image")
