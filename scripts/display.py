@@ -121,6 +121,6 @@ def _code(error: Exception) -> Exit | None:
 
 def update_error(text: str) -> str:
     """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
-    lines = [line.strip() for line in text.splitlines()]
-    said = [line for line in lines if (" hook " in line and " failed" in line) or line.startswith("error:")]
+    # Pulumi tells an error under Diagnostics and the embedded engine beside its resource; some lines come twice.
+    said = [line.split("error: ", 1)[1].strip() for line in text.splitlines() if "error: " in line]
     return "\n".join(dict.fromkeys(said)) or text.strip()

@@ -163,7 +163,8 @@ def read_facts(stack: Stack) -> StackFacts:
 def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None:
     from pulumi.automation import ConfigValue
 
-    stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=value), path=path)
+    # Plain text, not a StrEnum's member: whoever writes the config file must not meet Python's types.
+    stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=str(value)), path=path)
 
 
 def set_color(stack: Stack, color: Color, wanted: ColorConfig) -> None:

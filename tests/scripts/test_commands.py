@@ -223,5 +223,7 @@ def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
     Traceback (most recent call last):
     KeyboardInterrupt
 """
-    assert update_error(text) == 'error: before hook "gate-before-users" failed: green is off'
+    assert update_error(text) == 'before hook "gate-before-users" failed: green is off'
+    twice = "stderr: aws:lb:ListenerRule (live): error: green is off\n error: green is off"
+    assert update_error(twice) == "green is off"
     assert update_error("something else") == "something else"

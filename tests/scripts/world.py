@@ -203,6 +203,7 @@ class WorldStack:
         return {f"bluegreen:{key}": ConfigValue(value=text(value)) for key, value in self.config.items()}
 
     def set_config(self, key: str, value: ConfigValue, *, path: bool = False) -> None:
+        assert type(value.value) is str, f"{key}: {value.value!r} would not be plain text in a file"
         name = key.removeprefix("bluegreen:")
         self.world.calls.append(f"config {name}={value.value}")
         if path:
