@@ -44,7 +44,7 @@ class Cutover:
 
 @dataclass(kw_only=True)
 class Journal:
-    """Collects what a rehearsal did and saw. `clock` gives monotonic seconds."""
+    """Collects what a rehearsal did and saw. `clock` is monotonic; `epoch` is its start by the wall clock."""
 
     path: Path
     engine: str
@@ -62,6 +62,7 @@ class Journal:
 
     def __post_init__(self) -> None:
         self._zero = self.clock()
+        self.epoch = time.time()
 
     def now(self) -> float:
         """Seconds since the rehearsal began."""

@@ -84,9 +84,9 @@ def boots(rows: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f'<text x="232" y="{top + 13}" text-anchor="end">{label}</text>')
         for name, seconds in row["steps"].items():
             width = 680 * seconds / longest
-            title = escape(f"{name} {seconds:.2f} s")
+            title = f"<title>{escape(name)} {seconds:.2f} s</title>"
             parts.append(
-                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="16" fill="{colors[name]}"><title>{title}</title></rect>'
+                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="16" fill="{colors[name]}">{title}</rect>'
             )
             left += width
         parts.append(f'<text x="{left + 6:.1f}" y="{top + 13}">{sum(row["steps"].values()):.1f} s</text>')

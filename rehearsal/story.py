@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import requests
 
 from rehearsal.journal import Cutover, Journal, Step
 from rehearsal.stage import Stage
+from rehearsal.users import Users
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "hello"
@@ -37,6 +38,7 @@ class Story:
     journal: Journal
     ami: str = ""
     first_resource: float = 0.0
+    users: Users = field(init=False)
 
     def steps(self) -> list[tuple[str, Callable[[Step], None]]]:
         """The table of contents."""
@@ -66,8 +68,6 @@ class Story:
         for name, action in self.steps():
             with self.journal.step(name) as step:
                 action(step)
-        self.journal.finished = True
-        self.journal.write()
 
     def bake(self, step: Step) -> None:
         baked = self.stage.bake()
@@ -93,7 +93,7 @@ class Story:
         step.note = f"{answer.headers['X-Release']} after {self.journal.hello_seconds:.1f} s"
 
     def users_arrive(self, step: Step) -> None:
-        self.stage.start_load(self.stage.url)
+        self.users = Users.arrive(self.stage.ground, self.stage.url, self.stage.options.rate)
         self._steady()
         step.note = f"{self.stage.options.rate} requests a second, whatever the answers"
 
@@ -152,12 +152,12 @@ class Story:
 
     def change_parameter(self, step: Step) -> None:
         self.stage.put_parameter("GREETING", NEW_GREETING)
-        failed = self.stage.load_so_far()["failed"]
+        failed = self.users.failed()
         answer = self.stage.script("restart", "--color", "blue", "--count", "1")
         greetings = {self._greeting() for _ in range(4 * MACHINES)}
         _require(NEW_GREETING in greetings, f"no machine greets with {NEW_GREETING!r}; seen: {sorted(greetings)}")
-        now_failed = self.stage.load_so_far()["failed"]
-        _require(now_failed == failed, f"the restart cost {now_failed - failed} requests")
+        cost = self.users.failed() - failed
+        _require(cost == 0, f"the restart cost {cost} requests")
         step.note = f"{answer.json['restarted'][0]['instance']} greets with {NEW_GREETING!r}; 0 requests failed"
 
     def retire(self, step: Step) -> None:
@@ -167,7 +167,7 @@ class Story:
 
     def users_leave(self, step: Step) -> None:
         self._steady()
-        self.journal.load = self.stage.stop_load()
+        self.journal.load = self.users.leave()
         load = self.journal.load
         step.note = f"{load['requests']:,} requests, {load['failed']} failed"
         self.journal.boots = self.stage.boots()
@@ -192,28 +192,30 @@ class Story:
         answer = self.stage.script(script, *args)
         command = time.time() - began
         self._steady()
-        seen = self.stage.load_between(began, began + command + STEADY_SECONDS)
-        last = seen.last_answer_of(source)
+        log = self.users.log()
+        window = log.between(began, began + command + STEADY_SECONDS)
+        last = log.last_answer(source.split()[1], after=began)
         _require(last is not None, f"no answer of {source} was seen before the switch to {target}")
         cutover = Cutover(
             source=source,
             target=target,
             seconds=(last or began) - began,
             changed_resources=answer.json["changed_resources"],
-            requests=seen.requests,
-            failed=seen.failed,
+            requests=window.requests,
+            failed=window.failed,
             command_seconds=command,
             started=started,
         )
         self.journal.cutovers.append(cutover)
-        step.note = f"{cutover.seconds:.2f} s, {cutover.changed_resources} resource changed, {seen.failed} of {seen.requests:,} failed"
+        changed = f"{cutover.changed_resources} resource changed"
+        step.note = f"{cutover.seconds:.2f} s, {changed}, {window.failed} of {window.requests:,} requests failed"
 
     def _steady(self) -> None:
         """Lets users go on for a while, so that what a switch broke would show."""
         time.sleep(STEADY_SECONDS)
 
     def _no_user_saw(self, release: str) -> None:
-        seen = {name for name in self.stage.load_so_far()["by"] if name.endswith(f" {release}")}
+        seen = {name for name in self.users.seen() if name.endswith(f" {release}")}
         _require(not seen, f"users were answered by {sorted(seen)}")
 
     def _release_with_wrong_database(self) -> Path:

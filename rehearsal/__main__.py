@@ -1,0 +1,96 @@
+"""`make rehearse`: the whole journey on this machine, told live, with a report at its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rehearsal import install
+from rehearsal.ground import RUNS
+from rehearsal.journal import Journal
+from rehearsal.live import View
+from rehearsal.load_log import RequestLog
+from rehearsal.report import write_page
+from rehearsal.stage import Options, built
+from rehearsal.story import Story
+from rehearsal.users import latest_second, seconds
+
+FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
+
+
+def main(
+    rate: Annotated[int, typer.Option(min=1, max=2000, help="Users' requests a second, whatever the answers.")] = 600,
+    report: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = RUNS,
+) -> None:
+    """Play the whole journey on this machine: two releases, cutovers, a bad release, and nothing left at the end."""
+    signal.signal(signal.SIGTERM, _like_ctrl_c)
+    console = Console()
+    _require_root(console)
+    install.require()
+    journal = Journal(path=report / "report.json", engine="embedded")
+    code = _perform(journal, Options(rate=rate), console)
+    journal.write()
+    _show_end(journal, report, console)
+    raise typer.Exit(code or (0 if journal.ok else FAILED))
+
+
+def _perform(journal: Journal, options: Options, console: Console) -> int:
+    """Play, and clear the stage whatever happens; the exit code that the way it ended asks for."""
+    view = View(journal, lambda: latest_second(_load_folder(journal)), console)
+    try:
+        with view.showing(), ExitStack() as ending:
+            with journal.step("set the stage: Docker, network, registry, database, AWS"):
+                stage = ending.enter_context(built(options))
+            journal.facts["run"] = stage.folder.name
+            journal.gaps = stage.gaps()
+            Story(stage=stage, journal=journal).play()
+            with journal.step("clear the stage"):
+                ending.close()
+    except KeyboardInterrupt:
+        journal.error = "interrupted"
+        return INTERRUPTED
+    except Exception as error:
+        journal.error = f"{type(error).__name__}: {error}"
+        return FAILED
+    journal.finished = True
+    return 0
+
+
+def _load_folder(journal: Journal) -> Path:
+    return RUNS / str(journal.facts.get("run", "")) / "load"
+
+
+def _show_end(journal: Journal, report: Path, console: Console) -> None:
+    """The page, and where it is; a run that ended early has pictures of what there was."""
+    folder = _load_folder(journal)
+    log = RequestLog.read(folder) if (folder / "requests.tsv").exists() else RequestLog([])
+    began = min((request.due for request in log.requests), default=0.0)
+    write_page(report / "report.html", journal.as_json(), seconds(log.requests), began - journal.epoch)
+    if journal.error:
+        console.print(f"[bold red]The rehearsal failed.[/] {escape(journal.error)}", highlight=False, soft_wrap=True)
+    else:
+        console.print("[bold green]The rehearsal passed.[/]" if journal.ok else "[bold red]The rehearsal failed.[/]")
+    console.print(f"report: {report / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _require_root(console: Console) -> None:
+    if os.geteuid() != 0:
+        console.print("The rehearsal starts Docker's engine and makes a network: run it as root, `sudo make rehearse`.")
+        raise typer.Exit(CANNOT_RUN)
+
+
+def _like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(typer.run(main))

@@ -1,0 +1,294 @@
+"""The stage of a rehearsal: engine, network, registry, database, AWS and a stack, all of one run's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pulumi.automation as auto
+
+from checks.colors import Color
+from rehearsal import base_image, machine_image, registry
+from rehearsal.database import Database
+from rehearsal.docker_engine import DockerEngine
+from rehearsal.engine import Stack, open_stack
+from rehearsal.ground import Ground, Process, url_answers
+from rehearsal.machine_image import Baked
+from rehearsal.registry import Registry
+
+ROOT = Path(__file__).resolve().parent.parent
+STACK = "dev"  # the rehearsal plays the committed dev stack, with a few values of its own
+REGION = "eu-central-1"
+NETWORK = "machines"
+PUBLIC_IMAGE = "library/python"
+LOOPBACK = "127.0.0.1"
+SCRIPT_LIMIT_S = 600.0
+CLOUD_LIMIT_S = 60.0
+MACHINES_A_COLOR, MOST_MACHINES = 2, 4
+
+
+class ScriptFailedError(Exception):
+    """A script of the project ended in another way than the story expects."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a person may choose: users' requests a second, and where caches lie."""
+
+    rate: int = 600
+    cache: Path = ROOT / "build" / "cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a script printed with --json, and how it ended."""
+
+    exit_code: int
+    json: dict[str, Any]
+    stderr: str
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """All that the story needs, by plain names. Made by `built`, which also takes it down."""
+
+    options: Options
+    ground: Ground
+    docker: DockerEngine
+    registry: Registry
+    database: Database
+    cloud: Process
+    endpoint: str
+    environment: dict[str, str]
+    stack: Stack
+    http_port: int
+    scripts: int = field(default=0, init=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.ground.folder
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.http_port}/"
+
+    def script(self, name: str, *args: str, may_fail: bool = False) -> Answer:
+        """Run `python -m scripts.<name>` as a person would, and read its JSON."""
+        argv = [sys.executable, "-m", f"scripts.{name}", *args, "--stack", STACK, "--json"]
+        self.scripts += 1
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=self.ground.environment | self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SCRIPT_LIMIT_S,
+            check=False,
+        )
+        (self.folder / f"script-{self.scripts:02}-{name}.log").write_text(f"{argv}\n{done.stdout}\n{done.stderr}")
+        if done.returncode and not may_fail:
+            raise ScriptFailedError(
+                f"scripts/{name}.py {' '.join(args)} ended with exit code {done.returncode}: {done.stderr.strip()}"
+            )
+        return Answer(
+            exit_code=done.returncode,
+            json=json.loads(done.stdout) if done.stdout.strip() else {},
+            stderr=done.stderr,
+        )
+
+    def bake(self) -> Baked:
+        """The machine image, known to the emulator by its AMI id."""
+        baked = machine_image.bake(self.docker, self.options.cache, endpoint=self.endpoint, ground=self.ground)
+        self._control("POST", "images", {"ami": baked.ami_id, "image": baked.image})
+        return baked
+
+    def client(self, service: str) -> Any:
+        return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint)
+
+    def parameters(self) -> dict[str, str]:
+        """The app's config at the start."""
+        return {"DATABASE_URL": self.database.url, "GREETING": "Hello"}
+
+    def put_parameter(self, name: str, value: str) -> None:
+        kind = "SecureString" if name.endswith("_URL") else "String"
+        path = f"/bluegreen/{STACK}/app/{name}"
+        self.client("ssm").put_parameter(Name=path, Value=value, Type=kind, Overwrite=True)
+
+    def state(self) -> dict[str, Any]:
+        """Machines, images and calls, as the emulator sees them."""
+        return self._control("GET", "state")
+
+    def gaps(self) -> list[dict[str, str]]:
+        """What the emulator doesn't do by itself."""
+        gaps: list[dict[str, str]] = self._control("GET", "gaps")["gaps"]
+        return gaps
+
+    def machines(self) -> list[str]:
+        """Ids of the containers that are machines, also of those on their way out."""
+        return self.docker.run("ps", "--quiet", "--filter", f"network={NETWORK}").split()
+
+    def write_calls(self) -> int:
+        """Calls so far that change something and came from this host, not from a machine."""
+        calls = self.state()["calls"]
+        return sum(call["count"] for call in calls if call["writes"] and call["caller"] == self.ground.gateway)
+
+    def boots(self) -> list[dict[str, Any]]:
+        """Every boot so far, also of machines that are gone."""
+        self._control("POST", "boots", {})
+        state = self.state()
+        rows = [*state["gone"], *state["instances"]]
+        return [_boot(row) for row in rows if row.get("boot", {}).get("steps")]
+
+    def left_in_emulator(self) -> list[str]:
+        """What a destroyed stack must not leave: everything that costs money or holds data."""
+        ec2, elb = self.client("ec2"), self.client("elbv2")
+        running = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
+        own = [{"Name": "tag:Stack", "Values": [STACK]}]
+        found = {
+            "machines": ec2.describe_instances(Filters=running)["Reservations"],
+            "groups": self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"],
+            "launch templates": ec2.describe_launch_templates()["LaunchTemplates"],
+            "load balancers": elb.describe_load_balancers()["LoadBalancers"],
+            "target groups": elb.describe_target_groups()["TargetGroups"],
+            "networks": ec2.describe_vpcs(Filters=own)["Vpcs"],
+            "addresses": ec2.describe_addresses()["Addresses"],
+            "buckets": self.client("s3").list_buckets()["Buckets"],
+            "topics": self.client("sns").list_topics()["Topics"],
+            "log groups": self.client("logs").describe_log_groups()["logGroups"],
+            "repositories": self.client("ecr").describe_repositories()["repositories"],
+        }
+        return [f"{len(rows)} {kind}" for kind, rows in found.items() if rows]
+
+    def _control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/{path}", data=data, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the run's own emulator
+            content: dict[str, Any] = json.load(answer)
+        return content
+
+
+@contextmanager
+def built(options: Options) -> Iterator[Stage]:
+    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends."""
+    with Ground.open() as ground:
+        docker = DockerEngine.start(ground)
+        docker.create_network(NETWORK, ground.network)
+        with ThreadPoolExecutor(3) as pool:
+            base = pool.submit(base_image.prepare_base, docker, options.cache)
+            database = pool.submit(Database.start, ground, host=ground.gateway)
+            mirror = _start_registry(ground)
+            cloud, endpoint = _start_cloud(ground, docker, mirror)
+            digest = _push(docker, mirror, base.result())
+        http_port = ground.port(LOOPBACK)
+        environment = _environment(ground, docker, endpoint)
+        os.environ.update(environment)
+        stack = _configured_stack(ground, http_port, digest)
+        yield Stage(
+            options=options,
+            ground=ground,
+            docker=docker,
+            registry=mirror,
+            database=database.result(),
+            cloud=cloud,
+            endpoint=endpoint,
+            environment=environment,
+            stack=stack,
+            http_port=http_port,
+        )
+
+
+def _start_registry(ground: Ground) -> Registry:
+    mirror = Registry(
+        address=ground.gateway,
+        port=ground.port(ground.gateway),
+        folder=ground.temporary("registry"),
+        password=secrets.token_urlsafe(24),
+    )
+    registry.prepare(mirror)
+    process = ground.start("registry", registry.serve_command(mirror))
+    ground.wait_ready(process, lambda: registry.not_ready(mirror), what="the image registry")
+    return mirror
+
+
+def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tuple[Process, str]:
+    port, ready = ground.port(ground.gateway), ground.folder / "cloud.json"
+    argv = [sys.executable, "-m", "rehearsal.cloud", "--listen", ground.gateway, "--port", str(port)]
+    argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready), "--warm"]
+    argv += ["--dns-name", LOOPBACK, "--front-door", LOOPBACK]
+    argv += ["--docker-host", docker.host, "--network", NETWORK]
+    argv += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
+    password = {"BLUEGREEN_REGISTRY_PASSWORD": mirror.password}
+    process = ground.start("cloud", argv, password, cwd=ROOT, grace=20.0)
+    ground.wait_ready(
+        process, lambda: None if ready.exists() else f"no {ready.name} yet", what="the emulator", deadline=CLOUD_LIMIT_S
+    )
+    endpoint = str(json.loads(ready.read_text())["aws"])
+    ground.wait_ready(process, url_answers(f"{endpoint}/_rehearsal/state"), what="the emulator")
+    return process, endpoint
+
+
+def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
+    """Stands for the public registry: the base image that the stack is to mirror, by digest."""
+    name = f"{mirror.endpoint}/{PUBLIC_IMAGE}"
+    docker.run("login", "--username", registry.USER, "--password", mirror.password, mirror.endpoint)
+    docker.run("tag", image, f"{name}:slim")
+    docker.run("push", "--quiet", f"{name}:slim")
+    digests: list[str] = docker.inspect(f"{name}:slim")["RepoDigests"]
+    return next(digest for digest in digests if digest.startswith(f"{name}@"))
+
+
+def _environment(ground: Ground, docker: DockerEngine, endpoint: str) -> dict[str, str]:
+    """What differs from AWS: endpoint and credentials; and who opens stacks."""
+    return {
+        **docker.environment,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "rehearsal",
+        "AWS_SECRET_ACCESS_KEY": "rehearsal",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "BLUEGREEN_STACKS": "rehearsal.engine:open_stack",
+        "BLUEGREEN_STATE_DIR": str(ground.folder / "stacks"),
+    }
+
+
+def _configured_stack(ground: Ground, http_port: int, base: str) -> Stack:
+    """The committed stack file, with what one machine shared by many must have of its own."""
+    (ground.folder / "stacks").mkdir(exist_ok=True)
+    stack = open_stack(STACK)
+    own = {
+        "aws:region": REGION,
+        "bluegreen:vpcCidr": str(ground.network),
+        "bluegreen:httpPort": str(http_port),
+        "bluegreen:baseImage": base,
+    }
+    own |= {f"bluegreen:{color}.minSize": str(MACHINES_A_COLOR) for color in Color}
+    own |= {f"bluegreen:{color}.maxSize": str(MOST_MACHINES) for color in Color}
+    for key, value in own.items():
+        stack.set_config(key, auto.ConfigValue(value), path="." in key)
+    return stack
+
+
+def _boot(row: Mapping[str, Any]) -> dict[str, Any]:
+    status = row["boot"]
+    steps = {name: round(float(seconds), 3) for name, seconds in status["steps"].items()}
+    return {
+        "instance": row["instance"],
+        "release": status.get("release", row.get("release", "")),
+        "color": row.get("color", ""),
+        "state": status.get("state", ""),
+        "seconds": round(sum(steps.values()), 3),
+        "steps": steps,
+    }
