@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 1000, 220
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 26, 26
 BLUES = ("#2f6fde", "#7fa9ee", "#1b448c")
 GREENS = ("#2e9e5b", "#86cfa3", "#1c6339")
-OTHER = ("#9a9a9a",)
+OTHER = ("#c0392b",)
 BOOT_SHADES = (
     "#4c78a8",
     "#72b7b2",
@@ -26,7 +26,7 @@ BOOT_SHADES = (
 
 
 def shades(names: Iterable[str]) -> dict[str, str]:
-    """A color for each `color release` pair: blues for blue, greens for green, grey for what was refused."""
+    """A color for each `color release` pair: blues for blue, greens for green, red for what failed."""
     palettes = {"blue": list(BLUES), "green": list(GREENS)}
     chosen: dict[str, str] = {}
     for name in names:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ NEW_GREETING = "Bonjour"
 HELLO_DEADLINE_S = 180.0
 SETTLE_DEADLINE_S = 60.0
 STEADY_SECONDS = 5.0
+JUDGE_SECONDS = "6"  # a release that is bad stays bad; a deep check alone takes 2
 
 
 class StoryError(Exception):
@@ -38,7 +40,7 @@ class Story:
     journal: Journal
     ami: str = ""
     first_resource: float = 0.0
-    users: Users = field(init=False)
+    users: Users | None = None
 
     def steps(self) -> list[tuple[str, Callable[[Step], None]]]:
         """The table of contents."""
@@ -65,9 +67,21 @@ class Story:
         ]
 
     def play(self) -> None:
-        for name, action in self.steps():
-            with self.journal.step(name) as step:
-                action(step)
+        """Also a story that breaks off leaves an account of its users and machines."""
+        try:
+            for name, action in self.steps():
+                with self.journal.step(name) as step:
+                    action(step)
+        except BaseException:
+            with suppress(Exception):  # what broke the story off is what a person must read
+                self._account()
+            raise
+
+    def _account(self) -> None:
+        """What the users met, and how each machine booted."""
+        if self.users and not self.journal.load:
+            self.journal.load = self.users.leave()
+        self.journal.boots = self.stage.boots()
 
     def bake(self, step: Step) -> None:
         baked = self.stage.bake()
@@ -127,7 +141,7 @@ class Story:
         self._deliver("v3")
 
     def judge_v3(self, step: Step) -> None:
-        answer = self.stage.script("smoke_test", "--color", "blue", may_fail=True)
+        answer = self.stage.script("smoke_test", "--color", "blue", "--deadline", JUDGE_SECONDS, may_fail=True)
         failed = [check["name"] for check in answer.json["checks"] if not check["ok"]]
         _require(answer.exit_code != 0 and bool(failed), "v3 can't reach its database, and the smoke test passed it")
         step.note = f"exit code {answer.exit_code}, failed: {', '.join(failed)}"
@@ -152,11 +166,11 @@ class Story:
 
     def change_parameter(self, step: Step) -> None:
         self.stage.put_parameter("GREETING", NEW_GREETING)
-        failed = self.users.failed()
+        failed = self._users.failed()
         answer = self.stage.script("restart", "--color", "blue", "--count", "1")
         greetings = {self._greeting() for _ in range(4 * MACHINES)}
         _require(NEW_GREETING in greetings, f"no machine greets with {NEW_GREETING!r}; seen: {sorted(greetings)}")
-        cost = self.users.failed() - failed
+        cost = self._users.failed() - failed
         _require(cost == 0, f"the restart cost {cost} requests")
         step.note = f"{answer.json['restarted'][0]['instance']} greets with {NEW_GREETING!r}; 0 requests failed"
 
@@ -167,10 +181,9 @@ class Story:
 
     def users_leave(self, step: Step) -> None:
         self._steady()
-        self.journal.load = self.users.leave()
+        self._account()
         load = self.journal.load
         step.note = f"{load['requests']:,} requests, {load['failed']} failed"
-        self.journal.boots = self.stage.boots()
         _require(load["failed"] == 0, f"{load['failed']} of {load['requests']} requests failed: {load['failures'][:3]}")
 
     def destroy(self, step: Step) -> None:
@@ -192,7 +205,7 @@ class Story:
         answer = self.stage.script(script, *args)
         command = time.time() - began
         self._steady()
-        log = self.users.log()
+        log = self._users.log()
         window = log.between(began, began + command + STEADY_SECONDS)
         last = log.last_answer(source.split()[1], after=began)
         _require(last is not None, f"no answer of {source} was seen before the switch to {target}")
@@ -210,12 +223,18 @@ class Story:
         changed = f"{cutover.changed_resources} resource changed"
         step.note = f"{cutover.seconds:.2f} s, {changed}, {window.failed} of {window.requests:,} requests failed"
 
+    @property
+    def _users(self) -> Users:
+        if self.users is None:
+            raise StoryError("no users have arrived yet")
+        return self.users
+
     def _steady(self) -> None:
         """Lets users go on for a while, so that what a switch broke would show."""
         time.sleep(STEADY_SECONDS)
 
     def _no_user_saw(self, release: str) -> None:
-        seen = {name for name in self.users.seen() if name.endswith(f" {release}")}
+        seen = {name for name in self._users.seen() if name.endswith(f" {release}")}
         _require(not seen, f"users were answered by {sorted(seen)}")
 
     def _release_with_wrong_database(self) -> Path:
