@@ -50,6 +50,8 @@ class World:
     boots_fail: bool = False
     calls: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    running: dict[str, tuple[Color, str]] = field(default_factory=dict)
+    """Color and release by group: the front asks for each request, and moto takes its time."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ class World:
         self.live = made["Rules"][0]["RuleArn"]
 
     def release_of(self, color: Color) -> str:
-        return next((one["release"] for one in self.machines_of(color)), "")
+        return next((release for of, release in self.running.values() if of == color), "")
 
     def machines_of(self, color: Color) -> list[dict[str, str]]:
         groups = self.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
@@ -142,6 +144,7 @@ class World:
     def start_group(self, color: Color, release: str, ami: str, size: int, maximum: int) -> None:
         name = f"{STACK}-{color}-{release}-{len(self.calls)}"
         self.calls.append(f"create {color} {release}")
+        self.running[name] = color, release
         self.ec2.create_launch_template(
             LaunchTemplateName=name,
             LaunchTemplateData={"ImageId": ami, "InstanceType": "t3.small", "UserData": base64.b64encode(b"").decode()},
@@ -159,6 +162,7 @@ class World:
 
     def stop_group(self, name: str) -> None:
         self.calls.append(f"delete {name.rsplit('-', 1)[0]}")
+        self.running.pop(name)
         gone = [one["instance"] for color in Color for one in self.machines_of(color) if one["group"] == name]
         self.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
         for arn in self.groups.values():
@@ -345,9 +349,11 @@ def two_colors(world: World, *, blue: str = "v1", green: str = "v2", sizes: tupl
     stack = WorldStack(world, config)
     for second, version in enumerate(("v1", "v2", "v3")):
         world.publish(version, second=second)
-    stack.up()
+    for color, release, size in ((Color.BLUE, blue, sizes[0]), (Color.GREEN, green, sizes[1])):
+        world.start_group(color, release, world.ami, size, 4)
+    world.set_weights({Color.BLUE: 100, Color.GREEN: 0})
+    stack.applied = json.loads(json.dumps(stack.config))
     world.calls.clear()
-    world.requests.clear()
     return stack
 
 
