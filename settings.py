@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import pulumi
 from pulumi.runtime.config import CONFIG
@@ -303,7 +303,7 @@ class _Reader:
     def one_of(self, key: str, default: int, options: tuple[int, ...]) -> int:
         value = self._whole(self._take(key, default))
         if value in options:
-            return cast(int, value)
+            return value
         return self._refuse(key, self._take(key, default), f"one of {', '.join(map(str, options))}", default)
 
     def flag(self, key: str, default: bool) -> bool:

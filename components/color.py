@@ -17,6 +17,11 @@ CAPACITY_RESERVE_MINUTES = 5  # for AWS to start machines, before their boot tim
 # A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
 GRACE_SECONDS = 60
 DRAIN_RESERVE = 30  # seconds for the machine to notice, and to say that it is done
+SIZES_OVER_TIME = [
+    autoscaling.Metric.GROUP_DESIRED_CAPACITY,
+    autoscaling.Metric.GROUP_IN_SERVICE_INSTANCES,
+    autoscaling.Metric.GROUP_TOTAL_INSTANCES,
+]
 HEALTHY_CHECKS, UNHEALTHY_CHECKS = 2, 2
 LONGEST_CHECK = 4  # seconds, below the shortest interval
 
@@ -173,7 +178,7 @@ class Fleet(pulumi.ComponentResource):
                 min_healthy_percentage=100, max_healthy_percentage=200
             ),
             initial_lifecycle_hooks=_lifecycle_hooks(args.boot_timeout, args.drain_timeout),
-            enabled_metrics=["GroupDesiredCapacity", "GroupInServiceInstances", "GroupTotalInstances"],
+            enabled_metrics=SIZES_OVER_TIME,
             # The provider's default tags don't reach the machines of a group.
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)

@@ -19,7 +19,7 @@ class MachineAccessArgs:
 
 
 class MachineAccess(pulumi.ComponentResource):
-    """Output: `security_group_id`."""
+    """Output: `security_group_id`, known only when its rules stand: a machine boots with them or fails."""
 
     security_group_id: pulumi.Output[str]
 
@@ -34,18 +34,18 @@ class MachineAccess(pulumi.ComponentResource):
             tags={"Name": f"{args.stack}-machines", "Stack": args.stack},
             opts=self._child,
         )
-        self._both_ends(group)
         # Databases, registries and AWS itself: where an app calls is the app's business.
-        vpc.SecurityGroupEgressRule(
+        out = vpc.SecurityGroupEgressRule(
             f"{name}-out", security_group_id=group.id, cidr_ipv4=ANYWHERE, ip_protocol="-1", opts=self._child
         )
-        self.security_group_id = group.id
+        rules = [out.id, *self._both_ends(group)]
+        self.security_group_id = pulumi.Output.all(group.id, *rules).apply(lambda ids: str(ids[0]))
         self.register_outputs({"security_group_id": self.security_group_id})
 
-    def _both_ends(self, group: ec2.SecurityGroup) -> None:
+    def _both_ends(self, group: ec2.SecurityGroup) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         """The balancer may go to the machines' port and nowhere else; the machines take it from the balancer only."""
         port = self._args.port
-        vpc.SecurityGroupIngressRule(
+        into = vpc.SecurityGroupIngressRule(
             f"{self._name}-from-balancer",
             security_group_id=group.id,
             referenced_security_group_id=self._args.balancer_group_id,
@@ -55,7 +55,7 @@ class MachineAccess(pulumi.ComponentResource):
             to_port=port,
             opts=self._child,
         )
-        vpc.SecurityGroupEgressRule(
+        onto = vpc.SecurityGroupEgressRule(
             f"{self._name}-balancer-out",
             security_group_id=self._args.balancer_group_id,
             referenced_security_group_id=group.id,
@@ -65,3 +65,4 @@ class MachineAccess(pulumi.ComponentResource):
             to_port=port,
             opts=self._child,
         )
+        return into.id, onto.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -29,7 +29,11 @@ class NetworkArgs:
 
 
 class Network(pulumi.ComponentResource):
-    """Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each)."""
+    """Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each).
+
+    The machines' subnets are known only when the ways out of them stand: a NAT gateway takes minutes, and a machine
+    that starts before it fails its boot.
+    """
 
     vpc_id: pulumi.Output[str]
     public_subnet_ids: pulumi.Output[list[str]]
@@ -39,6 +43,7 @@ class Network(pulumi.ComponentResource):
         super().__init__("bluegreen:network:Network", name, {}, opts)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=self)
+        self._ways_out: list[pulumi.CustomResource] = []
         self._vpc = self._make_vpc()
         gateway = self._internet_gateway()
         public = self._subnets("public")
@@ -51,7 +56,7 @@ class Network(pulumi.ComponentResource):
             self._flow_logs()
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = _ids(public)
-        self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public)
+        self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public, after=self._ways_out)
         self.register_outputs(
             {
                 "vpc_id": self.vpc_id,
@@ -95,13 +100,14 @@ class Network(pulumi.ComponentResource):
 
     def _public_table(self, gateway: ec2.InternetGateway, subnets: Mapping[str, ec2.Subnet]) -> ec2.RouteTable:
         table = self._table("public")
-        ec2.Route(
+        out = ec2.Route(
             f"{self._name}-public-out",
             route_table_id=table.id,
             destination_cidr_block=ANYWHERE,
             gateway_id=gateway.id,
             opts=self._child,
         )
+        self._ways_out.append(out)
         for zone, subnet in subnets.items():
             self._associate(f"public-{zone}", table, subnet)
         return table
@@ -131,26 +137,30 @@ class Network(pulumi.ComponentResource):
             tables[zone] = self._table(f"private-{zone}")
             self._associate(f"private-{zone}", tables[zone], subnet)
             if zone in gateways:
-                ec2.Route(
-                    f"{self._name}-private-{zone}-out",
-                    route_table_id=tables[zone].id,
-                    destination_cidr_block=ANYWHERE,
-                    nat_gateway_id=gateways[zone].id,
-                    opts=self._child,
-                )
+                self._ways_out.append(self._private_route(zone, tables[zone], gateways[zone]))
         return tables
+
+    def _private_route(self, zone: str, table: ec2.RouteTable, gateway: ec2.NatGateway) -> ec2.Route:
+        return ec2.Route(
+            f"{self._name}-private-{zone}-out",
+            route_table_id=table.id,
+            destination_cidr_block=ANYWHERE,
+            nat_gateway_id=gateway.id,
+            opts=self._child,
+        )
 
     def _table(self, what: str) -> ec2.RouteTable:
         return ec2.RouteTable(f"{self._name}-{what}", vpc_id=self._vpc.id, tags=self._tags(what), opts=self._child)
 
     def _associate(self, what: str, table: ec2.RouteTable, subnet: ec2.Subnet) -> None:
-        ec2.RouteTableAssociation(
-            f"{self._name}-{what}", route_table_id=table.id, subnet_id=subnet.id, opts=self._child
+        name = f"{self._name}-{what}"
+        self._ways_out.append(
+            ec2.RouteTableAssociation(name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child)
         )
 
     def _s3_endpoint(self, tables: list[ec2.RouteTable]) -> None:
         """Releases come from S3 without going through NAT, which costs by the byte."""
-        ec2.VpcEndpoint(
+        endpoint = ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self._vpc.id,
             service_name=f"com.amazonaws.{self._args.region}.s3",
@@ -159,6 +169,7 @@ class Network(pulumi.ComponentResource):
             tags=self._tags("s3"),
             opts=self._child,
         )
+        self._ways_out.append(endpoint)
 
     def _locked_default_group(self) -> None:
         """The VPC's default group lets its members reach each other; without rules it lets nobody do anything."""
@@ -195,5 +206,6 @@ class Network(pulumi.ComponentResource):
         )
 
 
-def _ids(subnets: Mapping[str, ec2.Subnet]) -> pulumi.Output[list[str]]:
-    return pulumi.Output.all(*(subnet.id for subnet in subnets.values())).apply(list)
+def _ids(subnets: Mapping[str, ec2.Subnet], after: Sequence[pulumi.CustomResource] = ()) -> pulumi.Output[list[str]]:
+    known = [resource.id for resource in (*subnets.values(), *after)]
+    return pulumi.Output.all(*known).apply(lambda ids: list(ids[: len(subnets)]))

@@ -135,7 +135,7 @@ def _session_manager() -> tuple[Mapping[str, Any], ...]:
         "ssmmessages:OpenControlChannel",
         "ssmmessages:OpenDataChannel",
     ]
-    # These actions know no ARN (Service Authorization Reference, Session Manager Message Gateway).
+    # Channels know no ARN, and AWS documents the agent's heartbeat with * only (Session Manager, minimal profile).
     return (_allow("SessionManager", actions, "*"),)
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.declared import Declaration, declare as run_declare
+from tests.declared import Declaration
+from tests.declared import declare as run_declare
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pulumi_aws warns of its own old classes when a module is imported, whoever uses them or not.
+    config.addinivalue_line("filterwarnings", "ignore:.*has been deprecated in favor of:DeprecationWarning")
 
 
 @pytest.fixture(name="declare")

@@ -7,6 +7,7 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pulumi.runtime.stack import run_in_stack
 ROOT = Path(__file__).resolve().parent.parent
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
+THREADS = 4
 STACK_TYPE = "pulumi:pulumi:Stack"
 MOMENTS = ("before_create", "after_create", "before_update", "after_update")
 
@@ -124,7 +126,8 @@ class Cloud(Mocks):
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.custom:
             return "", dict(args.inputs)
-        computed = COMPUTED.get(short(args.typ), lambda _: {})(args)
+        compute = COMPUTED.get(short(args.typ))
+        computed = compute(args) if compute else {}
         named = {"arn": arn_of(args.typ, args.name), "name": args.name}
         return id_of(args.typ, args.name), {**named, **args.inputs, **computed}
 
@@ -132,9 +135,9 @@ class Cloud(Mocks):
 class Notebook(MockMonitor):
     """Keeps each request's options, which mocks don't see."""
 
-    def __init__(self) -> None:
+    def __init__(self, declaration: Declaration) -> None:
         super().__init__(Cloud())
-        self.declaration = Declaration()
+        self.declaration = declaration
         self._lock = threading.Lock()
 
     def features(self) -> set[int]:
@@ -181,13 +184,40 @@ def _opened(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def declare(program: Callable[[], Any], *, stack: str = "dev", config: Mapping[str, str] | None = None) -> Declaration:
-    """Run the program to its end, every output and hook registration with it; its errors are raised."""
-    return contextvars.copy_context().run(asyncio.run, _declare(program, stack, dict(config or {})))
+def declare(
+    program: Callable[[], Any],
+    *,
+    stack: str = "dev",
+    config: Mapping[str, str] | None = None,
+    into: Declaration | None = None,
+) -> Declaration:
+    """Run the program to its end, every output and hook registration with it; its errors are raised.
+
+    `into` is for who wants to see what was registered before an error.
+    """
+    notebook = Notebook(into or Declaration())
+    # The SDK gives each of its threads an event loop, and leaves it open.
+    loops: list[asyncio.AbstractEventLoop] = []
+    try:
+        contextvars.copy_context().run(asyncio.run, _run(program, notebook, stack, dict(config or {}), loops))
+    finally:
+        for loop in loops:
+            loop.close()
+    return notebook.declaration
 
 
-async def _declare(program: Callable[[], Any], stack: str, config: dict[str, str]) -> Declaration:
-    notebook = Notebook()
+async def _run(
+    program: Callable[[], Any],
+    notebook: Notebook,
+    stack: str,
+    config: dict[str, str],
+    loops: list[asyncio.AbstractEventLoop],
+) -> None:
+    def own_loop() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, initializer=own_loop))
     configure(
         MockSettings(  # type: ignore[no-untyped-call]
             monitor=notebook,
@@ -210,7 +240,6 @@ async def _declare(program: Callable[[], Any], stack: str, config: dict[str, str
         program()
 
     await run_in_stack(run)
-    return notebook.declaration
 
 
 def project() -> dict[str, Any]:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import policy_documents
+from components.instance_role import InstanceRole, InstanceRoleArgs
+from components.policy_documents import Place
+from tests.declared import ACCOUNT, REGION, Declaration, declare
+
+PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
+
+
+def role(**changes: Any) -> Declaration:
+    def program() -> None:
+        made = InstanceRole(
+            "machine", InstanceRoleArgs(place=PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", **changes)
+        )
+        pulumi.CustomResource("test:index:Reader", "reader", {"profile": made.profile_arn})
+
+    return declare(program)
+
+
+def test_machines_take_the_role_by_its_profile() -> None:
+    declared = role()
+    assert declared.table() - {("test.Reader", "reader")} == {
+        ("iam.Role", "machine"),
+        ("iam.RolePolicy", "machine"),
+        ("iam.InstanceProfile", "machine"),
+    }
+    assert json.loads(declared.one("iam.Role").inputs["assumeRolePolicy"]) == policy_documents.assumed_by(
+        "ec2.amazonaws.com"
+    )
+    assert declared.one("iam.InstanceProfile").inputs == {"role": "machine", "tags": {"Stack": "dev"}}
+
+
+@pytest.mark.parametrize("repository", ["", "arn:repository"])
+def test_the_role_has_the_machines_policy_and_no_other(repository: str) -> None:
+    declared = role(repository_arn=repository or None)
+    expected = policy_documents.machine(
+        PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", repository_arn=repository
+    )
+    assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == expected
+    assert "managedPolicyArns" not in declared.one("iam.Role").inputs
+
+
+def test_who_gets_the_profile_waits_for_the_policy() -> None:
+    declared = role()
+    reader = declared.one("test.Reader")
+    assert declared.one("iam.RolePolicy").urn in reader.dependencies
+    assert reader.inputs == {"profile": declared.one("iam.InstanceProfile").arn}

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pulumi
+
+from components.machine_access import MachineAccess, MachineAccessArgs
+from tests.declared import Declaration, declare
+
+MACHINES = "ec2.SecurityGroup:machines"
+ON_THE_PORT = {"ipProtocol": "tcp", "fromPort": 8080, "toPort": 8080}
+
+
+def access() -> Declaration:
+    def program() -> None:
+        args = MachineAccessArgs(stack="dev", vpc_id="vpc-1", balancer_group_id="sg-balancer", port=8080)
+        made = MachineAccess("machines", args)
+        pulumi.CustomResource("test:index:Reader", "reader", {"group": made.security_group_id})
+
+    return declare(program)
+
+
+def test_the_balancer_and_nobody_else_comes_in() -> None:
+    declared = access()
+    assert declared.all("vpc.SecurityGroupIngressRule").keys() == {"machines-from-balancer"}
+    assert declared.one("vpc.SecurityGroupIngressRule").inputs == {
+        "description": "The load balancer",
+        "referencedSecurityGroupId": "sg-balancer",
+        "securityGroupId": MACHINES,
+        **ON_THE_PORT,
+    }
+    assert declared.one("ec2.SecurityGroup").inputs == {
+        "description": "Machines: the load balancer in, everything out",
+        "tags": {"Name": "dev-machines", "Stack": "dev"},
+        "vpcId": "vpc-1",
+    }
+
+
+def test_the_balancer_goes_to_the_machines_port_only() -> None:
+    assert access().one("vpc.SecurityGroupEgressRule", "machines-balancer-out").inputs == {
+        "description": "The machines",
+        "referencedSecurityGroupId": MACHINES,
+        "securityGroupId": "sg-balancer",
+        **ON_THE_PORT,
+    }
+
+
+def test_machines_call_whom_they_need() -> None:
+    declared = access()
+    assert declared.all("vpc.SecurityGroupEgressRule").keys() == {"machines-out", "machines-balancer-out"}
+    assert declared.one("vpc.SecurityGroupEgressRule", "machines-out").inputs == {
+        "cidrIpv4": "0.0.0.0/0",
+        "ipProtocol": "-1",
+        "securityGroupId": MACHINES,
+    }
+
+
+def test_who_gets_the_group_waits_for_its_rules() -> None:
+    declared = access()
+    rules = [
+        each.urn for each in declared.resources if "SecurityGroup" in each.type and each.type.startswith("aws:vpc")
+    ]
+    reader = declared.one("test.Reader")
+    assert len(rules) == 3
+    assert set(rules) <= reader.dependencies
+    assert reader.inputs == {"group": MACHINES}

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from components import policy_documents
+from components.policy_documents import Place
+
+PLACE = Place(partition="aws", region="eu-central-1", account="123456789012", stack="dev")
+BUCKET, TOPIC = "arn:aws:s3:::artifacts-1a2b", "arn:aws:sns:eu-central-1:123456789012:alerts-1a2b"
+REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/bluegreen/dev/base"
+SESSION_MANAGER = {
+    "Sid": "SessionManager",
+    "Effect": "Allow",
+    "Action": [
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ],
+    "Resource": "*",
+}
+MACHINE = [
+    {
+        "Sid": "ReadReleases",
+        "Effect": "Allow",
+        "Action": ["s3:GetObject"],
+        "Resource": "arn:aws:s3:::artifacts-1a2b/releases/*",
+    },
+    {
+        "Sid": "ReadConfig",
+        "Effect": "Allow",
+        "Action": ["ssm:GetParametersByPath"],
+        "Resource": [
+            "arn:aws:ssm:eu-central-1:123456789012:parameter/bluegreen/dev/app",
+            "arn:aws:ssm:eu-central-1:123456789012:parameter/bluegreen/dev/app/*",
+        ],
+    },
+    {
+        "Sid": "WriteLogs",
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+        "Resource": "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/app:*",
+    },
+    {
+        "Sid": "WriteMetrics",
+        "Effect": "Allow",
+        "Action": ["cloudwatch:PutMetricData"],
+        "Resource": "*",
+        "Condition": {"StringEquals": {"cloudwatch:namespace": "bluegreen"}},
+    },
+    {"Sid": "TellFailures", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
+    {
+        "Sid": "FindOwnGroup",
+        "Effect": "Allow",
+        "Action": ["autoscaling:DescribeAutoScalingInstances"],
+        "Resource": "*",
+    },
+    {
+        "Sid": "EndOwnLifecycle",
+        "Effect": "Allow",
+        "Action": [
+            "autoscaling:CompleteLifecycleAction",
+            "autoscaling:RecordLifecycleActionHeartbeat",
+            "autoscaling:SetInstanceHealth",
+        ],
+        "Resource": "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/dev-*",
+        "Condition": {"StringEquals": {"autoscaling:ResourceTag/Stack": "dev"}},
+    },
+    SESSION_MANAGER,
+]
+PULL = [
+    {"Sid": "EnterRegistry", "Effect": "Allow", "Action": ["ecr:GetAuthorizationToken"], "Resource": "*"},
+    {
+        "Sid": "PullBaseImage",
+        "Effect": "Allow",
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        "Resource": REPOSITORY,
+    },
+]
+
+
+def statements(document: policy_documents.Document) -> list[dict[str, Any]]:
+    assert document["Version"] == "2012-10-17"
+    return list(document["Statement"])
+
+
+def test_a_machine_may_do_its_own_work_and_nothing_else() -> None:
+    assert statements(policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC)) == MACHINE
+
+
+def test_with_a_base_image_a_machine_may_pull_it() -> None:
+    document = policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, repository_arn=REPOSITORY)
+    assert statements(document) == [*MACHINE, *PULL]
+
+
+def test_every_star_that_stands_for_all_is_explained() -> None:
+    lines = inspect.getsource(policy_documents).splitlines()
+    stars = [number for number, line in enumerate(lines) if '"*")' in line or '"*"}' in line]
+    assert len(stars) == 5
+    for number in stars:
+        above = "".join(lines[max(0, number - 2) : number])
+        assert "#" in above, lines[number]
+
+
+def test_a_role_is_taken_by_its_service_only() -> None:
+    assert policy_documents.assumed_by("ec2.amazonaws.com") == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}},
+        ],
+    }
+
+
+def test_flow_logs_go_into_their_own_group() -> None:
+    assert statements(policy_documents.flow_logs("arn:aws:logs:r:a:log-group:flow")) == [
+        {
+            "Sid": "WriteFlowLogs",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            "Resource": "arn:aws:logs:r:a:log-group:flow:*",
+        }
+    ]
+
+
+def test_a_bucket_takes_nobody_without_tls() -> None:
+    assert policy_documents.tls_only(BUCKET) == {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": {"AWS": "*"},
+        "Action": "s3:*",
+        "Resource": [BUCKET, f"{BUCKET}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def test_access_logs_are_delivered_below_a_prefix_each() -> None:
+    assert policy_documents.log_delivery(BUCKET, "123456789012") == (
+        {
+            "Sid": "BalancerLogs",
+            "Effect": "Allow",
+            "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{BUCKET}/balancer/AWSLogs/123456789012/*",
+        },
+        {
+            "Sid": "BucketLogs",
+            "Effect": "Allow",
+            "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{BUCKET}/artifacts/*",
+            "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}},
+        },
+    )
+
+
+def test_a_document_is_sent_as_json() -> None:
+    document = policy_documents.document({"Effect": "Allow"})
+    assert json.loads(policy_documents.text(document)) == document
