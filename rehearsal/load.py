@@ -29,6 +29,10 @@ from rehearsal.http_answers import Answer, AnswerError, AnswerParser
 TICK = 0.1
 # A connection unused for longer is closed from this side, before any server would: no race between close and request.
 IDLE_LIMIT = 2.0
+# Sent at once at the most before answers are looked at, and the pause in between.
+SLICE, PAUSE = 50, 0.001
+# On schedule, a request is sent within milliseconds of its time; later than this, the generator itself was held up.
+OWN_STALL = 0.05
 FAILURES_SHOWN = 20
 LONGEST_RUN = 3600.0
 
@@ -203,13 +207,24 @@ class Generator:
         if self.stopping.is_set():
             return
         now = self.loop.time()
-        while (due := self.started + self.number / self.plan.rate) <= now:
+        for _ in range(SLICE):
+            due = self.started + self.number / self.plan.rate
             if due - self.started >= self.plan.seconds:
                 self.stopping.set()
                 return
+            if due > now or self._has_to_wait(now - due):
+                break
             self._send(self.requests[self.number % len(self.requests)], due, now - due)
             self.number += 1
-        self.loop.call_at(due, self.send_due)
+        self.loop.call_at(due if due > now else now + PAUSE, self.send_due)
+
+    @property
+    def _full(self) -> bool:
+        return not self.idle and len(self.busy) + len(self.connecting) >= self.plan.in_flight
+
+    def _has_to_wait(self, lag: float) -> bool:
+        """After a stall of its own the generator catches up as answers come: the service is not to blame for it."""
+        return self._full and OWN_STALL < lag < self.plan.timeout
 
     def _send(self, request: bytes, due: float, lag: float) -> None:
         while self.idle:
@@ -218,7 +233,7 @@ class Generator:
                 self.busy[connection] = None
                 connection.send(request, due, lag)
                 return
-        if len(self.busy) + len(self.connecting) >= self.plan.in_flight:
+        if self._full:
             self.record(due, lag, Answer(), f"not sent: {self.plan.in_flight} requests are unanswered already")
             return
         task = self.loop.create_task(self._connect(request, due, lag))

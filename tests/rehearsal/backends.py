@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Backend:
@@ -101,3 +107,14 @@ class Backends:
 
     def _run(self, work: object) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(work, self.loop)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def load_process(url: str, out: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The load generator, which ends with the block at the latest."""
+    argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--out", str(out), *options]
+    with subprocess.Popen(argv, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
