@@ -109,7 +109,11 @@ def _exit_code(watch: subprocess.Popen[str]) -> str | None:
 
 
 def _poll(name: str, settings: Settings, deadline: Deadline, exit_code: Callable[[], str | None]) -> None:
+    last = ""
     while (reason := why_not_ready(settings)) is not None:
+        if reason != last:
+            LOG.info("wait ready reason=%s", reason)
+            last = reason
         code = exit_code()
         if code is not None or deadline.passed:
             ended = f"the container ended with {code} before it was ready" if code is not None else "time is over"

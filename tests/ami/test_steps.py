@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ from tests.rehearsal.cloud.fleet import Running
 def test_the_steps_are_the_designs() -> None:
     names = "identity settings config download verify unpack image run ready report"
     assert [step.name for step in STEPS] == names.split()
+
+
+def test_the_readme_tells_the_steps_and_their_seconds() -> None:
+    text = (Path(__file__).resolve().parents[2] / "ami" / "README.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| .* \| (\d+) s \|$", text, re.MULTILINE)
+    assert rows == [(step.name, f"{step.seconds:g}") for step in STEPS]
 
 
 def test_each_step_has_its_name_and_seconds_in_the_status(machine: Machine) -> None:
