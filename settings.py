@@ -28,6 +28,7 @@ RETENTION_DAYS = (
 )  # fmt: skip
 COLOR_KEYS = ("release", "releaseUrl", "sha256", "amiId", "minSize", "maxSize")
 MOST_MACHINES = 100
+LONGEST_BOOT = 1740  # seconds; the boot's own unit allows no more
 # "{stack}-{color}-{release}-" begins a launch template's name: 128 characters, of which the provider adds 26.
 LONGEST_STACK, LONGEST_RELEASE = 40, 40
 LONGEST_URL = 256  # it is a tag's value
@@ -152,7 +153,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
         health_check_interval=reader.number("healthCheckInterval", 5, (5, 300)),
         deregistration_delay=reader.number("deregistrationDelay", 30, (0, 3600)),
         drain_timeout=reader.number("drainTimeout", 30, (0, 900)),
-        boot_timeout=reader.number("bootTimeout", 300, (60, 1800)),
+        boot_timeout=reader.number("bootTimeout", 300, (60, LONGEST_BOOT)),
         domain=reader.text("domain", "", DOMAIN, "a domain name in lower case", empty=True),
         hosted_zone_id=reader.text("hostedZoneId", "", HOSTED_ZONE, "a Route 53 zone id", empty=True),
         certificate_arn=reader.text("certificateArn", "", CERTIFICATE, "the ARN of an ACM certificate", empty=True),
@@ -373,7 +374,7 @@ class _Reader:
 
     def _refuse(self, key: str, value: Any, allowed: str, default: T, because: str = "") -> T:
         self.bad.add(key)
-        shown = value if isinstance(value, str) else json.dumps(value, default=str)
+        shown = value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
         self.problems.append(f"{self._prefix}{key}: {shown}: {because or f'allowed is {allowed}'}")
         return default
 

@@ -60,6 +60,7 @@ class Declaration:
 
     resources: list[Declared] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
+    secret_outputs: frozenset[str] = frozenset()
 
     def table(self) -> set[tuple[str, str]]:
         """Each real resource's type, shortened, and name."""
@@ -151,7 +152,9 @@ class Notebook(MockMonitor):
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         if request.urn.split("::")[2] == STACK_TYPE:
-            self.declaration.outputs = _opened(rpc.deserialize_properties(request.outputs))
+            raw = rpc.deserialize_properties(request.outputs)
+            self.declaration.outputs = _opened(raw)
+            self.declaration.secret_outputs = _secrets(raw)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
@@ -164,13 +167,17 @@ def _declared(urn: str, request: Any) -> Declared:
         parent=request.parent,
         custom=request.custom,
         inputs=_opened(raw),
-        secrets=frozenset(key for key, value in raw.items() if rpc.is_rpc_secret(value)),
+        secrets=_secrets(raw),
         dependencies=frozenset(request.dependencies),
         protect=request.protect,
         ignore_changes=tuple(request.ignoreChanges),
         replace_on_changes=tuple(request.replaceOnChanges),
         hooks={moment: len(names) for moment in MOMENTS if (names := getattr(request.hooks, moment))},
     )
+
+
+def _secrets(raw: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(key for key, value in raw.items() if rpc.is_rpc_secret(value))
 
 
 def _opened(value: Any) -> Any:

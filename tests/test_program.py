@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import base64
+import inspect
+import runpy
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from settings import SettingsError
+from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short, stack_config
+
+BLUE: dict[str, Any] = {
+    "release": "v1",
+    "releaseUrl": "s3://artifacts-1a2b/releases/v1/bundle.tar.gz",
+    "sha256": "0123456789abcdef" * 4,
+    "amiId": "ami-0123456789abcdef0",
+}
+GREEN: dict[str, Any] = BLUE | {"release": "v2", "releaseUrl": "s3://artifacts-1a2b/releases/v2/bundle.tar.gz", "minSize": 2}
+BOTH: dict[str, Any] = {"blue": BLUE, "green": GREEN}
+BASE = f"docker.io/library/python@sha256:{'ab' * 32}"
+WITH_NAME: dict[str, Any] = {
+    "domain": "app.example.org",
+    "certificateArn": f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/1a2b",
+    "hostedZoneId": "Z1",
+}
+STACKS = pytest.mark.parametrize("stack", ["dev", "prod"])
+COLORS = pytest.mark.parametrize("color", ["blue", "green"])
+OUTPUTS = {
+    "activeColor",
+    "canaryPercent",
+    "url",
+    "loadBalancerDnsName",
+    "previewHeader",
+    "previewToken",
+    "artifactsBucket",
+    "alertsTopicArn",
+    "parameterPath",
+    "healthPath",
+    "region",
+    "baseImage",
+    "colors",
+    "liveRuleArn",
+    "vpcId",
+}
+
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+def program(stack: str = "dev", into: Declaration | None = None, **values: Any) -> Declaration:
+    """The real `__main__.py` with the stack's real file, and the given values over it."""
+    return declare(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        stack=stack,
+        config=stack_config(stack, **values),
+        into=into,
+    )
+
+
+def by_urn(declared: Declaration) -> dict[str, Declared]:
+    return {each.urn: each for each in declared.resources}
+
+
+def changed(before: Declaration, after: Declaration) -> list[str]:
+    """What an update would touch: new, gone or other than before."""
+    old, new = by_urn(before), by_urn(after)
+    both = {urn for urn in old.keys() & new.keys() if old[urn] != new[urn]}
+    touched = [(old | new)[urn] for urn in both | (old.keys() ^ new.keys())]
+    return sorted(f"{short(each.type)} {each.name}" for each in touched)
+
+
+def fleet_names(declared: Declaration) -> set[str]:
+    return set(declared.all("autoscaling.Group"))
+
+
+@STACKS
+def test_before_the_first_release_nobody_is_served(stack: str) -> None:
+    declared = program(stack)
+    assert fleet_names(declared) == set()
+    assert "live" not in declared.all("lb.ListenerRule")
+    assert declared.all("lb.TargetGroup").keys() == {"blue", "green"}
+    assert declared.outputs["liveRuleArn"] == ""
+
+
+@STACKS
+@COLORS
+def test_one_color_can_stand_alone(stack: str, color: str) -> None:
+    declared = program(stack, activeColor=color, **{color: BOTH[color]})
+    assert fleet_names(declared) == {f"{color}-fleet"}
+    targets = declared.one("lb.ListenerRule", "live").inputs["actions"][0]["forward"]["targetGroups"]
+    assert {each["arn"].rpartition("/")[2]: each["weight"] for each in targets} == {
+        "blue": 100 if color == "blue" else 0,
+        "green": 100 if color == "green" else 0,
+    }
+
+
+@STACKS
+@pytest.mark.parametrize("more", [{}, {"baseImage": BASE}, WITH_NAME], ids=["plain", "base image", "name"])
+def test_a_cutover_changes_the_live_rule_and_nothing_else(stack: str, more: dict[str, Any]) -> None:
+    before = program(stack, activeColor="blue", **BOTH, **more)
+    after = program(stack, activeColor="green", **BOTH, **more)
+    assert changed(before, after) == ["lb.ListenerRule live"]
+
+
+def test_a_canary_changes_the_live_rule_and_nothing_else() -> None:
+    assert changed(program(**BOTH), program(**BOTH, canaryPercent=10)) == ["lb.ListenerRule live"]
+
+
+def test_a_program_declares_the_same_twice() -> None:
+    assert changed(program(**BOTH, baseImage=BASE), program(**BOTH, baseImage=BASE)) == []
+
+
+@COLORS
+def test_a_delivery_touches_only_the_idle_colors_machines(color: str) -> None:
+    other = "green" if color == "blue" else "blue"
+    next_release = BLUE | {"release": "v3", "releaseUrl": "s3://artifacts-1a2b/releases/v3/bundle.tar.gz"}
+    before, after = program(activeColor=other, **BOTH), program(activeColor=other, **(BOTH | {color: next_release}))
+    assert changed(before, after) == [
+        f"autoscaling.Group {color}-fleet",
+        f"autoscaling.Policy {color}-fleet-cpu",
+        f"ec2.LaunchTemplate {color}-fleet",
+    ]
+
+
+def test_retiring_a_color_takes_its_machines_and_leaves_its_target_group() -> None:
+    assert changed(program(**BOTH), program(blue=BLUE)) == [
+        "autoscaling.Group green-fleet",
+        "autoscaling.Policy green-fleet-cpu",
+        "color.Fleet green-fleet",
+        "ec2.LaunchTemplate green-fleet",
+        "lb.ListenerRule live",
+    ]
+
+
+def test_the_order_of_a_first_release() -> None:
+    """Preview rules, then the machines, then the live rule: each waits for the one before."""
+    declared = program(**BOTH, **WITH_NAME)
+    rules, groups = declared.all("lb.ListenerRule"), declared.all("autoscaling.Group")
+    previews = {rules["web-preview-blue"].urn, rules["web-preview-green"].urn}
+    assert all(previews <= group.dependencies for group in groups.values())
+    assert {group.urn for group in groups.values()} <= rules["live"].dependencies
+    assert declared.one("route53.Record").urn in rules["live"].dependencies
+
+
+@pytest.mark.parametrize("nat", ["none", "single", "per-zone"])
+def test_machines_start_when_they_can_reach_aws_and_may(nat: str) -> None:
+    declared = program(blue=BLUE, natGateways=nat)
+    group, template = declared.one("autoscaling.Group"), declared.one("ec2.LaunchTemplate")
+    ways_out = {each.urn for kind in ("ec2.Route", "ec2.VpcEndpoint") for each in declared.all(kind).values()}
+    assert ways_out <= group.dependencies
+    assert {template.urn} <= group.dependencies
+    assert {declared.one("iam.RolePolicy", "machine").urn} <= template.dependencies
+
+
+def test_the_gates_are_in_place() -> None:
+    declared = program(**BOTH)
+    moments = {"before_create": 1, "after_create": 1, "before_update": 1, "after_update": 1}
+    assert declared.one("lb.ListenerRule", "live").hooks == moments
+    assert {each.name: each.hooks for each in declared.resources if each.hooks} == {
+        "live": moments,
+        "blue-fleet": {"before_create": 1},
+        "green-fleet": {"before_create": 1},
+    }
+
+
+def test_machines_are_told_what_they_need() -> None:
+    declared = program(**BOTH, baseImage=BASE, drainTimeout=45)
+    text = base64.b64decode(declared.one("ec2.LaunchTemplate", "green-fleet").inputs["userData"]).decode()
+    told = dict(line.split("=", 1) for line in text.splitlines())
+    assert told == {
+        "STACK": "dev",
+        "ENVIRONMENT": "dev",
+        "COLOR": "green",
+        "RELEASE": "v2",
+        "RELEASE_URL": GREEN["releaseUrl"],
+        "RELEASE_SHA256": GREEN["sha256"],
+        "PORT": "8080",
+        "HEALTH_PATH": "/health",
+        "PARAMETER_PATH": "/bluegreen/dev/app/",
+        "ALERTS_TOPIC_ARN": declared.one("sns.Topic").arn,
+        "LOG_GROUP": "/bluegreen/dev/app",
+        "BASE_IMAGE": f"{ACCOUNT}.ecr.example/base@sha256:pushed",
+        "LAUNCH_HOOK": "boot",
+        "TERMINATION_HOOK": "drain",
+        "METRICS_NAMESPACE": "bluegreen",
+        "BOOT_DEADLINE": "280",
+        "DRAIN_SECONDS": "45",
+    }
+
+
+def test_what_the_stack_tells_scripts_and_people() -> None:
+    declared = program(**BOTH, activeColor="green", canaryPercent=5, httpPort=8099)
+    outputs = declared.outputs
+    assert outputs.keys() == OUTPUTS
+    assert outputs == outputs | {
+        "activeColor": "green",
+        "canaryPercent": 5,
+        "url": "http://web.elb.example:8099",
+        "loadBalancerDnsName": "web.elb.example",
+        "previewHeader": "X-Bluegreen-Preview",
+        "previewToken": "t" * 32,
+        "artifactsBucket": "artifacts-1a2b",
+        "parameterPath": "/bluegreen/dev/app/",
+        "healthPath": "/health",
+        "region": REGION,
+        "baseImage": "",
+        "liveRuleArn": declared.one("lb.ListenerRule", "live").arn,
+        "vpcId": "ec2.Vpc:network",
+    }
+    assert outputs["colors"]["green"] == {
+        "release": "v2",
+        "releaseUrl": GREEN["releaseUrl"],
+        "sha256": GREEN["sha256"],
+        "amiId": GREEN["amiId"],
+        "targetGroupArn": declared.one("lb.TargetGroup", "green").arn,
+        "asgName": "dev-green-v2-1a2b",
+        "launchTemplateId": "ec2.LaunchTemplate:green-fleet",
+    }
+
+
+def test_a_color_that_is_off_has_no_machines_to_tell_of() -> None:
+    off = program(blue=BLUE).outputs["colors"]["green"]
+    arn = off.pop("targetGroupArn")
+    assert arn.endswith("TargetGroup/green")
+    assert set(off.values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("values", "url"),
+    [
+        ({}, "http://web.elb.example"),
+        ({"domain": "app.example.org"}, "http://app.example.org"),
+        ({"domain": "app.example.org", "httpPort": 8099}, "http://app.example.org:8099"),
+        (WITH_NAME, "https://app.example.org"),
+    ],
+)
+def test_the_address_of_the_app(values: dict[str, Any], url: str) -> None:
+    assert program(**values).outputs["url"] == url
+
+
+def test_the_secret_of_the_preview_is_a_secret() -> None:
+    assert program(**BOTH).secret_outputs == {"previewToken"}
+
+
+def taggable(each: Declared) -> bool:
+    """Whether the provider's class takes tags. A rule of a security group goes with its group."""
+    module, _, name = short(each.type).partition(".")
+    if not each.type.startswith("aws:") or (name.startswith("SecurityGroup") and name.endswith("Rule")):
+        return False
+    cls = getattr(import_module(f"pulumi_aws.{module}"), name)
+    return "tags" in inspect.signature(getattr(cls, "_internal_init")).parameters  # noqa: B009
+
+
+def tags_of(each: Declared) -> dict[str, str]:
+    tags = each.inputs.get("tags", {})
+    return {tag["key"]: tag["value"] for tag in tags} if isinstance(tags, list) else tags
+
+
+@STACKS
+def test_whatever_can_be_tagged_names_its_stack(stack: str) -> None:
+    declared = program(stack, **BOTH, baseImage=BASE, **WITH_NAME)
+    tagged = [each for each in declared.resources if taggable(each)]
+    assert len(tagged) > 30
+    assert [each.urn for each in tagged if tags_of(each).get("Stack") != stack] == []
+
+
+@STACKS
+def test_names_of_balancers_and_target_groups_fit_with_pulumis_suffix(stack: str) -> None:
+    declared = program(stack, **BOTH)
+    names = [*declared.all("lb.LoadBalancer"), *declared.all("lb.TargetGroup")]
+    assert len(names) == 3
+    assert all(len(name) + 8 <= 32 for name in names)
+
+
+def test_no_security_group_is_open_but_the_balancers_port() -> None:
+    declared = program(**BOTH)
+    open_rules = [
+        each.name
+        for each in declared.all("vpc.SecurityGroupIngressRule").values()
+        if each.inputs.get("cidrIpv4") == "0.0.0.0/0"
+    ]
+    assert open_rules == ["web-in-80-0.0.0.0/0"]
+    assert all("ingress" not in group.inputs for group in declared.all("ec2.SecurityGroup").values())
+
+
+def test_prod_is_protected_and_dev_can_be_emptied() -> None:
+    protected = {stack: {each.name for each in program(stack).resources if each.protect} for stack in ("dev", "prod")}
+    assert protected == {"dev": set(), "prod": {"network", "artifacts", "artifacts-logs", "web"}}
+    buckets = {stack: program(stack).one("s3.Bucket", "artifacts").inputs["forceDestroy"] for stack in ("dev", "prod")}
+    assert buckets == {"dev": True, "prod": False}
+
+
+def test_prod_has_a_gateway_in_each_of_three_zones() -> None:
+    declared = program("prod")
+    assert len(declared.all("ec2.NatGateway")) == len(declared.all("ec2.Subnet")) / 2 == 3
+
+
+def test_named_zones_ask_nobody() -> None:
+    declared = program(zones=["eu-central-1b", "eu-central-1c"])
+    assert {each.inputs["availabilityZone"] for each in declared.all("ec2.Subnet").values()} == {
+        "eu-central-1b",
+        "eu-central-1c",
+    }
+
+
+def test_more_zones_than_the_region_has_are_refused() -> None:
+    with pytest.raises(Exception, match="zoneCount: 5: allowed is at most 3, as many as the region has"):
+        program(zoneCount=5)
+
+
+def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
+    declared = Declaration()
+    with pytest.raises(SettingsError) as caught:
+        program(into=declared, canaryPercent=101, vpcCidr="10.0.0.0/28")
+    assert "  canaryPercent: 101: allowed is" in str(caught.value)
+    assert "  vpcCidr: 10.0.0.0/28: too small" in str(caught.value)
+    assert [each.type for each in declared.resources] == [STACK_TYPE]

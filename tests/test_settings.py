@@ -1,0 +1,418 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+import settings as program_settings
+from ami.boot.settings import parse as parse_user_data
+from checks.colors import Color
+from components.cidr_plan import ZoneRanges
+from components.user_data import UserData, render
+from scripts.publish_release import VERSION
+from settings import KEYS, ColorSettings, Settings, SettingsError, parse
+from tests.declared import ROOT, STACK_TYPE, Declaration, declare, project, stack_config
+
+REGION = "eu-central-1"
+DIGEST = "0123456789abcdef" * 4
+CERTIFICATE = f"arn:aws:acm:{REGION}:123456789012:certificate/1a2b"
+BLUE = {
+    "release": "v1",
+    "releaseUrl": "s3://artifacts-1a2b/releases/v1/bundle.tar.gz",
+    "sha256": DIGEST,
+    "amiId": "ami-0123456789abcdef0",
+}
+GREEN = BLUE | {"release": "v2", "releaseUrl": "https://host/v2.tar.gz"}
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+def read(stack: str = "dev", region: str = REGION, **raw: Any) -> Settings:
+    return parse(raw, stack=stack, region=region)
+
+
+def problems(stack: str = "dev", region: str = REGION, **raw: Any) -> list[str]:
+    """Each line below the headline."""
+    with pytest.raises(SettingsError) as caught:
+        read(stack, region, **raw)
+    headline, *lines = str(caught.value).splitlines()
+    assert headline == "The stack's config can't be used:"
+    assert all(line.startswith("  ") for line in lines)
+    return [line.strip() for line in lines]
+
+
+def test_a_fresh_stack_needs_nothing() -> None:
+    settings = read()
+    assert not settings.serves
+    assert settings.weights == {Color.BLUE: 100, Color.GREEN: 0}
+    assert settings.colors == {Color.BLUE: ColorSettings(), Color.GREEN: ColorSettings()}
+
+
+def test_the_projects_defaults_are_the_programs() -> None:
+    declared = {key: value["default"] for key, value in project()["config"].items() if ":" not in key}
+    assert parse(declared, stack="dev", region=REGION) == read()
+
+
+def test_every_key_is_declared_and_every_declared_key_is_read() -> None:
+    declared = {key for key in project()["config"] if ":" not in key}
+    assert declared == set(KEYS)
+
+
+def test_every_declared_key_has_type_default_and_description() -> None:
+    for key, value in project()["config"].items():
+        if ":" not in key:
+            assert {"type", "default", "description"} <= value.keys(), key
+            assert value["description"].endswith("."), key
+
+
+def test_nobody_else_reads_the_config() -> None:
+    readers = [
+        path.name
+        for path in (*ROOT.glob("*.py"), *Path(ROOT / "components").glob("*.py"))
+        if re.search(r"pulumi\.Config\b|import Config\b", path.read_text())
+    ]
+    assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_stacks_files_are_good(stack: str) -> None:
+    given = stack_config(stack)
+    raw = {key.removeprefix("bluegreen:"): value for key, value in given.items() if key.startswith("bluegreen:")}
+    assert parse(raw, stack=stack, region=given["aws:region"]).stack == stack
+
+
+def test_both_colors_are_read() -> None:
+    settings = read(blue=json.dumps(BLUE), green=GREEN | {"minSize": 3, "maxSize": "5"}, activeColor="green")
+    assert settings.active_color is Color.GREEN
+    assert settings.serves
+    assert settings.colors[Color.BLUE] == ColorSettings(
+        release="v1",
+        release_url="s3://artifacts-1a2b/releases/v1/bundle.tar.gz",
+        sha256=DIGEST,
+        ami_id="ami-0123456789abcdef0",
+    )
+    assert (settings.colors[Color.GREEN].min_size, settings.colors[Color.GREEN].max_size) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("active", "canary", "weights"), [("blue", 0, (100, 0)), ("green", 0, (0, 100)), ("blue", "10", (90, 10))]
+)
+def test_weights_follow_the_active_color_and_the_canary(
+    active: str, canary: int | str, weights: tuple[int, int]
+) -> None:
+    settings = read(activeColor=active, canaryPercent=canary, blue=BLUE, green=GREEN)
+    assert (settings.weights[Color.BLUE], settings.weights[Color.GREEN]) == weights
+
+
+def test_a_release_of_digits_stays_a_name() -> None:
+    assert (
+        read(blue=BLUE | {"release": 20260101, "releaseUrl": "https://host/x"}).colors[Color.BLUE].release == "20260101"
+    )
+
+
+def test_own_ranges_are_taken_for_the_named_zones() -> None:
+    own = {
+        "eu-central-1a": {"public": "10.20.0.0/24", "private": "10.20.1.0/24"},
+        "eu-central-1b": {"public": "10.20.2.0/24", "private": "10.20.3.0/24"},
+    }
+    settings = read(zones=["eu-central-1a", "eu-central-1b"], subnetCidrs=json.dumps(own))
+    assert settings.subnet_cidrs["eu-central-1b"] == ZoneRanges(public="10.20.2.0/24", private="10.20.3.0/24")
+
+
+BAD_VALUES: list[tuple[dict[str, Any], str]] = [
+    ({"activeColor": "red"}, "activeColor: red: allowed is blue or green"),
+    ({"activeColor": ["blue"]}, 'activeColor: ["blue"]: allowed is blue or green'),
+    ({"canaryPercent": 101}, "canaryPercent: 101: allowed is a whole number from 0 to 100"),
+    ({"canaryPercent": "-1"}, "canaryPercent: -1: allowed is a whole number from 0 to 100"),
+    ({"canaryPercent": True}, "canaryPercent: true: allowed is a whole number from 0 to 100"),
+    ({"canaryPercent": "1e1"}, "canaryPercent: 1e1: allowed is a whole number from 0 to 100"),
+    (
+        {"vpcCidr": "10.20.0.0/28"},
+        "vpcCidr: 10.20.0.0/28: too small for 16 subnets of at least /28; "
+        "allowed is an IPv4 range from /16 to /24, such as 10.20.0.0/16",
+    ),
+    (
+        {"vpcCidr": "172.17.0.0/20"},
+        "vpcCidr: 172.17.0.0/20: overlaps 172.17.0.0/16, the range of Docker's own bridge on every machine; "
+        "allowed is any other range",
+    ),
+    ({"zones": '["eu-central-1a"]'}, "zones: eu-central-1a: allowed are 2 to 8 zones"),
+    (
+        {"zones": ["eu-central-1a", "us-east-1b"]},
+        "zones: us-east-1b: allowed are zones of eu-central-1",
+    ),
+    (
+        {"zones": ["eu-central-1a", "eu-central-1a"]},
+        "zones: eu-central-1a: allowed is a zone's name, which ends in a letter from a to h, each only once",
+    ),
+    (
+        {"zones": ["eu-central-1a", "eu-central-1-fra-1a"]},
+        "zones: eu-central-1a, eu-central-1-fra-1a: allowed are zones that end in different letters",
+    ),
+    ({"zones": [3]}, "zones: 3: allowed is a zone's name, which ends in a letter from a to h"),
+    ({"zoneCount": 1}, "zoneCount: 1: allowed is a whole number from 2 to 8"),
+    (
+        {"subnetCidrs": {"eu-central-1a": "10.20.0.0/24"}},
+        'subnetCidrs: {"eu-central-1a": "10.20.0.0/24"}: allowed is an object that gives each zone an object '
+        "with public and private",
+    ),
+    ({"natGateways": "two"}, "natGateways: two: allowed is none or single or per-zone"),
+    ({"flowLogs": "yes"}, "flowLogs: yes: allowed is true or false"),
+    ({"instanceType": "large"}, "instanceType: large: allowed is an instance type, such as t3.small"),
+    ({"rootVolumeGiB": 4}, "rootVolumeGiB: 4: allowed is a whole number from 8 to 1024"),
+    ({"healthPath": "health"}, "healthPath: health: allowed is a path from / on, without a query"),
+    ({"healthPath": "/health?x=1"}, "healthPath: /health?x=1: allowed is a path from / on, without a query"),
+    ({"containerPort": 70000}, "containerPort: 70000: allowed is a whole number from 1 to 65535"),
+    ({"httpPort": 0}, "httpPort: 0: allowed is a whole number from 1 to 65535"),
+    ({"healthCheckInterval": 4}, "healthCheckInterval: 4: allowed is a whole number from 5 to 300"),
+    ({"deregistrationDelay": 3601}, "deregistrationDelay: 3601: allowed is a whole number from 0 to 3600"),
+    ({"bootTimeout": 59}, "bootTimeout: 59: allowed is a whole number from 60 to 1740"),
+    (
+        {"bootTimeout": 60, "healthCheckInterval": 30},
+        "bootTimeout: 60: allowed is 90 or more, three health checks",
+    ),
+    ({"drainTimeout": 901}, "drainTimeout: 901: allowed is a whole number from 0 to 900"),
+    ({"domain": "App.example"}, "domain: App.example: allowed is a domain name in lower case, or empty"),
+    ({"hostedZoneId": "Z1A"}, "hostedZoneId: Z1A: allowed only together with domain"),
+    ({"hostedZoneId": "z-1", "domain": "a.example"}, "hostedZoneId: z-1: allowed is a Route 53 zone id, or empty"),
+    (
+        {"certificateArn": CERTIFICATE.replace(REGION, "us-east-1"), "domain": "a.example"},
+        f"certificateArn: {CERTIFICATE.replace(REGION, 'us-east-1')}: the certificate is of us-east-1; "
+        "allowed is one of the stack's region eu-central-1",
+    ),
+    (
+        {"certificateArn": CERTIFICATE},
+        f"certificateArn: {CERTIFICATE}: allowed only together with domain, a name that the certificate holds",
+    ),
+    (
+        {"certificateArn": "arn:aws:iam::1:x", "domain": "a.example"},
+        "certificateArn: arn:aws:iam::1:x: allowed is the ARN of an ACM certificate, or empty",
+    ),
+    (
+        {"certificateArn": CERTIFICATE, "domain": "a.example", "httpPort": 443},
+        "httpPort: 443: allowed is another port, this one serves HTTPS with certificateArn",
+    ),
+    ({"ingressCidrs": ["10.0.0.1/8"]}, "ingressCidrs: 10.0.0.1/8: allowed is an IPv4 range"),
+    ({"ingressCidrs": "everyone"}, "ingressCidrs: everyone: allowed is a list, each entry an IPv4 range"),
+    ({"ingressCidrs": []}, "ingressCidrs: []: allowed is at least one range, else nobody reaches the app"),
+    ({"alertEmails": ["me"]}, "alertEmails: me: allowed is an e-mail address"),
+    (
+        {"baseImage": "python:3.12"},
+        "baseImage: python:3.12: allowed is name@sha256:<64 hexadecimal digits>, or empty",
+    ),
+    (
+        {"baseImage": f"python@sha256:{DIGEST[:-1]}"},
+        f"baseImage: python@sha256:{DIGEST[:-1]}: allowed is name@sha256:<64 hexadecimal digits>, or empty",
+    ),
+    ({"targetCpuPercent": 95}, "targetCpuPercent: 95: allowed is a whole number from 10 to 90"),
+    ({"protect": 1}, "protect: 1: allowed is true or false"),
+]
+
+
+@pytest.mark.parametrize(("raw", "told"), BAD_VALUES, ids=lambda value: next(iter(value), "") if value else "")
+def test_a_bad_value_is_told_with_what_is_allowed(raw: dict[str, Any], told: str) -> None:
+    assert problems(**raw) == [told]
+
+
+BAD_COLORS: list[tuple[dict[str, Any], str]] = [
+    ({"minSize": 3}, "blue.minSize: 3: allowed is at most blue.maxSize, which is 2"),
+    ({"minSize": 0}, "blue.minSize: 0: allowed is a whole number from 1 to 100"),
+    ({"maxSize": "many"}, "blue.maxSize: many: allowed is a whole number from 1 to 100"),
+    (
+        {"sha256": None},
+        "blue.sha256: (not set): s3://artifacts-1a2b/releases/v1/bundle.tar.gz is in S3; "
+        "allowed is its sha256, 64 hexadecimal digits",
+    ),
+    (
+        {"sha256": DIGEST.upper()},
+        f"blue.sha256: {DIGEST.upper()}: allowed is 64 lower-case hexadecimal digits, or empty",
+    ),
+    ({"sha256": DIGEST[1:]}, f"blue.sha256: {DIGEST[1:]}: allowed is 64 lower-case hexadecimal digits, or empty"),
+    ({"amiId": "ami-12"}, "blue.amiId: ami-12: allowed is an image id, such as ami-0123456789abcdef0, or empty"),
+    (
+        {"amiId": ""},
+        "blue.amiId: (not set): release v1 needs it; allowed is an image id, such as ami-0123456789abcdef0",
+    ),
+    (
+        {"releaseUrl": ""},
+        "blue.releaseUrl: (not set): release v1 needs it; allowed is s3://bucket/key or https://host/path",
+    ),
+    (
+        {"releaseUrl": "http://host/v1.tgz"},
+        "blue.releaseUrl: http://host/v1.tgz: allowed is s3://bucket/key or https://host/path, or empty",
+    ),
+    (
+        {"releaseUrl": "https://me:secret@host/v1.tgz"},
+        "blue.releaseUrl: https://me:secret@host/v1.tgz: allowed is s3://bucket/key or https://host/path, or empty",
+    ),
+    (
+        {"releaseUrl": "s3://artifacts-1a2b/releases/v2/bundle.tar.gz"},
+        "blue.releaseUrl: s3://artifacts-1a2b/releases/v2/bundle.tar.gz: "
+        "release v1 is published as s3://<bucket>/releases/v1/bundle.tar.gz",
+    ),
+    (
+        {"size": 3},
+        "blue.size: 3: there is no such key; allowed are amiId, maxSize, minSize, release, releaseUrl, sha256",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), BAD_COLORS, ids=lambda value: next(iter(value), "") if value else "")
+def test_a_bad_value_of_a_color_is_told_with_what_is_allowed(changes: dict[str, Any], told: str) -> None:
+    assert problems(blue=BLUE | changes) == [told]
+
+
+@pytest.mark.parametrize("release", ["v 1", "-v1", "v1/../v2", "v" * 41, "v1\n", "v1=x"])
+def test_a_release_must_serve_as_a_name(release: str) -> None:
+    (told,) = problems(blue={"release": release})
+    assert told.endswith("allowed is letters, digits, . _ -, at most 40, or empty")
+
+
+def test_releases_that_can_be_published_can_be_delivered() -> None:
+    assert program_settings.RELEASE.pattern == VERSION.pattern
+
+
+def test_a_color_is_an_object() -> None:
+    (told,) = problems(blue="v1")
+    assert told == "blue: v1: allowed is an object with release, releaseUrl, sha256, amiId, minSize, maxSize"
+
+
+def test_the_serving_color_needs_a_release() -> None:
+    assert problems(activeColor="green", blue=BLUE) == [
+        "activeColor: green: the serving color has no release; allowed is a color with one (blue has v1)"
+    ]
+
+
+@pytest.mark.parametrize("colors", [{}, {"blue": BLUE}])
+def test_a_canary_needs_two_releases(colors: dict[str, Any]) -> None:
+    assert problems(canaryPercent=5, **colors) == [
+        "canaryPercent: 5: allowed is 0 until blue and green both have a release"
+    ]
+
+
+def test_overlapping_ranges_are_told() -> None:
+    own = {
+        "eu-central-1a": {"public": "10.20.0.0/24", "private": "10.20.1.0/24"},
+        "eu-central-1b": {"public": "10.20.0.0/25", "private": "10.20.3.0/24"},
+    }
+    assert problems(zones=list(own), subnetCidrs=own) == [
+        "subnetCidrs: eu-central-1a.public 10.20.0.0/24 overlaps eu-central-1b.public 10.20.0.0/25; "
+        "each subnet needs a range of its own"
+    ]
+
+
+def test_own_ranges_are_for_named_zones() -> None:
+    own = {"eu-central-1a": {"public": "10.20.0.0/24", "private": "10.20.1.0/24"}}
+    (told,) = problems(subnetCidrs=own)
+    assert told == "subnetCidrs: eu-central-1a: allowed are exactly the zones of `zones` ()"
+
+
+@pytest.mark.parametrize("days", [0, 2, 31, 4000])
+def test_logs_are_kept_as_long_as_cloudwatch_can(days: int) -> None:
+    (told,) = problems(logRetentionDays=days)
+    assert told.startswith(f"logRetentionDays: {days}: allowed is one of 1, 3, 5, 7, 14, 30,")
+
+
+def test_a_mistyped_key_is_told() -> None:
+    (told,) = problems(activeColour="green")
+    assert told.startswith("activeColour: green: there is no such key; allowed are accessLogs, activeColor,")
+
+
+@pytest.mark.parametrize("region", ["", "europe"])
+def test_a_region_is_needed(region: str) -> None:
+    (told,) = problems(region=region)
+    assert told == f"aws:region: {region or '(not set)'}: allowed is a region, such as eu-central-1"
+
+
+@pytest.mark.parametrize("stack", ["Dev", "-dev", "dev-", "d" * 41, "dev.eu"])
+def test_the_stacks_name_must_serve_in_other_names(stack: str) -> None:
+    (told,) = problems(stack)
+    assert told == f"stack: {stack}: allowed is a-z, 0-9, and single - or _ inside, at most 40"
+
+
+def test_names_fit_into_awss_limits() -> None:
+    longest = f"{'s' * program_settings.LONGEST_STACK}-green-{'r' * program_settings.LONGEST_RELEASE}-"
+    assert len(longest) + 26 <= 128  # a launch template's name; the provider adds 26 characters to a prefix
+
+
+def test_all_is_told_at_once() -> None:
+    told = problems(
+        activeColor="red",
+        canaryPercent=101,
+        vpcCidr="10.0.0.0/28",
+        blue=BLUE | {"minSize": 5, "sha256": "x"},
+        green={"relase": "v2"},
+        certificateArn=CERTIFICATE.replace(REGION, "us-east-1"),
+        domain="a.example",
+        baseImage="python",
+        typo=1,
+    )
+    assert [line.partition(": ")[0] for line in told] == [
+        "activeColor",
+        "canaryPercent",
+        "blue.sha256",
+        "blue.minSize",
+        "green.relase",
+        "vpcCidr",
+        "baseImage",
+        "typo",
+        "certificateArn",
+    ]
+
+
+def test_an_error_is_one_that_pulumi_shows_without_a_traceback() -> None:
+    assert issubclass(SettingsError, pulumi.RunError)
+
+
+def test_the_boot_program_takes_what_is_allowed_here() -> None:
+    settings = read(
+        bootTimeout=program_settings.LONGEST_BOOT,
+        drainTimeout=900,
+        containerPort=65535,
+        healthPath="/" + "h" * 1000,
+        blue=BLUE | {"release": "R_1.0-x"} | {"releaseUrl": "https://host/x"},
+    )
+    own = settings.colors[Color.BLUE]
+    data = UserData(
+        stack="a" + "_b" * 19,
+        color=Color.BLUE,
+        release=own.release,
+        release_url=own.release_url,
+        sha256=own.sha256,
+        port=settings.container_port,
+        health_path=settings.health_path,
+        parameter_path="/bluegreen/a_b/app/",
+        boot_timeout=settings.boot_timeout,
+        drain_timeout=settings.drain_timeout,
+    )
+    assert parse_user_data(render(data)).boot_deadline == program_settings.LONGEST_BOOT - 20
+    assert parse_user_data(render(replace(data, boot_timeout=60))).boot_deadline == 40
+
+
+def loaded(config: dict[str, str], stack: str = "dev") -> Settings:
+    found: list[Settings] = []
+    declare(lambda: found.append(program_settings.load()), config=config, stack=stack)
+    return found[0]
+
+
+def test_the_config_is_read_through_pulumi() -> None:
+    settings = loaded(stack_config("prod", blue=BLUE), "prod")
+    assert (settings.stack, settings.region, settings.zone_count) == ("prod", "eu-central-1", 3)
+    assert settings.colors[Color.BLUE].release == "v1"
+
+
+def test_a_mistyped_key_in_a_stacks_file_is_told() -> None:
+    with pytest.raises(SettingsError, match="activeColour: green: there is no such key"):
+        loaded(stack_config("dev", activeColour="green"))
+
+
+def test_nothing_is_registered_when_the_config_is_bad() -> None:
+    declared = Declaration()
+    with pytest.raises(SettingsError):
+        declare(lambda: program_settings.load(), config=stack_config("dev", canaryPercent=101), into=declared)
+    assert [each.type for each in declared.resources] == [STACK_TYPE]
