@@ -18,11 +18,10 @@ from .handlers import handler_for
 from .handlers.base import Created, FailedCreationError, Handler, is_gone, is_taken
 from .hooks import HookFailedError, Hooks, Moment, Occasion
 from .removal import Removal
-from .state import Resource, State
+from .state import STACK, Resource, State
 from .values import UNKNOWN, Props, Secret, Unknown, has_secret, has_unknown, plain
 
 PROVIDER = "pulumi:providers:"
-STACK = "pulumi:pulumi:Stack"
 
 
 class StepFailedError(Exception):
@@ -207,7 +206,7 @@ class Deployment:
         plan = self._plan(step)
         if plan.op is Op.SAME:
             return self._same(step)
-        if plan.op is Op.REPLACE and not plan.delete_first:
+        if plan.op is Op.REPLACE:
             step = _renamed(step)
         if not has_unknown(step.inputs):
             handler.check(dict(plain(step.inputs)))
@@ -269,7 +268,11 @@ class Deployment:
         if old.protect:
             raise ValueError(_protected(old, "replaced"))
         if plan.delete_first:
-            self._remove_for_replacement(old)
+            try:
+                self._remove_for_replacement(old)
+            except Exception as error:  # the removal has told of it
+                self.failed.set()
+                raise StepFailedError from error
         return self._tell(Op.REPLACE, step, plan, lambda: self._create(step))
 
     def _tell(self, op: Op, step: Step, plan: Plan, act: Callable[[], Resource]) -> Resource:
@@ -393,7 +396,7 @@ def _merged_tags(defaults: Mapping[str, str], tags: Any) -> Any:
 
 
 def _renamed(step: Step) -> Step:
-    """Beside its predecessor, a replacement needs a name of its own."""
+    """A replacement gets a name of its own: it may stand beside its predecessor."""
     naming = step.handler.naming
     if naming is None or step.wanted.inputs.get(naming.key) is not None:
         return step

@@ -9,10 +9,10 @@ from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mo
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import get_project, get_stack
 
-from .deployment import STACK, Deployment, StepFailedError, Wanted
+from .deployment import Deployment, StepFailedError, Wanted
 from .hooks import Moment
 from .invokes import invoke
-from .state import Resource
+from .state import STACK, Resource
 from .values import from_struct, plain, to_struct
 
 
@@ -46,6 +46,7 @@ class EngineMonitor(MockMonitor):
         if self._deployment.failed.is_set() and request.type != STACK:
             return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.SKIP)
         try:
+            _refuse_unknown_options(request)
             done = self._deployment.register(_wanted(urn, request))
         except StepFailedError:
             return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
@@ -72,11 +73,27 @@ class EngineMonitor(MockMonitor):
         self._deployment.hooks.register(request)
         return empty_pb2.Empty()
 
+    def RegisterStackTransform(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
+        raise ValueError("The embedded engine does not run transforms.")
+
     def SignalAndWaitForShutdown(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         """The program has registered all it has; its hooks can still be called."""
         if not self._deployment.failed.is_set():
             self._deployment.remove_rest()
         return empty_pb2.Empty()
+
+
+def _refuse_unknown_options(request: Any) -> None:
+    """An option that is silently left out is worse than one that is refused."""
+    asked = {
+        "import_": request.importId,
+        "replacement_trigger": request.HasField("replacement_trigger"),
+        "replace_with": request.replace_with,
+        "transforms": request.transforms,
+    }
+    used = [name for name, value in asked.items() if value]
+    if used:
+        raise ValueError(f"{request.type} ({request.name}): the embedded engine has no {', '.join(used)}.")
 
 
 def _wanted(urn: str, request: Any) -> Wanted:

@@ -33,6 +33,7 @@ def main() -> int:
     os.dup2(2, 1)
     sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(2), "wb", buffering=0), write_through=True)
     _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides what it means
     run = Run.decode(sys.stdin.readline())
     return _Session(run, Display(events, dry_run=run.dry_run)).play()
 

@@ -31,7 +31,7 @@ from pulumi.automation.errors import CommandError, StackAlreadyExistsError, Stac
 from . import lock
 from .project import ConfigError, Project, StackConfig, who
 from .run import Run
-from .state import State
+from .state import STACK, Resource, State
 from .values import from_json, has_secret, plain, to_json
 
 T = TypeVar("T")
@@ -203,11 +203,8 @@ class Stack:
         return {key: OutputValue(plain(value), has_secret(value)) for key, value in found.items()}
 
     def export_stack(self) -> Deployment:
-        resources = [each.encode() for each in State(self.folder / "state.json").all()]
-        return Deployment(version=3, deployment={"resources": resources, "outputs": to_json(self._state_outputs())})
-
-    def _state_outputs(self) -> Mapping[str, Any]:
-        return State(self.folder / "state.json").outputs
+        state = State(self.folder / "state.json")
+        return Deployment(version=3, deployment={"resources": [_exported(each, state) for each in state.all()]})
 
     def history(self, page_size: int | None = None, page: int | None = None) -> list[UpdateSummary]:
         """Newest first."""
@@ -243,6 +240,26 @@ class Stack:
         with path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
         return entry
+
+
+def _exported(resource: Resource, state: State) -> dict[str, Any]:
+    """As `pulumi stack export --show-secrets` has it."""
+    found = {
+        "urn": resource.urn,
+        "custom": resource.custom,
+        "delete": resource.superseded,
+        "id": resource.id,
+        "type": resource.type,
+        "inputs": to_json(resource.inputs),
+        "outputs": to_json(state.outputs if resource.type == STACK else resource.outputs),
+        "parent": resource.parent,
+        "protect": resource.protect,
+        "dependencies": list(resource.dependencies),
+        "provider": resource.provider,
+        "propertyDependencies": dict(resource.property_dependencies),
+        "retainOnDelete": resource.retain,
+    }
+    return {key: value for key, value in found.items() if value or key in ("urn", "custom", "type")}
 
 
 def _shown(value: ConfigValue) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 from .values import Props, from_json, plain, to_json
 
 VERSION = 1
+STACK = "pulumi:pulumi:Stack"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,5 +40,12 @@ class Parameter(Handler):
         if present:
             ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=id, Tags=tag_list(present))
 
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        ssm, name = cloud.client("ssm"), inputs["name"]
+        if looked_up(ssm.get_parameters, "Parameters", Names=[name]) is None:
+            return []
+        tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+        return [name] if {tag["Key"]: tag["Value"] for tag in tags} == tags_of(inputs) else []
+
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("ssm").delete_parameter(Name=id)

@@ -198,6 +198,12 @@ def test_an_unknown_type_is_refused_before_it_is_written(shop: Workshop, traffic
     assert traffic.writes() == []
 
 
+def test_an_option_that_the_engine_lacks_is_refused(shop: Workshop, traffic: Traffic) -> None:
+    with pytest.raises(CommandError, match="the embedded engine has no import_"):
+        shop.up('aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", opts=pulumi.ResourceOptions(import_="vpc-1"))')
+    assert traffic.writes() == []
+
+
 def test_an_error_of_the_program_deletes_nothing(shop: Workshop, aws: Client) -> None:
     shop.up(NETWORK)
     with pytest.raises(CommandError) as caught:
