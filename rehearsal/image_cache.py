@@ -38,7 +38,8 @@ def loaded(docker: DockerEngine, cache: Path, tag: str, make: Callable[[], None]
     with _alone(cache / f"{name}.lock"):
         if archive.exists():
             os.utime(archive)
-            docker.load(archive)
+            if not docker.has(tag):
+                docker.load(archive)
             return True
         make()
         part = archive.with_suffix(".part")

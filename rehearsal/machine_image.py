@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +13,8 @@ from typing import Any
 
 import boto3
 
-from rehearsal.docker_engine import DockerEngine
+from rehearsal import commands, debian, host_apt
+from rehearsal.docker_engine import DockerEngine, DockerError
 from rehearsal.ground import Ground, port_answers, wait_until
 from rehearsal.image_cache import files_under, key_of, loaded
 
@@ -23,33 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "ami"
 SOURCE = Path(__file__).parent / "machine.pkr.hcl"
 EC2_ONLY = ("source.pkr.hcl", "plugins.pkr.hcl")
-BASE, MACHINE, BUILDER = "bluegreen-debian", "bluegreen-machine", "bluegreen-builder"
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# What Debian's image for EC2 has, as far as boot and build take it.
-PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,python3,ca-certificates,iproute2,iptables,procps"
-# They look after hardware, consoles and logins that a container doesn't have, and would only hold up its start.
-MASKED = (
-    "systemd-udevd.service",
-    "systemd-udev-trigger.service",
-    "systemd-logind.service",
-    "systemd-resolved.service",
-    "systemd-networkd-wait-online.service",
-    "console-getty.service",
-    "getty.target",
-    "ssh.service",
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "e2scrub_all.timer",
-    "fstrim.timer",
-    "systemd-tmpfiles-clean.timer",
-)
-COMMIT_CHANGES = ('CMD ["/sbin/init"]', "VOLUME /var/lib/docker")
-# Names and certificates of this host, so that apt works in the builder; none of them stays in the image.
-HOST_FILES = ("/etc/resolv.conf", "/etc/hosts")
+MACHINE, BUILDER = "bluegreen-machine", "bluegreen-builder"
+IMAGE_CHANGES = ('CMD ["/sbin/init"]', "VOLUME /var/lib/docker")
 REGION = "eu-central-1"
-DEBOOTSTRAP_LIMIT_S, PACKER_LIMIT_S, SSH_LIMIT_S = 600, 900, 30
+PACKER_LIMIT_S, SSH_LIMIT_S, KEY_LIMIT_S, ARCHIVE_LIMIT_S = 900.0, 30.0, 60.0, 300.0
+SAID_LINES = 12
 
 
 class BakeError(Exception):
@@ -69,12 +46,12 @@ class Baked:
 def bake(docker: DockerEngine, cache: Path, *, endpoint: str, ground: Ground) -> Baked:
     """Make the image, or load the one that the same files made before; its AMI is registered either way."""
     started = time.monotonic()
-    base = f"{BASE}:{key_of([SUITE, PACKAGES, *MASKED])}"
-    image = f"{MACHINE}:{key_of([base, SOURCE.read_bytes(), *files_under(TEMPLATE)])}"
+    base = debian.tag()
+    image = f"{MACHINE}:{key_of([base, *IMAGE_CHANGES, SOURCE.read_bytes(), *files_under(TEMPLATE)])}"
     built: list[str] = []
 
     def build() -> None:
-        loaded(docker, cache, base, lambda: _make_base(docker, base))
+        loaded(docker, cache, base, lambda: debian.make(docker))
         built.append(_build(docker, base, image, endpoint, ground))
 
     cached = loaded(docker, cache, image, build)
@@ -95,31 +72,22 @@ def _register(endpoint: str) -> str:
     return str(ec2.register_image(Name=name, Architecture="x86_64", RootDeviceName="/dev/xvda")["ImageId"])
 
 
-def _make_base(docker: DockerEngine, tag: str) -> None:
-    with TemporaryDirectory(prefix="bluegreen-debian-") as folder:
-        root, archive = Path(folder) / "root", Path(folder) / "root.tar"
-        keyring = [f"--keyring={KEYRING}"] if KEYRING.exists() else []
-        flags = ["--variant=minbase", f"--include={PACKAGES}", *keyring]
-        _run(["debootstrap", *flags, SUITE, str(root), MIRROR], DEBOOTSTRAP_LIMIT_S)
-        lines = f"deb {MIRROR} {SUITE} main\ndeb {MIRROR} {SUITE}-updates main\ndeb {SECURITY} {SUITE}-security main\n"
-        (root / "etc/apt/sources.list").write_text(lines)
-        for unit in MASKED:
-            (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
-        (root / "run/sshd").mkdir(parents=True, exist_ok=True)
-        _run(["tar", "--create", "--numeric-owner", "--file", str(archive), "--directory", str(root), "."], 120)
-        docker.run("import", str(archive), tag)
-
-
 def _build(docker: DockerEngine, base: str, image: str, endpoint: str, ground: Ground) -> str:
     """Run Packer against the emulator, with the container as its machine; the AMI id that it registered."""
     with TemporaryDirectory(prefix="bluegreen-bake-") as folder:
         work = Path(folder)
         key = _ssh_key(work)
-        with _builder(docker, base, ground, key) as port:
+        with _builder(docker, base, ground, work, key) as port:
             log = _packer(_template(work), endpoint, port, key, ground)
-            changes = [part for change in COMMIT_CHANGES for part in ("--change", change)]
-            docker.run("commit", *changes, BUILDER, image)
+            _import(docker, image, work / "machine.tar")
     return _ami_of(log)
+
+
+def _import(docker: DockerEngine, image: str, archive: Path) -> None:
+    """One layer: what the updates replaced would otherwise stay below, and be loaded in each rehearsal."""
+    docker.run("export", "--output", str(archive), BUILDER, timeout=ARCHIVE_LIMIT_S)
+    changes = [part for change in IMAGE_CHANGES for part in ("--change", change)]
+    docker.run("import", *changes, str(archive), image, timeout=ARCHIVE_LIMIT_S)
 
 
 def _template(work: Path) -> Path:
@@ -132,12 +100,13 @@ def _template(work: Path) -> Path:
 def _ssh_key(work: Path) -> Path:
     key = work / "key"
     # Packer 1.6 reads no key of the newer form.
-    _run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f", str(key)], 60)
+    make = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f", str(key)]
+    commands.run(make, limit=KEY_LIMIT_S)
     return key
 
 
 @contextmanager
-def _builder(docker: DockerEngine, base: str, ground: Ground, key: Path) -> Iterator[int]:
+def _builder(docker: DockerEngine, base: str, ground: Ground, work: Path, key: Path) -> Iterator[int]:
     """A container with sshd on loopback, in the host's network since apt must reach its mirror; its port."""
     port = ground.port()
     public = key.with_suffix(".pub").read_text().strip()
@@ -146,13 +115,15 @@ def _builder(docker: DockerEngine, base: str, ground: Ground, key: Path) -> Iter
         f" && echo '{public}' >/root/.ssh/authorized_keys && chmod 600 /root/.ssh/authorized_keys"
         f" && ssh-keygen -A >/dev/null && exec /usr/sbin/sshd -D -e -p {port} -o ListenAddress=127.0.0.1"
     )
-    mounts = [part for file in HOST_FILES for part in ("--volume", f"{file}:{file}:ro")]
-    docker.run("run", "--detach", "--name", BUILDER, "--network", "host", *mounts, base, "/bin/sh", "-c", script)
+    apt = host_apt.write_folder(work / "apt", debian.SUITE)
+    where = ["--name", BUILDER, "--network", "host", "--volume", f"{apt}:/etc/apt"]
     try:
+        docker.run("run", "--detach", *where, base, "/bin/sh", "-c", script)
         wait_until(port_answers("127.0.0.1", port), what="sshd in the image's builder", deadline=SSH_LIMIT_S)
         yield port
     finally:
-        docker.run("rm", "--force", "--volumes", BUILDER)
+        with suppress(DockerError):  # it never came to be; what went wrong is on its way up
+            docker.run("rm", "--force", "--volumes", BUILDER)
 
 
 def _packer(template: Path, endpoint: str, port: int, key: Path, ground: Ground) -> str:
@@ -165,13 +136,20 @@ def _packer(template: Path, endpoint: str, port: int, key: Path, ground: Ground)
         "ssh_private_key_file": str(key),
     }
     flags = [part for name, value in values.items() for part in ("-var", f"{name}={value}")]
-    output = _run(
-        ["packer", "build", "-machine-readable", *flags, str(template)],
-        PACKER_LIMIT_S,
-        {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(template.parent / "packer-cache")},
-    )
-    (ground.folder / "packer.log").write_text(output)
-    return output
+    env = {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(template.parent / "packer-cache")}
+    argv = ["packer", "build", "-machine-readable", *flags, str(template)]
+    log = ground.folder / "packer.log"
+    try:
+        return commands.run(argv, limit=PACKER_LIMIT_S, env=env, log=log)
+    except commands.CommandError as error:
+        raise BakeError(f"{str(error).partition(': ')[0]}; {log} ends with: {_spoken(log)}") from error
+
+
+def _spoken(log: Path) -> str:
+    """The last of what Packer meant for people: `time,,ui,say,…` without its columns."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    said = [line.split(",", 4)[4] for line in lines if line.split(",")[2:3] == ["ui"] and line.count(",") >= 4]
+    return " | ".join(said[-SAID_LINES:]).replace("%!(PACKER_COMMA)", ",")
 
 
 def _ami_of(log: str) -> str:
@@ -181,23 +159,3 @@ def _ami_of(log: str) -> str:
         if fields[2:3] == ["artifact"] and fields[4:5] == ["id"]:
             return fields[5].partition(":")[2]
     raise BakeError("Packer ended well, but named no AMI")
-
-
-def _run(argv: list[str], limit: int, env: dict[str, str] | None = None) -> str:
-    """A tool's output; a failure shows the end of it."""
-    try:
-        done = subprocess.run(
-            argv,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BakeError(f"{argv[0]} did not end within {limit} s: {str(error.output or '')[-800:]}") from error
-    if done.returncode:
-        raise BakeError(f"{argv[0]} ended with exit code {done.returncode}: {done.stdout.strip()[-1500:]}")
-    return done.stdout

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from rehearsal import commands, host_apt
+from rehearsal.host_apt import Source, read_targets
+
+PRIVATE = "https://mirror.example/debian"
+
+
+def test_only_debian_s_own_suites_count() -> None:
+    listed = f"""\
+        {PRIVATE}/ bookworm main
+        {PRIVATE}/ bookworm main
+        {PRIVATE}/ bookworm contrib
+        {PRIVATE}/ bookworm-security main
+        https://other.example/tools stable main
+        a line that apt may add one day
+    """
+    assert read_targets(listed, "bookworm") == [
+        Source(uri=f"{PRIVATE}/", suite="bookworm"),
+        Source(uri=f"{PRIVATE}/", suite="bookworm-security"),
+    ]
+
+
+def test_a_host_of_another_debian_has_no_mirror_for_this_one() -> None:
+    assert read_targets(f"{PRIVATE}/ trixie main\n{PRIVATE}/ bookworm-updates main\n", "bookworm") == []
+
+
+def test_a_line_is_in_the_form_that_apt_reads() -> None:
+    assert Source(uri=PRIVATE, suite="bookworm").line == f"deb {PRIVATE} bookworm main\n"
+    assert [one.suite for one in host_apt.public_sources("bookworm")] == [
+        "bookworm",
+        "bookworm-updates",
+        "bookworm-security",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
+def test_apt_accepts_the_folder_that_a_container_is_given(tmp_path: Path) -> None:
+    folder = host_apt.write_folder(tmp_path / "apt", "bookworm")
+    argv = ["apt-get", "-o", f"Dir::Etc={folder}", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
+    listed = commands.run(argv, limit=30)
+    expected = {(source.uri.rstrip("/"), source.suite) for source in host_apt.sources("bookworm")}
+    rows = [line.split() for line in listed.splitlines()]
+    assert {(row[0].rstrip("/"), row[1]) for row in rows if len(row) == 3} == expected
+
+
+def test_a_failed_tool_is_named_with_its_last_words(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = "print('x' * 5000); import sys; sys.exit('no such mirror')"
+    with pytest.raises(commands.CommandError, match=r"exit code 1: (?s:.*)no such mirror") as failed:
+        commands.run([sys.executable, "-c", script], limit=20, log=log)
+    assert len(str(failed.value)) < 2000
+    assert "x" * 5000 in log.read_text()
+
+
+def test_a_tool_that_hangs_is_ended_in_time() -> None:
+    script = "print('half way', flush=True); import time; time.sleep(60)"
+    with pytest.raises(commands.CommandError, match=r"did not end within 2 s: half way"):
+        commands.run([sys.executable, "-c", script], limit=2)
+
+
+def test_a_missing_tool_is_a_sentence() -> None:
+    with pytest.raises(commands.CommandError, match="no-such-tool is not installed"):
+        commands.run(["no-such-tool"], limit=1)
