@@ -33,11 +33,12 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}")
 # The balancer's own limits, as far as they show: 60 s idle timeout. A connect that gets no answer is given up after 2 s
 # (ALB: 10 s), as a second try elsewhere follows: a connect that failed has carried no request, so it may be repeated,
 # on another target. A request once sent is never repeated: what ALB's users would see is seen here.
+# fd-hard-limit: connections are sized from the process's limit of open files, which in containers may be a billion.
 # idle-close-on-response: a reload must not close a connection on which a user is just sending his next request.
 PREAMBLE = """\
 global
   nbthread 1
-  maxconn 8000
+  fd-hard-limit 20000
   hard-stop-after 60s
   stats socket unix@{socket} mode 600 level admin expose-fd listeners
   server-state-file {state}

@@ -103,9 +103,11 @@ def ensure(host: Host, tell: Callable[[str], None]) -> None:
     packages = _packages(lacking)
     _check_allowed(host, lacking, packages)
     tell(f"installing {', '.join(packages)} (no service is started; {CONSENT}=0 forbids this)")
-    with _no_service_starts(host), _no_database_cluster(host, packages):
-        _install(host, packages)
-    _disable(host, [service for tool in lacking for service in tool.services])
+    try:
+        with _no_service_starts(host), _no_database_cluster(host, packages):
+            _install(host, packages)
+    finally:  # a failed install may have brought some of them
+        _disable(host, [service for tool in lacking for service in tool.services])
     if still := missing(host):
         names = ", ".join(tool.program for tool in still)
         raise InstallError(f"{names}: still not found after {_by_hand(_packages(still))}")

@@ -198,6 +198,7 @@ class Generator:
         self.total, self.second, self.moment = Tally(), Tally(), Tally()
         self.failures: list[dict[str, Any]] = []
         self.number = 0
+        self.behind = False
         self.started = self.loop.time()
         self.epoch = time.time() - self.started
         self.stopping = asyncio.Event()
@@ -224,7 +225,11 @@ class Generator:
 
     def _has_to_wait(self, lag: float) -> bool:
         """After a stall of its own the generator catches up as answers come: the service is not to blame for it."""
-        return self._full and OWN_STALL < lag < self.plan.timeout
+        if lag > OWN_STALL:
+            self.behind = True
+        elif not self._full:
+            self.behind = False
+        return self.behind and self._full and lag < self.plan.timeout
 
     def _send(self, request: bytes, due: float, lag: float) -> None:
         while self.idle:

@@ -128,6 +128,15 @@ def test_new_services_stay_off_at_the_next_boot(machine: Machine) -> None:
     assert "haproxy" not in disabled
 
 
+def test_services_of_a_half_done_install_stay_off_as_well(machine: Machine) -> None:
+    machine.with_apt()
+    machine.script("systemctl", f'#!/bin/sh\necho "$@" >> {machine.root}/disabled\n')
+    (machine.root / "broken").touch()
+    with pytest.raises(InstallError):
+        machine.ensure(machine.host())
+    assert "disable --quiet docker.service\n" in (machine.root / "disabled").read_text()
+
+
 def test_empty_package_lists_are_fetched(machine: Machine) -> None:
     machine.with_apt()
     (machine.root / "no-lists").touch()
