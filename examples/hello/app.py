@@ -116,7 +116,7 @@ class Hello:
     async def home(self, request: web.Request) -> web.StreamResponse:
         config = self.config
         facts = {name: getattr(config, name) for name in ("greeting", "release", "color", "environment")}
-        if "text/html" not in request.headers.get("Accept", ""):
+        if "application/json" in request.headers.get("Accept", ""):
             return web.json_response(facts)
         text = html.escape(f"{config.greeting} from {config.release} on {config.color} in {config.environment}")
         color = html.escape(config.color)

@@ -42,7 +42,7 @@ def why_not_deep(app: Hello) -> str | None:
 
 def test_every_answer_names_release_and_color(hello: Start) -> None:
     app = hello(RELEASE="v7", COLOR="green", GREETING="Bonjour", ENVIRONMENT="dev")
-    answer = app.get("/")
+    answer = app.get("/", {"Accept": "application/json"})
     assert answer.json() == {"greeting": "Bonjour", "release": "v7", "color": "green", "environment": "dev"}
     for path, status in (("/", 200), ("/health", 200), ("/health?deep=1", 503), ("/visits", 503), ("/nothing", 404)):
         answer = app.get(path)
