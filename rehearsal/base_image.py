@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rehearsal import commands
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.image_cache import key_of, loaded
 
@@ -36,7 +36,7 @@ LIMIT_S = 300
 
 
 class BaseImageError(Exception):
-    """The base image can't be made; the message holds what the package tools said."""
+    """The base image can't be made; the message says what to look at."""
 
 
 def prepare_base(docker: DockerEngine, cache: Path) -> str:
@@ -89,17 +89,9 @@ def _skeleton(root: Path) -> None:
 
 
 def _unpack(package: Path, root: Path) -> None:
-    files = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE)
-    unpacked = subprocess.run(
-        ["tar", "--extract", "--keep-directory-symlink", "--directory", str(root)],
-        stdin=files.stdout,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    if files.wait(timeout=LIMIT_S) or unpacked.returncode:
-        raise BaseImageError(f"{package.name} can't be unpacked: {unpacked.stderr.strip()}")
+    # `dpkg-deb --extract` would replace /lib, a link into /usr, by a folder.
+    script = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"'
+    _run("bash", "-o", "pipefail", "-c", script, "unpack", str(package), str(root))
 
 
 def _slim(root: Path) -> None:
@@ -109,19 +101,10 @@ def _slim(root: Path) -> None:
 
 def _compile(root: Path) -> None:
     """Packages compile their modules in their maintainer scripts; without, each start of an app takes a second more."""
-    folders = [str(path) for path in ("/usr/lib/python3", "/usr/lib/python3.11")]
-    _run("chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *folders, may_fail=True)
+    folders = [f"/{path.relative_to(root)}" for path in sorted((root / "usr/lib").glob("python3*"))]
+    with suppress(commands.CommandError):  # some modules are written for other versions of Python, and stay as they are
+        _run("chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *folders)
 
 
-def _run(*argv: str, may_fail: bool = False) -> None:
-    done = subprocess.run(
-        argv,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    if done.returncode and not may_fail:
-        raise BaseImageError(f"{' '.join(argv[:1])} failed: {(done.stderr or done.stdout).strip()[-800:]}")
+def _run(*argv: str) -> None:
+    commands.run(argv, limit=LIMIT_S, env={"DEBIAN_FRONTEND": "noninteractive"})
