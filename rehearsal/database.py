@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.ground import Ground, Process
+from rehearsal.ground import SERVING, Ground, Process
 
 OLDEST = 15
 # Where Debian, Ubuntu and Red Hat keep what is not meant for everybody's PATH.
@@ -65,7 +65,7 @@ class Database:
         password = secrets.token_hex(16)
         _initialize(programs, home, user=name, password=password)
         argv = _server(programs, home / "data", host=host, port=port)
-        process = ground.start("postgresql", argv, {"LC_ALL": "C"}, cwd=home, grace=5.0)
+        process = ground.start("postgresql", argv, {"LC_ALL": "C"}, cwd=home, grace=5.0, nice=SERVING)
         database = cls(
             host=host,
             port=port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from rehearsal import processes
@@ -40,6 +42,7 @@ class DockerEngine:
     config: Path
     bridge: str
     process: Process
+    run_id: str
 
     @classmethod
     def start(
@@ -52,6 +55,7 @@ class DockerEngine:
         key = secrets.token_hex(4)
         names = _Names(cgroup=f"bluegreen-{key}", bridge=f"bg{key}", exec_root=ground.sockets / "exec")
         _record_clearing(ground, names)
+        _give_way(names.cgroup)
         address = ground.sockets / "docker.sock"
         argv = _daemon(root=data or root / "data", address=address, pid=root / "docker.pid", names=names)
         process = ground.start("dockerd", [*argv, *_trusted(ground)], env, grace=20.0)
@@ -60,13 +64,27 @@ class DockerEngine:
         ground.wait_ready(process, pings(address), what="the Docker engine", deadline=deadline)
         client = find_client()
         return cls(
-            host=f"unix://{address}", client=client, config=root / "client", bridge=names.bridge, process=process
+            host=f"unix://{address}",
+            client=client,
+            config=root / "client",
+            bridge=names.bridge,
+            process=process,
+            run_id=ground.id,
         )
 
     @property
     def environment(self) -> dict[str, str]:
         """DOCKER_CONFIG too: a login to the run's registry must not end up in the user's own file."""
-        return {"DOCKER_HOST": self.host, "DOCKER_CONFIG": str(self.config), "DOCKER_BUILDKIT": "1"}
+        return {
+            "DOCKER_HOST": self.host,
+            "DOCKER_CONFIG": str(self.config),
+            "DOCKER_BUILDKIT": "1",
+            MARK: self.run_id,  # whoever works with the engine ends with the run
+        }
+
+    def scratch(self, name: str) -> TemporaryDirectory[str]:
+        """A folder to make an image in; it goes with the run at the latest, whatever happens to its maker."""
+        return TemporaryDirectory(prefix=f"{name}-", dir=self.config.parent)
 
     def run(self, *argv: str, timeout: float = 300.0) -> str:
         """Standard output of `docker …`; a failure carries the command and its standard error."""
@@ -141,6 +159,19 @@ def _trusted(ground: Ground) -> list[str]:
         return ["--insecure-registry", str(ground.network)]
     except GroundError:
         return []
+
+
+def _give_way(cgroup: str) -> None:
+    """A machine that boots has processors of its own on EC2; here it must not take those that serve users.
+
+    Machines' inner containers, the apps, are in Docker's cgroup and keep the usual share; what starts them gives way.
+    """
+    # cgroup v1 and v2, each with an eighth of what every group of processes has by default.
+    for hierarchy, file, share in ((CGROUPS / "cpu", "cpu.shares", 128), (CGROUPS, "cpu.weight", 12)):
+        if (hierarchy / "cgroup.procs").exists():
+            with contextlib.suppress(OSError):  # a host without the controller shares as it likes
+                (hierarchy / cgroup).mkdir(exist_ok=True)
+                (hierarchy / cgroup / file).write_text(str(share))
 
 
 def _record_clearing(ground: Ground, names: _Names) -> None:

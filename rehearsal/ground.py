@@ -36,6 +36,8 @@ RUNS = ROOT / "build" / "rehearsal"
 # Ended runs whose logs are kept for looking at.
 KEPT_RUNS = 5
 CLOSING_LIMIT = 180.0
+# What serves users, and the users, go before what builds and deploys: on EC2 they have machines of their own.
+SERVING = -8
 
 Reason = Callable[[], str | None]
 
@@ -144,6 +146,7 @@ class Ground:
         *,
         cwd: Path | None = None,
         grace: float = 5.0,
+        nice: int = 0,
     ) -> Process:
         """Start a program in a session of its own, recorded before this returns; `env` adds to this process's own."""
         log = log or self.folder / f"{name}.log"
@@ -160,6 +163,8 @@ class Ground:
                 )
             except OSError as error:
                 raise GroundError(f"{name} can't be started: {argv[0]}: {error.strerror}") from error
+        if nice:
+            processes.prefer(popen.pid, nice)
         # A child that ended already has no identity any more, and nothing to tear down but what bears the mark.
         identity = processes.identify(popen.pid) or Identity(pid=popen.pid, started=0)
         if identity.started:

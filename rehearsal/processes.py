@@ -47,6 +47,15 @@ def alive(identity: Identity) -> bool:
     return identify(identity.pid) == identity
 
 
+def prefer(pid: int, nice: int) -> None:
+    """Gives a session's processes more of a busy machine. Where the kernel groups sessions, the group needs it too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        group = PROC / str(pid) / "autogroup"
+        if group.exists():
+            group.write_text(str(nice))
+
+
 def everyone() -> Iterator[tuple[int, list[str]]]:
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:

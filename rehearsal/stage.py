@@ -23,7 +23,7 @@ from rehearsal import base_image, machine_image, registry
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.engine import Stack, open_stack
-from rehearsal.ground import Ground, Process, url_answers
+from rehearsal.ground import SERVING, Ground, Process, url_answers
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
 
@@ -230,7 +230,7 @@ def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tupl
     argv += ["--docker-host", docker.host, "--network", NETWORK]
     argv += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
     password = {"BLUEGREEN_REGISTRY_PASSWORD": mirror.password}
-    process = ground.start("cloud", argv, password, cwd=ROOT, grace=20.0)
+    process = ground.start("cloud", argv, password, cwd=ROOT, grace=20.0, nice=SERVING)
     ground.wait_ready(
         process, lambda: None if ready.exists() else f"no {ready.name} yet", what="the emulator", deadline=CLOUD_LIMIT_S
     )

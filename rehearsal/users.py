@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal import load_log
-from rehearsal.ground import Ground, Process
+from rehearsal.ground import SERVING, Ground, Process
 from rehearsal.load import percentile
 from rehearsal.load_log import Request, RequestLog
 
@@ -32,7 +32,7 @@ class Users:
         folder = ground.folder / "load"
         argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--rate", str(rate), "--out", str(folder)]
         argv += ["--paths", ",".join(PATHS), "--seconds", str(LONGEST_S), "--timeout", str(TIMEOUT_S)]
-        process = ground.start("load", argv, cwd=ROOT)
+        process = ground.start("load", argv, cwd=ROOT, nice=SERVING)
         ground.wait_ready(process, lambda: load_log.objection(folder), what="the load generator")
         return cls(folder=folder, process=process)
 
