@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -74,10 +75,7 @@ class HAProxy:
     def command(self, text: str) -> str:
         """Several commands joined with `;` are one step: a single thread runs them before the next request."""
         try:
-            with self._connect(self._number) as connection:
-                connection.sendall(text.encode() + b"\n")
-                connection.shutdown(socket.SHUT_WR)
-                return _read_all(connection).decode()
+            return self._ask(self._number, text)
         except OSError as error:
             raise HAProxyError(f"HAProxy's runtime socket: {error.strerror or error}") from error
 
@@ -128,30 +126,27 @@ class HAProxy:
             return []
         return ["-x", f"admin-{self._number}.sock", "-sf", str(self._process.pid)]
 
-    def _connect(self, number: int) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(10)
-        try:
+    def _ask(self, number: int, text: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
             connection.connect(f"/proc/self/fd/{self._handle}/admin-{number}.sock")
-        except OSError:
-            connection.close()
-            raise
-        return connection
+            connection.sendall(text.encode() + b"\n")
+            connection.shutdown(socket.SHUT_WR)
+            return _read_all(connection).decode()
 
     def _await(self, fresh: subprocess.Popen[bytes], log: Path) -> None:
         deadline = time.monotonic() + START_LIMIT
         while True:
             if fresh.poll() is not None:
                 raise HAProxyError(f"HAProxy ended with exit code {fresh.returncode}: {_tail(log)}")
-            try:
-                self._connect(self._number + 1).close()
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    fresh.kill()
-                    raise HAProxyError(f"HAProxy: no runtime socket within {START_LIMIT:g} s: {error}") from error
-                time.sleep(0.01)
-            else:
-                return
+            # An answer, not only a connection: the socket is there before the ports are known to be free.
+            with contextlib.suppress(OSError):
+                if self._ask(self._number + 1, "show version").strip():
+                    return
+            if time.monotonic() > deadline:
+                fresh.kill()
+                raise HAProxyError(f"HAProxy does not answer on its runtime socket within {START_LIMIT:g} s")
+            time.sleep(0.01)
 
     def _remember(self, process: subprocess.Popen[bytes]) -> None:
         identity = processes.identify(process.pid)
