@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rehearsal import commands
 from rehearsal.docker_engine import DockerEngine
@@ -47,19 +46,19 @@ def prepare_base(docker: DockerEngine, cache: Path) -> str:
 
 
 def _make(docker: DockerEngine, tag: str) -> None:
-    with TemporaryDirectory(prefix="bluegreen-base-") as folder:
+    with docker.scratch("base") as folder:
         root = Path(folder) / "root"
         _skeleton(root)
-        for package in _download(Path(folder) / "apt"):
-            _unpack(package, root)
+        for package in _download(docker, Path(folder) / "apt"):
+            _unpack(docker, package, root)
         _slim(root)
-        _compile(root)
+        _compile(docker, root)
         archive = Path(folder) / "root.tar"
-        _run("tar", "--create", "--numeric-owner", "--file", str(archive), "--directory", str(root), ".")
+        _run(docker, "tar", "--create", "--numeric-owner", "--file", str(archive), "--directory", str(root), ".")
         docker.run("import", "--change", 'CMD ["python3"]', str(archive), tag)
 
 
-def _download(folder: Path) -> list[Path]:
+def _download(docker: DockerEngine, folder: Path) -> list[Path]:
     """The packages and all that they depend on, for a machine that has nothing installed yet."""
     for needed in ("state/lists/partial", "cache/archives/partial"):
         (folder / needed).mkdir(parents=True)
@@ -69,7 +68,7 @@ def _download(folder: Path) -> list[Path]:
     # A way to keep what was downloaded: some images of Debian delete it after each run of apt.
     options += ["Binary::apt::APT::Keep-Downloaded-Packages=1", "APT::Keep-Downloaded-Packages=1"]
     flags = [part for option in options for part in ("-o", option)]
-    _run("apt-get", *flags, "--yes", "--quiet", "--download-only", "install", *PACKAGES)
+    _run(docker, "apt-get", *flags, "--yes", "--quiet", "--download-only", "install", *PACKAGES)
     found = sorted((folder / "cache/archives").glob("*.deb"))
     if not found:
         raise BaseImageError(f"apt-get downloaded none of {', '.join(PACKAGES)}; does `apt-get update` work here?")
@@ -88,10 +87,10 @@ def _skeleton(root: Path) -> None:
     (root / "etc/group").write_text(GROUPS)
 
 
-def _unpack(package: Path, root: Path) -> None:
+def _unpack(docker: DockerEngine, package: Path, root: Path) -> None:
     # `dpkg-deb --extract` would replace /lib, a link into /usr, by a folder.
     script = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"'
-    _run("bash", "-o", "pipefail", "-c", script, "unpack", str(package), str(root))
+    _run(docker, "bash", "-o", "pipefail", "-c", script, "unpack", str(package), str(root))
 
 
 def _slim(root: Path) -> None:
@@ -99,12 +98,12 @@ def _slim(root: Path) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
 
 
-def _compile(root: Path) -> None:
+def _compile(docker: DockerEngine, root: Path) -> None:
     """Packages compile their modules in their maintainer scripts; without, each start of an app takes a second more."""
     folders = [f"/{path.relative_to(root)}" for path in sorted((root / "usr/lib").glob("python3*"))]
     with suppress(commands.CommandError):  # some modules are written for other versions of Python, and stay as they are
-        _run("chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *folders)
+        _run(docker, "chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *folders)
 
 
-def _run(*argv: str) -> None:
-    commands.run(argv, limit=LIMIT_S, env={"DEBIAN_FRONTEND": "noninteractive"})
+def _run(docker: DockerEngine, *argv: str) -> None:
+    commands.run(argv, limit=LIMIT_S, env={**docker.environment, "DEBIAN_FRONTEND": "noninteractive"})

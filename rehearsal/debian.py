@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rehearsal import commands, host_apt
 from rehearsal.docker_engine import DockerEngine
@@ -62,14 +61,16 @@ def tag() -> str:
 
 def make(docker: DockerEngine) -> None:
     """Takes about a minute, most of it dpkg's."""
-    with TemporaryDirectory(prefix="bluegreen-debian-") as folder:
+    with docker.scratch("debian") as folder:
         root, archive = Path(folder) / "root", Path(folder) / "root.tar"
         keyring = [f"--keyring={host_apt.KEYS}"] if host_apt.KEYS.exists() else []
         flags = ["--variant=minbase", f"--include={PACKAGES}", *keyring]
-        commands.run(["debootstrap", *flags, SUITE, str(root), host_apt.mirror(SUITE)], limit=DEBOOTSTRAP_LIMIT_S)
+        argv = ["debootstrap", *flags, SUITE, str(root), host_apt.mirror(SUITE)]
+        # It mounts /proc and /sys below the root: in a namespace of its own they go with it, also when it is killed.
+        commands.run(["unshare", "--mount", *argv], limit=DEBOOTSTRAP_LIMIT_S, env=docker.environment)
         _fit(root)
         tar = ["tar", "--create", "--numeric-owner", "--file", str(archive), "--directory", str(root), "."]
-        commands.run(tar, limit=TAR_LIMIT_S)
+        commands.run(tar, limit=TAR_LIMIT_S, env=docker.environment)
         docker.run("import", str(archive), tag(), timeout=600)
 
 

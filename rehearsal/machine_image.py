@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
@@ -74,7 +73,7 @@ def _register(endpoint: str) -> str:
 
 def _build(docker: DockerEngine, base: str, image: str, endpoint: str, ground: Ground) -> str:
     """Run Packer against the emulator, with the container as its machine; the AMI id that it registered."""
-    with TemporaryDirectory(prefix="bluegreen-bake-") as folder:
+    with docker.scratch("bake") as folder:
         work = Path(folder)
         key = _ssh_key(work)
         with _builder(docker, base, ground, work, key) as port:
@@ -136,7 +135,7 @@ def _packer(template: Path, endpoint: str, port: int, key: Path, ground: Ground)
         "ssh_private_key_file": str(key),
     }
     flags = [part for name, value in values.items() for part in ("-var", f"{name}={value}")]
-    env = {"CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(template.parent / "packer-cache")}
+    env = {**ground.environment, "CHECKPOINT_DISABLE": "1", "PACKER_CACHE_DIR": str(template.parent / "packer-cache")}
     argv = ["packer", "build", "-machine-readable", *flags, str(template)]
     log = ground.folder / "packer.log"
     try:

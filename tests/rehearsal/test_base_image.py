@@ -121,6 +121,12 @@ def test_an_archive_is_made_once_and_loaded_by_other_engines(engine: DockerEngin
     assert {path.name for path in tmp_path.iterdir()} == {"kept-0011.tar", "kept.lock"}
 
 
+def test_what_images_are_made_in_goes_with_the_run(engine: DockerEngine, ground: Ground) -> None:
+    with engine.scratch("thing") as folder:
+        assert Path(folder).is_relative_to(ground.folder)
+    assert not Path(folder).exists()
+
+
 def test_a_failed_make_leaves_nothing_to_be_taken_for_an_image(engine: DockerEngine, tmp_path: Path) -> None:
     def make() -> None:
         raise RuntimeError("no mirror")
