@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -54,6 +55,7 @@ class DockerEngine:
         key = secrets.token_hex(4)
         names = _Names(cgroup=f"bluegreen-{key}", bridge=f"bg{key}", exec_root=ground.sockets / "exec")
         _record_clearing(ground, names)
+        _give_way(names.cgroup)
         address = ground.sockets / "docker.sock"
         argv = _daemon(root=data or root / "data", address=address, pid=root / "docker.pid", names=names)
         process = ground.start("dockerd", [*argv, *_trusted(ground)], env, grace=20.0)
@@ -157,6 +159,19 @@ def _trusted(ground: Ground) -> list[str]:
         return ["--insecure-registry", str(ground.network)]
     except GroundError:
         return []
+
+
+def _give_way(cgroup: str) -> None:
+    """A machine that boots has processors of its own on EC2; here it must not take those that serve users.
+
+    Machines' inner containers, the apps, are in Docker's cgroup and keep the usual share; what starts them gives way.
+    """
+    # cgroup v1 and v2, each with an eighth of what every group of processes has by default.
+    for hierarchy, file, share in ((CGROUPS / "cpu", "cpu.shares", 128), (CGROUPS, "cpu.weight", 12)):
+        if (hierarchy / "cgroup.procs").exists():
+            with contextlib.suppress(OSError):  # a host without the controller shares as it likes
+                (hierarchy / cgroup).mkdir(exist_ok=True)
+                (hierarchy / cgroup / file).write_text(str(share))
 
 
 def _record_clearing(ground: Ground, names: _Names) -> None:
