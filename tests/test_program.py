@@ -17,7 +17,11 @@ BLUE: dict[str, Any] = {
     "sha256": "0123456789abcdef" * 4,
     "amiId": "ami-0123456789abcdef0",
 }
-GREEN: dict[str, Any] = BLUE | {"release": "v2", "releaseUrl": "s3://artifacts-1a2b/releases/v2/bundle.tar.gz", "minSize": 2}
+GREEN: dict[str, Any] = BLUE | {
+    "release": "v2",
+    "releaseUrl": "s3://artifacts-1a2b/releases/v2/bundle.tar.gz",
+    "minSize": 2,
+}
 BOTH: dict[str, Any] = {"blue": BLUE, "green": GREEN}
 BASE = f"docker.io/library/python@sha256:{'ab' * 32}"
 WITH_NAME: dict[str, Any] = {
