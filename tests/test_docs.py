@@ -1,0 +1,101 @@
+"""What the documents say exists, exists; and what exists for users, the README names."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from scripts.exits import Exit
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SCRIPTS = ("publish_release", "deploy", "smoke_test", "cutover", "rollback", "restart", "retire", "status")
+COMMAND = re.compile(r"python -m scripts\.(\w+)([^\n`]*)")
+MAKE = re.compile(r"(?:`|sudo |^ *)make ([a-z-]+)", re.MULTILINE)
+CONFIG_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*) \|$", re.MULTILINE)
+
+
+def declared_config() -> dict[str, dict[str, object]]:
+    config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    return {key: value for key, value in config.items() if ":" not in key}
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def options_of(script: str) -> set[str]:
+    command = typer.main.get_command(importlib.import_module(f"scripts.{script}").cli)
+    return {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+
+
+def commands() -> list[tuple[str, str]]:
+    found = [match for path in DOCUMENTS for match in COMMAND.findall(path.read_text())]
+    assert len(found) >= 6
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_files_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    named = {target for path in DOCUMENTS for target in MAKE.findall(path.read_text())}
+    assert {"rehearse", "test", "setup", "check"} <= named
+    assert named - make_targets() == set()
+
+
+def test_the_readme_names_every_config_key_with_its_type_and_description() -> None:
+    rows = {key: (kind, text) for key, kind, _, text in CONFIG_ROW.findall(README)}
+    declared = {key: (value["type"], value["description"]) for key, value in declared_config().items()}
+    assert rows == declared
+
+
+def test_the_readme_gives_every_default() -> None:
+    rows = {key: default for key, _, default, _ in CONFIG_ROW.findall(README)}
+    for key, value in declared_config().items():
+        default = value["default"]
+        shown = (default or "(empty)") if isinstance(default, str) else yaml.safe_load(rows[key])
+        assert shown == (default if not isinstance(default, str) else rows[key]), key
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_readme_names_every_script(script: str) -> None:
+    assert f"`scripts/{script}.py`" in README
+
+
+def test_no_script_with_a_command_line_is_left_out() -> None:
+    with_cli = {path.stem for path in (ROOT / "scripts").glob("*.py") if re.search(r"^cli = ", path.read_text(), re.M)}
+    assert with_cli == set(SCRIPTS)
+
+
+def test_every_flag_of_a_command_in_the_documents_exists() -> None:
+    for script, rest in commands():
+        flags = set(re.findall(r"--[a-z-]+", rest))
+        assert flags <= options_of(script), f"{script}: {flags - options_of(script)}"
+
+
+def test_every_long_flag_that_the_readme_names_alone_belongs_to_a_script() -> None:
+    known = set().union(*(options_of(script) for script in SCRIPTS)) | {"--path", "--rate", "--help"}
+    alone = set(re.findall(r"`(--[a-z-]+)`", README))
+    assert alone <= known
+
+
+def test_the_exit_codes_are_the_ones_that_the_readme_tells() -> None:
+    told = README[README.index("these exit codes") :].split("\n\n")[0]
+    assert {int(code) for code in re.findall(r"\b(\d+) [a-z]", told)} == {code.value for code in Exit}
+
+
+def test_the_gates_bear_the_names_that_the_troubleshooting_table_shows() -> None:
+    gates = (ROOT / "checks" / "gates.py").read_text()
+    named = set(re.findall(r'hook "([a-z-]+)" failed', README))
+    assert named == {"gate-before-users", "gate-after-users", "gate-release-guard"}
+    assert all(f'"{name}"' in gates for name in named)

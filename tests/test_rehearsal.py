@@ -1,0 +1,87 @@
+"""The whole journey, as `make rehearse` plays it; what it must reach stands in the assertions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 900
+
+pytestmark = [pytest.mark.rehearsal, pytest.mark.skipif(os.geteuid() != 0, reason="the rehearsal needs root")]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    folder = tmp_path_factory.mktemp("report")
+    done = subprocess.run(
+        [sys.executable, "-m", "rehearsal", "--report", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    if done.returncode == 3:
+        pytest.skip(f"this machine can't rehearse: {done.stdout.strip()} {done.stderr.strip()}")
+    return done, folder
+
+
+@pytest.fixture(scope="module")
+def report(played: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str, Any]:
+    done, folder = played
+    assert done.returncode == 0, done.stdout + done.stderr
+    content: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return content
+
+
+def test_the_story_comes_to_its_end(report: dict[str, Any]) -> None:
+    assert report["ok"] is True
+    assert [step["name"] for step in report["steps"] if not step["ok"]] == []
+    assert report["engine"] == "embedded"
+
+
+def test_no_user_meets_a_failure_in_30_000_requests_or_more(report: dict[str, Any]) -> None:
+    assert report["load"]["failed"] == 0
+    assert report["load"]["requests"] >= 30_000
+    assert report["load"]["rps"] >= 500
+
+
+def test_a_cutover_changes_one_resource_and_fails_nobody(report: dict[str, Any]) -> None:
+    journeys = [(cutover["from"], cutover["to"]) for cutover in report["cutovers"]]
+    there, back = ("blue v1", "green v2"), ("green v2", "blue v1")
+    assert journeys == [there, back, there, back]
+    assert [cutover["changed_resources"] for cutover in report["cutovers"]] == [1, 1, 1, 1]
+    assert [cutover["failed"] for cutover in report["cutovers"]] == [0, 0, 0, 0]
+    assert all(cutover["requests"] > 0 for cutover in report["cutovers"])
+
+
+def test_an_unchanged_program_makes_no_write_call(report: dict[str, Any]) -> None:
+    assert report["unchanged"]["write_calls"] == 0
+
+
+def test_every_machine_tells_its_steps(report: dict[str, Any]) -> None:
+    # Two machines for v1, v2, v3, and v1 again; the restarted one counts once, with its last boot.
+    assert len(report["boots"]) == 8
+    assert {boot["state"] for boot in report["boots"]} == {"ready"}
+    fresh = [boot for boot in report["boots"] if "download" in boot["steps"]]
+    assert len(fresh) == 7
+
+
+def test_what_the_emulator_lacks_is_told(report: dict[str, Any]) -> None:
+    assert {"autoscaling", "elbv2", "s3"} <= {gap["service"] for gap in report["gaps"]}
+    assert all(gap["reason"] for gap in report["gaps"])
+
+
+def test_the_page_stands_beside_the_report(played: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, folder = played
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert "passed" in page
