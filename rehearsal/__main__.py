@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -51,7 +50,7 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
             with journal.step("set the stage: Docker, network, registry, database, AWS"):
                 stage = ending.enter_context(built(options))
             journal.facts["run"] = stage.folder.name
-            journal.gaps = stage.gaps()
+            journal.gaps = stage.cloud.gaps()
             Story(stage=stage, journal=journal).play()
             with journal.step("clear the stage"):
                 ending.close()
@@ -93,4 +92,4 @@ def _like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(main))
+    typer.run(main)

@@ -7,8 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ import pulumi.automation as auto
 
 from checks.colors import Color
 from rehearsal import base_image, machine_image, registry
+from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.engine import Stack, open_stack
-from rehearsal.ground import SERVING, Ground, Process, url_answers
+from rehearsal.ground import SERVING, Ground
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
 
@@ -68,7 +68,7 @@ class Stage:
     docker: DockerEngine
     registry: Registry
     database: Database
-    cloud: Process
+    cloud: CloudClient
     endpoint: str
     environment: dict[str, str]
     stack: Stack
@@ -111,11 +111,12 @@ class Stage:
     def bake(self) -> Baked:
         """The machine image, known to the emulator by its AMI id."""
         baked = machine_image.bake(self.docker, self.options.cache, endpoint=self.endpoint, ground=self.ground)
-        self._control("POST", "images", {"ami": baked.ami_id, "image": baked.image})
+        self.cloud.register_image(baked.ami_id, baked.image)
         return baked
 
     def client(self, service: str) -> Any:
-        return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint)
+        session: Any = boto3.Session(region_name=REGION)
+        return session.client(service, endpoint_url=self.endpoint)
 
     def parameters(self) -> dict[str, str]:
         """The app's config at the start."""
@@ -126,30 +127,9 @@ class Stage:
         path = f"/bluegreen/{STACK}/app/{name}"
         self.client("ssm").put_parameter(Name=path, Value=value, Type=kind, Overwrite=True)
 
-    def state(self) -> dict[str, Any]:
-        """Machines, images and calls, as the emulator sees them."""
-        return self._control("GET", "state")
-
-    def gaps(self) -> list[dict[str, str]]:
-        """What the emulator doesn't do by itself."""
-        gaps: list[dict[str, str]] = self._control("GET", "gaps")["gaps"]
-        return gaps
-
     def machines(self) -> list[str]:
         """Ids of the containers that are machines, also of those on their way out."""
         return self.docker.run("ps", "--quiet", "--filter", f"network={NETWORK}").split()
-
-    def write_calls(self) -> int:
-        """Calls so far that change something and came from this host, not from a machine."""
-        calls = self.state()["calls"]
-        return sum(call["count"] for call in calls if call["writes"] and call["caller"] == self.ground.gateway)
-
-    def boots(self) -> list[dict[str, Any]]:
-        """Every boot so far, also of machines that are gone."""
-        self._control("POST", "boots", {})
-        state = self.state()
-        rows = [*state["gone"], *state["instances"]]
-        return [_boot(row) for row in rows if row.get("boot", {}).get("steps")]
 
     def left_in_emulator(self) -> list[str]:
         """What a destroyed stack must not leave: everything that costs money or holds data."""
@@ -171,13 +151,6 @@ class Stage:
         }
         return [f"{len(rows)} {kind}" for kind, rows in found.items() if rows]
 
-    def _control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/{path}", data=data, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the run's own emulator
-            content: dict[str, Any] = json.load(answer)
-        return content
-
 
 @contextmanager
 def built(options: Options) -> Iterator[Stage]:
@@ -189,10 +162,10 @@ def built(options: Options) -> Iterator[Stage]:
             base = pool.submit(base_image.prepare_base, docker, options.cache)
             database = pool.submit(Database.start, ground, host=ground.gateway)
             mirror = _start_registry(ground)
-            cloud, endpoint = _start_cloud(ground, docker, mirror)
+            endpoints = _start_cloud(ground, docker, mirror)
             digest = _push(docker, mirror, base.result())
         http_port = ground.port(LOOPBACK)
-        environment = _environment(ground, docker, endpoint)
+        environment = _environment(ground, docker, endpoints["aws"])
         os.environ.update(environment)
         stack = _configured_stack(ground, http_port, digest)
         yield Stage(
@@ -201,8 +174,8 @@ def built(options: Options) -> Iterator[Stage]:
             docker=docker,
             registry=mirror,
             database=database.result(),
-            cloud=cloud,
-            endpoint=endpoint,
+            cloud=CloudClient(control=endpoints["control"]),
+            endpoint=endpoints["aws"],
             environment=environment,
             stack=stack,
             http_port=http_port,
@@ -222,7 +195,8 @@ def _start_registry(ground: Ground) -> Registry:
     return mirror
 
 
-def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tuple[Process, str]:
+def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> dict[str, str]:
+    """The emulator's URLs, once all of it answers."""
     port, ready = ground.port(ground.gateway), ground.folder / "cloud.json"
     argv = [sys.executable, "-m", "rehearsal.cloud", "--listen", ground.gateway, "--port", str(port)]
     argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready), "--warm"]
@@ -234,9 +208,8 @@ def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tupl
     ground.wait_ready(
         process, lambda: None if ready.exists() else f"no {ready.name} yet", what="the emulator", deadline=CLOUD_LIMIT_S
     )
-    endpoint = str(json.loads(ready.read_text())["aws"])
-    ground.wait_ready(process, url_answers(f"{endpoint}/_rehearsal/state"), what="the emulator")
-    return process, endpoint
+    endpoints: dict[str, str] = json.loads(ready.read_text())
+    return endpoints
 
 
 def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
@@ -279,16 +252,3 @@ def _configured_stack(ground: Ground, http_port: int, base: str) -> Stack:
     for key, value in own.items():
         stack.set_config(key, auto.ConfigValue(value), path="." in key)
     return stack
-
-
-def _boot(row: Mapping[str, Any]) -> dict[str, Any]:
-    status = row["boot"]
-    steps = {name: round(float(seconds), 3) for name, seconds in status["steps"].items()}
-    return {
-        "instance": row["instance"],
-        "release": status.get("release", row.get("release", "")),
-        "color": row.get("color", ""),
-        "state": status.get("state", ""),
-        "seconds": round(sum(steps.values()), 3),
-        "steps": steps,
-    }

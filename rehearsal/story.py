@@ -81,7 +81,7 @@ class Story:
         """What the users met, and how each machine booted."""
         if self.users and not self.journal.load:
             self.journal.load = self.users.leave()
-        self.journal.boots = self.stage.boots()
+        self.journal.boots = self.stage.cloud.boots()
 
     def bake(self, step: Step) -> None:
         baked = self.stage.bake()
@@ -112,10 +112,10 @@ class Story:
         step.note = f"{self.stage.options.rate} requests a second, whatever the answers"
 
     def unchanged(self, step: Step) -> None:
-        writes = self.stage.write_calls()
+        writes = self.stage.cloud.write_calls()
         started = time.monotonic()
         result = self.stage.stack.up()
-        seconds, made = time.monotonic() - started, self.stage.write_calls() - writes
+        seconds, made = time.monotonic() - started, self.stage.cloud.write_calls() - writes
         self.journal.facts["unchanged"] = {"seconds": round(seconds, 3), "write_calls": made}
         step.note = f"{seconds:.1f} s, {made} write calls"
         changes = {kind: count for kind, count in (result.summary.resource_changes or {}).items() if kind != "same"}
