@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from tests.declared import declare as run_declare
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts its background commands with Ctrl-C ignored, and a test that waits for its effect would hang.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # pulumi_aws warns of its own old classes when a module is imported, whoever uses them or not.
     config.addinivalue_line("filterwarnings", "ignore:.*has been deprecated in favor of:DeprecationWarning")
 

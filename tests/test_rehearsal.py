@@ -14,7 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 900
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.skipif(os.geteuid() != 0, reason="the rehearsal needs root")]
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.timeout(LIMIT_S + 60),
+    pytest.mark.skipif(os.geteuid() != 0, reason="the rehearsal needs root"),
+]
 
 
 @pytest.fixture(scope="module")
