@@ -46,6 +46,7 @@ def machine_environment(settings: Settings) -> dict[str, str]:
         "RELEASE": settings.release,
         "COLOR": settings.color,
         "ENVIRONMENT": settings.environment,
+        "HEALTH_PATH": settings.health_path,
     }
 
 

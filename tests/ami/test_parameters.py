@@ -9,7 +9,7 @@ from ami.boot.settings import parse
 from tests.ami.releases import user_data
 
 PATH = "/bluegreen/dev/app/"
-MACHINE = {"PORT": "8080", "RELEASE": "v1", "COLOR": "blue", "ENVIRONMENT": "dev"}
+MACHINE = {"PORT": "8080", "RELEASE": "v1", "COLOR": "blue", "ENVIRONMENT": "dev", "HEALTH_PATH": "/cgi-bin/health"}
 
 
 def parameter(name: str, value: str = "x", *, secret: bool = False) -> Parameter:

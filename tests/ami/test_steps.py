@@ -98,7 +98,8 @@ def test_the_config_is_one_private_file_and_its_secrets_are_masked(aws: Running,
     read_settings(machine)
     write_config(machine)
     path: Path = machine.places.env_file
-    assert path.read_text() == "COLOR=blue\nENVIRONMENT=dev\nKEY=hunter22\nPORT=8080\nRELEASE=v1\n"
+    own = "COLOR=blue\nENVIRONMENT=dev\nHEALTH_PATH=/cgi-bin/health\n"
+    assert path.read_text() == f"{own}KEY=hunter22\nPORT=8080\nRELEASE=v1\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert machine.secrets.mask("hunter22") == "***"
 
