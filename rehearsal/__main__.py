@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rehearsal import install
+from rehearsal import install, machine_image
 from rehearsal.ground import RUNS
 from rehearsal.journal import Journal
 from rehearsal.live import View
@@ -50,7 +50,7 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
             with journal.step("set the stage: Docker, network, registry, database, AWS"):
                 stage = ending.enter_context(built(options))
             journal.facts["run"] = stage.folder.name
-            journal.gaps = stage.cloud.gaps()
+            journal.gaps = [*stage.cloud.gaps(), *machine_image.GAPS]
             Story(stage=stage, journal=journal).play()
             with journal.step("clear the stage"):
                 ending.close()

@@ -28,6 +28,26 @@ PACKER_LIMIT_S, SSH_LIMIT_S, KEY_LIMIT_S, ARCHIVE_LIMIT_S = 900.0, 30.0, 60.0, 3
 SAID_LINES = 12
 
 
+# What the machine image of a rehearsal lacks, for its report.
+GAPS = (
+    {
+        "service": "machine image",
+        "action": "log agent",
+        "reason": "Amazon's log agent is in no distribution: machines here ship the app's lines, not the journal",
+    },
+    {
+        "service": "machine image",
+        "action": "kernel, disks, cloud-init",
+        "reason": "a machine is a container: it shares the host's kernel, has no volume of its own and no cloud-init",
+    },
+    {
+        "service": "machine image",
+        "action": "packer build",
+        "reason": "when image files are unchanged, the image of an earlier build is loaded and only its AMI registered",
+    },
+)
+
+
 class BakeError(Exception):
     """The machine image can't be made; the message holds what the tool said last."""
 
