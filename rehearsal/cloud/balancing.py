@@ -31,7 +31,7 @@ GAPS = [
     Gap(
         service="elbv2",
         action="(first health check)",
-        reason="moto's targets are always healthy; here HAProxy asks, a new target each 0.3 s, then at the group's pace",
+        reason="moto's targets are always healthy; here HAProxy asks, a new one each 0.3 s, then at the group's pace",
     ),
 ]
 
