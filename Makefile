@@ -1,10 +1,10 @@
 # The same verbs on a laptop and in CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := __main__.py settings.py composition.py components checks scripts rehearsal ami examples tests
+SOURCES := __main__.py settings.py composition.py components checks scripts rehearsal ami examples benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse clean lock
+.PHONY: help setup check format test rehearse bench clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -31,6 +31,9 @@ test: setup ## Run every test, the rehearsal among them (needs root for that one
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
 	$(BIN)/python -m rehearsal $(ARGS)
+
+bench: setup ## Measure what the program and the boot cost; figures in build/benchmarks.json
+	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: setup ## Remove what dead rehearsals left, and the caches
 	$(BIN)/python -m rehearsal.ground sweep
