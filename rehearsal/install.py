@@ -1,6 +1,7 @@
 """The programs that a rehearsal needs are on this machine, without one service started; else it says what to install.
 
-`python -m rehearsal.install` does it alone, as `make rehearse` does at its start. Exit code 3: something is missing.
+`python -m rehearsal.install` does it alone, as `make rehearse` does at its start; with `tests`, what those run as well.
+Exit code 3: something is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,8 @@ TOOLS = (
     Tool(program="openssl", package="openssl"),
     Tool(program="ssh-keygen", package="openssh-client"),
 )
+# What the tests run besides: a release that needs no base image.
+FOR_TESTS = (Tool(program="busybox", package="busybox-static"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +94,13 @@ def _finds_postgresql(root: Path) -> bool:
     return True
 
 
-def missing(host: Host) -> list[Tool]:
-    return [tool for tool in TOOLS if not host.has(tool)]
+def missing(host: Host, tools: Sequence[Tool] = TOOLS) -> list[Tool]:
+    return [tool for tool in tools if not host.has(tool)]
 
 
-def ensure(host: Host, tell: Callable[[str], None]) -> None:
+def ensure(host: Host, tell: Callable[[str], None], tools: Sequence[Tool] = TOOLS) -> None:
     """Install what is missing, or raise with the words that help."""
-    lacking = missing(host)
+    lacking = missing(host, tools)
     if not lacking:
         return
     packages = _packages(lacking)
@@ -108,7 +111,7 @@ def ensure(host: Host, tell: Callable[[str], None]) -> None:
             _install(host, packages)
     finally:  # a failed install may have brought some of them
         _disable(host, [service for tool in lacking for service in tool.services])
-    if still := missing(host):
+    if still := missing(host, tools):
         names = ", ".join(tool.program for tool in still)
         raise InstallError(f"{names}: still not found after {_by_hand(_packages(still))}")
 
@@ -195,14 +198,14 @@ def _disable(host: Host, services: list[str]) -> None:
             host.run("systemctl", "disable", "--quiet", service)
 
 
-def require(host: Host | None = None) -> None:
+def require(host: Host | None = None, tools: Sequence[Tool] = TOOLS) -> None:
     """End the program with exit code 3, and the words that help, when something is missing and stays so."""
     try:
-        ensure(host or Host(), lambda text: print(text, file=sys.stderr))  # noqa: T201
+        ensure(host or Host(), lambda text: print(text, file=sys.stderr), tools)  # noqa: T201
     except InstallError as error:
         print(error, file=sys.stderr)  # noqa: T201
         raise SystemExit(MISSING) from error
 
 
 if __name__ == "__main__":
-    require()
+    require(tools=TOOLS + FOR_TESTS if sys.argv[1:] == ["tests"] else TOOLS)
