@@ -76,8 +76,14 @@ def figure(boots: list[Seconds], bares: list[Seconds]) -> Figure:
             "rounds": ROUNDS,
             "boot_seconds": [each["seconds"] for each in boots],
             "bare_seconds": [each["seconds"] for each in bares],
+            "outside_steps": round(boot["seconds"] - median(_steps_alone(each) for each in boots), 3),
         },
     )
+
+
+def _steps_alone(boot: Seconds) -> float:
+    """What is left of the unit's time is Python's start, while the machine's other units start too."""
+    return sum(seconds for part, seconds in boot.items() if part != "seconds")
 
 
 def medians(all_seconds: list[Seconds]) -> Seconds:
