@@ -14,15 +14,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from rehearsal import install, machine_image
-from rehearsal.ground import RUNS
+from rehearsal.database import DatabaseError
+from rehearsal.docker_engine import DockerError
+from rehearsal.ground import RUNS, GroundError
 from rehearsal.journal import Journal
 from rehearsal.live import View
 from rehearsal.load_log import RequestLog
+from rehearsal.machine_image import BakeError
 from rehearsal.report import write_page
-from rehearsal.stage import Options, built
-from rehearsal.story import Story
+from rehearsal.stage import Options, ScriptFailedError, built
+from rehearsal.story import Story, StoryError
 from rehearsal.users import latest_second, seconds
 
+# Errors whose text is a sentence already; of others the kind helps.
+KNOWN = (StoryError, ScriptFailedError, GroundError, BakeError, DockerError, DatabaseError)
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
 
 
@@ -58,7 +63,8 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
         journal.error = "interrupted"
         return INTERRUPTED
     except Exception as error:
-        journal.error = f"{type(error).__name__}: {error}"
+        known = isinstance(error, KNOWN)
+        journal.error = str(error) if known else f"{type(error).__name__}: {error}"
         return FAILED
     journal.finished = True
     return 0

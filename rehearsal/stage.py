@@ -23,7 +23,7 @@ from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.engine import Stack, open_stack
-from rehearsal.ground import SERVING, Ground
+from rehearsal.ground import SERVING, Ground, Process
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
 
@@ -58,6 +58,10 @@ class Answer:
     json: dict[str, Any]
     stderr: str
 
+    @property
+    def reason(self) -> str:
+        return str(self.json.get("error") or self.stderr.strip() or "it gave no reason")
+
 
 @dataclass(kw_only=True)
 class Stage:
@@ -69,6 +73,7 @@ class Stage:
     registry: Registry
     database: Database
     cloud: CloudClient
+    parts: tuple[Process, ...]
     endpoint: str
     environment: dict[str, str]
     stack: Stack
@@ -98,15 +103,12 @@ class Stage:
             check=False,
         )
         (self.folder / f"script-{self.scripts:02}-{name}.log").write_text(f"{argv}\n{done.stdout}\n{done.stderr}")
+        answer = Answer(exit_code=done.returncode, json=_document(done.stdout), stderr=done.stderr)
         if done.returncode and not may_fail:
             raise ScriptFailedError(
-                f"scripts/{name}.py {' '.join(args)} ended with exit code {done.returncode}: {done.stderr.strip()}"
+                f"scripts/{name}.py {' '.join(args)} ended with exit code {done.returncode}: {answer.reason}"
             )
-        return Answer(
-            exit_code=done.returncode,
-            json=json.loads(done.stdout) if done.stdout.strip() else {},
-            stderr=done.stderr,
-        )
+        return answer
 
     def bake(self) -> Baked:
         """The machine image, known to the emulator by its AMI id."""
@@ -126,6 +128,10 @@ class Stage:
         kind = "SecureString" if name.endswith("_URL") else "String"
         path = f"/bluegreen/{STACK}/app/{name}"
         self.client("ssm").put_parameter(Name=path, Value=value, Type=kind, Overwrite=True)
+
+    def fallen(self) -> list[str]:
+        """Which parts of the stage have ended, though nothing asked them to."""
+        return [reason for part in self.parts if (reason := part.ended()) is not None]
 
     def machines(self) -> list[str]:
         """Ids of the containers that are machines, also of those on their way out."""
@@ -161,8 +167,8 @@ def built(options: Options) -> Iterator[Stage]:
         with ThreadPoolExecutor(3) as pool:
             base = pool.submit(base_image.prepare_base, docker, options.cache)
             database = pool.submit(Database.start, ground, host=ground.gateway)
-            mirror = _start_registry(ground)
-            endpoints = _start_cloud(ground, docker, mirror)
+            mirror, registry_process = _start_registry(ground)
+            cloud, endpoints = _start_cloud(ground, docker, mirror)
             digest = _push(docker, mirror, base.result())
         http_port = ground.port(LOOPBACK)
         environment = _environment(ground, docker, endpoints["aws"])
@@ -175,6 +181,7 @@ def built(options: Options) -> Iterator[Stage]:
             registry=mirror,
             database=database.result(),
             cloud=CloudClient(control=endpoints["control"]),
+            parts=(docker.process, registry_process, cloud, database.result().process),
             endpoint=endpoints["aws"],
             environment=environment,
             stack=stack,
@@ -182,7 +189,16 @@ def built(options: Options) -> Iterator[Stage]:
         )
 
 
-def _start_registry(ground: Ground) -> Registry:
+def _document(text: str) -> dict[str, Any]:
+    """What a script printed; one that was killed printed none or half."""
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except json.JSONDecodeError:
+        return {}
+    return found
+
+
+def _start_registry(ground: Ground) -> tuple[Registry, Process]:
     mirror = Registry(
         address=ground.gateway,
         port=ground.port(ground.gateway),
@@ -192,11 +208,11 @@ def _start_registry(ground: Ground) -> Registry:
     registry.prepare(mirror)
     process = ground.start("registry", registry.serve_command(mirror))
     ground.wait_ready(process, lambda: registry.not_ready(mirror), what="the image registry")
-    return mirror
+    return mirror, process
 
 
-def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> dict[str, str]:
-    """The emulator's URLs, once all of it answers."""
+def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tuple[Process, dict[str, str]]:
+    """The emulator and its URLs, once all of it answers."""
     port, ready = ground.port(ground.gateway), ground.folder / "cloud.json"
     argv = [sys.executable, "-m", "rehearsal.cloud", "--listen", ground.gateway, "--port", str(port)]
     argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready), "--warm"]
@@ -209,7 +225,7 @@ def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> dict
         process, lambda: None if ready.exists() else f"no {ready.name} yet", what="the emulator", deadline=CLOUD_LIMIT_S
     )
     endpoints: dict[str, str] = json.loads(ready.read_text())
-    return endpoints
+    return process, endpoints
 
 
 def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:

@@ -72,9 +72,11 @@ class Story:
             for name, action in self.steps():
                 with self.journal.step(name) as step:
                     action(step)
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # what broke the story off is what a person must read
                 self._account()
+            if isinstance(error, Exception) and (fallen := self.stage.fallen()):
+                raise StoryError(f"{'; '.join(fallen)}; then: {error}") from error
             raise
 
     def _account(self) -> None:

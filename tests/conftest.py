@@ -14,11 +14,9 @@ from tests.declared import Declaration
 from tests.declared import declare as run_declare
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     # A shell starts its background commands with Ctrl-C ignored, and a test that waits for its effect would hang.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # pulumi_aws warns of its own old classes when a module is imported, whoever uses them or not.
-    config.addinivalue_line("filterwarnings", "ignore:.*has been deprecated in favor of:DeprecationWarning")
 
 
 @pytest.fixture(name="declare")
