@@ -69,8 +69,9 @@ def small(engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shutil.copy(ROOT / "ami" / "variables.pkr.hcl", template)
     (template / "build.pkr.hcl").write_text(BUILD % "echo of-this-template >/etc/baked")
     monkeypatch.setattr(machine_image, "TEMPLATE", template)
+    before = machines(engine)
     yield cache
-    for image in engine.run("images", "--quiet", machine_image.MACHINE).split():
+    for image in machines(engine) - before:  # the real one may be there already, whatever the tests' order
         engine.run("rmi", "--force", image)
 
 
@@ -82,6 +83,10 @@ def machine(engine: DockerEngine, cloud: Running, ground: Ground) -> Baked:
 
 def amis(cloud: Running) -> set[str]:
     return {image["ImageId"] for image in cloud.client("ec2").describe_images(Owners=["self"])["Images"]}
+
+
+def machines(engine: DockerEngine) -> set[str]:
+    return set(engine.run("images", "--format", "{{.Repository}}:{{.Tag}}", machine_image.MACHINE).split())
 
 
 def containers(engine: DockerEngine) -> list[str]:
