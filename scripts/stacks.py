@@ -67,6 +67,10 @@ def automation(name: str) -> Stack:
         raise UsageError(
             f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
         ) from error
+    except FileNotFoundError as error:
+        raise UsageError(
+            "pulumi is not on the PATH; install the Pulumi CLI, 3.238 or later: https://www.pulumi.com/docs/install/"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

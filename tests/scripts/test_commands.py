@@ -227,3 +227,10 @@ def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
     twice = "stderr: aws:lb:ListenerRule (live): error: green is off\n error: green is off"
     assert update_error(twice) == "green is off"
     assert update_error("something else") == "something else"
+
+
+def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("BLUEGREEN_STACKS", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"pulumi is not on the PATH; install the Pulumi CLI, 3\.238 or later"):
+        stacks.open_stack("dev")
