@@ -16,6 +16,7 @@ import asyncpg
 from aiohttp import web
 
 DATABASE_TIMEOUT_S = 2.0
+VISIT_TIMEOUT_S = 6.0  # a user would rather wait than be refused; a health check must answer soon
 POOL_SIZE = 5
 SHUTDOWN_S = 20.0  # below the time that the machine gives between SIGTERM and SIGKILL
 TABLE = "CREATE TABLE IF NOT EXISTS visits (release text PRIMARY KEY, count bigint NOT NULL)"
@@ -74,15 +75,15 @@ class Database:
     async def visit(self, release: str) -> int:
         """One more visit of a release; how many it has had."""
         try:
-            return int(await self.value(VISIT, release))
+            return int(await self.value(VISIT, release, limit=VISIT_TIMEOUT_S))
         except asyncpg.UndefinedTableError:
             with contextlib.suppress(asyncpg.UniqueViolationError):  # another machine makes it at this moment
                 await self.value(TABLE)
-            return int(await self.value(VISIT, release))
+            return int(await self.value(VISIT, release, limit=VISIT_TIMEOUT_S))
 
-    async def value(self, statement: str, *arguments: Any) -> Any:
-        """The first value of a statement's answer; raises when there is none within the time limit."""
-        async with asyncio.timeout(DATABASE_TIMEOUT_S):
+    async def value(self, statement: str, *arguments: Any, limit: float = DATABASE_TIMEOUT_S) -> Any:
+        """The first value of a statement's answer; raises when there is none within `limit` seconds."""
+        async with asyncio.timeout(limit):
             pool = await self._made()
             connection = await pool.acquire()
             try:
