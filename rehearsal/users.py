@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from rehearsal.load_log import Request, RequestLog
 PATHS = ("/", "/visits")
 LONGEST_S = 1800.0
 TIMEOUT_S = 10.0
+IN_FLIGHT = 2000  # more than three seconds of users: a machine that stalls for a moment keeps them waiting, not away
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,6 +34,7 @@ class Users:
         folder = ground.folder / "load"
         argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--rate", str(rate), "--out", str(folder)]
         argv += ["--paths", ",".join(PATHS), "--seconds", str(LONGEST_S), "--timeout", str(TIMEOUT_S)]
+        argv += ["--in-flight", str(min(IN_FLIGHT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))]
         process = ground.start("load", argv, cwd=ROOT, nice=SERVING)
         ground.wait_ready(process, lambda: load_log.objection(folder), what="the load generator")
         return cls(folder=folder, process=process)
