@@ -16,11 +16,11 @@ LIMIT = 2.0
 ROUNDS = 5
 BLUE = {"release": "v1", "releaseUrl": "https://host/v1.tar.gz", "amiId": "ami-0123456789abcdef0"}
 BARE = """
-import pulumi, pulumi_random
-from pulumi_aws import autoscaling, cloudwatch, ec2, iam, lb, s3, sns, vpc
+import pulumi
+from pulumi_aws import autoscaling, cloudwatch, ec2, iam, lb, s3, sns, ssm, vpc
 # A module is loaded when it is first used.
 autoscaling.Group, cloudwatch.LogGroup, ec2.Vpc, iam.Role, lb.Listener, s3.Bucket, sns.Topic
-vpc.SecurityGroupIngressRule, pulumi_random.RandomPassword
+ssm.Parameter, vpc.SecurityGroupIngressRule
 """
 WHOLE = """
 import json, os, runpy

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_random as random
-from pulumi_aws import ec2, lb, vpc
+from pulumi_aws import ec2, lb, ssm, vpc
 
 from checks.colors import Color
 
@@ -16,7 +16,7 @@ HTTPS_PORT = 443
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 PREVIEW_HEADER = "X-Bluegreen-Preview"
 FIRST_PREVIEW_PRIORITY = 10
-TOKEN_LENGTH = 32
+TOKEN_BYTES = 16
 LONGEST_NAME = 32  # of load balancers and target groups, Pulumi's suffix of 8 included
 ANYWHERE_IPV4 = "0.0.0.0/0"
 
@@ -56,11 +56,11 @@ class LoadBalancer(pulumi.ComponentResource):
         group = self._security_group()
         balancer = self._balancer(group)
         listener = self._listener(balancer)
-        token = random.RandomPassword(f"{name}-preview", length=TOKEN_LENGTH, special=False, opts=self._child)
-        self.preview_rules = {color: self._preview_rule(color, listener, token.result) for color in Color}
+        token = self._preview_token()
+        self.preview_rules = {color: self._preview_rule(color, listener, token.value) for color in Color}
         self.dns_name, self.zone_id = balancer.dns_name, balancer.zone_id
         self.security_group_id, self.listener_arn = group.id, listener.arn
-        self.preview_token = pulumi.Output.secret(token.result)
+        self.preview_token = pulumi.Output.secret(token.value)
         self.register_outputs(
             {
                 "dns_name": self.dns_name,
@@ -135,6 +135,18 @@ class LoadBalancer(pulumi.ComponentResource):
             default_actions=[action],
             tags={"Stack": self._args.stack},
             opts=self._child,
+        )
+
+    def _preview_token(self) -> ssm.Parameter:
+        """Each run of the program draws a token; the first one drawn is kept, by the parameter and in the state."""
+        return ssm.Parameter(
+            f"{self._name}-preview-token",
+            name=f"/bluegreen/{self._args.stack}/preview-token",
+            description=f"Before a color's name in {PREVIEW_HEADER}: leads to that color, users or not",
+            type=ssm.ParameterType.SECURE_STRING,
+            value=pulumi.Output.secret(secrets.token_hex(TOKEN_BYTES)),
+            tags={"Stack": self._args.stack},
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
         )
 
     def _preview_rule(self, color: Color, listener: lb.Listener, token: pulumi.Output[str]) -> lb.ListenerRule:

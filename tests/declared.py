@@ -100,7 +100,7 @@ COMPUTED: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
     "lb.LoadBalancer": lambda args: {"dnsName": f"{args.name}.elb.example", "zoneId": "ZBALANCER"},
     "ec2.LaunchTemplate": lambda args: {"latestVersion": 1},
     "autoscaling.Group": lambda args: {"name": f"{args.inputs['namePrefix']}1a2b"},
-    "random.RandomPassword": lambda args: {"result": "t" * int(args.inputs["length"])},
+    "ssm.Parameter": lambda args: {"value": "t" * 32},  # the kept token, whatever this run drew
     "ecr.Repository": lambda args: {"registryId": ACCOUNT, "repositoryUrl": f"{ACCOUNT}.ecr.example/{args.name}"},
     "docker.RemoteImage": lambda args: {"imageId": "sha256:local"},
     "docker.RegistryImage": lambda args: {"sha256Digest": "sha256:pushed"},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import inspect
 import runpy
 from importlib import import_module
@@ -70,9 +71,15 @@ def by_urn(declared: Declaration) -> dict[str, Declared]:
 def changed(before: Declaration, after: Declaration) -> list[str]:
     """What an update would touch: new, gone or other than before."""
     old, new = by_urn(before), by_urn(after)
-    both = {urn for urn in old.keys() & new.keys() if old[urn] != new[urn]}
+    both = {urn for urn in old.keys() & new.keys() if _watched(old[urn]) != _watched(new[urn])}
     touched = [(old | new)[urn] for urn in both | (old.keys() ^ new.keys())]
     return sorted(f"{short(each.type)} {each.name}" for each in touched)
+
+
+def _watched(each: Declared) -> Declared:
+    """Without the inputs whose changes the engine is told to ignore."""
+    watched = {key: value for key, value in each.inputs.items() if key not in each.ignore_changes}
+    return dataclasses.replace(each, inputs=watched)
 
 
 def fleet_names(declared: Declaration) -> set[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ PLAIN = {
     ("vpc.SecurityGroupIngressRule", "web-in-80-0.0.0.0/0"),
     ("lb.LoadBalancer", "web"),
     ("lb.Listener", "web-http"),
-    ("random.RandomPassword", "web-preview"),
+    ("ssm.Parameter", "web-preview-token"),
     ("lb.ListenerRule", "web-preview-blue"),
     ("lb.ListenerRule", "web-preview-green"),
 }
@@ -114,7 +115,20 @@ def test_a_secret_header_leads_to_a_color_and_both_groups_are_named(
         }
     ]
     assert (rule["priority"], rule["tags"]) == (priority, {"Stack": "dev", "Role": "preview"})
-    assert declared.one("random.RandomPassword").inputs == {"length": 32, "special": False}
+
+
+def test_a_token_is_drawn_and_later_ones_ignored() -> None:
+    first, second = (balancer().one("ssm.Parameter") for _ in range(2))
+    drawn = {"value": first.inputs["value"]}
+    assert re.fullmatch("[0-9a-f]{32}", drawn["value"])
+    assert first.inputs == drawn | {
+        "name": "/bluegreen/dev/preview-token",
+        "description": "Before a color's name in X-Bluegreen-Preview: leads to that color, users or not",
+        "type": "SecureString",
+        "tags": {"Stack": "dev"},
+    }
+    assert second.inputs["value"] != drawn["value"]
+    assert first.ignore_changes == ("value",)
 
 
 def test_only_the_given_ranges_come_in() -> None:

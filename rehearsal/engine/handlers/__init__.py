@@ -21,7 +21,6 @@ _MODULES = {
     "aws:ecr": ("image_repositories",),
     "aws:route53": ("names",),
     "aws:ssm": ("parameters",),
-    "random:index": ("randomness",),
     "docker:index": ("docker_images",),
 }
 

@@ -4,7 +4,6 @@ import json
 
 import pulumi
 import pulumi_aws as aws
-import pulumi_random as random
 
 variant = pulumi.Config().require("variant")
 changed = variant != "first"
@@ -339,7 +338,7 @@ aws.autoscaling.LifecycleHook(
     opts=under,
 )
 
-# messages, images, names, parameters, random values
+# messages, images, names, parameters
 topic = aws.sns.Topic("alerts", name=f"alerts-{letter}", display_name=variant, tags=tags, opts=under)
 aws.sns.TopicPolicy("may", arn=topic.arn, policy=document, opts=under)
 aws.sns.TopicSubscription("mail", topic=topic.arn, protocol="email", endpoint="a@example.org", opts=under)
@@ -392,9 +391,6 @@ if zone_id:
         opts=under,
     )
     pulumi.export("fqdn", record.fqdn)
-password = random.RandomPassword("password", length=33 if replaced else 32, special=False)
-random.RandomString("text", length=8, upper=False)
-random.RandomId("id", byte_length=4)
 
 pulumi.export("vpc", {"id": vpc.id, "arn": vpc.arn, "owner": vpc.owner_id, "tags": vpc.tags_all})
 pulumi.export("bucket", {"name": bucket.bucket, "arn": bucket.arn, "domain": bucket.bucket_regional_domain_name})
@@ -411,4 +407,3 @@ pulumi.export("parameter", {"arn": parameter.arn, "version": parameter.version})
 pulumi.export("endpoint", {"id": endpoint.id, "list": endpoint.prefix_list_id})
 pulumi.export("nat", nat.public_ip)
 pulumi.export("logs", logs.arn)
-pulumi.export("password", password.result)
