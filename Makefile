@@ -1,7 +1,7 @@
 # The same verbs on a laptop and in CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := __main__.py settings.py composition.py components checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components checks scripts rehearsal ami examples benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test rehearse bench clean lock

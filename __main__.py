@@ -19,7 +19,7 @@ network = Network("network", compose.network(settings))
 artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
 alerts = Alerts("alerts", compose.alerts(settings))
 base_image = compose.base_image(settings)
-role = InstanceRole("machine", compose.instance_role(place, artifacts, alerts, base_image))
+role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
 
 targets = compose.targets(settings, network)
 balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, targets))

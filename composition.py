@@ -70,6 +70,7 @@ def network(settings: Settings) -> NetworkArgs:
         nat_gateways=settings.nat_gateways,
         flow_logs=settings.flow_logs,
         log_retention_days=settings.log_retention_days,
+        boundary=settings.permissions_boundary,
         protect=settings.protect,
     )
 
@@ -97,13 +98,14 @@ def base_image(settings: Settings) -> BaseImage | None:
 
 
 def instance_role(
-    place: Place, artifacts: ArtifactBucket, alerts: Alerts, base_image: BaseImage | None
+    settings: Settings, place: Place, artifacts: ArtifactBucket, alerts: Alerts, base_image: BaseImage | None
 ) -> InstanceRoleArgs:
     return InstanceRoleArgs(
         place=place,
         bucket_arn=artifacts.arn,
         topic_arn=alerts.topic_arn,
         repository_arn=base_image.repository_arn if base_image else None,
+        boundary=settings.permissions_boundary,
     )
 
 

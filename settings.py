@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any, TypeVar
+from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG
 
 from checks.colors import Color
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
-
-T = TypeVar("T")
+from config_reader import EMAIL, REGION, ConfigReader, refuse
 
 NAMESPACE = "bluegreen"
 NAT_MODES = ("none", "single", "per-zone")
@@ -47,13 +45,8 @@ CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:(?P<region>[a-z0-9-]+):\d{12}:cert
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 HEALTH_PATH = re.compile(r"/[\w./-]{0,1000}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-
-
-class SettingsError(pulumi.RunError):
-    """The config holds values that are not allowed; the message names each with what is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +98,7 @@ class Settings:
     base_image: str
     access_logs: bool
     target_cpu_percent: int
+    permissions_boundary: str
     protect: bool
     force_destroy: bool
 
@@ -162,13 +156,12 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
         base_image=reader.text("baseImage", "", IMAGE_BY_DIGEST, "name@sha256:<64 hexadecimal digits>", empty=True),
         access_logs=reader.flag("accessLogs", True),
         target_cpu_percent=reader.number("targetCpuPercent", 60, (10, 90)),
+        permissions_boundary=reader.text("permissionsBoundary", "", BOUNDARY, "the ARN of an IAM policy", empty=True),
         protect=reader.flag("protect", False),
         force_destroy=reader.flag("forceDestroy", False),
     )  # fmt: skip
     reader.refuse_unknown()
-    problems = reader.problems + _together(settings, reader.bad)
-    if problems:
-        raise SettingsError("The stack's config can't be used:\n" + "\n".join(f"  {problem}" for problem in problems))
+    refuse(reader.problems + _together(settings, reader.bad))
     return settings
 
 
@@ -264,65 +257,8 @@ def _is_range(text: str) -> bool:
     return True
 
 
-class _Reader:
-    """Takes values out of the raw config by key; what is wrong is collected, and a default stands in for it."""
-
-    def __init__(self, raw: Mapping[str, Any], prefix: str = "") -> None:
-        self._raw, self._prefix = raw, prefix
-        self._asked: set[str] = set()
-        self.problems: list[str] = []
-        self.bad: set[str] = set()
-
-    def given(self, key: str, value: str, pattern: re.Pattern[str], allowed: str) -> str:
-        """A value from elsewhere than the config, under the same rules."""
-        return value if pattern.fullmatch(value) else self._refuse(key, value or "(not set)", allowed, value)
-
-    def text(self, key: str, default: str, pattern: re.Pattern[str], allowed: str, *, empty: bool = False) -> str:
-        taken = self._take(key, default)
-        # `config set --path` makes a number of digits, such as a release that is a date.
-        value = str(taken) if isinstance(taken, int) and not isinstance(taken, bool) else taken
-        if isinstance(value, str) and (pattern.fullmatch(value) or (empty and not value)):
-            return value
-        return self._refuse(key, value, allowed + (", or empty" if empty else ""), default)
-
-    def checked(self, key: str, default: str, problem_of: Callable[[str], str]) -> str:
-        value = str(self._take(key, default))
-        problem = problem_of(value)
-        return self._refuse(key, value, "", default, because=problem) if problem else value
-
-    def choice(self, key: str, default: str, options: tuple[str, ...]) -> str:
-        value = self._take(key, default)
-        return str(value) if value in options else self._refuse(key, value, " or ".join(options), default)
-
-    def number(self, key: str, default: int, limits: tuple[int, int]) -> int:
-        least, most = limits
-        value = self._whole(self._take(key, default))
-        if value is not None and least <= value <= most:
-            return value
-        return self._refuse(key, self._take(key, default), f"a whole number from {least} to {most}", default)
-
-    def one_of(self, key: str, default: int, options: tuple[int, ...]) -> int:
-        value = self._whole(self._take(key, default))
-        if value in options:
-            return value
-        return self._refuse(key, self._take(key, default), f"one of {', '.join(map(str, options))}", default)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._take(key, default)
-        known = {True: True, False: False, "true": True, "false": False}
-        hashable = value if isinstance(value, bool | str) else ""
-        return known[hashable] if hashable in known else self._refuse(key, value, "true or false", default)
-
-    def texts(self, key: str, default: tuple[str, ...], fits: Callable[[str], bool], each: str) -> tuple[str, ...]:
-        value = self._json(key, list(default))
-        if not isinstance(value, list):
-            return self._refuse(key, value, f"a list, each entry {each}", default)
-        for place, entry in enumerate(value):
-            if not isinstance(entry, str) or not fits(entry):
-                return self._refuse(key, entry, each, default)
-            if entry in value[:place]:
-                return self._refuse(key, entry, f"{each}, each only once", default)
-        return tuple(value)
+class _Reader(ConfigReader):
+    """Knows also the shapes that only this program has."""
 
     def ranges(self, key: str) -> dict[str, ZoneRanges]:
         value = self._json(key, {})
@@ -346,37 +282,6 @@ class _Reader:
         self.problems += [problem for problem in _color_problems(color, settings) if not problem.startswith(told)]
         self.bad |= {str(color)} if "release" in inner.bad else set()
         return settings
-
-    def refuse_unknown(self) -> None:
-        for key in sorted(set(self._raw) - self._asked):
-            known = ", ".join(sorted(self._asked))
-            self._refuse(key, self._raw[key], "", None, because=f"there is no such key; allowed are {known}")
-
-    def _take(self, key: str, default: Any) -> Any:
-        self._asked.add(key)
-        return self._raw.get(key, default)
-
-    def _json(self, key: str, default: Any) -> Any:
-        value = self._take(key, default)
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            return value
-
-    @staticmethod
-    def _whole(value: Any) -> int | None:
-        if isinstance(value, bool):
-            return None
-        text = str(value)
-        return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None
-
-    def _refuse(self, key: str, value: Any, allowed: str, default: T, because: str = "") -> T:
-        self.bad.add(key)
-        shown = value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
-        self.problems.append(f"{self._prefix}{key}: {shown}: {because or f'allowed is {allowed}'}")
-        return default
 
 
 def _is_pair_of_ranges(entry: Any) -> bool:
@@ -432,6 +337,6 @@ KEYS = (
     "activeColor", "canaryPercent", "blue", "green", "vpcCidr", "zones", "zoneCount", "subnetCidrs", "natGateways",
     "flowLogs", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
     "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain", "hostedZoneId",
-    "certificateArn", "ingressCidrs", "alertEmails", "baseImage", "accessLogs", "targetCpuPercent", "protect",
-    "forceDestroy",
+    "certificateArn", "ingressCidrs", "alertEmails", "baseImage", "accessLogs", "targetCpuPercent",
+    "permissionsBoundary", "protect", "forceDestroy",
 )  # fmt: skip

@@ -13,12 +13,13 @@ from components.policy_documents import Place
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceRoleArgs:
-    """`repository_arn` is the base image's, None without one."""
+    """`repository_arn` is the base image's, None without one. `boundary` is a policy's ARN, empty for none."""
 
     place: Place
     bucket_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
     repository_arn: pulumi.Input[str] | None = None
+    boundary: str = ""
 
 
 class InstanceRole(pulumi.ComponentResource):
@@ -31,9 +32,17 @@ class InstanceRole(pulumi.ComponentResource):
         tags = {"Stack": args.place.stack}
         child = pulumi.ResourceOptions(parent=self)
         assumed = policy_documents.text(policy_documents.assumed_by("ec2.amazonaws.com"))
-        role = iam.Role(name, assume_role_policy=assumed, tags=tags, opts=child)
+        path = policy_documents.role_path(args.place.stack)
+        role = iam.Role(
+            name,
+            path=path,
+            assume_role_policy=assumed,
+            permissions_boundary=args.boundary or None,
+            tags=tags,
+            opts=child,
+        )
         policy = iam.RolePolicy(name, role=role.id, policy=_policy(args), opts=child)
-        profile = iam.InstanceProfile(name, role=role.name, tags=tags, opts=child)
+        profile = iam.InstanceProfile(name, path=path, role=role.name, tags=tags, opts=child)
         # A machine that starts before its role may do anything fails its boot.
         self.profile_arn = pulumi.Output.all(profile.arn, policy.id).apply(lambda values: str(values[0]))
         self.register_outputs({"profile_arn": self.profile_arn})

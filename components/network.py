@@ -16,7 +16,7 @@ ANYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """`ranges` by zone name; `nat_gateways` is none, single or per-zone."""
+    """`ranges` by zone name; `nat_gateways` is none, single or per-zone; `boundary` a policy's ARN, empty for none."""
 
     stack: str
     region: str
@@ -25,6 +25,7 @@ class NetworkArgs:
     nat_gateways: str = "single"
     flow_logs: bool = True
     log_retention_days: int = 30
+    boundary: str = ""
     protect: bool = False
 
 
@@ -192,7 +193,14 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
         assumed = policy_documents.text(policy_documents.assumed_by("vpc-flow-logs.amazonaws.com"))
-        role = iam.Role(name, assume_role_policy=assumed, tags=self._tags("flow"), opts=self._child)
+        role = iam.Role(
+            name,
+            path=policy_documents.role_path(stack),
+            assume_role_policy=assumed,
+            permissions_boundary=self._args.boundary or None,
+            tags=self._tags("flow"),
+            opts=self._child,
+        )
         document = group.arn.apply(lambda arn: policy_documents.text(policy_documents.flow_logs(arn)))
         iam.RolePolicy(name, role=role.id, policy=document, opts=self._child)
         ec2.FlowLog(

@@ -28,6 +28,11 @@ def assumed_by(service: str) -> Document:
     return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}})
 
 
+def role_path(stack: str) -> str:
+    """Where a stack's roles stand: their ARNs begin alike, so that another policy can be held to them."""
+    return f"/bluegreen/{stack}/"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where ARNs point to."""

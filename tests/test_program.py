@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from settings import SettingsError
+from config_reader import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short, stack_config
 
 BLUE: dict[str, Any] = {
@@ -283,6 +283,18 @@ def test_names_of_balancers_and_target_groups_fit_with_pulumis_suffix(stack: str
     names = [*declared.all("lb.LoadBalancer"), *declared.all("lb.TargetGroup")]
     assert len(names) == 3
     assert all(len(name) + 8 <= 32 for name in names)
+
+
+@STACKS
+def test_every_role_is_where_a_deploying_role_may_make_it_and_is_bounded(stack: str) -> None:
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/limit"
+    declared = program(stack, **BOTH, permissionsBoundary=boundary)
+    roles = declared.all("iam.Role")
+    assert len(roles) >= 2
+    assert {(each.inputs["path"], each.inputs["permissionsBoundary"]) for each in roles.values()} == {
+        (f"/bluegreen/{stack}/", boundary)
+    }
+    assert {each.inputs["path"] for each in declared.all("iam.InstanceProfile").values()} == {f"/bluegreen/{stack}/"}
 
 
 def test_no_security_group_is_open_but_the_balancers_port() -> None:

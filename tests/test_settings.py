@@ -14,8 +14,9 @@ from ami.boot.settings import parse as parse_user_data
 from checks.colors import Color
 from components.cidr_plan import ZoneRanges
 from components.user_data import UserData, render
+from config_reader import SettingsError
 from scripts.publish_release import VERSION
-from settings import KEYS, ColorSettings, Settings, SettingsError, parse
+from settings import KEYS, ColorSettings, Settings, parse
 from tests.declared import ROOT, STACK_TYPE, Declaration, declare, project, stack_config
 
 REGION = "eu-central-1"
@@ -169,6 +170,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"healthPath": "/health?x=1"}, "healthPath: /health?x=1: allowed is a path from / on, without a query"),
     ({"containerPort": 70000}, "containerPort: 70000: allowed is a whole number from 1 to 65535"),
     ({"httpPort": 0}, "httpPort: 0: allowed is a whole number from 1 to 65535"),
+    ({"permissionsBoundary": "limit"}, "permissionsBoundary: limit: allowed is the ARN of an IAM policy, or empty"),
     ({"healthCheckInterval": 4}, "healthCheckInterval: 4: allowed is a whole number from 5 to 300"),
     ({"deregistrationDelay": 3601}, "deregistrationDelay: 3601: allowed is a whole number from 0 to 3600"),
     ({"bootTimeout": 59}, "bootTimeout: 59: allowed is a whole number from 60 to 1740"),

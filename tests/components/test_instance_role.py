@@ -34,7 +34,11 @@ def test_machines_take_the_role_by_its_profile() -> None:
     assert json.loads(declared.one("iam.Role").inputs["assumeRolePolicy"]) == policy_documents.assumed_by(
         "ec2.amazonaws.com"
     )
-    assert declared.one("iam.InstanceProfile").inputs == {"role": "machine", "tags": {"Stack": "dev"}}
+    assert declared.one("iam.InstanceProfile").inputs == {
+        "path": "/bluegreen/dev/",
+        "role": "machine",
+        "tags": {"Stack": "dev"},
+    }
 
 
 @pytest.mark.parametrize("repository", ["", "arn:repository"])
@@ -45,6 +49,15 @@ def test_the_role_has_the_machines_policy_and_no_other(repository: str) -> None:
     )
     assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == expected
     assert "managedPolicyArns" not in declared.one("iam.Role").inputs
+
+
+@pytest.mark.parametrize("boundary", ["", f"arn:aws:iam::{ACCOUNT}:policy/limit"])
+def test_the_role_is_bounded_by_the_given_policy(boundary: str) -> None:
+    given = role(boundary=boundary).one("iam.Role").inputs
+    assert {key: given[key] for key in given.keys() - {"assumeRolePolicy", "tags"}} == {
+        "path": "/bluegreen/dev/",
+        **({"permissionsBoundary": boundary} if boundary else {}),
+    }
 
 
 def test_who_gets_the_profile_waits_for_the_policy() -> None:

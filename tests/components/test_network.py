@@ -161,6 +161,12 @@ def test_the_default_group_lets_nobody_do_anything() -> None:
     assert (group["ingress"], group["egress"], group["vpcId"]) == ([], [], "ec2.Vpc:network")
 
 
+@pytest.mark.parametrize("boundary", ["", f"arn:aws:iam::{ACCOUNT}:policy/limit"])
+def test_the_role_is_bounded_by_the_given_policy(boundary: str) -> None:
+    given = network(boundary=boundary)[0].one("iam.Role").inputs
+    assert (given["path"], given.get("permissionsBoundary", "")) == ("/bluegreen/dev/", boundary)
+
+
 def test_traffic_is_recorded_by_a_role_of_its_own() -> None:
     declared, _ = network(log_retention_days=7)
     group = declared.one("cloudwatch.LogGroup")

@@ -38,11 +38,19 @@ class Role(Handler):
         if differs(old, new, "description", "maxSessionDuration"):
             names = {"description": "Description", "maxSessionDuration": "MaxSessionDuration"}
             iam.update_role(RoleName=id, **picked(new, names))
+        if differs(old, new, "permissionsBoundary"):
+            self._bound(cloud, id, new.get("permissionsBoundary"))
         gone, present = tag_changes(old, new)
         if gone:
             iam.untag_role(RoleName=id, TagKeys=gone)
         if present:
             iam.tag_role(RoleName=id, Tags=tag_list(present))
+
+    def _bound(self, cloud: Cloud, id: str, boundary: str | None) -> None:
+        if boundary:
+            cloud.client("iam").put_role_permissions_boundary(RoleName=id, PermissionsBoundary=boundary)
+        else:
+            cloud.client("iam").delete_role_permissions_boundary(RoleName=id)
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         iam = cloud.client("iam")
