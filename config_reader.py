@@ -39,7 +39,7 @@ class ConfigReader:
 
     def given(self, key: str, value: str, pattern: re.Pattern[str], allowed: str) -> str:
         """A value from elsewhere than the config, under the same rules."""
-        return value if pattern.fullmatch(value) else self._refuse(key, value or "(not set)", allowed, value)
+        return value if pattern.fullmatch(value) else self._refuse(key, value, allowed, value)
 
     def text(self, key: str, default: str, pattern: re.Pattern[str], allowed: str, *, empty: bool = False) -> str:
         taken = self._take(key, default)
@@ -111,10 +111,11 @@ class ConfigReader:
         if isinstance(value, bool):
             return None
         text = str(value)
-        return int(text) if re.fullmatch(r"-?\d{1,9}", text) else None
+        return int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
 
     def _refuse(self, key: str, value: Any, allowed: str, default: T, because: str = "") -> T:
         self.bad.add(key)
         shown = value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
+        shown = shown or "(not set)"
         self.problems.append(f"{self._prefix}{key}: {shown}: {because or f'allowed is {allowed}'}")
         return default

@@ -49,26 +49,26 @@ class Place:
 def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: str = "") -> Document:
     """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
     statements = [
-        _allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
+        allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
         # AWS's own key for SecureString needs no grant: its policy lets in whoever may read the parameter.
-        _allow(
+        allow(
             "ReadConfig",
             ["ssm:GetParametersByPath"],
             # The path is judged as it is asked for, with or without the slash at its end.
             *(place.arn("ssm", f"parameter/bluegreen/{place.stack}/app{end}") for end in ("", "/*")),
         ),
-        _allow(
+        allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
             place.arn("logs", f"log-group:/bluegreen/{place.stack}/app:*"),
         ),
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
-        _allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
+        allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
         | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
-        _allow("TellFailures", ["sns:Publish"], topic_arn),
+        allow("TellFailures", ["sns:Publish"], topic_arn),
         # Describe actions of Auto Scaling know no ARN.
-        _allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
-        _allow(
+        allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
+        allow(
             "EndOwnLifecycle",
             [
                 "autoscaling:CompleteLifecycleAction",
@@ -89,7 +89,7 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: st
 def flow_logs(log_group_arn: str) -> Document:
     """What the VPC flow log service may do: write into its own group."""
     actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    return document(_allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
+    return document(allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
 
 
 def tls_only(bucket_arn: str) -> Mapping[str, Any]:
@@ -126,7 +126,8 @@ def log_delivery(bucket_arn: str, account: str) -> tuple[Mapping[str, Any], ...]
     )
 
 
-def _allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
+def allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
+    """A statement; AWS takes one resource without a list, and shows it so."""
     resource = list(resources) if len(resources) > 1 else resources[0]
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
@@ -141,12 +142,12 @@ def _session_manager() -> tuple[Mapping[str, Any], ...]:
         "ssmmessages:OpenDataChannel",
     ]
     # Channels know no ARN, and AWS documents the agent's heartbeat with * only (Session Manager, minimal profile).
-    return (_allow("SessionManager", actions, "*"),)
+    return (allow("SessionManager", actions, "*"),)
 
 
 def _pull(repository_arn: str) -> tuple[Mapping[str, Any], ...]:
     return (
         # The token is for the account's registry as a whole; what it opens is bounded below.
-        _allow("EnterRegistry", ["ecr:GetAuthorizationToken"], "*"),
-        _allow("PullBaseImage", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository_arn),
+        allow("EnterRegistry", ["ecr:GetAuthorizationToken"], "*"),
+        allow("PullBaseImage", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository_arn),
     )

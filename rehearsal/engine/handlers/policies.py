@@ -1,0 +1,65 @@
+"""IAM policies of their own, which roles are attached to or bounded by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Cloud, Created, Handler, Naming, Props, differs, is_gone, picked, tag_changes, tag_list, tags_of
+
+MOST_VERSIONS = 5  # IAM keeps no more of a policy
+
+
+class Policy(Handler):
+    pulumi_type = "aws:iam/policy:Policy"
+    naming = Naming(limit=128)
+    tagged = True
+    force_new = frozenset({"name", "namePrefix", "path", "description"})
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        names = {"name": "PolicyName", "path": "Path", "policy": "PolicyDocument", "description": "Description"}
+        made = cloud.client("iam").create_policy(**picked(new, names), Tags=tag_list(tags_of(new)))["Policy"]
+        return Created(id=made["Arn"])
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("iam").get_policy(PolicyArn=id)["Policy"]
+        return {"arn": found["Arn"], "policyId": found["PolicyId"], "attachmentCount": found["AttachmentCount"]}
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        iam = cloud.client("iam")
+        if differs(old, new, "policy"):
+            self._make_room(cloud, id)
+            iam.create_policy_version(PolicyArn=id, PolicyDocument=new["policy"], SetAsDefault=True)
+        gone, present = tag_changes(old, new)
+        if gone:
+            iam.untag_policy(PolicyArn=id, TagKeys=gone)
+        if present:
+            iam.tag_policy(PolicyArn=id, Tags=tag_list(present))
+
+    def _make_room(self, cloud: Cloud, id: str) -> None:
+        versions = _old_versions(cloud, id)
+        if len(versions) >= MOST_VERSIONS - 1:
+            cloud.client("iam").delete_policy_version(PolicyArn=id, VersionId=versions[0]["VersionId"])
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        iam = cloud.client("iam")
+        for version in _old_versions(cloud, id):
+            iam.delete_policy_version(PolicyArn=id, VersionId=version["VersionId"])
+        iam.delete_policy(PolicyArn=id)
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        arn = cloud.arn("iam", f"policy{inputs.get('path') or '/'}{inputs['name']}", region="")
+        try:
+            cloud.client("iam").get_policy(PolicyArn=arn)
+        except Exception as error:
+            if is_gone(error):
+                return []
+            raise
+        tags = cloud.client("iam").list_policy_tags(PolicyArn=arn)["Tags"]
+        return [arn] if {tag["Key"]: tag["Value"] for tag in tags} == tags_of(inputs) else []
+
+
+def _old_versions(cloud: Cloud, arn: str) -> list[dict[str, Any]]:
+    """All but the one that is in force, the oldest first."""
+    versions = cloud.client("iam").list_policy_versions(PolicyArn=arn)["Versions"]
+    replaced = [each for each in versions if not each["IsDefaultVersion"]]
+    return sorted(replaced, key=lambda each: int(each["VersionId"].removeprefix("v")))
