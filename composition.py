@@ -203,6 +203,7 @@ def _fleet(
     return FleetArgs(
         stack=settings.stack,
         color=color,
+        common_tags=settings.default_tags,
         release=own.release,
         release_url=own.release_url,
         ami_id=own.ami_id,

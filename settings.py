@@ -46,6 +46,7 @@ DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{
 HEALTH_PATH = re.compile(r"/[\w./-]{0,1000}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
 BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
+TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 
 
@@ -101,6 +102,7 @@ class Settings:
     permissions_boundary: str
     protect: bool
     force_destroy: bool
+    default_tags: Mapping[str, str]
 
     @property
     def weights(self) -> dict[Color, int]:
@@ -120,11 +122,17 @@ def load() -> Settings:
     # Config only answers for keys that one knows; a mistyped one would go unnoticed.
     given = [key.partition(":")[2] for key in CONFIG.get() if key.startswith(f"{NAMESPACE}:")]
     raw = {key: value for key in (*KEYS, *given) if (value := config.get(key)) is not None}
-    return parse(raw, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or "")
+    aws = pulumi.Config("aws")
+    return parse(
+        raw, stack=pulumi.get_stack(), region=aws.get("region") or "", provider_tags=aws.get_object("defaultTags")
+    )
 
 
-def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
-    """Check values by their config key: texts as Pulumi hands them over, JSON for lists and objects."""
+def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any = None) -> Settings:
+    """Check values by their config key: texts as Pulumi hands them over, JSON for lists and objects.
+
+    `provider_tags` is aws:defaultTags, read already: an object with tags.
+    """
     reader = _Reader(raw)
     settings = Settings(
         stack=reader.given("stack", stack, STACK, f"a-z, 0-9, and single - or _ inside, at most {LONGEST_STACK}"),
@@ -159,6 +167,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
         permissions_boundary=reader.text("permissionsBoundary", "", BOUNDARY, "the ARN of an IAM policy", empty=True),
         protect=reader.flag("protect", False),
         force_destroy=reader.flag("forceDestroy", False),
+        default_tags=reader.tags("aws:defaultTags", provider_tags),
     )  # fmt: skip
     reader.refuse_unknown()
     refuse(reader.problems + _together(settings, reader.bad))
@@ -269,6 +278,17 @@ class _Reader(ConfigReader):
             zone: ZoneRanges(public=str(entry["public"]), private=str(entry["private"]))
             for zone, entry in value.items()
         }
+
+    def tags(self, key: str, given: Any) -> dict[str, str]:
+        """The provider's default tags, from elsewhere than the program's own config."""
+        settings = given or {}
+        tags = (settings.get("tags") or {}) if isinstance(settings, dict) else None
+        if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+            return self._refuse(key, given, "an object with tags, an object of texts", {})
+        # Machines read their tags from the metadata service, and start with no other names.
+        if bad := [tag for tag in tags if not TAG.fullmatch(tag)]:
+            return self._refuse(key, bad[0], "a tag's name of letters, digits and + - = . , _ : @", {})
+        return tags
 
     def color(self, color: Color) -> ColorSettings:
         value = self._json(color, {})

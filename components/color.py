@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -41,10 +41,14 @@ class TargetsArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """One release on one AMI. Sizes in machines, times in seconds, the volume in GiB."""
+    """One release on one AMI. Sizes in machines, times in seconds, the volume in GiB.
+
+    `common_tags` are the provider's default tags, which don't reach the machines of a group by themselves.
+    """
 
     stack: str
     color: Color
+    common_tags: Mapping[str, str]
     release: str
     release_url: str
     ami_id: str
@@ -129,6 +133,10 @@ class Fleet(pulumi.ComponentResource):
             "Ami": args.ami_id,
         }
 
+    @property
+    def _machine_tags(self) -> dict[str, str]:
+        return {**self._args.common_tags, **self._tags}
+
     def _launch_template(self) -> ec2.LaunchTemplate:
         args = self._args
         return ec2.LaunchTemplate(
@@ -143,7 +151,7 @@ class Fleet(pulumi.ComponentResource):
             metadata_options=_metadata_options(),
             block_device_mappings=[_root_volume(args.root_volume_gib)],
             tag_specifications=[
-                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._tags)
+                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._machine_tags)
                 for kind in ("instance", "volume", "network-interface")
             ],
             tags=self._tags,
@@ -179,10 +187,9 @@ class Fleet(pulumi.ComponentResource):
             ),
             initial_lifecycle_hooks=_lifecycle_hooks(args.boot_timeout, args.drain_timeout),
             enabled_metrics=SIZES_OVER_TIME,
-            # The provider's default tags don't reach the machines of a group.
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-                for key, value in self._tags.items()
+                for key, value in self._machine_tags.items()
             ],
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -277,6 +277,18 @@ def test_whatever_can_be_tagged_names_its_stack(stack: str) -> None:
     assert [each.urn for each in tagged if tags_of(each).get("Stack") != stack] == []
 
 
+def test_the_providers_default_tags_reach_the_machines() -> None:
+    declared = program(**BOTH)
+    wanted = {"Project": "bluegreen", "ManagedBy": "pulumi"}.items()
+    for group in declared.all("autoscaling.Group").values():
+        assert wanted <= tags_of(group).items()
+    for template in declared.all("ec2.LaunchTemplate").values():
+        kinds = {
+            each["resourceType"] for each in template.inputs["tagSpecifications"] if wanted <= each["tags"].items()
+        }
+        assert kinds == {"instance", "volume", "network-interface"}
+
+
 @STACKS
 def test_names_of_balancers_and_target_groups_fit_with_pulumis_suffix(stack: str) -> None:
     declared = program(stack, **BOTH)

@@ -80,6 +80,33 @@ def test_nobody_else_reads_the_config() -> None:
     assert readers == ["settings.py"]
 
 
+def test_the_providers_tags_are_known_to_the_program() -> None:
+    assert parse({}, stack="dev", region=REGION, provider_tags={"tags": {"Team": "a b"}}).default_tags == {
+        "Team": "a b"
+    }
+    assert read().default_tags == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["x"], 'aws:defaultTags: ["x"]: allowed is an object with tags, an object of texts'),
+        (
+            {"tags": {"Cost": 7}},
+            'aws:defaultTags: {"tags": {"Cost": 7}}: allowed is an object with tags, an object of texts',
+        ),
+        (
+            {"tags": {"Cost center": "7"}},
+            "aws:defaultTags: Cost center: allowed is a tag's name of letters, digits and + - = . , _ : @",
+        ),
+    ],
+)
+def test_tags_that_machines_could_not_bear_are_refused(given: Any, problem: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse({}, stack="dev", region=REGION, provider_tags=given)
+    assert str(caught.value).splitlines()[1:] == [f"  {problem}"]
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_stacks_files_are_good(stack: str) -> None:
     given = stack_config(stack)

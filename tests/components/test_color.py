@@ -33,6 +33,7 @@ TAGS = {
     "ReleaseUrl": "https://host/v1.tgz",
     "Ami": "ami-12345678",
 }
+MACHINE_TAGS = {"Project": "bluegreen", **TAGS}
 
 
 def targets(color: Color = Color.BLUE) -> Declaration:
@@ -53,6 +54,7 @@ def fleet(data: UserData = DATA, **changes: Any) -> Declaration:
         args = FleetArgs(
             stack="dev",
             color=Color.BLUE,
+            common_tags={"Project": "bluegreen"},
             release="v1",
             release_url="https://host/v1.tgz",
             ami_id="ami-12345678",
@@ -132,7 +134,7 @@ def test_the_template_makes_machines_with_imdsv2_only_and_an_encrypted_volume() 
         },
         "namePrefix": "dev-blue-v1-",
         "tagSpecifications": [
-            {"resourceType": kind, "tags": TAGS} for kind in ("instance", "volume", "network-interface")
+            {"resourceType": kind, "tags": MACHINE_TAGS} for kind in ("instance", "volume", "network-interface")
         ],
         "tags": TAGS,
         "updateDefaultVersion": True,
@@ -173,7 +175,7 @@ def test_the_group_is_healthy_before_anybody_goes_on() -> None:
         "minElbCapacity": 2,
         "minSize": 2,
         "namePrefix": "dev-blue-v1-",
-        "tags": [{"key": key, "value": value, "propagateAtLaunch": True} for key, value in TAGS.items()],
+        "tags": [{"key": key, "value": value, "propagateAtLaunch": True} for key, value in MACHINE_TAGS.items()],
         "targetGroupArns": ["arn:blue"],
         "vpcZoneIdentifiers": ["subnet-1", "subnet-2"],
         "waitForCapacityTimeout": "10m",
