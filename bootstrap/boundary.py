@@ -1,0 +1,41 @@
+"""The policy that nobody outgrows who deploys, nor any role that is made by deploying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import iam
+
+from bootstrap import ci_policies
+from bootstrap.ci_policies import Account, Backend
+from components.policy_documents import text
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryArgs:
+    stack: str
+    account: Account
+    backend: pulumi.Input[Backend]
+
+
+class Boundary(pulumi.ComponentResource):
+    """Output: `arn`. Its text names it, so its name is fixed; a change of the text is made in place."""
+
+    arn: pulumi.Output[str]
+
+    def __init__(self, name: str, args: BoundaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:bootstrap:Boundary", name, {}, opts)
+        account = args.account
+        policy = iam.Policy(
+            name,
+            name=account.boundary_name,
+            path=account.ci_path,
+            policy=pulumi.Output.from_input(args.backend).apply(
+                lambda backend: text(ci_policies.boundary(account, backend))
+            ),
+            tags={"Stack": args.stack},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.arn = policy.arn
+        self.register_outputs({"arn": self.arn})

@@ -1,0 +1,268 @@
+"""What CI may do in an account, as plain data: pure functions of names and ARNs, which a test compares whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.subjects import AUDIENCE, ISSUER
+from components.policy_documents import Document, allow, document
+
+OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, under which its state lies
+# What the main program names: paths of parameters, log groups, repositories and roles all begin so.
+NAMES = "bluegreen"
+BUCKETS, TOPICS = "artifacts", "alerts"  # Pulumi's names of the main program's, to which it adds a random end
+SERVICES_WITH_ROLES = ("ec2.amazonaws.com", "vpc-flow-logs.amazonaws.com")
+KEY_USERS = ("ec2", "sns", "ssm")
+SERVICES_WITH_OWN_ROLES = ("autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com")
+
+Statement = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Where ARNs point to. `project` begins the names of what this program makes."""
+
+    partition: str
+    id: str
+    project: str
+
+    @property
+    def ci_path(self) -> str:
+        """Where the CI roles and their boundary stand, apart from the roles that CI makes."""
+        return f"/{self.project}-ci/"
+
+    @property
+    def boundary_arn(self) -> str:
+        return self.iam(f"policy{self.ci_path}{self.boundary_name}")
+
+    @property
+    def boundary_name(self) -> str:
+        return f"{self.project}-boundary"
+
+    def iam(self, resource: str) -> str:
+        return f"arn:{self.partition}:iam::{self.id}:{resource}"
+
+    def anywhere(self, service: str, resource: str) -> str:
+        # Any region: the state lies in one, stacks may be in others.
+        return f"arn:{self.partition}:{service}:*:{self.id}:{resource}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """Where the state lies and what encrypts it, as ARNs."""
+
+    bucket_arn: str
+    key_arn: str
+
+
+def trust(provider_arn: str, subjects: Sequence[str]) -> Document:
+    """Who may take a role: jobs that GitHub names so, in tokens made for AWS. Whole names only, no patterns."""
+    asked = {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}
+    return document(
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Principal": {"Federated": provider_arn},
+            "Condition": {"StringEquals": asked},
+        }
+    )
+
+
+def key_policy(account: Account) -> Document:
+    """IAM policies of the account decide on the key; without this nobody could, not even an administrator."""
+    # In a key's own policy * is that key.
+    return document(allow("AccountDecides", ["kms:*"], "*") | {"Principal": {"AWS": account.iam("root")}})
+
+
+def preview(account: Account, backend: Backend) -> Document:
+    """What `pulumi preview --refresh` asks: the state, and how things are. Neither objects nor the app's values."""
+    return document(*_state_reading(backend), *_reading(account), _no_app_values(account))
+
+
+def deploy(account: Account, backend: Backend) -> Document:
+    """What `pulumi up`, the scripts and a build of the machine image ask. The boundary holds besides."""
+    return document(
+        *_state_reading(backend),
+        *_state_writing(backend),
+        *_reading(account),
+        *_making(account),
+        *_roles(account),
+        _no_app_values(account),
+    )
+
+
+def boundary(account: Account, backend: Backend) -> Document:
+    """The most that the deploying role may do, and every role that it makes: none of them can do more than itself."""
+    return document(
+        *_state_reading(backend),
+        *_state_writing(backend),
+        *_reading(account),
+        *_making(account),
+        *_roles(account),
+        *_machines_own(account),
+        *_guard_rails(account, backend),
+    )
+
+
+def _state_reading(backend: Backend) -> tuple[Statement, ...]:
+    return (
+        allow("FindState", ["s3:GetBucketLocation", "s3:ListBucket"], backend.bucket_arn),
+        # All of the bucket's objects: it holds nothing but state.
+        allow("ReadState", ["s3:GetObject"], f"{backend.bucket_arn}/*"),
+        allow("OpenSecrets", ["kms:Decrypt", "kms:DescribeKey"], backend.key_arn),
+    )
+
+
+def _state_writing(backend: Backend) -> tuple[Statement, ...]:
+    return (
+        # Without DeleteObjectVersion: what was overwritten or deleted can be had back.
+        allow("WriteState", ["s3:DeleteObject", "s3:PutObject"], f"{backend.bucket_arn}/*"),
+        allow("CloseSecrets", ["kms:Encrypt", "kms:GenerateDataKey"], backend.key_arn),
+    )
+
+
+def _reading(account: Account) -> tuple[Statement, ...]:
+    """How things are. Each * at an action's end stands for the kinds of things that a service describes."""
+    roles = (account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*"))
+    return (
+        # Lists and descriptions mostly know no ARN, and tell of things, not of what is in them.
+        allow(
+            "LookAround",
+            [
+                "acm:DescribeCertificate",
+                "acm:ListCertificates",
+                "acm:ListTagsForCertificate",
+                "autoscaling:Describe*",
+                "cloudwatch:Describe*",
+                "cloudwatch:GetDashboard",
+                "cloudwatch:ListTagsForResource",
+                "ec2:Describe*",
+                "ec2:GetManagedPrefixListEntries",
+                "ecr:DescribeRepositories",
+                "ecr:GetAuthorizationToken",
+                "elasticloadbalancing:Describe*",
+                "logs:Describe*",
+                "logs:ListTags*",
+                "route53:Get*",
+                "route53:List*",
+                "sns:Get*",
+                "sns:List*",
+                "ssm:DescribeParameters",
+            ],
+            "*",
+        ),
+        # GetBucket* and Get*Configuration are a bucket's settings; its objects are GetObject.
+        allow(
+            "ReadBucketSettings",
+            ["s3:GetBucket*", "s3:Get*Configuration", "s3:ListBucket", "s3:ListTagsForResource"],
+            f"arn:{account.partition}:s3:::{BUCKETS}-*",
+        ),
+        allow("ReadImages", [f"ecr:{action}" for action in _IMAGE_READS], _images(account)),
+        allow(
+            "ReadParameters",
+            ["ssm:GetParameter", "ssm:GetParameters", "ssm:ListTagsForResource"],
+            account.anywhere("ssm", f"parameter/{NAMES}/*"),
+        ),
+        allow("ReadRoles", [f"iam:{action}" for action in _ROLE_READS], *roles),
+    )
+
+
+_IMAGE_READS = (
+    "BatchCheckLayerAvailability", "BatchGetImage", "DescribeImages", "GetDownloadUrlForLayer", "GetLifecyclePolicy",
+    "GetRepositoryPolicy", "ListTagsForResource",
+)  # fmt: skip
+_ROLE_READS = (
+    "GetInstanceProfile", "GetRole", "GetRolePolicy", "ListAttachedRolePolicies", "ListInstanceProfileTags",
+    "ListInstanceProfilesForRole", "ListRolePolicies", "ListRoleTags",
+)  # fmt: skip
+
+
+def _making(account: Account) -> tuple[Statement, ...]:
+    """The main program's services, each held to the names that the program gives, where AWS lets it."""
+    return (
+        # Networks, machines, balancers and their alarms have ids that AWS makes up, and much of it takes no tag.
+        allow("Machines", ["autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*"], "*"),
+        # A bucket's pattern covers its objects too.
+        allow("Buckets", ["s3:*"], f"arn:{account.partition}:s3:::{BUCKETS}-*"),
+        allow("Topics", ["sns:*"], account.anywhere("sns", f"{TOPICS}-*")),
+        allow("Logs", ["logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*")),
+        allow("Images", ["ecr:*"], _images(account)),
+        allow("Parameters", ["ssm:*"], account.anywhere("ssm", f"parameter/{NAMES}/*")),
+        # Which zone is the stack's decision; zones themselves are made by somebody else.
+        allow("Names", ["route53:ChangeResourceRecordSets"], f"arn:{account.partition}:route53:::hostedzone/*"),
+    )
+
+
+def _images(account: Account) -> str:
+    return account.anywhere("ecr", f"repository/{NAMES}/*")
+
+
+def _roles(account: Account) -> tuple[Statement, ...]:
+    """Roles of the main program's path only, made under the boundary only: nobody outgrows itself by making one."""
+    made, profiles = account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*")
+    writes = ("AttachRolePolicy", "CreateRole", "DeleteRolePolicy", "DetachRolePolicy", "PutRolePermissionsBoundary")
+    keeps = ("DeleteRole", "TagRole", "UntagRole", "UpdateAssumeRolePolicy", "UpdateRole", "UpdateRoleDescription")
+    profile_writes = (
+        "AddRoleToInstanceProfile", "CreateInstanceProfile", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile",
+        "TagInstanceProfile", "UntagInstanceProfile",
+    )  # fmt: skip
+    return (
+        allow("MakeBoundedRoles", [f"iam:{action}" for action in (*writes, "PutRolePolicy")], made)
+        | {"Condition": {"StringEquals": {"iam:PermissionsBoundary": account.boundary_arn}}},
+        # These know no boundary. A role on this path has it, or only the rights that a person's own `pulumi up` gave.
+        allow("KeepRoles", [f"iam:{action}" for action in keeps], made),
+        allow("KeepProfiles", [f"iam:{action}" for action in profile_writes], profiles),
+        allow("HandRolesOver", ["iam:PassRole"], made)
+        | {"Condition": {"StringEquals": {"iam:PassedToService": list(SERVICES_WITH_ROLES)}}},
+        # Made by the first group and the first balancer of an account; AWS alone says what they may.
+        allow("ServicesOwnRoles", ["iam:CreateServiceLinkedRole"], account.iam("role/aws-service-role/*"))
+        | {"Condition": {"StringEquals": {"iam:AWSServiceName": list(SERVICES_WITH_OWN_ROLES)}}},
+    )
+
+
+def _machines_own(account: Account) -> tuple[Statement, ...]:
+    """What machines need and CI doesn't, and what AWS's services do with keys on behalf of either."""
+    uses = ("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey*", "ReEncrypt*")
+    return (
+        # Channels and heartbeats know no ARN.
+        allow("SessionManager", ["ssm:UpdateInstanceInformation", "ssmmessages:*"], "*"),
+        # Volumes, topics and parameters take AWS's own keys, whose policies let in who may use the service.
+        # GenerateDataKey* and ReEncrypt* are one use each, in several forms.
+        allow("KeysOfServices", [f"kms:{use}" for use in uses], account.anywhere("kms", "key/*"))
+        | {"Condition": {"StringLike": {"kms:ViaService": [f"{name}.*.amazonaws.com" for name in KEY_USERS]}}},
+    )
+
+
+def _guard_rails(account: Account, backend: Backend) -> tuple[Statement, ...]:
+    """Denials that no other policy can lift: CI doesn't touch what CI is bound by."""
+    path = account.ci_path
+    return (
+        _deny(
+            "LeaveGuardsAlone",
+            ["iam:*", "sts:AssumeRole"],
+            account.iam(f"policy{path}*"),
+            account.iam(f"role{path}*"),
+            account.iam(f"oidc-provider/{ISSUER}"),
+        ),
+        # By whichever role, and whatever else a policy says.
+        _deny("StayBounded", ["iam:DeleteRolePermissionsBoundary"], "*"),
+        # This program's own state, in all of the folders that Pulumi keeps: stacks, history, backups, locks.
+        _deny(
+            "LeaveOwnStateAlone",
+            ["s3:DeleteObject", "s3:PutObject"],
+            f"{backend.bucket_arn}/.pulumi/*/{OWN_PROJECT}/*",
+        ),
+    )
+
+
+def _no_app_values(account: Account) -> Statement:
+    """The app's secrets are for its machines. The * is a stack's name."""
+    values = account.anywhere("ssm", f"parameter/{NAMES}/*/app")
+    # Also all below it, and in every way: GetParameter, GetParameters, GetParametersByPath, GetParameterHistory.
+    return _deny("LeaveAppValuesAlone", ["ssm:GetParameter*"], values, f"{values}/*")
+
+
+def _deny(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
+    return allow(sid, actions, *resources) | {"Effect": "Deny"}
