@@ -32,6 +32,10 @@ class CutoverArgs:
     """Where users are to go; no color means the one they are not on."""
 
     target: Color | None = None
+    release: str = ""
+    """What the target must hold; empty takes what it holds."""
+    if_needed: bool = False
+    """Whether it is fine that the target serves all users already."""
     action: str = "cutover"
     break_lock: bool = False
     accept_breaking_migration: bool = False
@@ -97,6 +101,8 @@ def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
 def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     """Why this cutover must not even be tried, or None."""
     serving, active = cutover.fleet.serving, cutover.facts.active
+    if cutover.args.release and cutover.args.release != cutover.release:
+        return f"{cutover.target} holds release {cutover.release or 'none'}, not {cutover.args.release}"
     if serving is None:
         return f"nothing serves users yet, there is nothing to cut over from; deploy a first release to {active}"
     if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
@@ -111,6 +117,15 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
         )
     # With a share of 0: too few machines isn't a refusal yet, scaling up comes next.
     return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=0, weight=0)
+
+
+def serves_all(stack: Stack, args: CutoverArgs) -> bool:
+    """Whether all users are where they are to go; another release there than wanted is for `cut_over` to refuse."""
+    facts = read_facts(stack)
+    side = describe(stack.name, facts.session).sides.get(args.target or facts.active.other)
+    if side is None or side.color != facts.active or side.weight != ALL_USERS:
+        return False
+    return args.release in ("", side.release)
 
 
 def scale_up(cutover: Cutover) -> None:
@@ -210,6 +225,10 @@ cli = app()
 def main(
     color: Annotated[Color, typer.Argument(help="The color that is to serve all users.")],
     stack: StackOption = "dev",
+    release: Annotated[str, typer.Option(help="Refuse unless COLOR holds this release.")] = "",
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR serves all users already.")
+    ] = False,
     smoke_deadline: Annotated[
         float, typer.Option(help="Seconds within which the smoke test after the switch must pass.")
     ] = 30.0,
@@ -224,6 +243,8 @@ def main(
     """
     args = CutoverArgs(
         target=color,
+        release=release,
+        if_needed=if_needed,
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         smoke_deadline_s=smoke_deadline,
@@ -234,7 +255,12 @@ def main(
 def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
     terminate_like_ctrl_c()
     with exit_codes(display):
-        record = cut_over(open_stack(stack), args, display)
+        opened = open_stack(stack)
+        if args.if_needed and serves_all(opened, args):
+            display.result({"ok": True, "changed_resources": 0})
+            display.say(f"{args.target} serves all users already")
+            return
+        record = cut_over(opened, args, display)
         if record:
             display.result({"ok": True, **record.as_json(), "stages": display.stages})
             display.say(f"{record.target} serves all users, {record.source} stays ready; {record.seconds:.1f} s")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from checks.colors import Color
-from checks.fleet import Fleet, describe
+from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
 from checks.waiting import wait_until
 from scripts.display import Display, exit_codes
@@ -23,13 +23,19 @@ from scripts.runs import Run, changing, place
 from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
 
 READY_DEADLINE_S = 900.0
+NEWEST = "newest"
+# As ami/ names what it builds.
+IMAGE_NAMES = "bluegreen-debian-12-*"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeployArgs:
-    """What to deliver, and where; no color means the one without users, no AMI the one already in config."""
+    """What to deliver, and where.
 
-    version: str
+    No version means the one that serves, no AMI the one already in config, no color the one without users.
+    """
+
+    version: str = ""
     ami: str = ""
     color: Color | None = None
     break_lock: bool = False
@@ -42,6 +48,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
     with changing(facts, "deploy", break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
+            args = replace(args, version=args.version or serving_release(fleet))
             color = choose_color(facts, fleet, args)
             wanted = wanted_config(facts, color, args)
             run.source = place(fleet, color)
@@ -58,6 +65,12 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
     return run.record
 
 
+def serving_release(fleet: Fleet) -> str:
+    if fleet.serving is None:
+        raise UsageError("nothing serves users yet, so there is no release to deliver anew: name a VERSION")
+    return fleet.sides[fleet.serving].release
+
+
 def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
     """The color without users; before the first release nobody has any, and the active one is meant."""
     color = args.color or (fleet.serving or facts.active.other).other
@@ -72,7 +85,7 @@ def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
 def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorConfig:
     release = require(facts.s3, facts.bucket, args.version)
     before = facts.colors[color]
-    ami = args.ami or before.ami or facts.colors[color.other].ami
+    ami = newest_image(facts) if args.ami == NEWEST else args.ami or before.ami or facts.colors[color.other].ami
     if not ami:
         raise UsageError("no color has an AMI yet: name the one that Packer made with --ami")
     return replace(
@@ -82,6 +95,16 @@ def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorCon
         sha256=release.sha256,
         ami=ami,
     )
+
+
+def newest_image(facts: StackFacts) -> str:
+    """The AMI that `packer build` made last in the stack's region and account."""
+    named = [{"Name": "name", "Values": [IMAGE_NAMES]}, {"Name": "state", "Values": ["available"]}]
+    found = client(facts.session, "ec2").describe_images(Owners=["self"], Filters=named)["Images"]
+    if not found:
+        raise UsageError(f"there is no image named {IMAGE_NAMES} in {facts.region} yet: build one, see ami/README.md")
+    # Their names end in the time of their build.
+    return str(max(found, key=lambda image: (image["CreationDate"], image["Name"]))["ImageId"])
 
 
 def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Callable[[str], None]) -> None:
@@ -114,9 +137,11 @@ cli = app()
 
 @cli.command()
 def main(
-    version: Annotated[str, typer.Argument(help="A published release.")],
+    version: Annotated[str, typer.Argument(help="A published release; default: the one that serves users.")] = "",
     stack: StackOption = "dev",
-    ami: Annotated[str, typer.Option(help="The machine image; default: the one in the stack's config.")] = "",
+    ami: Annotated[
+        str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
+    ] = "",
     color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
     deadline: Annotated[
         float, typer.Option(help="Seconds within which the machines must be ready.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scripts import workflow
 from scripts.exits import Exit, ScriptError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Display:
 
     def result(self, document: Mapping[str, Any]) -> None:
         """One JSON document; what a person sees is the table or sentence printed beside it."""
+        workflow.tell(document)
         if self.as_json:
             typer.echo(json.dumps(document, indent=2, default=str))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,13 @@ AcceptBreakingOption = Annotated[
         "--accept-breaking-migration",
         help="Go back although a newer release's migration breaks the older one: only in a planned window.",
     ),
+]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", dir_okay=False, help="Write the preview's page, Markdown, to this file.")
+]
+AllowReplaceOption = Annotated[
+    bool,
+    typer.Option("--allow-replace", help="Let a VPC, a VPN or a bucket be replaced or deleted: data may go with it."),
 ]
 
 

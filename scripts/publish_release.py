@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import tempfile
@@ -13,12 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.bundle import build_image, image_entries, pack, save_image, source_entries
+from scripts.bundle import build_image, digest, image_entries, pack, save_image, source_entries
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.options import JsonOption, StackOption, app
 from scripts.releases import Kind, Migration, Release, bundle_key, bundle_url, find, manifest_key
 
+BUNDLE, BESIDE = "bundle.tar.gz", "release.json"
 # It becomes part of names that AWS limits, of tags and of a URL.
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
@@ -48,18 +50,46 @@ class Published:
 
 def publish(s3: Any, args: PublishArgs, display: Display) -> Published:
     """Pack and store the release; other bytes under a version that exists are refused, the same are fine."""
+    with tempfile.TemporaryDirectory(prefix="bluegreen-publish-") as folder:
+        release = pack_release(args, Path(folder), display)
+        return store(s3, args.bucket, release, Path(folder) / BUNDLE, display)
+
+
+def pack_release(args: PublishArgs, folder: Path, display: Display) -> Release:
+    """Write bundle and release.json into a folder, ready for any number of buckets."""
     require_version(args.version)
     release = Release(version=args.version, commit=args.commit, kind=args.kind, migration=args.migration)
-    with tempfile.TemporaryDirectory(prefix="bluegreen-publish-") as folder:
-        archive = Path(folder) / "bundle.tar.gz"
-        with display.stage(f"pack {args.folder}"):
-            sha256, size = pack(_entries(args, Path(folder)), release, archive)
-        created = datetime.now(UTC).isoformat(timespec="milliseconds")
-        release = replace(release, sha256=sha256, size=size, created=created)
-        with display.stage(f"store {size:,} bytes as {args.version}"):
-            anew = _store_bundle(s3, args.bucket, release, archive)
-            stored = _store_manifest(s3, args.bucket, release)
-    return Published(release=stored, url=bundle_url(args.bucket, args.version), anew=anew)
+    folder.mkdir(parents=True, exist_ok=True)
+    with display.stage(f"pack {args.folder}"), tempfile.TemporaryDirectory(prefix="bluegreen-pack-") as scratch:
+        sha256, size = pack(_entries(args, Path(scratch)), release, folder / BUNDLE)
+    created = datetime.now(UTC).isoformat(timespec="milliseconds")
+    release = replace(release, sha256=sha256, size=size, created=created)
+    (folder / BESIDE).write_bytes(release.beside())
+    return release
+
+
+def packed_release(folder: Path, sha256: str) -> Release:
+    """What `pack_release` wrote into a folder; other bytes than the expected ones are refused."""
+    try:
+        release = Release.parse(json.loads((folder / BESIDE).read_text()))
+        found = digest(folder / BUNDLE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder} holds no packed release, as --pack-into writes it: {error}") from error
+    require_version(release.version)
+    if found != (sha256 or release.sha256) or found != release.sha256:
+        raise RefusedError(
+            f"{folder / BUNDLE} has the sha256 {found}, but {sha256 or release.sha256} was packed: "
+            "these are other bytes, and nothing was published"
+        )
+    return release
+
+
+def store(s3: Any, bucket: str, release: Release, archive: Path, display: Display) -> Published:
+    """Write a packed release into a bucket, once."""
+    with display.stage(f"store {release.size:,} bytes as {release.version}"):
+        anew = _store_bundle(s3, bucket, release, archive)
+        stored = _store_manifest(s3, bucket, release)
+    return Published(release=stored, url=bundle_url(bucket, release.version), anew=anew)
 
 
 def require_version(version: str) -> None:
@@ -177,16 +207,27 @@ def main(
     ] = Migration.NONE,
     image: Annotated[str, typer.Option(help="For kind image: take this image of your Docker, don't build.")] = "",
     bucket: Annotated[str, typer.Option(help="Publish to this bucket instead of the stack's own.")] = "",
+    pack_into: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Publish nothing: write bundle and release.json here.")
+    ] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="FOLDER is what --pack-into wrote: publish that.")] = False,
+    sha256: Annotated[str, typer.Option(help="With --packed: refuse a bundle that has another checksum.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Publish a release: pack FOLDER and store it under its version, once and for good.
 
     The same files give the same bytes; publishing them again changes nothing.
     Other files under a version that exists are refused.
+    With --pack-into and then --packed, several stacks get the very same file.
     """
     display = Display(as_json=as_json)
     with exit_codes(display):
-        s3, place = _destination(stack, bucket)
+        _require_one_way(packed=packed, pack_into=pack_into, sha256=sha256, version=version)
+        release = packed_release(folder, sha256) if packed else None
+        s3, place = (None, "") if pack_into else _destination(stack, bucket)
+        if release:
+            _show(display, store(s3, place, release, folder / BUNDLE, display))
+            return
         args = PublishArgs(
             folder=folder,
             bucket=place,
@@ -196,7 +237,17 @@ def main(
             migration=migration,
             image=image,
         )
-        _show(display, publish(s3, args, display))
+        if pack_into:
+            _show_packed(display, pack_release(args, pack_into, display), pack_into)
+        else:
+            _show(display, publish(s3, args, display))
+
+
+def _require_one_way(*, packed: bool, pack_into: Path | None, sha256: str, version: str) -> None:
+    if packed and (pack_into or version):
+        raise UsageError("--packed publishes what is packed already, by its own version: no --pack-into, no --version")
+    if sha256 and not packed:
+        raise UsageError("--sha256 goes with --packed: a release that is packed now has no checksum before")
 
 
 def _destination(stack: str, bucket: str) -> tuple[Any, str]:
@@ -210,21 +261,27 @@ def _destination(stack: str, bucket: str) -> tuple[Any, str]:
     return facts.s3, facts.bucket
 
 
+def _told(release: Release) -> dict[str, Any]:
+    return {
+        "ok": True,
+        "version": release.version,
+        "sha256": release.sha256,
+        "size": release.size,
+        "kind": release.kind,
+        "migration": release.migration,
+        "commit": release.commit,
+    }
+
+
+def _show_packed(display: Display, release: Release, folder: Path) -> None:
+    display.result({**_told(release), "folder": str(folder)})
+    display.say(f"{release.version} packed into {folder}, not published")
+    display.say(f"  sha256  {release.sha256}")
+
+
 def _show(display: Display, published: Published) -> None:
     release = published.release
-    display.result(
-        {
-            "ok": True,
-            "version": release.version,
-            "url": published.url,
-            "sha256": release.sha256,
-            "size": release.size,
-            "kind": release.kind,
-            "migration": release.migration,
-            "commit": release.commit,
-            "already_published": not published.anew,
-        }
-    )
+    display.result({**_told(release), "url": published.url, "already_published": not published.anew})
     display.say(f"{release.version} {'published' if published.anew else 'was published before, with the same bytes'}")
     display.say(f"  url     {published.url}")
     display.say(f"  sha256  {release.sha256}")

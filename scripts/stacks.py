@@ -10,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from checks.colors import Color
 from checks.fleet import client
 from checks.gates import GateArgs
 from scripts.exits import UsageError
+
+if TYPE_CHECKING:
+    from pulumi.automation import EngineEvent
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMESPACE = "bluegreen"
@@ -44,7 +47,20 @@ class Stack(Protocol):
     def up(self, *, on_output: Callable[[str], Any] | None = None) -> Any: ...
 
 
-def open_stack(name: str) -> Stack:
+class PreviewedStack(Stack, Protocol):
+    """A stack that also says what an `up` would do."""
+
+    def preview(
+        self,
+        *,
+        diff: bool,
+        policy_packs: list[str],
+        on_output: Callable[[str], Any] | None,
+        on_event: Callable[[EngineEvent], Any],
+    ) -> Any: ...
+
+
+def open_stack(name: str) -> PreviewedStack:
     """The stack of this name, opened by the function that BLUEGREEN_STACKS names as `module:function`."""
     opener = os.environ.get(OPENER_VARIABLE, DEFAULT_OPENER)
     module, _, function = opener.partition(":")
@@ -54,7 +70,7 @@ def open_stack(name: str) -> Stack:
         raise UsageError(
             f"{OPENER_VARIABLE}={opener}: must be module:function of something importable: {error}"
         ) from error
-    return cast(Stack, opened)
+    return cast(PreviewedStack, opened)
 
 
 def automation(name: str) -> Stack:

@@ -15,7 +15,10 @@ from scripts.exits import Exit
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = ("publish_release", "deploy", "smoke_test", "cutover", "rollback", "restart", "retire", "status")
+SCRIPTS = (
+    *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "restart", "retire", "status"),
+    *("recall", "preview", "up", "comment", "summary"),
+)
 COMMAND = re.compile(r"python -m scripts\.(\w+)([^\n`]*)")
 MAKE = re.compile(r"(?:`|sudo |^ *)make ([a-z-]+)", re.MULTILINE)
 CONFIG_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*) \|$", re.MULTILINE)

@@ -25,7 +25,10 @@ from scripts.smoke_test import read_paths
 from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, two_colors
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["publish_release", "deploy", "smoke_test", "cutover", "rollback", "retire", "restart", "status"]
+COMMANDS = [
+    *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "retire", "restart", "status"),
+    *("preview", "up", "recall"),
+]
 
 
 @pytest.fixture
@@ -58,6 +61,25 @@ def test_help_names_the_options_and_says_what_the_command_does(name: str) -> Non
     assert helped.exit_code == Exit.OK
     assert "--json" in helped.stdout
     assert "--stack" in helped.stdout
+
+
+def test_a_cutover_that_is_not_needed_does_nothing_when_that_is_fine(run: Callable[..., Result], world: World) -> None:
+    refused = run("cutover", "blue")
+    assert (refused.exit_code, "blue serves all users already" in refused.stderr) == (Exit.REFUSED, True)
+    fine = run("cutover", "blue", "--if-needed", "--release", "v1", "--json")
+    assert (fine.exit_code, answer(fine)) == (Exit.OK, {"ok": True, "changed_resources": 0})
+    assert "up" not in world.calls
+    assert answer(run("cutover", "green", "--if-needed", "--json"))["to"]["release"] == "v2"
+
+
+@pytest.mark.parametrize("color", ["blue", "green"])
+def test_a_color_that_holds_another_release_than_meant_gets_no_users(
+    run: Callable[..., Result], world: World, color: str
+) -> None:
+    refused = run("cutover", color, "--if-needed", "--release", "v9")
+    assert refused.exit_code == Exit.REFUSED
+    assert f"{color} holds release v{1 if color == 'blue' else 2}, not v9" in refused.stderr
+    assert "up" not in world.calls
 
 
 def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) -> None:

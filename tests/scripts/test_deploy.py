@@ -78,3 +78,29 @@ def test_machines_that_stay_ill_are_told_with_the_evidence(world: World, capsys:
     [record] = read(world.s3, BUCKET, STACK)
     assert (record.action, record.outcome) == ("deploy", "failed")
     assert world.served() == "v1"
+
+
+def test_the_newest_image_is_the_one_that_packer_built_last(world: World) -> None:
+    stack = two_colors(world)
+    for name in ("bluegreen-debian-12-20261108-030000", "bluegreen-debian-12-20261101-030000", "someone-elses-9"):
+        world.ec2.register_image(Name=name, RootDeviceName="/dev/xvda")
+    newest = {image["Name"]: image["ImageId"] for image in world.ec2.describe_images(Owners=["self"])["Images"]}
+    assert go(stack, "v3", ami="newest").target.ami == newest["bluegreen-debian-12-20261108-030000"]
+
+
+def test_without_an_image_of_packers_the_newest_is_none(world: World) -> None:
+    with pytest.raises(UsageError, match=r"there is no image named bluegreen-debian-12-\* in eu-central-1 yet"):
+        go(two_colors(world), "v3", ami="newest")
+
+
+def test_without_a_version_the_release_that_serves_is_delivered_anew(world: World) -> None:
+    stack = two_colors(world)
+    ami = world.ec2.register_image(Name="bluegreen-debian-12-1", RootDeviceName="/dev/xvda")["ImageId"]
+    record = go(stack, "", ami="newest")
+    assert (record.target.color, record.target.release, record.target.ami) == ("green", "v1", ami)
+
+
+def test_without_a_version_and_a_release_that_serves_one_must_be_named(world: World) -> None:
+    world.publish("v1")
+    with pytest.raises(UsageError, match="nothing serves users yet, so there is no release to deliver anew"):
+        go(WorldStack(world, {}), "", ami=world.ami)

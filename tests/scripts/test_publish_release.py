@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,11 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from scripts.bundle import BundleError, DockerIgnore, pack, source_entries
 from scripts.display import Display
-from scripts.exits import RefusedError, UsageError
-from scripts.publish_release import PublishArgs, git_commit, git_version, publish
+from scripts.exits import Exit, RefusedError, UsageError
+from scripts.publish_release import (
+    PublishArgs,
+    cli,
+    git_commit,
+    git_version,
+    pack_release,
+    packed_release,
+    publish,
+    store,
+)
 from scripts.releases import Kind, Migration, Release, find
 from tests.scripts.world import BUCKET, World
 
@@ -217,3 +228,56 @@ def test_git_names_a_committed_folder_and_refuses_a_changed_one(folder: Path, tm
 def _git(folder: Path, *words: str) -> None:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *who, "-C", str(folder), *words], check=True, capture_output=True)
+
+
+def test_what_is_packed_once_lies_in_each_bucket_with_the_same_bytes(
+    world: World, folder: Path, tmp_path: Path
+) -> None:
+    release = pack_release(args(folder), tmp_path / "packed", QUIET)
+    world.s3.create_bucket(Bucket="other", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    (folder / "run").write_text("changed after it was packed\n")
+    for bucket in (BUCKET, "other"):
+        packed = packed_release(tmp_path / "packed", release.sha256)
+        assert store(world.s3, bucket, packed, tmp_path / "packed" / "bundle.tar.gz", QUIET).release == release
+    key = "releases/v1/bundle.tar.gz"
+    first, second = (world.s3.get_object(Bucket=bucket, Key=key)["Body"].read() for bucket in (BUCKET, "other"))
+    assert first == second
+    assert hashlib.sha256(first).hexdigest() == release.sha256
+
+
+def test_a_packed_release_with_other_bytes_is_refused(folder: Path, tmp_path: Path) -> None:
+    release = pack_release(args(folder), tmp_path / "packed", QUIET)
+    with pytest.raises(RefusedError, match=f"has the sha256 {release.sha256}, but {'0' * 64} was packed"):
+        packed_release(tmp_path / "packed", "0" * 64)
+    with (tmp_path / "packed" / "bundle.tar.gz").open("ab") as bundle:
+        bundle.write(b"more")
+    with pytest.raises(RefusedError, match=f"but {release.sha256} was packed: these are other bytes"):
+        packed_release(tmp_path / "packed", "")
+
+
+def test_a_folder_that_holds_no_packed_release_is_named(folder: Path) -> None:
+    with pytest.raises(UsageError, match="holds no packed release, as --pack-into writes it"):
+        packed_release(folder, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--packed", "--version", "v1"], "no --pack-into, no --version"),
+        (["--packed", "--pack-into", "x"], "no --pack-into, no --version"),
+        (["--sha256", "0"], "--sha256 goes with --packed"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(folder: Path, words: list[str], reason: str) -> None:
+    done = CliRunner().invoke(cli, [str(folder), *words])
+    assert done.exit_code == Exit.USAGE
+    assert reason in done.stderr
+
+
+def test_packing_needs_no_stack_and_no_account(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLUEGREEN_STACKS", "nowhere:nothing")
+    words = [str(folder), "--version", "v1", "--pack-into", str(tmp_path / "packed"), "--json"]
+    done = CliRunner().invoke(cli, words)
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["version"], len(told["sha256"])) == (Exit.OK, "v1", 64)
+    assert packed_release(tmp_path / "packed", told["sha256"]).version == "v1"

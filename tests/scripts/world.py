@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
-from pulumi.automation import ConfigValue, OpType, OutputValue, UpdateSummary, UpResult
+from pulumi.automation import ConfigValue, EngineEvent, OpType, OutputValue, UpdateSummary, UpResult
 from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
@@ -199,6 +200,9 @@ class WorldStack:
         self.applied: dict[str, Any] = {}
         self.checks_after = checks_after
         self.before_up: Callable[[], None] = lambda: None
+        self.events: list[dict[str, Any]] = []
+        """What a preview tells, as in the engine's event log."""
+        self.preview_error = ""
 
     def get_all_config(self) -> dict[str, ConfigValue]:
         def text(value: Any) -> str:
@@ -226,8 +230,30 @@ class WorldStack:
             "alertsTopicArn": "arn:aws:sns:eu-central-1:123456789012:alerts",
             "healthPath": "/health",
             "region": REGION,
+            "canaryPercent": self.applied.get("canaryPercent", 0),
+            "colors": {color.value: self._color_output(color) for color in Color},
         }
         return {key: OutputValue(value=value, secret=key == "previewToken") for key, value in told.items()}
+
+    def _color_output(self, color: Color) -> dict[str, str]:
+        applied = self.applied.get(color, {})
+        return {key: applied.get(key, "") for key in ("release", "releaseUrl", "sha256", "amiId")}
+
+    def preview(
+        self,
+        *,
+        diff: bool,
+        policy_packs: list[str],
+        on_output: Callable[[str], Any] | None,
+        on_event: Callable[[EngineEvent], Any],
+    ) -> None:
+        assert diff
+        assert [Path(pack).name for pack in policy_packs] == ["policy"]
+        self.world.calls.append("preview")
+        for event in self.events:
+            on_event(EngineEvent.from_json(event))
+        if self.preview_error:
+            raise CommandError(CommandResult(stdout="", stderr=f"error: {self.preview_error}", code=255))
 
     def color(self, color: Color) -> dict[str, Any]:
         return {"release": "", "amiId": "", "minSize": 1, "maxSize": 4, **self.config.get(color, {})}

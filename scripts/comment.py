@@ -1,0 +1,66 @@
+"""A pull request has one comment under this marker after this ran: made at first, brought up to date from then on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.display import Display, exit_codes
+from scripts.exits import UsageError
+from scripts.github import GitHub
+from scripts.options import JsonOption, app
+
+LONGEST = 65_536  # characters that GitHub takes in one comment
+CUT = "\n\n… cut here: the comment would be longer than GitHub takes. The whole report is in the summary of the run.\n"
+MARKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def tag(marker: str) -> str:
+    """What makes a comment ours; GitHub doesn't show it."""
+    if not MARKER.fullmatch(marker):
+        raise UsageError(f"marker {marker!r}: must match {MARKER.pattern}, for example preview-dev")
+    return f"<!-- bluegreen:{marker} -->"
+
+
+def content(marker: str, body: str) -> str:
+    """The tag first, so that no cut can lose it."""
+    text = f"{tag(marker)}\n{body}"
+    return text if len(text) <= LONGEST else text[: LONGEST - len(CUT)] + CUT
+
+
+def put_comment(github: GitHub, number: int, marker: str, body: str) -> tuple[str, bool]:
+    """The comment's address, and whether it was made anew."""
+    text, own = content(marker, body), tag(marker)
+    for comment in github.comments(number):
+        # At the start alone: somebody may quote the comment in an answer.
+        if comment["body"].startswith(own):
+            return github.update_comment(int(comment["id"]), text), False
+    return github.create_comment(number, text), True
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    pull_request: Annotated[int, typer.Option(min=1, help="The pull request's number.")],
+    marker: Annotated[str, typer.Option(help="Which of the comments this is, for example preview-dev.")],
+    body_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The comment, in Markdown.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write BODY_FILE as the one comment of MARKER on a pull request; a former one is replaced, never doubled.
+
+    Reads GITHUB_API_URL, GITHUB_REPOSITORY and GITHUB_TOKEN, as GitHub Actions sets or gives them.
+    """
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        address, anew = put_comment(GitHub.from_environment(), pull_request, marker, body_file.read_text())
+        display.result({"ok": True, "url": address, "anew": anew})
+        display.say(f"comment {'made' if anew else 'brought up to date'}: {address}")
+
+
+if __name__ == "__main__":
+    cli()

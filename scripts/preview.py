@@ -1,0 +1,84 @@
+"""Nothing has changed after this ran: it says what an `up` would do, and refuses what would lose a network or data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scripts.change_report import markdown
+from scripts.changes import Changes, read_events, refusal
+from scripts.display import Display, exit_codes
+from scripts.exits import RefusedError
+from scripts.options import AllowReplaceOption, JsonOption, ReportOption, StackOption, app
+from scripts.stacks import ROOT, PreviewedStack, open_stack
+from scripts.workflow import summarize
+
+if TYPE_CHECKING:
+    from pulumi.automation import EngineEvent
+
+POLICY = ROOT / "policy"
+
+
+def previewed(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> tuple[Changes, Exception | None]:
+    """What an `up` would change by the engine's own account; the error that ended the preview, if one did."""
+    from pulumi.automation import CommandError
+
+    events: list[EngineEvent] = []
+    failed: Exception | None = None
+    try:
+        stack.preview(diff=True, policy_packs=[str(POLICY)], on_output=tell, on_event=events.append)
+    except CommandError as error:
+        failed = error
+    return read_events(events), failed
+
+
+def judged(stack: PreviewedStack, display: Display, *, allow_replace: bool, report: Path | None) -> Changes:
+    """Preview, write the report wherever it is wanted, and raise unless an `up` may follow."""
+    with display.stage("preview: what would change") as tell:
+        found, failed = previewed(stack, tell)
+    refused = refusal(found, allow_replace=allow_replace)
+    page = markdown(stack.name, found, refused)
+    summarize(page)
+    if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(page)
+    display.say(page)
+    if refused:
+        raise RefusedError(refused)
+    if failed:
+        raise failed
+    return found
+
+
+def as_json(found: Changes) -> dict[str, Any]:
+    return {
+        "counts": dict(found.counts),
+        "changes": [{**asdict(change), "loses": change.loses} for change in found.changes],
+        "violations": [asdict(violation) for violation in found.violations],
+    }
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    stack: StackOption = "dev",
+    report: ReportOption = None,
+    allow_replace: AllowReplaceOption = False,
+    as_document: JsonOption = False,
+) -> None:
+    """Show what `up` would change, with the policies' judgment; exit code 3 when it must not be applied as it is.
+
+    Refused are the replacement or deletion of a VPC, a VPN or a bucket, and what breaks a mandatory policy.
+    """
+    display = Display(as_json=as_document)
+    with exit_codes(display):
+        found = judged(open_stack(stack), display, allow_replace=allow_replace, report=report)
+        display.result({"ok": True, **as_json(found)})
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,73 @@
+"""The stack is as program and config say after this ran, unless that would have lost a network or data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.display import Display, exit_codes
+from scripts.exits import UsageError
+from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.options import AllowReplaceOption, BreakLockOption, JsonOption, ReportOption, StackOption, app
+from scripts.preview import judged
+from scripts.runs import Run, changing
+from scripts.stacks import PreviewedStack, Stack, changed_resources, open_stack, read_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpArgs:
+    """What may happen, and where the preview's page goes."""
+
+    allow_replace: bool = False
+    report: Path | None = None
+    break_lock: bool = False
+
+
+def bring_up(stack: PreviewedStack, args: UpArgs, display: Display) -> dict[str, Any]:
+    """Preview, refuse or apply; what it did, as the script's JSON document."""
+    with recorded(stack, args) as run:
+        judged(stack, display, allow_replace=args.allow_replace, report=args.report)
+        run.state = "run the same command again: it goes on from there"
+        with display.stage(f"up: bring {stack.name} to what program and config say") as tell:
+            run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+    return {"ok": True, "action": run.action, "changed_resources": run.changed_resources, "stages": display.stages}
+
+
+@contextmanager
+def recorded(stack: Stack, args: UpArgs) -> Iterator[Run]:
+    """Under the stack's lock and in its history, once it has the bucket that holds both."""
+    try:
+        facts = read_facts(stack)
+    except UsageError:
+        yield Run(action="up")
+        return
+    with changing(facts, "up", break_lock=args.break_lock) as run:
+        yield run
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    stack: StackOption = "dev",
+    report: ReportOption = None,
+    allow_replace: AllowReplaceOption = False,
+    break_lock: BreakLockOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply program and config, unless the judgment of `preview` says no: then exit code 3, and no change."""
+    terminate_like_ctrl_c()
+    display = Display(as_json=as_json)
+    args = UpArgs(allow_replace=allow_replace, report=report, break_lock=break_lock)
+    with exit_codes(display):
+        done = bring_up(open_stack(stack), args, display)
+        display.result(done)
+        display.say(f"{stack}: {done['changed_resources']} resources changed")
+
+
+if __name__ == "__main__":
+    cli()

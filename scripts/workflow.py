@@ -1,0 +1,71 @@
+"""What a script says is an output and a summary of its GitHub Actions step, where it runs as one; elsewhere nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+OUTPUT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"
+# Lists of plain objects in a script's JSON document that are worth a table.
+TABLES = ("stages", "checks")
+
+
+def tell(document: Mapping[str, Any]) -> None:
+    """Hand a script's JSON document on: plain values to the steps that follow, all of it to whoever reads the run."""
+    for name, value in _plain(document):
+        _append(OUTPUT, f"{name}={value}\n")
+    summarize(_summary(Path(sys.argv[0]).stem, document))
+
+
+def summarize(markdown: str) -> None:
+    """Add to the summary of the step."""
+    _append(SUMMARY, f"{markdown.rstrip()}\n\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; what a cell holds can't break it."""
+    lines = [list(columns), ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def code(text: str) -> str:
+    """A block of text in which nothing is Markdown."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text.strip()}\n{fence}\n"
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+
+
+def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """One level down as `to_color`; a value of several lines is no output of a step."""
+    for name, value in document.items():
+        if isinstance(value, Mapping) and not prefix:
+            yield from _plain(value, f"{name}_")
+        elif isinstance(value, bool):
+            yield prefix + name, str(value).lower()
+        elif isinstance(value, (str, int, float)) and "\n" not in str(value):
+            yield prefix + name, value
+
+
+def _summary(script: str, document: Mapping[str, Any]) -> str:
+    parts = [f"### {script}: {'ok' if document.get('ok', True) else 'failed'}\n"]
+    if error := document.get("error"):
+        parts.append(code(str(error)))
+    for name in TABLES:
+        if rows := document.get(name):
+            columns = list(rows[0])
+            parts.append(table(columns, [[row.get(column, "") for column in columns] for row in rows]))
+    return "\n".join(parts)
+
+
+def _append(variable: str, text: str) -> None:
+    if path := os.environ.get(variable):
+        with Path(path).open("a") as file:
+            file.write(text)
