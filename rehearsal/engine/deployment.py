@@ -13,7 +13,8 @@ from typing import Any
 
 from . import difference
 from .cloud import Cloud
-from .display import Display, Op
+from .display import Display
+from .events import Change, Op
 from .handlers import handler_for
 from .handlers.base import Created, FailedCreationError, Handler, is_gone, is_taken
 from .hooks import HookFailedError, Hooks, Moment, Occasion
@@ -50,7 +51,7 @@ class Wanted:
     additional_secret_outputs: tuple[str, ...] = ()
     hooks: Mapping[str, list[str]] = field(default_factory=dict)
 
-    def resource(self, *, id: str, inputs: Props, outputs: Props) -> Resource:
+    def resource(self, *, id: str = "", inputs: Props | None = None, outputs: Props | None = None) -> Resource:
         return Resource(
             urn=self.urn,
             type=self.type,
@@ -59,8 +60,8 @@ class Wanted:
             id=id,
             parent=self.parent,
             provider=self.provider,
-            inputs=inputs,
-            outputs=outputs,
+            inputs=self.inputs if inputs is None else inputs,
+            outputs=outputs or {},
             dependencies=self.dependencies,
             property_dependencies=self.property_dependencies,
             deleted_with=self.deleted_with,
@@ -76,8 +77,14 @@ class Plan:
     """What to do about one resource, and why."""
 
     op: Op
-    changed: tuple[str, ...] = ()
+    paths: tuple[difference.Path, ...] = ()
+    why: str = ""
     delete_first: bool = False
+
+    def change(self, step: Step, new: Resource | None = None) -> Change:
+        """As events tell it: with the new resource as it is planned, or as it was made."""
+        planned = new or step.wanted.resource(id=step.id, inputs=step.inputs, outputs={})
+        return Change(op=self.op, old=step.old, new=planned, paths=self.paths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +97,14 @@ class Step:
     handler: Handler
     cloud: Cloud
 
+    @property
+    def id(self) -> str:
+        return self.old.id if self.old else ""
+
     def occasion(self, *, id: str = "", new_outputs: Props | None = None) -> Occasion:
         return Occasion(
             urn=self.wanted.urn,
-            id=id or (self.old.id if self.old else ""),
+            id=id or self.id,
             name=self.wanted.name,
             type=self.wanted.type,
             new_inputs=self.inputs,
@@ -118,6 +129,7 @@ class Deployment:
         self._provider_config = provider_config
         self._clouds: dict[str, Cloud] = {}
         self._seen: set[str] = set()
+        self._planned: list[Resource] = []
         self._planned_providers: dict[str, Props] = {}
         self._lock = threading.Lock()
 
@@ -134,18 +146,27 @@ class Deployment:
         try:
             if wanted.type.startswith(PROVIDER):
                 return self._provider(wanted)
-            return self._managed(wanted) if wanted.custom else self._component(wanted)
+            planned = self._managed(wanted) if wanted.custom else self._component(wanted)
+            with self._lock:
+                self._planned.append(planned)
+            return planned
         except StepFailedError:
             raise
         except Exception as error:
             self.failed.set()
-            op = Op.UPDATE if self.state.get(wanted.urn) else Op.CREATE
-            self.display.fail(op, wanted.type, wanted.name, since=started, message=_told(error))
+            old = self.state.get(wanted.urn)
+            change = Change(op=Op.UPDATE if old else Op.CREATE, old=old, new=wanted.resource())
+            self.display.fail(change, since=started, message=_told(error))
             raise StepFailedError from error
+
+    def planned(self) -> list[Resource]:
+        """All that the program registered, as it stands or would stand."""
+        with self._lock:
+            return list(self._planned)
 
     def _report(self, wanted: Wanted, message: str) -> None:
         self.failed.set()
-        self.display.diagnose(f"{wanted.type} ({wanted.name})", f"error: {message}")
+        self.display.diagnose(f"{wanted.type} ({wanted.name})", f"error: {message}", wanted.urn)
 
     def register_outputs(self, urn: str, outputs: Props) -> None:
         resource = self.state.get(urn)
@@ -174,10 +195,11 @@ class Deployment:
 
     def _record(self, entry: Resource, old: Resource | None, op: Op) -> None:
         """Note a resource that lives in the state alone."""
-        if op is not Op.SAME:
-            self.display.end(op, entry.type, entry.name, since=time.monotonic())
+        if op is Op.SAME:
+            self.display.same(entry, old)
         else:
-            self.display.same()
+            paths = difference.changes(old.plain_inputs, entry.plain_inputs) if old else ()
+            self.display.done(Change(op=op, old=old, new=entry, paths=tuple(paths)))
         if entry != old and not self.dry_run:
             self.state.put(entry)
 
@@ -224,21 +246,20 @@ class Deployment:
         if step.old is None:
             return Plan(op=Op.CREATE)
         if step.old.incomplete:
-            return Plan(op=Op.REPLACE, changed=("creation did not finish",), delete_first=True)
+            return Plan(op=Op.REPLACE, why="creation did not finish", delete_first=True)
         paths = difference.changes(step.old.plain_inputs, dict(plain(step.inputs)))
         if not paths:
             return Plan(op=Op.SAME)
-        shown = tuple(dict.fromkeys(difference.show(path) for path in paths))
         patterns = [*step.handler.force_new, *step.wanted.replace_on_changes]
         if not difference.touched(paths, patterns):
-            return Plan(op=Op.UPDATE, changed=shown)
-        return Plan(op=Op.REPLACE, changed=shown, delete_first=_delete_first(step))
+            return Plan(op=Op.UPDATE, paths=tuple(paths))
+        return Plan(op=Op.REPLACE, paths=tuple(paths), delete_first=_delete_first(step))
 
     def _same(self, step: Step) -> Resource:
         old = step.old
         assert old is not None  # noqa: S101 - a plan of SAME has one
         entry = step.wanted.resource(id=old.id, inputs=step.inputs, outputs=old.outputs)
-        self.display.same()
+        self.display.same(entry, old)
         if entry != old and not self.dry_run:
             self.state.put(entry)
         return entry
@@ -253,16 +274,18 @@ class Deployment:
         elif plan.op is Op.REPLACE and step.old is not None and step.old.protect:
             raise ValueError(_protected(step.old, "replaced"))
         self.hooks.run(moment[0], step.wanted.hooks.get(moment[0], ()), step.occasion())
-        self.display.end(plan.op, step.wanted.type, step.wanted.name, since=time.monotonic(), detail=_detail(plan))
+        planned = step.wanted.resource(
+            id=step.id if plan.op is Op.UPDATE else "", inputs=step.inputs, outputs=self._marked(step, outputs)
+        )
+        self.display.done(plan.change(step, planned), detail=plan.why)
         self.hooks.run(moment[1], step.wanted.hooks.get(moment[1], ()), step.occasion(new_outputs=outputs))
-        id = step.old.id if step.old and plan.op is Op.UPDATE else ""
-        return step.wanted.resource(id=id, inputs=step.inputs, outputs=outputs)
+        return dataclasses.replace(planned, outputs=outputs)
 
     def _perform(self, step: Step, plan: Plan) -> Resource:
         if plan.op is Op.UPDATE:
-            return self._tell(Op.UPDATE, step, plan, lambda: self._update(step))
+            return self._tell(step, plan, lambda: self._update(step))
         if plan.op is Op.CREATE:
-            return self._tell(Op.CREATE, step, plan, lambda: self._create(step))
+            return self._tell(step, plan, lambda: self._create(step))
         old = step.old
         assert old is not None  # noqa: S101 - only what exists is replaced
         if old.protect:
@@ -273,13 +296,13 @@ class Deployment:
             except Exception as error:  # the removal has told of it
                 self.failed.set()
                 raise StepFailedError from error
-        return self._tell(Op.REPLACE, step, plan, lambda: self._create(step))
+        return self._tell(step, plan, lambda: self._create(step))
 
-    def _tell(self, op: Op, step: Step, plan: Plan, act: Callable[[], Resource]) -> Resource:
+    def _tell(self, step: Step, plan: Plan, act: Callable[[], Resource]) -> Resource:
         wanted, started = step.wanted, time.monotonic()
-        self.display.begin(op, wanted.type, wanted.name)
+        self.display.begin(plan.change(step))
         before, after = Moment.BEFORE_CREATE, Moment.AFTER_CREATE
-        if op is Op.UPDATE:
+        if plan.op is Op.UPDATE:
             before, after = Moment.BEFORE_UPDATE, Moment.AFTER_UPDATE
         try:
             self.hooks.run(before, wanted.hooks.get(before, ()), step.occasion())
@@ -287,9 +310,9 @@ class Deployment:
             self.hooks.run(after, wanted.hooks.get(after, ()), step.occasion(id=made.id, new_outputs=made.outputs))
         except Exception as error:
             self.failed.set()
-            self.display.fail(op, wanted.type, wanted.name, since=started, message=_told(error))
+            self.display.fail(plan.change(step), since=started, message=_told(error))
             raise StepFailedError from error
-        self.display.end(op, wanted.type, wanted.name, since=started, detail=_detail(plan))
+        self.display.end(plan.change(step, made), since=started, detail=plan.why)
         return made
 
     def _create(self, step: Step) -> Resource:
@@ -430,10 +453,6 @@ def _dies_with(other: Resource, urn: str) -> bool:
 
 def _protected(resource: Resource, done: str) -> str:
     return f"unable to have resource '{resource.urn}' {done}: it is protected; set protect to false and run `up` first"
-
-
-def _detail(plan: Plan) -> str:
-    return f"diff: {','.join(plan.changed[:6])}" if plan.changed else ""
 
 
 def _gone_is_fine(act: Callable[[], None]) -> None:

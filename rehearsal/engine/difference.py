@@ -11,6 +11,7 @@ from .values import Props, Unknown
 
 Path = tuple[str | int, ...]
 _TOKEN = re.compile(r'\["([^"]+)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
+_PLAIN = re.compile(r"[^.\[\]\"]+")
 _ABSENT = object()
 
 
@@ -22,8 +23,19 @@ def parse(path: str) -> Path:
 
 
 def show(path: Path) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return text.removeprefix(".")
+    return "".join(_shown(part) for part in path).removeprefix(".")
+
+
+def _shown(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _PLAIN.fullmatch(part) else f'["{part}"]'
+
+
+def has(value: Any, path: Path) -> bool:
+    for part in path:
+        value = _get(value, part)
+    return value is not _ABSENT and value is not None
 
 
 def changes(old: Any, new: Any, at: Path = ()) -> list[Path]:

@@ -7,25 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import IO, Any
 
+from .difference import show
+from .events import Change, Events, Op
+from .state import Resource
 from .values import Props, masked
 
-
-class Op(StrEnum):
-    """What happens to a resource; the values are Pulumi's."""
-
-    SAME = "same"
-    CREATE = "create"
-    UPDATE = "update"
-    REPLACE = "replace"
-    CREATE_REPLACEMENT = "create-replacement"
-    DELETE = "delete"
-    DELETE_REPLACED = "delete-replaced"
-    DISCARD = "discard"
-    READ = "read"
-    REFRESH = "refresh"
+_SHOWN_PATHS = 6
 
 
 _MARKS = {
@@ -54,13 +43,22 @@ _WORDS = {
 }
 
 
+_SEVERITIES = ("info", "warning", "error")
+
+
+def _paths(change: Change) -> str:
+    told = dict.fromkeys(show(path) for path in change.shown)
+    return f"diff: {','.join(list(told)[:_SHOWN_PATHS])}"
+
+
 class Display:
     """Writes one JSON event a line: text for people, and the run's result for the parent process."""
 
-    def __init__(self, stream: IO[str], *, dry_run: bool) -> None:
+    def __init__(self, stream: IO[str], *, dry_run: bool, tells_events: bool = False) -> None:
         self._stream = stream
         self._lock = threading.Lock()
         self._dry_run = dry_run
+        self.events = Events(self._engine_event if tells_events else None, planning=dry_run)
         self.started = time.monotonic()
         self.counts: Counter[str] = Counter()
         self.diagnostics: list[tuple[str, str]] = []
@@ -70,30 +68,56 @@ class Display:
             self._stream.write(json.dumps(values) + "\n")
             self._stream.flush()
 
+    def _engine_event(self, event: dict[str, Any]) -> None:
+        self.event(engine=event)
+
     def line(self, text: str = "") -> None:
         self.event(line=text)
 
-    def begin(self, op: Op, kind: str, name: str) -> None:
+    def begin(self, change: Change) -> None:
+        self.events.begun(change)
         if not self._dry_run:
-            self.line(f" {_MARKS[op]} {kind} {name} {_WORDS[op][0]} (0s)")
+            self.line(f" {_MARKS[change.op]} {change.label} {_WORDS[change.op][0]} (0s)")
 
-    def end(self, op: Op, kind: str, name: str, *, since: float, detail: str = "") -> None:
-        self.counts[op] += 1
-        note = f" [{detail}]" if detail else ""
+    def end(self, change: Change, *, since: float, detail: str = "") -> None:
+        self.counts[change.op] += 1
+        self.events.ended(change)
+        if change.op is Op.SAME:
+            return
+        note = f" [{detail or _paths(change)}]" if detail or change.paths else ""
         if self._dry_run:
-            self.line(f" {_MARKS[op]} {kind} {name} {op.value}{note}")
-        elif op is not Op.SAME:
-            self.line(f" {_MARKS[op]} {kind} {name} {_WORDS[op][1]} ({time.monotonic() - since:.1f}s){note}")
+            self.line(f" {_MARKS[change.op]} {change.label} {change.op.value}{note}")
+        else:
+            took = time.monotonic() - since
+            self.line(f" {_MARKS[change.op]} {change.label} {_WORDS[change.op][1]} ({took:.1f}s){note}")
 
-    def same(self) -> None:
+    def done(self, change: Change, *, detail: str = "") -> None:
+        """A step that takes no time: what lives in the state alone, or is only planned."""
+        self.events.begun(change)
+        self.end(change, since=time.monotonic(), detail=detail)
+
+    def same(self, resource: Resource, old: Resource | None = None) -> None:
         self.counts[Op.SAME] += 1
+        change = Change(op=Op.SAME, old=old or resource, new=resource)
+        self.events.begun(change)
+        self.events.ended(change)
 
-    def fail(self, op: Op, kind: str, name: str, *, since: float, message: str) -> None:
-        doing = _WORDS[op][0]
-        self.line(f" {_MARKS[op]} {kind} {name} **{doing} failed** ({time.monotonic() - since:.1f}s)")
-        self.diagnose(f"{kind} ({name})", f"error: {message}")
+    def refreshed(self, change: Change) -> None:
+        """What a refresh found before an update or its preview: told, but no change of the run's own."""
+        self.events.ended(Change(op=Op.REFRESH, old=change.old, new=change.new, paths=change.paths))
+        if change.op is not Op.SAME:
+            what = _paths(change) if change.new else "gone from the cloud"
+            self.line(f" {_MARKS[Op.REFRESH]} {change.label} drifted [{what}]")
 
-    def diagnose(self, about: str, message: str) -> None:
+    def fail(self, change: Change, *, since: float, message: str) -> None:
+        self.events.failed(change)
+        doing = _WORDS[change.op][0]
+        self.line(f" {_MARKS[change.op]} {change.label} **{doing} failed** ({time.monotonic() - since:.1f}s)")
+        self.diagnose(f"{change.resource.type} ({change.resource.name})", f"error: {message}", change.resource.urn)
+
+    def diagnose(self, about: str, message: str, urn: str = "") -> None:
+        severity = message.partition(":")[0]
+        self.events.diagnostic(severity if severity in _SEVERITIES else "info", message, urn)
         self.diagnostics.append((about, message))
 
     def changes(self) -> dict[str, int]:
@@ -106,7 +130,9 @@ class Display:
         if outputs:
             self._outputs(outputs)
         self._summary(self.changes())
-        self.line(f"Duration: {time.monotonic() - self.started:.1f}s")
+        took = time.monotonic() - self.started
+        self.events.summary(self.changes(), took)
+        self.line(f"Duration: {took:.1f}s")
 
     def _diagnostics(self) -> None:
         if self.diagnostics:
@@ -146,4 +172,4 @@ class ProgramLog:
         if severity == "debug" or not request.message.strip():
             return
         about = request.urn.rpartition("::")[2] or "pulumi:pulumi:Stack"
-        self._display.diagnose(about, f"{severity}: {request.message}")
+        self._display.diagnose(about, f"{severity}: {request.message}", request.urn)

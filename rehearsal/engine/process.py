@@ -19,13 +19,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .display import Display, ProgramLog
-from .run import Run
+from .events import Op
+from .run import CHANGES_PROPOSED, Run
 from .state import State
 from .values import has_unknown, to_json
 
 _PR_SET_PDEATHSIG = 1
 # The SDK starts one call a resource; a call may wait minutes for machines, and must not hold up the others.
 _THREADS = 64
+_TITLES = {
+    ("up", False): "Updating",
+    ("up", True): "Previewing update",
+    ("destroy", False): "Destroying",
+    ("refresh", False): "Refreshing",
+    ("refresh", True): "Previewing refresh",
+}
 
 
 def main() -> int:
@@ -35,7 +43,7 @@ def main() -> int:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides what it means
     run = Run.decode(sys.stdin.readline())
-    return _Session(run, Display(events, dry_run=run.dry_run)).play()
+    return _Session(run, Display(events, dry_run=run.asked.dry_run, tells_events=run.tells_events)).play()
 
 
 def _die_with_parent() -> None:
@@ -50,31 +58,37 @@ class _Session:
 
         self.run = run
         self.display = display
-        self.state = State(run.state)
-        self.hooks = Hooks(dry_run=run.dry_run)
+        self.code = 1
+        self.state = State(run.state, kept=not run.asked.dry_run)
+        self.hooks = Hooks(dry_run=run.asked.dry_run)
         self.deployment = Deployment(
             state=self.state,
             display=display,
             hooks=self.hooks,
             provider_config=run.provider_config(),
-            dry_run=run.dry_run,
+            dry_run=run.asked.dry_run,
         )
 
     def play(self) -> int:
-        acts = {"destroy": self._destroy, "refresh": self._refresh}
-        titles = {"up": "Updating", "preview": "Previewing update", "destroy": "Destroying", "refresh": "Refreshing"}
-        self.display.line(f"{titles[self.run.action]} ({self.run.stack}):")
-        acts.get(self.run.action, self._program)()
+        self.display.line(f"{_TITLES[self.run.asked.action, self.run.asked.dry_run]} ({self.run.stack}):")
+        if self.run.asked.refresh:
+            self._refresh(alone=False)
+        if not self.deployment.failed.is_set():
+            acts = {"up": self._program, "destroy": self._destroy, "refresh": self._refresh}
+            acts[self.run.asked.action]()
+        if self.run.asked.policy_packs and not self.deployment.failed.is_set():
+            self._judge()
+        self._expect_nothing()
         self.hooks.close()
         for warning in self.hooks.warnings:
             self.display.diagnose("resource hooks", f"warning: {warning}")
         failed = self.deployment.failed.is_set()
         self._close(failed)
-        return 1 if failed else 0
+        return self.code if failed else 0
 
     def _close(self, failed: bool) -> None:
         outputs = self.state.outputs if failed or self.deployment.outputs is None else self.deployment.outputs
-        if not self.run.dry_run and not has_unknown(outputs):
+        if not self.run.asked.dry_run and not has_unknown(outputs):
             self.state.set_outputs(outputs)
         self.display.close({} if failed else outputs)
         self.display.event(
@@ -89,10 +103,31 @@ class _Session:
         if not self.deployment.failed.is_set():
             self.deployment.outputs = {}
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, alone: bool = True) -> None:
         from .refresh import refresh
 
-        refresh(self.deployment)
+        refresh(self.deployment, alone=alone)
+
+    def _judge(self) -> None:
+        from .policies import PackError, judge
+
+        protected = self.run.config.get(f"{self.run.project}:protect") == "true"
+        for pack in self.run.asked.policy_packs:
+            try:
+                broken = judge(Path(pack), self.deployment.planned(), self.display, protected=protected)
+            except PackError as error:
+                self.display.diagnose("policy", f"error: {error}")
+                broken = 1
+            if broken:
+                self.deployment.failed.set()
+
+    def _expect_nothing(self) -> None:
+        changed = set(self.display.changes()) - {Op.SAME, Op.READ, Op.REFRESH}
+        if self.run.asked.expect_no_changes and changed and not self.deployment.failed.is_set():
+            what = "refresh" if self.run.asked.action == "refresh" else "preview"
+            self.deployment.failed.set()
+            self.code = CHANGES_PROPOSED
+            self.display.diagnose(what, f"error: no changes were expected for {what} but changes were proposed")
 
     def _program(self) -> None:
         loop = asyncio.new_event_loop()
@@ -125,7 +160,7 @@ class _Session:
             stack=self.run.stack,
             root_directory=str(self.run.root),
             organization="organization",
-            dry_run=self.run.dry_run,
+            dry_run=self.run.asked.dry_run,
             callbacks=None,
             package_refs={},
             base_providers_by_ref={},

@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from .cloud import Cloud
-from .display import Display, Op
+from .display import Display
+from .events import Change, Op
 from .handlers import handler_for
 from .handlers.base import is_busy, is_gone
 from .hooks import Hooks, Moment, Occasion
@@ -40,6 +41,7 @@ class Removal:
                 f"{each.type} ({each.name})",
                 f"error: resource {each.urn!r} cannot be deleted because it is protected; "
                 "set protect to false and run `up` first",
+                each.urn,
             )
         return not protected and self._in_order(waiting)
 
@@ -66,21 +68,22 @@ class Removal:
     def one(self, resource: Resource, op: Op | None = None) -> None:
         started = time.monotonic()
         op = op or (Op.DISCARD if resource.retain else Op.DELETE_REPLACED if resource.superseded else Op.DELETE)
+        change = Change(op=op, old=resource)
         if not resource.custom or resource.type.startswith("pulumi:providers:"):
-            self._from_state(resource, op, started)
+            self._from_state(change)
             return
-        self.display.begin(op, resource.type, resource.name)
+        self.display.begin(change)
         try:
             self._delete(resource, op)
         except Exception as error:
-            self.display.fail(op, resource.type, resource.name, since=started, message=str(error))
+            self.display.fail(change, since=started, message=str(error))
             raise
-        self.display.end(op, resource.type, resource.name, since=started)
+        self.display.end(change, since=started)
 
-    def _from_state(self, resource: Resource, op: Op, started: float) -> None:
-        self.display.end(op, resource.type, resource.name, since=started)
+    def _from_state(self, change: Change) -> None:
+        self.display.done(change)
         if not self.dry_run:
-            self.state.drop(resource.key)
+            self.state.drop(change.resource.key)
 
     def _delete(self, resource: Resource, op: Op) -> None:
         occasion = Occasion(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,27 @@ from typing import Any
 
 from .values import Props
 
+# How the process of a run ends, and Pulumi's CLI, when no changes were expected but there are some.
+CHANGES_PROPOSED = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What to do: `action` is up, refresh or destroy. With `refresh` the state is first set by what the cloud has."""
+
+    action: str
+    dry_run: bool = False
+    refresh: bool = False
+    expect_no_changes: bool = False
+    policy_packs: list[str] = dataclasses.field(default_factory=list)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What the parent asks for."""
+    """What the parent asks for, and of which stack."""
 
-    action: str
+    asked: Asked
+    tells_events: bool = False
     stack: str
     project: str
     root: Path
@@ -24,17 +40,14 @@ class Run:
     config: Mapping[str, str]
     secret_keys: list[str]
 
-    @property
-    def dry_run(self) -> bool:
-        return self.action == "preview"
-
     def encode(self) -> str:
-        return json.dumps({key: str(value) if isinstance(value, Path) else value for key, value in vars(self).items()})
+        return json.dumps(dataclasses.asdict(self), default=str)
 
     @classmethod
     def decode(cls, text: str) -> Run:
         data: dict[str, Any] = json.loads(text)
-        return cls(**data | {key: Path(data[key]) for key in ("root", "main", "state")})
+        paths = {key: Path(data[key]) for key in ("root", "main", "state")}
+        return cls(**data | paths | {"asked": Asked(**data["asked"])})
 
     def provider_config(self) -> dict[str, Props]:
         """The settings of default providers: `aws:region` is the aws provider's region."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from pulumi.automation import (
     ConfigValue,
     Deployment,
     DestroyResult,
+    EngineEvent,
     OutputMap,
     OutputValue,
     PreviewResult,
@@ -30,12 +31,13 @@ from pulumi.automation.errors import CommandError, StackAlreadyExistsError, Stac
 
 from . import lock
 from .project import ConfigError, Project, StackConfig, who
-from .run import Run
+from .run import CHANGES_PROPOSED, Asked, Run
 from .state import STACK, Resource, State
 from .values import from_json, has_secret, plain, to_json
 
 T = TypeVar("T")
 OnOutput = Callable[[str], Any]
+OnEvent = Callable[[EngineEvent], Any]
 STATE_DIR = "BLUEGREEN_STATE_DIR"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
@@ -72,6 +74,11 @@ class _Outcome:
     code: int = 0
 
     @property
+    def cli_code(self) -> int:
+        """What Pulumi's CLI would end with: 7 for changes where none were expected, 255 for the rest."""
+        return CHANGES_PROPOSED if self.code == CHANGES_PROPOSED else 255
+
+    @property
     def stdout(self) -> str:
         return "".join(f"{line}\n" for line in self.lines)
 
@@ -82,6 +89,22 @@ class _Outcome:
     def outputs(self) -> OutputMap:
         found = from_json(self.result.get("outputs", {}))
         return {key: OutputValue(plain(value), has_secret(value)) for key, value in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """Who hears of a run while it goes on."""
+
+    on_output: OnOutput | None = None
+    on_event: OnEvent | None = None
+
+    def line(self, text: str) -> None:
+        if self.on_output:
+            self.on_output(f"{text}\n")
+
+    def event(self, data: dict[str, Any]) -> None:
+        if self.on_event:
+            self.on_event(EngineEvent.from_json(data))
 
 
 class Stack:
@@ -132,43 +155,100 @@ class Stack:
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
-    def up(self, *, message: str | None = None, on_output: OnOutput | None = None) -> UpResult:
-        outcome, summary = self._update("up", "update", message, on_output)
+    def up(
+        self,
+        *,
+        message: str | None = None,
+        on_output: OnOutput | None = None,
+        on_event: OnEvent | None = None,
+        refresh: bool = False,
+        expect_no_changes: bool = False,
+        policy_packs: Sequence[str] = (),
+    ) -> UpResult:
+        """With policy packs, or when no changes are expected, a preview comes first: a bad plan changes nothing."""
+        if policy_packs or expect_no_changes:
+            self.preview(refresh=refresh, expect_no_changes=expect_no_changes, policy_packs=policy_packs)
+        heard = Listener(on_output=on_output, on_event=on_event)
+        outcome, summary = self._update(Asked(action="up", refresh=refresh), "update", message, heard)
         return UpResult(outcome.stdout, outcome.stderr, summary, outcome.outputs())
 
-    def destroy(self, *, message: str | None = None, on_output: OnOutput | None = None) -> DestroyResult:
-        outcome, summary = self._update("destroy", "destroy", message, on_output)
+    def destroy(
+        self, *, message: str | None = None, on_output: OnOutput | None = None, on_event: OnEvent | None = None
+    ) -> DestroyResult:
+        heard = Listener(on_output=on_output, on_event=on_event)
+        outcome, summary = self._update(Asked(action="destroy"), "destroy", message, heard)
         return DestroyResult(outcome.stdout, outcome.stderr, summary)
 
-    def refresh(self, *, message: str | None = None, on_output: OnOutput | None = None) -> RefreshResult:
-        outcome, summary = self._update("refresh", "refresh", message, on_output)
+    def refresh(
+        self,
+        *,
+        message: str | None = None,
+        on_output: OnOutput | None = None,
+        on_event: OnEvent | None = None,
+        expect_no_changes: bool = False,
+    ) -> RefreshResult:
+        """As with Pulumi, the state is set by the cloud even where no changes were expected."""
+        asked = Asked(action="refresh", expect_no_changes=expect_no_changes)
+        heard = Listener(on_output=on_output, on_event=on_event)
+        outcome, summary = self._update(asked, "refresh", message, heard)
         return RefreshResult(outcome.stdout, outcome.stderr, summary)
 
-    def preview(self, *, message: str | None = None, on_output: OnOutput | None = None) -> PreviewResult:
-        """Takes no lock: a preview can't hold up a deployment."""
-        outcome = self._run("preview", on_output)
+    def preview(
+        self,
+        *,
+        message: str | None = None,
+        on_output: OnOutput | None = None,
+        on_event: OnEvent | None = None,
+        diff: bool = False,
+        refresh: bool = False,
+        expect_no_changes: bool = False,
+        policy_packs: Sequence[str] = (),
+    ) -> PreviewResult:
+        """Takes no lock: a preview can't hold up a deployment. Each line has its paths, so `diff` adds nothing."""
+        asked = Asked(
+            action="up",
+            dry_run=True,
+            refresh=refresh,
+            expect_no_changes=expect_no_changes,
+            policy_packs=[str((self.project.root / pack).resolve()) for pack in policy_packs],
+        )
+        return self._previewed(asked, Listener(on_output=on_output, on_event=on_event))
+
+    def preview_refresh(
+        self,
+        *,
+        message: str | None = None,
+        on_output: OnOutput | None = None,
+        on_event: OnEvent | None = None,
+        expect_no_changes: bool = False,
+    ) -> PreviewResult:
+        """What a refresh would record; the state stays as it is."""
+        asked = Asked(action="refresh", dry_run=True, expect_no_changes=expect_no_changes)
+        return self._previewed(asked, Listener(on_output=on_output, on_event=on_event))
+
+    def _previewed(self, asked: Asked, heard: Listener) -> PreviewResult:
+        outcome = self._run(asked, heard)
         self._raise_if_failed(outcome)
         return PreviewResult(outcome.stdout, outcome.stderr, outcome.result["changes"])
 
-    def _update(
-        self, action: str, kind: str, message: str | None, on_output: OnOutput | None
-    ) -> tuple[_Outcome, UpdateSummary]:
+    def _update(self, asked: Asked, kind: str, message: str | None, heard: Listener) -> tuple[_Outcome, UpdateSummary]:
         started = datetime.now(UTC)
         try:
             with lock.Lock(self.folder / "lock.json", kind) as held:
-                if held.took_over and on_output:
-                    on_output(f"warning: took over the lock of {held.took_over}: that process is gone\n")
-                outcome = self._run(action, on_output)
+                if held.took_over:
+                    heard.line(f"warning: took over the lock of {held.took_over}: that process is gone")
+                outcome = self._run(asked, heard)
                 entry = self._record(kind, message or "", started, outcome)
         except lock.LockedError as error:
             raise _error(f"error: {error}. Wait for it, or run `cancel` if it hangs.") from error
         self._raise_if_failed(outcome)
         return outcome, _summary(entry)
 
-    def _run(self, action: str, on_output: OnOutput | None) -> _Outcome:
+    def _run(self, asked: Asked, heard: Listener) -> _Outcome:
         values, secret_keys = self._configured(self.config.runtime)
         run = Run(
-            action=action,
+            asked=asked,
+            tells_events=heard.on_event is not None,
             stack=self.name,
             project=self.project.name,
             root=self.project.root,
@@ -186,7 +266,7 @@ class Stack:
             text=True,
             env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
         ) as process:
-            return _followed(process, run, on_output)
+            return _followed(process, run, heard)
 
     def _raise_if_failed(self, outcome: _Outcome) -> None:
         if outcome.result.get("result") == "succeeded":
@@ -194,7 +274,8 @@ class Stack:
         found = "\n".join(outcome.result.get("diagnostics", []))
         if not outcome.result:
             found = f"error: the update's process ended with code {outcome.code}; run it again to converge"
-        raise create_command_error(CommandResult(outcome.stdout, f"{found}\n{outcome.stderr}".strip(), 255))
+        told = f"{found}\n{outcome.stderr}".strip()
+        raise create_command_error(CommandResult(outcome.stdout, told, outcome.cli_code))
 
     # -- what is recorded -----------------------------------------------------------------------------------------
 
@@ -280,7 +361,7 @@ def _summary(entry: Mapping[str, Any]) -> UpdateSummary:
     )
 
 
-def _followed(process: subprocess.Popen[str], run: Run, on_output: OnOutput | None) -> _Outcome:
+def _followed(process: subprocess.Popen[str], run: Run, heard: Listener) -> _Outcome:
     outcome = _Outcome()
     assert process.stdin is not None  # noqa: S101 - all three are pipes
     assert process.stdout is not None  # noqa: S101
@@ -294,9 +375,11 @@ def _followed(process: subprocess.Popen[str], run: Run, on_output: OnOutput | No
             if "result" in event:
                 outcome.result = event
                 continue
+            if "engine" in event:
+                heard.event(event["engine"])
+                continue
             outcome.lines.append(event["line"])
-            if on_output:
-                on_output(event["line"] + "\n")
+            heard.line(event["line"])
     except BaseException:
         process.kill()  # an interrupted caller wants no half-hidden update to go on
         raise

@@ -79,8 +79,10 @@ class Resource:
 class State:
     """A stack's resources in the order of their creation. Safe to use from many threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, kept: bool = True) -> None:
+        """Not `kept`, it lives in memory alone: what a preview learns is forgotten."""
         self.path = path
+        self._kept = kept
         self._lock = threading.Lock()
         self._resources: dict[str, Resource] = {}
         self._encoded: dict[str, str] = {}
@@ -151,6 +153,8 @@ class State:
 
     def _write(self) -> None:
         self.serial += 1
+        if not self._kept:
+            return
         head = json.dumps({"version": VERSION, "serial": self.serial, "begun": self._begun})
         text = (
             f'{head[:-1]}, "outputs": {json.dumps(to_json(self.outputs))},\n"resources": [\n'

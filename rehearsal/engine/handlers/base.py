@@ -86,6 +86,14 @@ class Handler:
         """Outputs beyond the inputs; None when the resource is gone."""
         return {}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        """What stands in the cloud in place of the inputs, in Pulumi's names: only a refresh asks.
+
+        `tagsAll` holds every tag. None for a value that is gone; a key that is left out counts as unchanged.
+        Shapes may be AWS's (true for "true", any order): drift.settled compares. None when the resource is gone.
+        """
+        return {}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         raise ValueError(f"{self.pulumi_type} can't be changed in place: {', '.join(changed(old, new))}.")
 
