@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components checks scripts rehearsal ami examples benchmarks tests
 
+ACTIONLINT_VERSION := 1.7.12
+ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse bench clean lock
+.PHONY: help setup check format test rehearse bench image clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -16,11 +19,19 @@ setup: .venv/ready ## Make the virtual environment with the locked packages
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	touch $@
 
-check: setup ## Lint, format and types, on all folders
+check: setup $(ACTIONLINT) ## Lint, format and types, on all folders; the workflows too
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/shellcheck .ci/run ami/provision/*.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(ACTIONLINT)
+	$(BIN)/zizmor --offline --quiet .github
+
+$(ACTIONLINT): | setup
+	@command -v go >/dev/null || { echo "make check needs Go, which builds actionlint $(ACTIONLINT_VERSION) for the workflows:" \
+		"install it (https://go.dev/doc/install), or put that actionlint at $@" >&2; exit 1; }
+	GOBIN="$(CURDIR)/$(BIN)" go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+	mv $(BIN)/actionlint $@
 
 format: setup ## Put the code into the one format
 	$(BIN)/ruff format $(SOURCES)
@@ -35,6 +46,11 @@ rehearse: setup ## Play the whole journey on this machine; report in build/rehea
 
 bench: setup ## Measure what the program and the boot cost; figures in build/benchmarks.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+image: ## Build the machine image in AWS_REGION, with Packer and the AWS credentials of the environment
+	@test -n "$(AWS_REGION)" || { echo "make image needs AWS_REGION: the region to build the machine image in" >&2; exit 2; }
+	packer init ami
+	packer build -var region="$(AWS_REGION)" -var git_commit="$$(git rev-parse HEAD)" ami
 
 clean: setup ## Remove what dead rehearsals left, and the caches
 	$(BIN)/python -m rehearsal.ground sweep

@@ -18,6 +18,7 @@ AcceptBreakingOption = Annotated[
     bool,
     typer.Option(
         "--accept-breaking-migration",
+        envvar="BLUEGREEN_ACCEPT_BREAKING_MIGRATION",
         help="Go back although a newer release's migration breaks the older one: only in a planned window.",
     ),
 ]
@@ -26,7 +27,11 @@ ReportOption = Annotated[
 ]
 AllowReplaceOption = Annotated[
     bool,
-    typer.Option("--allow-replace", help="Let a VPC, a VPN or a bucket be replaced or deleted: data may go with it."),
+    typer.Option(
+        "--allow-replace",
+        envvar="BLUEGREEN_ALLOW_REPLACE",
+        help="Let a VPC, a VPN or a bucket be replaced or deleted: data may go with it.",
+    ),
 ]
 
 

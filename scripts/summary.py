@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,18 +60,23 @@ cli = app()
 def main(
     tests: Annotated[Path | None, typer.Option(help="A JUnit file, as pytest's --junit-xml writes it.")] = None,
     rehearsal: Annotated[Path | None, typer.Option(help="A rehearsal's report.json.")] = None,
+    text: Annotated[str, typer.Option(help="A sentence.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Put what was found into the summary of the workflow's run; on a laptop, onto the screen."""
     display = Display(as_json=as_json)
     with exit_codes(display):
-        given = [(file, page) for file, page in ((tests, page_of_tests), (rehearsal, page_of_rehearsal)) if file]
-        if not given:
-            raise UsageError("name a file with --tests or --rehearsal")
-        for file, page in given:
-            text = page(file) if file.exists() else f"**{file.name} was not written: it ended before.**\n"
-            summarize(text)
-            display.say(text)
+        pages = [text] if text else []
+        pages += [_page(file, read) for file, read in ((tests, page_of_tests), (rehearsal, page_of_rehearsal)) if file]
+        if not pages:
+            raise UsageError("name a file with --tests or --rehearsal, or a sentence with --text")
+        for page in pages:
+            summarize(page)
+            display.say(page)
+
+
+def _page(file: Path, read: Callable[[Path], str]) -> str:
+    return read(file) if file.exists() else f"**{file.name} was not written: it ended before.**\n"
 
 
 if __name__ == "__main__":

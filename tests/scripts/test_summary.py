@@ -61,13 +61,18 @@ def test_the_command_writes_the_summary_also_when_a_run_broke_off(
     junit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SUMMARY, str(tmp_path / "summary"))
-    done = CliRunner().invoke(cli, ["--tests", str(junit), "--rehearsal", str(tmp_path / "report.json")])
+    done = CliRunner().invoke(
+        cli, ["--tests", str(junit), "--rehearsal", str(tmp_path / "report.json"), "--text", "fine"]
+    )
     assert done.exit_code == Exit.OK
     told = (tmp_path / "summary").read_text()
-    assert "### Tests" in told
+    assert told.startswith("fine\n\n### Tests")
     assert "report.json was not written" in told
 
 
 def test_without_a_file_it_says_what_to_name() -> None:
     done = CliRunner().invoke(cli, [])
-    assert (done.exit_code, done.stderr) == (Exit.USAGE, "name a file with --tests or --rehearsal\n")
+    assert (done.exit_code, done.stderr) == (
+        Exit.USAGE,
+        "name a file with --tests or --rehearsal, or a sentence with --text\n",
+    )
