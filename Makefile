@@ -1,7 +1,7 @@
 # The same verbs on a laptop and in CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
