@@ -124,35 +124,11 @@ def _state_writing(backend: Backend) -> tuple[Statement, ...]:
 
 
 def _reading(account: Account) -> tuple[Statement, ...]:
-    """How things are. Each * at an action's end stands for the kinds of things that a service describes."""
+    """How things are. Each * at an ARN's end stands for stacks and their things, or for the end that Pulumi adds."""
     roles = (account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*"))
     return (
         # Lists and descriptions mostly know no ARN, and tell of things, not of what is in them.
-        allow(
-            "LookAround",
-            [
-                "acm:DescribeCertificate",
-                "acm:ListCertificates",
-                "acm:ListTagsForCertificate",
-                "autoscaling:Describe*",
-                "cloudwatch:Describe*",
-                "cloudwatch:GetDashboard",
-                "cloudwatch:ListTagsForResource",
-                "ec2:Describe*",
-                "ec2:GetManagedPrefixListEntries",
-                "ecr:DescribeRepositories",
-                "ecr:GetAuthorizationToken",
-                "elasticloadbalancing:Describe*",
-                "logs:Describe*",
-                "logs:ListTags*",
-                "route53:Get*",
-                "route53:List*",
-                "sns:Get*",
-                "sns:List*",
-                "ssm:DescribeParameters",
-            ],
-            "*",
-        ),
+        allow("LookAround", _LOOKS, "*"),
         # GetBucket* and Get*Configuration are a bucket's settings; its objects are GetObject.
         allow(
             "ReadBucketSettings",
@@ -169,6 +145,14 @@ def _reading(account: Account) -> tuple[Statement, ...]:
     )
 
 
+# Each * at an end stands for the kinds of things that a service describes.
+_LOOKS = (
+    "acm:DescribeCertificate", "acm:ListCertificates", "acm:ListTagsForCertificate", "autoscaling:Describe*",
+    "cloudwatch:Describe*", "cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource", "ec2:Describe*",
+    "ec2:GetManagedPrefixListEntries", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken",
+    "elasticloadbalancing:Describe*", "logs:Describe*", "logs:ListTags*", "route53:Get*", "route53:List*", "sns:Get*",
+    "sns:List*", "ssm:DescribeParameters",
+)  # fmt: skip
 _IMAGE_READS = (
     "BatchCheckLayerAvailability", "BatchGetImage", "DescribeImages", "GetDownloadUrlForLayer", "GetLifecyclePolicy",
     "GetRepositoryPolicy", "ListTagsForResource",
@@ -184,9 +168,10 @@ def _making(account: Account) -> tuple[Statement, ...]:
     return (
         # Networks, machines, balancers and their alarms have ids that AWS makes up, and much of it takes no tag.
         allow("Machines", ["autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*"], "*"),
-        # A bucket's pattern covers its objects too.
+        # The end is the one that Pulumi adds; a bucket's pattern covers its objects too.
         allow("Buckets", ["s3:*"], f"arn:{account.partition}:s3:::{BUCKETS}-*"),
         allow("Topics", ["sns:*"], account.anywhere("sns", f"{TOPICS}-*")),
+        # The end is a stack's name, and what it has.
         allow("Logs", ["logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*")),
         allow("Images", ["ecr:*"], _images(account)),
         allow("Parameters", ["ssm:*"], account.anywhere("ssm", f"parameter/{NAMES}/*")),
@@ -241,6 +226,7 @@ def _guard_rails(account: Account, backend: Backend) -> tuple[Statement, ...]:
     return (
         _deny(
             "LeaveGuardsAlone",
+            # Whatever there is to do with them, reading too.
             ["iam:*", "sts:AssumeRole"],
             account.iam(f"policy{path}*"),
             account.iam(f"role{path}*"),
