@@ -28,7 +28,9 @@ def settled(given: Any, found: Any, key: str = "") -> Any:
 
 def _nothing(value: Any) -> bool:
     """Absent and empty are one in AWS's answers."""
-    return value in (None, False, "", 0) or value == [] or value == {}
+    if isinstance(value, Mapping):
+        return all(_nothing(item) for item in value.values())
+    return value in (None, False, "", 0) or value == []
 
 
 def _object(given: Mapping[str, Any], found: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:

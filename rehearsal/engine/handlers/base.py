@@ -131,6 +131,23 @@ def capitalized(value: Any) -> Any:
     return [capitalized(item) for item in value] if isinstance(value, list) else value
 
 
+def lowered(value: Any) -> Any:
+    """AWS's answer in Pulumi's names: the reverse of `capitalized`."""
+    if isinstance(value, Mapping):
+        return {key[:1].lower() + key[1:]: lowered(item) for key, item in value.items()}
+    return [lowered(item) for item in value] if isinstance(value, list) else value
+
+
+def taken(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Properties from AWS's answer, None for what it lacks: {"cidrBlock": "CidrBlock"}."""
+    return {ours: source.get(theirs) for ours, theirs in names.items()}
+
+
+def tag_map(tags: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
+    """AWS's list of tags as the map that programs give."""
+    return {str(tag["Key"]): str(tag.get("Value", "")) for tag in tags or ()}
+
+
 def tags_of(props: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in (props.get("tagsAll") or {}).items()}
 

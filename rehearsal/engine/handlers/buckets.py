@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
-from .base import Cloud, Created, Handler, Naming, Props, capitalized, is_gone, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    capitalized,
+    is_gone,
+    lowered,
+    tag_list,
+    tag_map,
+    tags_of,
+    taken,
+)
 
 
 class Bucket(Handler):
@@ -36,6 +51,9 @@ class Bucket(Handler):
             "bucketRegion": cloud.region,
         }
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        return {"tagsAll": _found_tags(lambda: cloud.client("s3").get_bucket_tagging(Bucket=id))}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         if tags_of(old) != tags_of(new):
             self._tags(cloud, id, new)
@@ -58,13 +76,18 @@ class Bucket(Handler):
                 s3.delete_objects(Bucket=id, Delete={"Objects": objects, "Quiet": True})
 
     def find(self, cloud: Cloud, inputs: Props) -> list[str]:
-        try:
-            found = cloud.client("s3").get_bucket_tagging(Bucket=inputs["bucket"])["TagSet"]
-        except Exception as error:
-            if is_gone(error):
-                return []
-            raise
-        return [inputs["bucket"]] if {tag["Key"]: tag["Value"] for tag in found} == tags_of(inputs) else []
+        found = _found_tags(lambda: cloud.client("s3").get_bucket_tagging(Bucket=inputs["bucket"]))
+        return [inputs["bucket"]] if found and found == tags_of(inputs) else []
+
+
+def _found_tags(ask: Callable[[], dict[str, Any]]) -> dict[str, str]:
+    """None of them is an error to S3."""
+    try:
+        return tag_map(ask()["TagSet"])
+    except Exception as error:
+        if is_gone(error):
+            return {}
+        raise
 
 
 class _Setting(Handler):
@@ -80,6 +103,14 @@ class _Setting(Handler):
 
     def body(self, new: Props) -> Any:
         raise NotImplementedError
+
+    def setting(self, found: Any) -> Props | None:
+        """The inputs that a found setting stands for; None where it stands for none at all."""
+        raise NotImplementedError
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        answer = getattr(cloud.client("s3"), f"get_{self.call}")(Bucket=inputs["bucket"])
+        return self.setting(answer.get(self.argument, answer))
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         self._put(cloud, new)
@@ -102,6 +133,9 @@ class BucketVersioning(_Setting):
     def body(self, new: Props) -> Any:
         return capitalized(new["versioningConfiguration"])
 
+    def setting(self, found: Any) -> Props | None:
+        return {"versioningConfiguration": {"status": found.get("Status", "Disabled"), "mfaDelete": None}}
+
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         off = {"Status": "Suspended"}
         cloud.client("s3").put_bucket_versioning(Bucket=state["bucket"], VersioningConfiguration=off)
@@ -110,17 +144,24 @@ class BucketVersioning(_Setting):
 class BucketServerSideEncryptionConfiguration(_Setting):
     pulumi_type = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
     call, argument = "bucket_encryption", "ServerSideEncryptionConfiguration"
+    _NAMES: ClassVar = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
 
     def body(self, new: Props) -> Any:
         return {"Rules": [self._rule(rule) for rule in new["rules"]]}
+
+    def setting(self, found: Any) -> Props | None:
+        return {"rules": [self._found(rule) for rule in found["Rules"]]}
+
+    def _found(self, rule: dict[str, Any]) -> Props:
+        chosen = rule.get("ApplyServerSideEncryptionByDefault") or {}
+        default = taken(chosen, self._NAMES)
+        return {"applyServerSideEncryptionByDefault": default, "bucketKeyEnabled": rule.get("BucketKeyEnabled")}
 
     def _rule(self, rule: Props) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if chosen := rule.get("applyServerSideEncryptionByDefault"):
             found["ApplyServerSideEncryptionByDefault"] = {
-                theirs: chosen[ours]
-                for ours, theirs in {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}.items()
-                if chosen.get(ours)
+                theirs: chosen[ours] for ours, theirs in self._NAMES.items() if chosen.get(ours)
             }
         if rule.get("bucketKeyEnabled") is not None:
             found["BucketKeyEnabled"] = rule["bucketKeyEnabled"]
@@ -135,6 +176,9 @@ class BucketPublicAccessBlock(_Setting):
         keys = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
         return {f"{key[0].upper()}{key[1:]}": bool(new.get(key)) for key in keys}
 
+    def setting(self, found: Any) -> Props | None:
+        return dict(lowered(found))
+
 
 class BucketOwnershipControls(_Setting):
     pulumi_type = "aws:s3/bucketOwnershipControls:BucketOwnershipControls"
@@ -142,6 +186,9 @@ class BucketOwnershipControls(_Setting):
 
     def body(self, new: Props) -> Any:
         return {"Rules": [capitalized(new["rule"])]}
+
+    def setting(self, found: Any) -> Props | None:
+        return {"rule": lowered(found["Rules"][0])}
 
 
 class BucketPolicy(_Setting):
@@ -151,6 +198,9 @@ class BucketPolicy(_Setting):
     def body(self, new: Props) -> Any:
         return new["policy"]
 
+    def setting(self, found: Any) -> Props | None:
+        return {"policy": found}
+
 
 class BucketLifecycleConfiguration(_Setting):
     pulumi_type = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
@@ -159,6 +209,9 @@ class BucketLifecycleConfiguration(_Setting):
 
     def body(self, new: Props) -> Any:
         return {"Rules": [self._rule(rule) for rule in new["rules"]]}
+
+    def setting(self, found: Any) -> Props | None:
+        return {"rules": [lowered(rule) | {"id": rule.get("ID")} for rule in found["Rules"]]}
 
     def _rule(self, rule: Props) -> dict[str, Any]:
         found: dict[str, Any] = capitalized(rule)
@@ -181,6 +234,10 @@ class BucketLogging(_Setting):
     def body(self, new: Props) -> Any:
         return {"LoggingEnabled": {"TargetBucket": new["targetBucket"], "TargetPrefix": new.get("targetPrefix", "")}}
 
+    def setting(self, found: Any) -> Props | None:
+        enabled = found.get("LoggingEnabled")
+        return enabled and {"targetBucket": enabled["TargetBucket"], "targetPrefix": enabled.get("TargetPrefix")}
+
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("s3").put_bucket_logging(Bucket=state["bucket"], BucketLoggingStatus={})
 
@@ -197,11 +254,21 @@ class BucketObject(Handler):
     def _put(self, cloud: Cloud, new: Props) -> None:
         kind = {"ContentType": new["contentType"]} if new.get("contentType") else {}
         body = str(new.get("content", "")).encode()
-        cloud.client("s3").put_object(Bucket=new["bucket"], Key=new["key"], Body=body, **kind)
+        tags = {"Tagging": urlencode(tags_of(new))} if tags_of(new) else {}
+        cloud.client("s3").put_object(Bucket=new["bucket"], Key=new["key"], Body=body, **kind, **tags)
 
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = cloud.client("s3").head_object(Bucket=inputs["bucket"], Key=inputs["key"])
         return {"etag": found["ETag"].strip('"'), "versionId": found.get("VersionId", "")}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        s3, place = cloud.client("s3"), {"Bucket": inputs["bucket"], "Key": inputs["key"]}
+        found = s3.get_object(**place)
+        return {
+            "content": found["Body"].read().decode(errors="replace"),
+            "contentType": found.get("ContentType"),
+            "tagsAll": _found_tags(lambda: s3.get_object_tagging(**place)),
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .base import Client, Cloud, Handler, Props, looked_up, tag_changes, tag_list, tags_of
+from .base import Client, Cloud, Handler, Props, looked_up, tag_changes, tag_list, tag_map, tags_of, taken
 
 
 class Ec2Handler(Handler):
@@ -15,6 +16,8 @@ class Ec2Handler(Handler):
     kind: ClassVar[str]
     # The describe call, the key of its answer, and the argument that takes ids.
     describe: ClassVar[tuple[str, str, str]]
+    # Inputs and what the describe call names them.
+    fields: ClassVar[Mapping[str, str]] = {}
 
     def tag_specification(self, new: Props) -> dict[str, Any]:
         tags = tags_of(new)
@@ -27,6 +30,16 @@ class Ec2Handler(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = self.described(cloud, id)
         return None if found is None else {"arn": self.arn(cloud, id), **self.outputs(cloud, found)}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = self.described(cloud, id)
+        if found is None:
+            return None
+        return {"tagsAll": tag_map(found.get("Tags")), **taken(found, self.fields), **self.more(cloud, found, inputs)}
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        """Current inputs that don't stand in the description under a name of their own."""
+        return {}
 
     def arn(self, cloud: Cloud, id: str) -> str:
         return cloud.arn("ec2", f"{self.kind}/{id}")

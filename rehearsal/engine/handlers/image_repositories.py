@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, tag_changes, tag_list, tags_of
+from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, tag_changes, tag_list, tag_map, tags_of
 
 
 class Repository(Handler):
@@ -41,6 +41,16 @@ class Repository(Handler):
             "registryId": found["registryId"],
         }
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        ecr = cloud.client("ecr")
+        found = ecr.describe_repositories(repositoryNames=[id])["repositories"][0]
+        return {
+            "imageTagMutability": found.get("imageTagMutability"),
+            "imageScanningConfiguration": found.get("imageScanningConfiguration"),
+            "encryptionConfigurations": [found.get("encryptionConfiguration") or {}],
+            "tagsAll": tag_map(ecr.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"]),
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         ecr = cloud.client("ecr")
         if differs(old, new, "imageTagMutability"):
@@ -64,7 +74,7 @@ class Repository(Handler):
         if found is None:
             return []
         tags = ecr.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"]
-        return [inputs["name"]] if {tag["Key"]: tag["Value"] for tag in tags} == tags_of(inputs) else []
+        return [inputs["name"]] if tag_map(tags) == tags_of(inputs) else []
 
 
 class LifecyclePolicy(Handler):
@@ -81,6 +91,10 @@ class LifecyclePolicy(Handler):
             repositoryName=new["repository"], lifecyclePolicyText=new["policy"]
         )
         return answer
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("ecr").get_lifecycle_policy(repositoryName=inputs["repository"])
+        return {"policy": found["lifecyclePolicyText"]}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)

@@ -14,13 +14,17 @@ from .base import (
     Props,
     capitalized,
     differs,
+    first,
     given,
     is_gone,
     looked_up,
+    lowered,
     picked,
     tag_changes,
     tag_list,
+    tag_map,
     tags_of,
+    taken,
     until,
 )
 
@@ -43,8 +47,7 @@ def _update_tags(elb: Client, arn: str, old: Props, new: Props) -> None:
 
 def _ours(elb: Client, arn: str, inputs: Props) -> bool:
     """Whether what bears the name also bears our tags: then a killed run of ours made it."""
-    found = elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]
-    return {tag["Key"]: tag["Value"] for tag in found} == tags_of(inputs)
+    return bool(_found_tags(elb, arn)["tagsAll"] == tags_of(inputs))
 
 
 def _text(value: Any) -> str:
@@ -53,6 +56,15 @@ def _text(value: Any) -> str:
 
 def _attributes(new: Props, names: Mapping[str, str]) -> dict[str, str]:
     return {theirs: _text(new[ours]) for ours, theirs in names.items() if new.get(ours) is not None}
+
+
+def _found_attributes(answer: Mapping[str, Any]) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in answer["Attributes"]}
+
+
+def _found_tags(elb: Client, arn: str) -> Props:
+    """Every tag of a balancer, group, listener or rule."""
+    return {"tagsAll": tag_map(elb.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"])}
 
 
 def _pairs(attributes: Mapping[str, str]) -> list[dict[str, str]]:
@@ -129,6 +141,23 @@ class LoadBalancer(Handler):
             "internal": found["Scheme"] == "internal",
         }
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        elb = cloud.client("elbv2")
+        found = elb.describe_load_balancers(LoadBalancerArns=[id])["LoadBalancers"][0]
+        attributes = _found_attributes(elb.describe_load_balancer_attributes(LoadBalancerArn=id))
+        logs = {
+            ours: attributes.get(f"access_logs.s3.{theirs}")
+            for ours, theirs in {"enabled": "enabled", "bucket": "bucket", "prefix": "prefix"}.items()
+        }
+        return {
+            "loadBalancerType": found["Type"],
+            "subnets": [zone["SubnetId"] for zone in found.get("AvailabilityZones", [])],
+            "securityGroups": found.get("SecurityGroups"),
+            "accessLogs": logs,
+            **taken(attributes, self._NAMES),
+            **_found_tags(elb, id),
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         elb = cloud.client("elbv2")
         if differs(old, new, "securityGroups"):
@@ -161,6 +190,13 @@ class TargetGroup(Handler):
         "loadBalancingAlgorithmType": "load_balancing.algorithm.type",
         "loadBalancingCrossZoneEnabled": "load_balancing.cross_zone.enabled",
     }
+    _FIXED: ClassVar = {
+        "port": "Port",
+        "protocol": "Protocol",
+        "protocolVersion": "ProtocolVersion",
+        "targetType": "TargetType",
+        "vpcId": "VpcId",
+    }
     _CHECK: ClassVar = {
         "enabled": "HealthCheckEnabled",
         "path": "HealthCheckPath",
@@ -179,15 +215,7 @@ class TargetGroup(Handler):
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         elb = cloud.client("elbv2")
-        names = {
-            "name": "Name",
-            "port": "Port",
-            "protocol": "Protocol",
-            "protocolVersion": "ProtocolVersion",
-            "targetType": "TargetType",
-            "vpcId": "VpcId",
-        }
-        made = elb.create_target_group(**picked(new, names), **self._check(new), **_tags(new))
+        made = elb.create_target_group(Name=new["name"], **picked(new, self._FIXED), **self._check(new), **_tags(new))
         arn = made["TargetGroups"][0]["TargetGroupArn"]
         self._attribute(elb, arn, {}, new)
         return Created(id=arn)
@@ -214,6 +242,24 @@ class TargetGroup(Handler):
             "arn": id,
             "arnSuffix": id.rpartition(":")[2],
             "loadBalancerArns": found.get("LoadBalancerArns", []),
+        }
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        elb = cloud.client("elbv2")
+        found = elb.describe_target_groups(TargetGroupArns=[id])["TargetGroups"][0]
+        attributes = _found_attributes(elb.describe_target_group_attributes(TargetGroupArn=id))
+        check = taken(found, self._CHECK) | {"matcher": (found.get("Matcher") or {}).get("HttpCode")}
+        sticky = {
+            "enabled": attributes.get("stickiness.enabled"),
+            "type": attributes.get("stickiness.type"),
+            "cookieDuration": attributes.get("stickiness.lb_cookie.duration_seconds"),
+        }
+        return {
+            **taken(found, self._FIXED),
+            **taken(attributes, self._NAMES),
+            "healthCheck": check,
+            "stickiness": sticky,
+            **_found_tags(elb, id),
         }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
@@ -265,6 +311,34 @@ def _actions(actions: list[Props]) -> list[dict[str, Any]]:
     return [_action(action) for action in actions]
 
 
+def _found_actions(actions: list[dict[str, Any]]) -> list[Props]:
+    return [_found_action(each) for each in sorted(actions, key=lambda each: int(each.get("Order") or 0))]
+
+
+def _found_action(action: Mapping[str, Any]) -> Props:
+    """With both forms of a forward to one group, as AWS answers both; what the program gave is what is compared."""
+    forward, single = action.get("ForwardConfig") or {}, action.get("TargetGroupArn")
+    groups = [{"arn": each["TargetGroupArn"], "weight": each.get("Weight")} for each in forward.get("TargetGroups", [])]
+    if not groups and single:
+        groups = [{"arn": single, "weight": None}]
+    sticky = forward.get("TargetGroupStickinessConfig") or {}
+    return {
+        "type": action["Type"],
+        "order": action.get("Order"),
+        "targetGroupArn": single or (groups[0]["arn"] if len(groups) == 1 else None),
+        "forward": (
+            groups
+            and {
+                "targetGroups": groups,
+                "stickiness": {"enabled": sticky.get("Enabled"), "duration": sticky.get("DurationSeconds")},
+            }
+        )
+        or None,
+        "redirect": lowered(action.get("RedirectConfig")),
+        "fixedResponse": lowered(action.get("FixedResponseConfig")),
+    }
+
+
 class Listener(Handler):
     pulumi_type = "aws:lb/listener:Listener"
     tagged = True
@@ -287,6 +361,19 @@ class Listener(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = looked_up(cloud.client("elbv2").describe_listeners, "Listeners", ListenerArns=[id])
         return None if found is None else {"arn": id, "protocol": found["Protocol"]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        elb = cloud.client("elbv2")
+        found = elb.describe_listeners(ListenerArns=[id])["Listeners"][0]
+        certificate = first(found.get("Certificates") or []) or {}
+        return {
+            "port": found.get("Port"),
+            "protocol": found.get("Protocol"),
+            "sslPolicy": found.get("SslPolicy"),
+            "certificateArn": certificate.get("CertificateArn"),
+            "defaultActions": _found_actions(found["DefaultActions"]),
+            **_found_tags(elb, id),
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         elb = cloud.client("elbv2")
@@ -322,6 +409,14 @@ def _condition(condition: Props) -> dict[str, Any]:
     return {"Field": field, config: capitalized(value)}
 
 
+def _found_condition(condition: Mapping[str, Any]) -> Props:
+    for ours, (field, config) in _CONDITIONS.items():
+        if condition["Field"] == field:
+            given = lowered(condition.get(config)) or {"values": condition.get("Values", [])}
+            return {ours: given["values"] if ours == "queryStrings" else given}
+    return {}
+
+
 class ListenerRule(Handler):
     pulumi_type = "aws:lb/listenerRule:ListenerRule"
     tagged = True
@@ -341,6 +436,16 @@ class ListenerRule(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = looked_up(cloud.client("elbv2").describe_rules, "Rules", RuleArns=[id])
         return None if found is None else {"arn": id, "priority": int(found["Priority"])}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        elb = cloud.client("elbv2")
+        found = elb.describe_rules(RuleArns=[id])["Rules"][0]
+        return {
+            "priority": found["Priority"],
+            "conditions": [_found_condition(each) for each in found["Conditions"]],
+            "actions": _found_actions(found["Actions"]),
+            **_found_tags(elb, id),
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         elb = cloud.client("elbv2")
@@ -378,6 +483,11 @@ class TargetGroupAttachment(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         cloud.client("elbv2").register_targets(TargetGroupArn=new["targetGroupArn"], Targets=[self._target(new)])
         return Created(id=f"{new['targetGroupArn']}-{new['targetId']}-{new.get('port', '')}")
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("elbv2").describe_target_health(TargetGroupArn=inputs["targetGroupArn"])
+        wanted = self._target(inputs).items()
+        return {} if any(wanted <= each["Target"].items() for each in found["TargetHealthDescriptions"]) else None
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("elbv2").deregister_targets(TargetGroupArn=state["targetGroupArn"], Targets=[self._target(state)])

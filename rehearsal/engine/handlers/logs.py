@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, picked, tag_changes, tag_list, tags_of
 
@@ -32,8 +32,24 @@ class LogGroup(Handler):
         return cloud.arn("logs", f"log-group:{name}")
 
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = looked_up(cloud.client("logs").describe_log_groups, "logGroups", logGroupNamePrefix=id)
-        return {"arn": self._arn(cloud, id)} if found else None
+        return {"arn": self._arn(cloud, id)} if self._described(cloud, id) else None
+
+    def _described(self, cloud: Cloud, name: str) -> dict[str, Any] | None:
+        """The call takes beginnings of names, and the whole name comes first."""
+        found = looked_up(cloud.client("logs").describe_log_groups, "logGroups", logGroupNamePrefix=name)
+        return found if found and found["logGroupName"] == name else None
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = self._described(cloud, id)
+        if found is None:
+            return None
+        tags = cloud.client("logs").list_tags_log_group(logGroupName=id)["tags"]
+        return {
+            "retentionInDays": found.get("retentionInDays"),
+            "kmsKeyId": found.get("kmsKeyId"),
+            "logGroupClass": found.get("logGroupClass"),
+            "tagsAll": tags,
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         if differs(old, new, "retentionInDays"):
@@ -51,8 +67,7 @@ class LogGroup(Handler):
 
     def find(self, cloud: Cloud, inputs: Props) -> list[str]:
         logs, name = cloud.client("logs"), inputs["name"]
-        groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-        if name not in [each["logGroupName"] for each in groups]:
+        if self._described(cloud, name) is None:
             return []
         return [name] if logs.list_tags_log_group(logGroupName=name)["tags"] == tags_of(inputs) else []
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Cloud, Created, Naming, Props, capitalized, picked, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Naming,
+    Props,
+    capitalized,
+    looked_up,
+    lowered,
+    picked,
+    tag_list,
+    tag_map,
+    tags_of,
+    taken,
+)
 from .ec2 import Ec2Handler
 
 # Pulumi's inputs of the template's data; what stands in neither list is refused by name.
@@ -72,6 +85,22 @@ def _flag(value: Any) -> bool:
     return value in (True, "true", "True", "1")
 
 
+def _inputs(data: dict[str, Any]) -> Props:
+    """The template's data as a program gives it."""
+    found: Props = taken(data, _DATA) | {ours: lowered(data.get(theirs)) for ours, theirs in _OBJECTS.items()}
+    names = {theirs[:1].lower() + theirs[1:]: ours[:1].lower() + ours[1:] for ours, theirs in _NETWORK_NAMES.items()}
+    if found["networkInterfaces"]:
+        found["networkInterfaces"] = [
+            {names.get(key, key): value for key, value in each.items()} for each in found["networkInterfaces"]
+        ]
+    found["tagSpecifications"] = [
+        {"resourceType": each["ResourceType"], "tags": tag_map(each.get("Tags"))}
+        for each in data.get("TagSpecifications") or []
+        if each["ResourceType"] != "launch-template"  # moto 5.2.5 puts the template's own tags here too
+    ]
+    return found
+
+
 class LaunchTemplate(Ec2Handler):
     pulumi_type = "aws:ec2/launchTemplate:LaunchTemplate"
     kind = "launch-template"
@@ -96,6 +125,12 @@ class LaunchTemplate(Ec2Handler):
 
     def outputs(self, cloud: Cloud, found: dict[str, Any]) -> Props:
         return {"latestVersion": found["LatestVersionNumber"], "defaultVersion": found["DefaultVersionNumber"]}
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        ask = cloud.client("ec2").describe_launch_template_versions
+        newest = {"LaunchTemplateId": found["LaunchTemplateId"], "Versions": ["$Latest"]}
+        version = looked_up(ask, "LaunchTemplateVersions", **newest) or {}
+        return _inputs(version.get("LaunchTemplateData", {})) | {"description": version.get("VersionDescription")}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         ec2 = cloud.client("ec2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Cloud, Created, Handler, Props
+from .base import Cloud, Created, Handler, Props, first
 
 
 class Record(Handler):
@@ -30,11 +30,34 @@ class Record(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         return {"fqdn": self._whole(cloud, inputs)}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        name = self._whole(cloud, inputs)
+        listed = cloud.client("route53").list_resource_record_sets(
+            HostedZoneId=inputs["zoneId"], StartRecordName=name, StartRecordType=inputs["type"], MaxItems="1"
+        )["ResourceRecordSets"]
+        found = first(each for each in listed if each["Name"].rstrip(".") == name and each["Type"] == inputs["type"])
+        if found is None:
+            return None
+        alias = found.get("AliasTarget")
+        return {
+            "ttl": found.get("TTL"),
+            "records": [each["Value"] for each in found.get("ResourceRecords") or []],
+            "aliases": [_found_alias(alias)] if alias else [],
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._change(cloud, "UPSERT", new)
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         self._change(cloud, "DELETE", state)
+
+
+def _found_alias(alias: dict[str, Any]) -> Props:
+    return {
+        "name": alias["DNSName"].rstrip("."),
+        "zoneId": alias["HostedZoneId"],
+        "evaluateTargetHealth": alias["EvaluateTargetHealth"],
+    }
 
 
 def _record_set(props: Props, name: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, ClassVar
 
-from .base import Cloud, Created, Handler, Props, differs, first, given, is_gone, looked_up, picked, until
+from .base import Cloud, Created, Handler, Props, differs, first, given, is_gone, looked_up, picked, taken, until
 from .ec2 import Ec2Handler
 
 _GATEWAY_S = 300.0
@@ -17,6 +17,8 @@ class Vpc(Ec2Handler):
     describe = ("describe_vpcs", "Vpcs", "VpcIds")
     force_new = frozenset({"cidrBlock", "ipv4IpamPoolId"})
     defaults: ClassVar = {"enableDnsSupport": True, "instanceTenancy": "default"}
+    fields: ClassVar = {"cidrBlock": "CidrBlock", "instanceTenancy": "InstanceTenancy"}
+    _ATTRIBUTES: ClassVar = {"enableDnsSupport": "EnableDnsSupport", "enableDnsHostnames": "EnableDnsHostnames"}
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         ec2 = cloud.client("ec2")
@@ -26,11 +28,18 @@ class Vpc(Ec2Handler):
         return Created(id=made["VpcId"])
 
     def _attributes(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        names = {"enableDnsSupport": "EnableDnsSupport", "enableDnsHostnames": "EnableDnsHostnames"}
-        for ours, theirs in names.items():
+        for ours, theirs in self._ATTRIBUTES.items():
             if differs(old, new, ours):
                 value = bool(new.get(ours))
                 cloud.client("ec2").modify_vpc_attribute(VpcId=id, **{theirs: {"Value": value}})
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        ask = cloud.client("ec2").describe_vpc_attribute
+        return {
+            ours: ask(VpcId=found["VpcId"], Attribute=ours)[theirs]["Value"]
+            for ours, theirs in self._ATTRIBUTES.items()
+            if ours in inputs
+        }
 
     def outputs(self, cloud: Cloud, found: dict[str, Any]) -> Props:
         ec2, query = cloud.client("ec2"), [{"Name": "vpc-id", "Values": [found["VpcId"]]}]
@@ -63,6 +72,12 @@ class Subnet(Ec2Handler):
     describe = ("describe_subnets", "Subnets", "SubnetIds")
     force_new = frozenset({"vpcId", "cidrBlock", "availabilityZone", "availabilityZoneId"})
     delete_first = True  # the addresses can't be in two subnets
+    fields: ClassVar = {
+        "vpcId": "VpcId",
+        "cidrBlock": "CidrBlock",
+        "availabilityZone": "AvailabilityZone",
+        "mapPublicIpOnLaunch": "MapPublicIpOnLaunch",
+    }
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         names = {
@@ -107,6 +122,10 @@ class InternetGateway(Ec2Handler):
             ec2.attach_internet_gateway(InternetGatewayId=id, VpcId=new["vpcId"])
         return Created(id=id)
 
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        attached = first(found.get("Attachments") or []) or {}
+        return {"vpcId": attached.get("VpcId")}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         ec2 = cloud.client("ec2")
         if differs(old, new, "vpcId"):
@@ -146,6 +165,7 @@ class RouteTable(Ec2Handler):
     kind = "route-table"
     describe = ("describe_route_tables", "RouteTables", "RouteTableIds")
     force_new = frozenset({"vpcId"})
+    fields: ClassVar = {"vpcId": "VpcId"}
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         made = cloud.client("ec2").create_route_table(VpcId=new["vpcId"], **self.tag_specification(new))
@@ -159,6 +179,14 @@ class RouteTable(Ec2Handler):
             ec2.delete_route(RouteTableId=id, **picked(route, _DESTINATIONS))
         for route in [each for each in new if each not in old]:
             ec2.create_route(RouteTableId=id, **picked(route, _DESTINATIONS), **picked(route, _TARGETS))
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        """Routes only where the table lists its own: else they are resources of their own."""
+        if not inputs.get("routes"):
+            return {}
+        names = {"cidrBlock": "DestinationCidrBlock", "ipv6CidrBlock": "DestinationIpv6CidrBlock"}
+        listed = [each for each in found["Routes"] if each.get("Origin") == "CreateRoute"]
+        return {"routes": [given(**taken(each, names | _TARGETS)) for each in listed]}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._routes(cloud, id, old.get("routes") or [], new.get("routes") or [])
@@ -180,6 +208,13 @@ class Route(Handler):
         digest = int.from_bytes(hashlib.sha256(str(destination).encode()).digest()[:4], "big")
         return Created(id=f"r-{new['routeTableId']}{digest}", outputs={"origin": "CreateRoute", "state": "active"})
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        ask = cloud.client("ec2").describe_route_tables
+        table = looked_up(ask, "RouteTables", RouteTableIds=[inputs["routeTableId"]]) or {"Routes": []}
+        wanted = picked(inputs, _DESTINATIONS).items()
+        route = first(each for each in table["Routes"] if wanted <= each.items())
+        return None if route is None else taken(route, _TARGETS)
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         targets = {**picked(new, _DESTINATIONS), **picked(new, _TARGETS)}
         cloud.client("ec2").replace_route(RouteTableId=new["routeTableId"], **targets)
@@ -197,6 +232,13 @@ class RouteTableAssociation(Handler):
         names = {"routeTableId": "RouteTableId", "subnetId": "SubnetId", "gatewayId": "GatewayId"}
         return Created(id=cloud.client("ec2").associate_route_table(**picked(new, names))["AssociationId"])
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        query = [{"Name": "association.route-table-association-id", "Values": [id]}]
+        table = looked_up(cloud.client("ec2").describe_route_tables, "RouteTables", Filters=query) or {}
+        found = first(each for each in table.get("Associations", []) if each["RouteTableAssociationId"] == id)
+        names = {"routeTableId": "RouteTableId", "subnetId": "SubnetId", "gatewayId": "GatewayId"}
+        return None if found is None else taken(found, names)
+
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("ec2").disassociate_route_table(AssociationId=id)
 
@@ -206,6 +248,7 @@ class Eip(Ec2Handler):
     kind = "elastic-ip"
     describe = ("describe_addresses", "Addresses", "AllocationIds")
     force_new = frozenset({"domain", "publicIpv4Pool", "networkBorderGroup"})
+    fields: ClassVar = {"domain": "Domain"}
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         made = cloud.client("ec2").allocate_address(Domain=new.get("domain", "vpc"), **self.tag_specification(new))
@@ -228,6 +271,7 @@ class NatGateway(Ec2Handler):
     describe = ("describe_nat_gateways", "NatGateways", "NatGatewayIds")
     force_new = frozenset({"subnetId", "allocationId", "connectivityType", "privateIp"})
     delete_first = True  # an address serves one gateway
+    fields: ClassVar = {"subnetId": "SubnetId"}
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         names = {"subnetId": "SubnetId", "allocationId": "AllocationId", "connectivityType": "ConnectivityType"}
@@ -243,6 +287,13 @@ class NatGateway(Ec2Handler):
     def described(self, cloud: Cloud, id: str) -> dict[str, Any] | None:
         found = super().described(cloud, id)
         return None if found is None or found["State"] == "deleted" else found
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        address = first(found.get("NatGatewayAddresses", [])) or {}
+        return {
+            "allocationId": address.get("AllocationId"),
+            "connectivityType": found.get("ConnectivityType", "public"),
+        }
 
     def outputs(self, cloud: Cloud, found: dict[str, Any]) -> Props:
         address = first(found.get("NatGatewayAddresses", [])) or {}
@@ -268,6 +319,18 @@ class VpcEndpoint(Ec2Handler):
         "subnetIds": "SubnetIds",
         "securityGroupIds": "SecurityGroupIds",
     }
+    fields: ClassVar = {
+        "vpcId": "VpcId",
+        "serviceName": "ServiceName",
+        "vpcEndpointType": "VpcEndpointType",
+        "privateDnsEnabled": "PrivateDnsEnabled",
+        "policy": "PolicyDocument",
+        "routeTableIds": "RouteTableIds",
+        "subnetIds": "SubnetIds",
+    }
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        return {"securityGroupIds": [each["GroupId"] for each in found.get("Groups") or []]}
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         names = {
@@ -324,20 +387,23 @@ class FlowLog(Ec2Handler):
     )
     # The same source and destination can't be logged twice.
     delete_first = True
+    fields: ClassVar = {
+        "trafficType": "TrafficType",
+        "logDestination": "LogDestination",
+        "logDestinationType": "LogDestinationType",
+        "iamRoleArn": "DeliverLogsPermissionArn",
+        "logFormat": "LogFormat",
+        "maxAggregationInterval": "MaxAggregationInterval",
+    }
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         kinds = {"vpcId": "VPC", "subnetId": "Subnet", "eniId": "NetworkInterface"}
         source = next(key for key in kinds if new.get(key))
-        names = {
-            "trafficType": "TrafficType",
-            "logDestination": "LogDestination",
-            "logDestinationType": "LogDestinationType",
-            "iamRoleArn": "DeliverLogsPermissionArn",
-            "logFormat": "LogFormat",
-            "maxAggregationInterval": "MaxAggregationInterval",
-        }
         made = cloud.client("ec2").create_flow_logs(
-            ResourceIds=[new[source]], ResourceType=kinds[source], **picked(new, names), **self.tag_specification(new)
+            ResourceIds=[new[source]],
+            ResourceType=kinds[source],
+            **picked(new, self.fields),
+            **self.tag_specification(new),
         )
         if made.get("Unsuccessful"):
             raise ValueError(f"flow log of {new[source]}: {made['Unsuccessful'][0]['Error']['Message']}")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, picked, tag_changes, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    differs,
+    picked,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+    taken,
+)
 
 
 class Topic(Handler):
@@ -27,6 +40,12 @@ class Topic(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         cloud.client("sns").get_topic_attributes(TopicArn=id)
         return {"arn": id, "owner": id.split(":")[4]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        sns = cloud.client("sns")
+        tags = sns.list_tags_for_resource(ResourceArn=id)["Tags"]
+        found = sns.get_topic_attributes(TopicArn=id)["Attributes"]
+        return taken(found, self._NAMES) | {"tagsAll": tag_map(tags)}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         sns = cloud.client("sns")
@@ -57,6 +76,10 @@ class TopicPolicy(Handler):
             TopicArn=new["arn"], AttributeName="Policy", AttributeValue=new["policy"]
         )
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("sns").get_topic_attributes(TopicArn=inputs["arn"])["Attributes"]
+        return {"policy": found.get("Policy")}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)
 
@@ -82,6 +105,10 @@ class TopicSubscription(Handler):
         return Created(
             id=made["SubscriptionArn"], outputs={"arn": made["SubscriptionArn"], "pendingConfirmation": pending}
         )
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("sns").get_subscription_attributes(SubscriptionArn=id)["Attributes"]
+        return taken(found, self._NAMES)
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         for ours, theirs in self._NAMES.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Cloud, Created, Handler, Naming, Props, looked_up, picked, tag_changes, tag_list, tags_of
+from .base import Cloud, Created, Handler, Naming, Props, looked_up, picked, tag_changes, tag_list, tag_map, tags_of
 
 
 class Parameter(Handler):
@@ -30,6 +30,21 @@ class Parameter(Handler):
         found = looked_up(cloud.client("ssm").get_parameters, "Parameters", Names=[id])
         return None if found is None else {"arn": found["ARN"], "version": found["Version"]}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        ssm = cloud.client("ssm")
+        found = ssm.get_parameter(Name=id, WithDecryption=True)["Parameter"]
+        query = [{"Key": "Name", "Option": "Equals", "Values": [id]}]
+        more = looked_up(ssm.describe_parameters, "Parameters", ParameterFilters=query) or {}
+        tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=id)["TagList"]
+        return {
+            "type": found["Type"],
+            "value": found["Value"],
+            "insecureValue": found["Value"],
+            "description": more.get("Description"),
+            "tier": more.get("Tier"),
+            "tagsAll": tag_map(tags),
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         ssm = cloud.client("ssm")
         if self._arguments(old) != self._arguments(new):
@@ -45,7 +60,7 @@ class Parameter(Handler):
         if looked_up(ssm.get_parameters, "Parameters", Names=[name]) is None:
             return []
         tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
-        return [name] if {tag["Key"]: tag["Value"] for tag in tags} == tags_of(inputs) else []
+        return [name] if tag_map(tags) == tags_of(inputs) else []
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("ssm").delete_parameter(Name=id)

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, is_gone, picked, tag_changes, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    differs,
+    first,
+    is_gone,
+    picked,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+)
 
 
 class Role(Handler):
@@ -30,6 +45,17 @@ class Role(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         role = cloud.client("iam").get_role(RoleName=id)["Role"]
         return {"arn": role["Arn"], "uniqueId": role["RoleId"], "createDate": role["CreateDate"].isoformat()}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        role = cloud.client("iam").get_role(RoleName=id)["Role"]
+        return {
+            "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
+            "description": role.get("Description"),
+            "maxSessionDuration": role.get("MaxSessionDuration"),
+            "path": role["Path"],
+            "permissionsBoundary": (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn"),
+            "tagsAll": tag_map(role.get("Tags")),
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         iam = cloud.client("iam")
@@ -69,7 +95,7 @@ class Role(Handler):
 
 
 def _bears(found: dict[str, Any], inputs: Props) -> bool:
-    return {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])} == tags_of(inputs)
+    return tag_map(found.get("Tags")) == tags_of(inputs)
 
 
 class RolePolicy(Handler):
@@ -88,6 +114,10 @@ class RolePolicy(Handler):
         cloud.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
         return {}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
+        return {"policy": json.dumps(found["PolicyDocument"])}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)
 
@@ -102,6 +132,11 @@ class RolePolicyAttachment(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         cloud.client("iam").attach_role_policy(RoleName=new["role"], PolicyArn=new["policyArn"])
         return Created(id=f"{new['role']}/{new['policyArn']}")
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        pages = cloud.client("iam").get_paginator("list_attached_role_policies").paginate(RoleName=inputs["role"])
+        attached = [each["PolicyArn"] for page in pages for each in page["AttachedPolicies"]]
+        return {} if inputs["policyArn"] in attached else None
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("iam").detach_role_policy(RoleName=state["role"], PolicyArn=state["policyArn"])
@@ -124,6 +159,11 @@ class InstanceProfile(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
         return {"arn": found["Arn"], "uniqueId": found["InstanceProfileId"]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
+        role = first(each["RoleName"] for each in found["Roles"])
+        return {"role": role, "path": found["Path"], "tagsAll": tag_map(found.get("Tags"))}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         iam = cloud.client("iam")

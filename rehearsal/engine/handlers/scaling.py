@@ -17,7 +17,10 @@ from .base import (
     differs,
     given,
     looked_up,
+    lowered,
     picked,
+    tag_map,
+    taken,
     until,
 )
 
@@ -130,6 +133,28 @@ class Group(Handler):
             "healthCheckType": found.get("HealthCheckType", "EC2"),
         }
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        """Neither the capacity, which autoscaling decides, nor the initial hooks, which are AWS's only at birth."""
+        found = _group(cloud, id)
+        if found is None:
+            return None
+        template = found.get("LaunchTemplate") or {}
+        own = {key: name for key, name in self._SIZES.items() if key != "desiredCapacity"}
+        return taken(found, own) | {
+            "launchTemplate": {
+                "id": template.get("LaunchTemplateId"),
+                "name": template.get("LaunchTemplateName"),
+                "version": template.get("Version"),
+            },
+            "vpcZoneIdentifiers": [zone for zone in found.get("VPCZoneIdentifier", "").split(",") if zone],
+            "targetGroupArns": found.get("TargetGroupARNs"),
+            "enabledMetrics": [each["Metric"] for each in found.get("EnabledMetrics") or []],
+            "suspendedProcesses": [each["ProcessName"] for each in found.get("SuspendedProcesses") or []],
+            "tags": [_found_tag(tag) for tag in found.get("Tags", [])],
+            # moto 5.2.5 forgets the policy: where there is none, it counts as unchanged.
+            **given(instanceMaintenancePolicy=lowered(found.get("InstanceMaintenancePolicy"))),
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         client = cloud.client("autoscaling")
         changes = self._arguments(new)
@@ -181,9 +206,13 @@ class Group(Handler):
         found = _group(cloud, inputs["name"])
         if found is None:
             return []
-        tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+        tags = tag_map(found.get("Tags"))
         wanted = {each["key"]: each["value"] for each in inputs.get("tags") or []}
         return [inputs["name"]] if tags == wanted else []
+
+
+def _found_tag(tag: dict[str, Any]) -> Props:
+    return {"key": tag["Key"], "value": tag["Value"], "propagateAtLaunch": tag["PropagateAtLaunch"]}
 
 
 def _group(cloud: Cloud, name: str) -> dict[str, Any] | None:
@@ -226,17 +255,19 @@ def _why(cloud: Cloud, name: str) -> str:
     return "; ".join(each.get("StatusMessage") or each["Description"] for each in failed)
 
 
+_HOOK = {
+    "name": "LifecycleHookName",
+    "lifecycleTransition": "LifecycleTransition",
+    "defaultResult": "DefaultResult",
+    "heartbeatTimeout": "HeartbeatTimeout",
+    "notificationMetadata": "NotificationMetadata",
+    "notificationTargetArn": "NotificationTargetARN",
+    "roleArn": "RoleARN",
+}
+
+
 def _hook(each: Props) -> dict[str, Any]:
-    names = {
-        "name": "LifecycleHookName",
-        "lifecycleTransition": "LifecycleTransition",
-        "defaultResult": "DefaultResult",
-        "heartbeatTimeout": "HeartbeatTimeout",
-        "notificationMetadata": "NotificationMetadata",
-        "notificationTargetArn": "NotificationTargetARN",
-        "roleArn": "RoleARN",
-    }
-    return picked(each, names)
+    return picked(each, _HOOK)
 
 
 class LifecycleHook(Handler):
@@ -247,6 +278,12 @@ class LifecycleHook(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         self._put(cloud, new)
         return Created(id=new["name"])
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        ask = cloud.client("autoscaling").describe_lifecycle_hooks
+        query = {"AutoScalingGroupName": inputs["autoscalingGroupName"], "LifecycleHookNames": [id]}
+        found = looked_up(ask, "LifecycleHooks", **query)
+        return None if found is None else taken(found, _HOOK)
 
     def _put(self, cloud: Cloud, new: Props) -> None:
         cloud.client("autoscaling").put_lifecycle_hook(AutoScalingGroupName=new["autoscalingGroupName"], **_hook(new))
@@ -264,32 +301,39 @@ class Policy(Handler):
     pulumi_type = "aws:autoscaling/policy:Policy"
     naming = Naming(limit=255)
     force_new = frozenset({"name", "autoscalingGroupName"})
+    _NAMES: ClassVar = {
+        "name": "PolicyName",
+        "autoscalingGroupName": "AutoScalingGroupName",
+        "policyType": "PolicyType",
+        "adjustmentType": "AdjustmentType",
+        "scalingAdjustment": "ScalingAdjustment",
+        "cooldown": "Cooldown",
+        "estimatedInstanceWarmup": "EstimatedInstanceWarmup",
+    }
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         self._put(cloud, new)
         return Created(id=new["name"])
 
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = looked_up(
-            cloud.client("autoscaling").describe_policies,
-            "ScalingPolicies",
-            AutoScalingGroupName=inputs["autoscalingGroupName"],
-            PolicyNames=[id],
-        )
+        found = self._described(cloud, id, inputs)
         return None if found is None else {"arn": found["PolicyARN"]}
 
+    def _described(self, cloud: Cloud, id: str, inputs: Props) -> dict[str, Any] | None:
+        ask = cloud.client("autoscaling").describe_policies
+        group = inputs["autoscalingGroupName"]
+        return looked_up(ask, "ScalingPolicies", AutoScalingGroupName=group, PolicyNames=[id])
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = self._described(cloud, id, inputs)
+        if found is None:
+            return None
+        tracking = lowered(found.get("TargetTrackingConfiguration"))
+        return taken(found, self._NAMES) | {"targetTrackingConfiguration": tracking}
+
     def _put(self, cloud: Cloud, new: Props) -> None:
-        names = {
-            "name": "PolicyName",
-            "autoscalingGroupName": "AutoScalingGroupName",
-            "policyType": "PolicyType",
-            "adjustmentType": "AdjustmentType",
-            "scalingAdjustment": "ScalingAdjustment",
-            "cooldown": "Cooldown",
-            "estimatedInstanceWarmup": "EstimatedInstanceWarmup",
-        }
         tracking = given(TargetTrackingConfiguration=capitalized(new.get("targetTrackingConfiguration")))
-        cloud.client("autoscaling").put_scaling_policy(**picked(new, names), **tracking)
+        cloud.client("autoscaling").put_scaling_policy(**picked(new, self._NAMES), **tracking)
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)

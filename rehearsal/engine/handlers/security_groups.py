@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from .base import Client, Cloud, Created, Handler, Naming, Props, first, looked_up, picked
+from .base import Client, Cloud, Created, Handler, Naming, Props, first, looked_up, picked, tag_map, taken
 from .ec2 import Ec2Handler, update_tags
 
 _DIRECTIONS = ("ingress", "egress")
@@ -43,6 +43,40 @@ def _change(ec2: Client, id: str, direction: str, old: Iterable[Props], new: Ite
             call(GroupId=id, IpPermissions=[_own(_permission(rule), id)])
 
 
+_KEYS = {"ingress": "IpPermissions", "egress": "IpPermissionsEgress"}
+_INLINE = {
+    "IpRanges": ("CidrIp", "cidrBlocks"),
+    "Ipv6Ranges": ("CidrIpv6", "ipv6CidrBlocks"),
+    "PrefixListIds": ("PrefixListId", "prefixListIds"),
+    "UserIdGroupPairs": ("GroupId", "securityGroups"),
+}
+
+
+def _inline(found: dict[str, Any], inputs: Props) -> Props:
+    """Current inline rules: the program's own where they allow the same, for EC2 joins and orders them its own way."""
+    current: Props = {}
+    for direction, key in _KEYS.items():
+        own = [_own(_permission(rule), found["GroupId"]) for rule in inputs.get(direction) or []]
+        same = _peers(own) == _peers(found.get(key, []))
+        current[direction] = inputs.get(direction) if same else [_rule(each) for each in found.get(key, [])]
+    return current
+
+
+def _peers(permissions: Iterable[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    return {
+        (each["IpProtocol"], each.get("FromPort"), each.get("ToPort"), peer[name], peer.get("Description") or "")
+        for each in permissions
+        for group, (name, _) in _INLINE.items()
+        for peer in each.get(group, [])
+    }
+
+
+def _rule(permission: dict[str, Any]) -> Props:
+    peers = {ours: [peer[name] for peer in permission.get(group, [])] for group, (name, ours) in _INLINE.items()}
+    ports = {"fromPort": permission.get("FromPort", 0), "toPort": permission.get("ToPort", 0)}
+    return {"protocol": permission["IpProtocol"], **ports, **{key: value for key, value in peers.items() if value}}
+
+
 class SecurityGroup(Ec2Handler):
     pulumi_type = "aws:ec2/securityGroup:SecurityGroup"
     kind = "security-group"
@@ -50,6 +84,10 @@ class SecurityGroup(Ec2Handler):
     naming = Naming(limit=255)
     defaults: ClassVar = {"description": "Managed by Pulumi"}
     force_new = frozenset({"name", "namePrefix", "description", "vpcId"})
+    fields: ClassVar = {"name": "GroupName", "description": "Description", "vpcId": "VpcId"}
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        return _inline(found, inputs)
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         ec2 = cloud.client("ec2")
@@ -76,6 +114,10 @@ class DefaultSecurityGroup(Ec2Handler):
     kind = "security-group"
     describe = ("describe_security_groups", "SecurityGroups", "GroupIds")
     force_new = frozenset({"vpcId"})
+    fields: ClassVar = {"vpcId": "VpcId"}
+
+    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
+        return _inline(found, inputs)
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         """It exists with its VPC: take it over, with the rules of the definition and no others."""
@@ -117,6 +159,16 @@ class _Rule(Handler):
         "referencedSecurityGroupId": ("UserIdGroupPairs", "GroupId"),
     }
 
+    _FIELDS: ClassVar = {
+        "ipProtocol": "IpProtocol",
+        "fromPort": "FromPort",
+        "toPort": "ToPort",
+        "cidrIpv4": "CidrIpv4",
+        "cidrIpv6": "CidrIpv6",
+        "prefixListId": "PrefixListId",
+        "description": "Description",
+    }
+
     def _permission(self, new: Props) -> dict[str, Any]:
         note = {"Description": new["description"]} if new.get("description") else {}
         found: dict[str, Any] = {"IpProtocol": str(new["ipProtocol"])}
@@ -137,24 +189,26 @@ class _Rule(Handler):
         return Created(id=rule)
 
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = looked_up(
-            cloud.client("ec2").describe_security_group_rules, "SecurityGroupRules", SecurityGroupRuleIds=[id]
-        )
-        if found is None:
+        if self._described(cloud, id) is None:
             return None
         return {"securityGroupRuleId": id, "arn": cloud.arn("ec2", f"security-group-rule/{id}")}
 
+    def _described(self, cloud: Cloud, id: str) -> dict[str, Any] | None:
+        ask = cloud.client("ec2").describe_security_group_rules
+        return looked_up(ask, "SecurityGroupRules", SecurityGroupRuleIds=[id])
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = self._described(cloud, id)
+        if found is None:
+            return None
+        peer = (found.get("ReferencedGroupInfo") or {}).get("GroupId")
+        current = taken(found, self._FIELDS) | {"referencedSecurityGroupId": peer}
+        if peer and not current["description"]:
+            del current["description"]  # moto 5.2.5 forgets it where the peer is a group
+        return current | {"tagsAll": tag_map(found.get("Tags"))}
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        names = {
-            "ipProtocol": "IpProtocol",
-            "fromPort": "FromPort",
-            "toPort": "ToPort",
-            "cidrIpv4": "CidrIpv4",
-            "cidrIpv6": "CidrIpv6",
-            "prefixListId": "PrefixListId",
-            "referencedSecurityGroupId": "ReferencedGroupId",
-            "description": "Description",
-        }
+        names = self._FIELDS | {"referencedSecurityGroupId": "ReferencedGroupId"}
         if picked(old, names) != picked(new, names):
             cloud.client("ec2").modify_security_group_rules(
                 GroupId=new["securityGroupId"],

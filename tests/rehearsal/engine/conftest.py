@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,70 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from moto.elbv2.models import ELBv2Backend
 from moto.moto_server import threaded_moto_server
 from moto.server import ThreadedMotoServer
+from pulumi.automation import ConfigValue
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Response
 
-from rehearsal.engine import Stack
+from rehearsal.engine import Stack, open_stack
+
+from .front import Client, Front
 
 REGION = "us-east-1"
 READING = ("Describe", "Get", "List", "Head")
 
 
+# Befalls one call: it may let the cloud act, and says what the caller hears.
+Accident = Callable[[Callable[[], Response]], Response]
+
+
 class Traffic:
-    """A WSGI layer that notes each AWS action."""
+    """A WSGI layer that notes each AWS action, and lets an accident happen to one of the writing ones."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
+        self._lock = threading.Lock()
+        self._accident: tuple[int, Accident] | None = None
         self.actions: list[str] = []
+        self.endpoint = ""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        if "/moto-api" not in environ["PATH_INFO"]:
-            self.actions.append(_action(environ))
-        return self._application(environ, start_response)
+        def act() -> Response:
+            return Response(*run_wsgi_app(self._application, environ, buffered=True))
+
+        if "/moto-api" in environ["PATH_INFO"]:
+            return self._application(environ, start_response)
+        action = _action(environ)
+        with self._lock:
+            self.actions.append(action)
+            accident = self._due(action)
+        return (accident(act) if accident else act())(environ, start_response)
+
+    def _due(self, action: str) -> Accident | None:
+        if self._accident is None or action.startswith(READING):
+            return None
+        left, accident = self._accident
+        self._accident = (left - 1, accident)
+        return accident if left == 1 else None
 
     def writes(self) -> list[str]:
         return [action for action in self.actions if not action.startswith(READING)]
+
+    def happens(self, number: int, accident: Accident) -> None:
+        """The accident befalls the write call of that number, counted from now, from 1 on."""
+        with self._lock:
+            self._accident = (number, accident)
+
+    def mend(self) -> None:
+        with self._lock:
+            self._accident = None
+
+    def reset(self) -> None:
+        """An empty account again."""
+        requests.post(f"{self.endpoint}/moto-api/reset", timeout=30).raise_for_status()
+        self.actions.clear()
 
 
 def _action(environ: dict[str, Any]) -> str:
@@ -83,8 +125,9 @@ def traffic(_server: tuple[str, Traffic], monkeypatch: pytest.MonkeyPatch) -> Tr
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    requests.post(f"{endpoint}/moto-api/reset", timeout=10).raise_for_status()
-    seen.actions.clear()
+    seen.endpoint = endpoint
+    seen.mend()
+    seen.reset()
     return seen
 
 
@@ -134,3 +177,41 @@ class Workshop:
 @pytest.fixture
 def shop(tmp_path: Path, traffic: Traffic) -> Workshop:
     return Workshop(tmp_path)
+
+
+@pytest.fixture
+def front(aws: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    made = Front(aws)
+    create = ELBv2Backend.create_load_balancer
+
+    def here(*args: Any, **kwargs: Any) -> Any:
+        balancer = create(*args, **kwargs)
+        balancer.dns_name = "127.0.0.1"
+        return balancer
+
+    monkeypatch.setattr(ELBv2Backend, "create_load_balancer", here)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path, front: Front, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    monkeypatch.setenv("BLUEGREEN_STATE_DIR", str(tmp_path))
+    for key in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(key, "eu-central-1")
+    made = open_stack("dev")
+    made.set_config("httpPort", ConfigValue(str(front.port)))
+    return made
+
+
+def deliver(stack: Stack, color: str, release: str) -> None:
+    bucket = stack.outputs()["artifactsBucket"].value
+    values = {
+        "release": release,
+        "releaseUrl": f"s3://{bucket}/releases/{release}/bundle.tar.gz",
+        "sha256": "0" * 64,
+        "amiId": "ami-12c6146b",
+    }
+    for key, value in values.items():
+        stack.set_config(f"{color}.{key}", ConfigValue(value), path=True)
