@@ -1,6 +1,7 @@
 # The same verbs on a laptop and in CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+ENGINE ?= auto
 SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
@@ -42,7 +43,7 @@ test: setup ## Run every test, the rehearsal among them (needs root for that one
 	$(BIN)/python -m pytest $(ARGS)
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
-	$(BIN)/python -m rehearsal $(ARGS)
+	$(BIN)/python -m rehearsal --engine $(ENGINE) $(ARGS)
 
 bench: setup ## Measure what the program and the boot cost; figures in build/benchmarks.json
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -10,12 +10,14 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from pulumi.automation import CommandError
 from rich.console import Console
 from rich.markup import escape
 
-from rehearsal import install, machine_image
+from rehearsal import install
 from rehearsal.database import DatabaseError
 from rehearsal.docker_engine import DockerError
+from rehearsal.engines import Engine, EngineMissingError, Wanted, choose
 from rehearsal.ground import RUNS, GroundError
 from rehearsal.journal import Journal
 from rehearsal.live import View
@@ -25,14 +27,19 @@ from rehearsal.report import write_page
 from rehearsal.stage import Options, ScriptFailedError, built
 from rehearsal.story import Story, StoryError
 from rehearsal.users import latest_second, seconds
+from scripts.display import update_error
 
 # Errors whose text is a sentence already; of others the kind helps.
-KNOWN = (StoryError, ScriptFailedError, GroundError, BakeError, DockerError, DatabaseError)
+KNOWN = (StoryError, ScriptFailedError, GroundError, BakeError, DockerError, DatabaseError, CommandError)
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
 
 
 def main(
     rate: Annotated[int, typer.Option(min=1, max=2000, help="Users' requests a second, whatever the answers.")] = 600,
+    engine: Annotated[
+        Wanted,
+        typer.Option(help="pulumi: the CLI on the PATH; embedded: none needed; auto: pulumi where it can be had."),
+    ] = Wanted.AUTO,
     report: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = RUNS,
 ) -> None:
     """Play the whole journey on this machine: two releases, cutovers, a bad release, and nothing left at the end."""
@@ -40,8 +47,9 @@ def main(
     console = Console()
     _require_root(console)
     install.require()
-    journal = Journal(path=report / "report.json", engine="embedded")
-    code = _perform(journal, Options(rate=rate), console)
+    chosen = _chosen(engine, console)
+    journal = Journal(path=report / "report.json", engine=chosen.name)
+    code = _perform(journal, Options(rate=rate, engine=chosen), console)
     journal.write()
     _show_end(journal, report, console)
     raise typer.Exit(code or (0 if journal.ok else FAILED))
@@ -55,7 +63,7 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
             with journal.step("set the stage: Docker, network, registry, database, AWS"):
                 stage = ending.enter_context(built(options))
             journal.facts["run"] = stage.folder.name
-            journal.gaps = [*stage.cloud.gaps(), *machine_image.GAPS]
+            journal.gaps = stage.gaps()
             Story(stage=stage, journal=journal).play()
             with journal.step("clear the stage"):
                 ending.close()
@@ -64,7 +72,7 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
         return INTERRUPTED
     except Exception as error:
         known = isinstance(error, KNOWN)
-        journal.error = str(error) if known else f"{type(error).__name__}: {error}"
+        journal.error = update_error(str(error)) if known else f"{type(error).__name__}: {error}"
         return FAILED
     journal.finished = True
     return 0
@@ -85,6 +93,16 @@ def _show_end(journal: Journal, report: Path, console: Console) -> None:
     else:
         console.print("[bold green]The rehearsal passed.[/]" if journal.ok else "[bold red]The rehearsal failed.[/]")
     console.print(f"report: {report / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def _chosen(wanted: Wanted, console: Console) -> Engine:
+    try:
+        engine = choose(wanted, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    except EngineMissingError as error:
+        console.print(escape(str(error)), highlight=False, soft_wrap=True)
+        raise typer.Exit(CANNOT_RUN) from error
+    console.print(f"engine: {engine.name} ({escape(engine.why)})", highlight=False, soft_wrap=True)
+    return engine
 
 
 def _require_root(console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,26 +13,29 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import boto3
 import pulumi.automation as auto
 
 from checks.colors import Color
-from rehearsal import base_image, machine_image, registry
+from rehearsal import base_image, machine_image, pulumi_engine, registry
+from rehearsal import engine as embedded
 from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
-from rehearsal.engine import Stack, open_stack
+from rehearsal.engines import EMBEDDED, GAP, Engine, Wanted
 from rehearsal.ground import SERVING, Ground, Process
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
+Stack = embedded.Stack | auto.Stack
 STACK = "dev"  # the rehearsal plays the committed dev stack, with a few values of its own
 REGION = "eu-central-1"
 NETWORK = "machines"
 PUBLIC_IMAGE = "library/python"
+SAMPLE_BASE = "python:3.12-slim"  # what the sample release builds on when nobody says otherwise
 LOOPBACK = "127.0.0.1"
 SCRIPT_LIMIT_S = 600.0
 CLOUD_LIMIT_S = 60.0
@@ -44,9 +48,10 @@ class ScriptFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a person may choose: users' requests a second, and where caches lie."""
+    """What a person may choose: users' requests a second, the engine, and where caches lie."""
 
     rate: int = 600
+    engine: Engine = EMBEDDED
     cache: Path = ROOT / "build" / "cache"
 
 
@@ -79,6 +84,7 @@ class Stage:
     stack: Stack
     http_port: int
     scripts: int = field(default=0, init=False)
+    runs: int = field(default=0, init=False)
 
     @property
     def folder(self) -> Path:
@@ -110,11 +116,31 @@ class Stage:
             )
         return answer
 
+    def up(self) -> auto.UpResult:
+        with self._log("up") as log:
+            return self.stack.up(on_output=lambda text: log.write(f"{text.rstrip()}\n"))
+
+    def destroy(self) -> auto.DestroyResult:
+        with self._log("destroy") as log:
+            return self.stack.destroy(on_output=lambda text: log.write(f"{text.rstrip()}\n"))
+
+    @contextmanager
+    def _log(self, name: str) -> Iterator[TextIO]:
+        """What the engine says stays in the run's folder."""
+        self.runs += 1
+        with (self.folder / f"{name}-{self.runs:02}.log").open("w") as file:
+            yield file
+
     def bake(self) -> Baked:
         """The machine image, known to the emulator by its AMI id."""
         baked = machine_image.bake(self.docker, self.options.cache, endpoint=self.endpoint, ground=self.ground)
         self.cloud.register_image(baked.ami_id, baked.image)
         return baked
+
+    def gaps(self) -> list[dict[str, str]]:
+        """In what this stage is not AWS."""
+        without_mirror = [] if self.options.engine.mirrors_images else [GAP]
+        return [*self.cloud.gaps(), *machine_image.GAPS, *without_mirror]
 
     def client(self, service: str) -> Any:
         session: Any = boto3.Session(region_name=REGION)
@@ -169,11 +195,11 @@ def built(options: Options) -> Iterator[Stage]:
             database = pool.submit(Database.start, ground, host=ground.gateway)
             mirror, registry_process = _start_registry(ground)
             cloud, endpoints = _start_cloud(ground, docker, mirror)
-            digest = _push(docker, mirror, base.result())
+            own = _base_image(options.engine, docker, mirror, base.result())
         http_port = ground.port(LOOPBACK)
-        environment = _environment(ground, docker, endpoints["aws"])
+        environment = _environment(ground, docker, mirror, endpoints["aws"], options.engine)
         os.environ.update(environment)
-        stack = _configured_stack(ground, http_port, digest)
+        stack = _stack(options.engine, endpoints["aws"], own | _own_config(ground, http_port))
         yield Stage(
             options=options,
             ground=ground,
@@ -238,33 +264,61 @@ def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
     return next(digest for digest in digests if digest.startswith(f"{name}@"))
 
 
-def _environment(ground: Ground, docker: DockerEngine, endpoint: str) -> dict[str, str]:
+def _environment(
+    ground: Ground, docker: DockerEngine, mirror: Registry, endpoint: str, engine: Engine
+) -> dict[str, str]:
     """What differs from AWS: endpoint and credentials; and who opens stacks."""
     return {
         **docker.environment,
+        **_programs(ground, docker),
+        **_trust(ground, mirror),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "BLUEGREEN_STACKS": "rehearsal.engine:open_stack",
-        "BLUEGREEN_STATE_DIR": str(ground.folder / "stacks"),
+        "BLUEGREEN_STACKS": engine.opener,
+        **pulumi_engine.environment(ground.folder / "stacks"),
     }
 
 
-def _configured_stack(ground: Ground, http_port: int, base: str) -> Stack:
-    """The committed stack file, with what one machine shared by many must have of its own."""
-    (ground.folder / "stacks").mkdir(exist_ok=True)
-    stack = open_stack(STACK)
-    own = {
-        "aws:region": REGION,
-        "bluegreen:vpcCidr": str(ground.network),
-        "bluegreen:httpPort": str(http_port),
-        "bluegreen:baseImage": base,
-    }
+def _programs(ground: Ground, docker: DockerEngine) -> dict[str, str]:
+    """Whoever says docker means the client that can build with BuildKit, which need not be the PATH's first."""
+    folder = ground.temporary("bin")
+    (folder / "docker").symlink_to(docker.client)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _trust(ground: Ground, mirror: Registry) -> dict[str, str]:
+    """The Docker plugin asks the registry itself, not only through the daemon, which has its own list."""
+    usual = ssl.get_default_verify_paths().cafile
+    bundle = ground.temporary("trust") / "ca.pem"
+    bundle.write_text((Path(usual).read_text() if usual else "") + mirror.certificate.read_text())
+    return {"SSL_CERT_FILE": str(bundle)}
+
+
+def _base_image(engine: Engine, docker: DockerEngine, mirror: Registry, image: str) -> dict[str, str]:
+    """Where releases find their base: in the stack's own mirror, or, without one, where images are built."""
+    if engine.mirrors_images:
+        return {"bluegreen:baseImage": _push(docker, mirror, image)}
+    docker.run("tag", image, SAMPLE_BASE)
+    return {}
+
+
+def _own_config(ground: Ground, http_port: int) -> dict[str, str]:
+    """What one machine shared by many must have of its own."""
+    own = {"aws:region": REGION, "bluegreen:vpcCidr": str(ground.network), "bluegreen:httpPort": str(http_port)}
     own |= {f"bluegreen:{color}.minSize": str(MACHINES_A_COLOR) for color in Color}
-    own |= {f"bluegreen:{color}.maxSize": str(MOST_MACHINES) for color in Color}
-    for key, value in own.items():
-        stack.set_config(key, auto.ConfigValue(value), path="." in key)
+    return own | {f"bluegreen:{color}.maxSize": str(MOST_MACHINES) for color in Color}
+
+
+def _stack(engine: Engine, endpoint: str, own: dict[str, str]) -> Stack:
+    """The committed stack with some values of the run's own; AWS's provider finds the emulator by config alone."""
+    if engine.name == Wanted.PULUMI:
+        stack: Stack = pulumi_engine.create_stack(STACK)
+        own |= pulumi_engine.provider_config(endpoint)
+    else:
+        stack = embedded.create_stack(STACK)
+    stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
     return stack

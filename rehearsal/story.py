@@ -93,7 +93,7 @@ class Story:
 
     def provision(self, step: Step) -> None:
         self.first_resource = time.monotonic()
-        result = self.stage.stack.up()
+        result = self.stage.up()
         self.journal.resources = sum((result.summary.resource_changes or {}).values())
         step.note = f"{self.journal.resources} resources"
         for name, value in self.stage.parameters().items():
@@ -116,7 +116,7 @@ class Story:
     def unchanged(self, step: Step) -> None:
         writes = self.stage.cloud.write_calls()
         started = time.monotonic()
-        result = self.stage.stack.up()
+        result = self.stage.up()
         seconds, made = time.monotonic() - started, self.stage.cloud.write_calls() - writes
         self.journal.facts["unchanged"] = {"seconds": round(seconds, 3), "write_calls": made}
         step.note = f"{seconds:.1f} s, {made} write calls"
@@ -153,7 +153,7 @@ class Story:
         stack = self.stage.stack
         stack.set_config("bluegreen:activeColor", auto.ConfigValue("blue"))
         try:
-            stack.up()
+            self.stage.up()
         except auto.CommandError as error:
             step.note = _gate_sentence(str(error))
         else:
@@ -189,14 +189,15 @@ class Story:
         _require(load["failed"] == 0, f"{load['failed']} of {load['requests']} requests failed: {load['failures'][:3]}")
 
     def destroy(self, step: Step) -> None:
-        self.stage.stack.destroy()
+        self.stage.destroy()
         self._wait_for_machines(0)
         left = self.stage.left_in_emulator()
         _require(not left, f"the emulator still holds {left}")
         step.note = "no resource in the emulator, no machine"
 
     def _publish(self, step: Step, version: str, folder: Path) -> None:
-        answer = self.stage.script("publish_release", str(folder), "--version", version)
+        kind = "source" if self.stage.options.engine.mirrors_images else "image"
+        answer = self.stage.script("publish_release", str(folder), "--version", version, "--kind", kind)
         step.note = f"sha256 {answer.json['sha256'][:12]}…, {answer.json['size']:,} bytes"
 
     def _deliver(self, version: str) -> None:

@@ -12,11 +12,12 @@ from rehearsal.cloud.additions import (
     policies,
     reboots,
     registries,
+    scaling_policies,
     target_health,
 )
 from rehearsal.cloud.additions.gap import Facts, Gap
 
-PARTS = (actions, activities, groups, hooks, launch_templates, policies, reboots, target_health)
+PARTS = (actions, activities, groups, hooks, launch_templates, policies, reboots, scaling_policies, target_health)
 
 GAPS: list[Gap] = [gap for part in (*PARTS, balancers, registries) for gap in part.GAPS]
 
