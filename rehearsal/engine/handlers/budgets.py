@@ -39,6 +39,16 @@ class Budget(Handler):
         cloud.client("budgets").describe_budget(AccountId=account, BudgetName=name)
         return {"arn": f"arn:{cloud.partition}:budgets::{account}:budget/{name}", "accountId": account}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        account, _, name = id.partition(":")
+        found = cloud.client("budgets").describe_budget(AccountId=account, BudgetName=name)["Budget"]
+        return {
+            "limitAmount": found["BudgetLimit"]["Amount"],
+            "limitUnit": found["BudgetLimit"]["Unit"],
+            "timeUnit": found["TimeUnit"],
+            "budgetType": found["BudgetType"],
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         was, now = old.get("notifications") or [], new.get("notifications") or []
         budgets, account, name = cloud.client("budgets"), *id.split(":", 1)

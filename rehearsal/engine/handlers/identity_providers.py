@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Cloud, Created, Handler, Props, differs, is_gone, picked, tag_changes, tag_list, tags_of
+from .base import Cloud, Created, Handler, Props, differs, is_gone, picked, tag_changes, tag_list, tag_map, tags_of
 
 
 class OpenIdConnectProvider(Handler):
@@ -21,6 +21,10 @@ class OpenIdConnectProvider(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = cloud.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=id)
         return {"arn": id, "thumbprintLists": found.get("ThumbprintList", [])}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = cloud.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=id)
+        return {"clientIdLists": found.get("ClientIDList", []), "tagsAll": tag_map(found.get("Tags"))}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         iam, which = cloud.client("iam"), {"OpenIDConnectProviderArn": id}
@@ -43,4 +47,4 @@ class OpenIdConnectProvider(Handler):
             if is_gone(error):
                 return []
             raise
-        return [arn] if {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])} == tags_of(inputs) else []
+        return [arn] if tag_map(found.get("Tags")) == tags_of(inputs) else []

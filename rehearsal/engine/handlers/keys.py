@@ -50,6 +50,16 @@ class Key(Handler):
             return None
         return {"arn": found["Arn"], "keyId": found["KeyId"]}
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        kms = cloud.client("kms")
+        tags = kms.list_resource_tags(KeyId=id)["Tags"]
+        return {
+            "description": kms.describe_key(KeyId=id)["KeyMetadata"].get("Description"),
+            "policy": kms.get_key_policy(KeyId=id, PolicyName="default")["Policy"],
+            "enableKeyRotation": kms.get_key_rotation_status(KeyId=id)["KeyRotationEnabled"],
+            "tagsAll": {tag["TagKey"]: tag["TagValue"] for tag in tags},
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         kms = cloud.client("kms")
         if differs(old, new, "description"):
@@ -111,6 +121,11 @@ class Alias(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         key = cloud.client("kms").describe_key(KeyId=id)["KeyMetadata"]
         return {"arn": cloud.arn("kms", id), "targetKeyArn": key["Arn"]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        key = cloud.client("kms").describe_key(KeyId=id)["KeyMetadata"]
+        given = str(inputs["targetKeyId"])
+        return {"targetKeyId": given if given in (key["KeyId"], key["Arn"]) else key["KeyId"]}
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         cloud.client("kms").update_alias(AliasName=id, TargetKeyId=new["targetKeyId"])

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, is_gone, picked, tag_changes, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    differs,
+    is_gone,
+    picked,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+)
 
 MOST_VERSIONS = 5  # IAM keeps no more of a policy
 
@@ -23,6 +37,15 @@ class Policy(Handler):
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = cloud.client("iam").get_policy(PolicyArn=id)["Policy"]
         return {"arn": found["Arn"], "policyId": found["PolicyId"], "attachmentCount": found["AttachmentCount"]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        iam = cloud.client("iam")
+        found = iam.get_policy(PolicyArn=id)["Policy"]
+        version = iam.get_policy_version(PolicyArn=id, VersionId=found["DefaultVersionId"])["PolicyVersion"]
+        return {
+            "policy": json.dumps(version["Document"]),
+            "tagsAll": tag_map(iam.list_policy_tags(PolicyArn=id)["Tags"]),
+        }
 
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         iam = cloud.client("iam")
@@ -55,7 +78,7 @@ class Policy(Handler):
                 return []
             raise
         tags = cloud.client("iam").list_policy_tags(PolicyArn=arn)["Tags"]
-        return [arn] if {tag["Key"]: tag["Value"] for tag in tags} == tags_of(inputs) else []
+        return [arn] if tag_map(tags) == tags_of(inputs) else []
 
 
 def _old_versions(cloud: Cloud, arn: str) -> list[dict[str, Any]]:

@@ -228,3 +228,52 @@ def test_a_budget_tells_whom_it_should(shop: Workshop, aws: Client, traffic: Tra
     assert left["BudgetLimit"] == {"Amount": "200", "Unit": "USD"}
     shop.stack.destroy()
     assert budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"] == []
+
+
+ALL = key() + policy() + provider() + budget('told(80, ["a@example.org"])')
+
+
+def by_hand(aws: Client, found: dict[str, Any]) -> None:
+    """What somebody might do in the console."""
+    iam, kms = aws("iam"), aws("kms")
+    kms.disable_key_rotation(KeyId=found["key"]["id"])
+    kms.tag_resource(KeyId=found["key"]["id"], Tags=[{"TagKey": "Own", "TagValue": "1"}])
+    iam.create_policy_version(PolicyArn=found["policy"], PolicyDocument=document("s3:*"), SetAsDefault=True)
+    iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=found["provider"], TagKeys=["Stack"])
+
+
+def test_a_refresh_finds_what_it_left_and_what_hands_changed(shop: Workshop, aws: Client) -> None:
+    shop.up(ALL)
+    shop.stack.preview_refresh(expect_no_changes=True)
+    by_hand(aws, shop.outputs())
+    with pytest.raises(CommandError, match="no changes were expected"):
+        shop.stack.preview_refresh(expect_no_changes=True)
+    shop.stack.refresh()
+    assert shop.up() == {"update": 3}
+    kms, id = aws("kms"), shop.outputs()["key"]["id"]
+    assert kms.get_key_rotation_status(KeyId=id)["KeyRotationEnabled"] is True
+    assert kms.list_resource_tags(KeyId=id)["Tags"] == [{"TagKey": "Stack", "TagValue": "test"}]
+    shop.stack.preview_refresh(expect_no_changes=True)
+
+
+def test_a_budget_that_was_made_anew_by_hand_is_put_right(shop: Workshop, aws: Client) -> None:
+    shop.up(budget())
+    budgets, name = aws("budgets"), shop.outputs()["budget"]["name"]
+    theirs = budgets.describe_budget(AccountId=ACCOUNT, BudgetName=name)["Budget"]
+    budgets.delete_budget(AccountId=ACCOUNT, BudgetName=name)
+    kept = {key: theirs[key] for key in ("BudgetName", "BudgetType", "TimeUnit")}
+    budgets.create_budget(AccountId=ACCOUNT, Budget=kept | {"BudgetLimit": {"Amount": "999.0", "Unit": "USD"}})
+    shop.stack.refresh()
+    assert shop.up() == {"replace": 1}
+    (left,) = budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    assert left["BudgetLimit"]["Amount"] == "100"
+
+
+def test_an_alias_that_was_moved_is_moved_back(shop: Workshop, aws: Client) -> None:
+    shop.up(key())
+    kms = aws("kms")
+    other = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.update_alias(AliasName="alias/state", TargetKeyId=other)
+    shop.stack.refresh()
+    assert shop.up() == {"update": 1}
+    assert kms.describe_key(KeyId="alias/state")["KeyMetadata"]["KeyId"] == shop.outputs()["key"]["id"]
