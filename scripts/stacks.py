@@ -54,6 +54,7 @@ class PreviewedStack(Stack, Protocol):
         self,
         *,
         diff: bool,
+        refresh: bool = False,
         policy_packs: list[str],
         on_output: Callable[[str], Any] | None,
         on_event: Callable[[EngineEvent], Any],

@@ -12,6 +12,7 @@ from checks.colors import Color
 from checks.fleet import Fleet, Side, describe
 from scripts import history
 from scripts.display import Display, exit_codes
+from scripts.drift import report as report_drift
 from scripts.history import Record
 from scripts.lock import Holder, holder
 from scripts.options import JsonOption, StackOption, app
@@ -93,11 +94,17 @@ cli = app()
 def main(
     stack: StackOption = "dev",
     newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Show instead how the stack differs from its program; exit code 1 if so.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show both colors as AWS has them now, the stack's lock, and its history, the newest first."""
     display = Display(as_json=as_json)
     with exit_codes(display):
+        if drift:
+            report_drift(open_stack(stack), display)
+            return
         status = read_status(open_stack(stack), newest)
         display.result(status.as_json())
         if not as_json:

@@ -8,6 +8,8 @@ from pulumi.automation.errors import CommandError
 
 from checks.colors import Color
 from scripts.display import Display
+from scripts.drift import DriftError
+from scripts.drift import report as report_drift
 from scripts.exits import LockedError, RefusedError
 from scripts.history import read
 from scripts.lock import locked
@@ -155,3 +157,21 @@ def test_a_stack_that_was_never_up_has_nothing_to_recall(world: World, monkeypat
     stack = WorldStack(world, {})
     monkeypatch.setattr(stack, "outputs", dict)
     assert (recall(stack), world.calls) == ({}, [])
+
+
+def test_a_stack_that_is_what_its_program_says_has_not_drifted(world: World) -> None:
+    stack = two_colors(world)
+    stack.events = [step("refresh", "aws:ec2/vpc:Vpc", "network"), summary(same=71)]
+    report_drift(stack, QUIET)
+    assert world.calls == ["preview refreshed"]
+
+
+def test_what_drifted_is_named_and_in_the_summary(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SUMMARY, str(tmp_path / "summary"))
+    stack = two_colors(world)
+    stack.events = [step("update", "aws:cloudwatch/logGroup:LogGroup", "app", diff={"retentionInDays": "update"})]
+    with pytest.raises(DriftError, match=r"dev is not what its program .*: aws:cloudwatch/logGroup:LogGroup app"):
+        report_drift(stack, QUIET)
+    assert "`retentionInDays`" in (tmp_path / "summary").read_text()

@@ -243,13 +243,15 @@ class WorldStack:
         self,
         *,
         diff: bool,
+        refresh: bool = False,
         policy_packs: list[str],
         on_output: Callable[[str], Any] | None,
         on_event: Callable[[EngineEvent], Any],
     ) -> None:
         assert diff
-        assert [Path(pack).name for pack in policy_packs] == ["policy"]
-        self.world.calls.append("preview")
+        # A look for drift asks about the cloud, a preview about the change and its policies.
+        assert [Path(pack).name for pack in policy_packs] == ([] if refresh else ["policy"])
+        self.world.calls.append("preview refreshed" if refresh else "preview")
         for event in self.events:
             on_event(EngineEvent.from_json(event))
         if self.preview_error:
