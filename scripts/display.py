@@ -94,11 +94,13 @@ def exit_codes(display: Display) -> Iterator[None]:
         code = _code(error)
         if code is None:
             raise
-        _end(display, update_error(str(error)), code)
+        details = error.details if isinstance(error, ScriptError) else {}
+        _end(display, update_error(str(error)), code, details)
 
 
-def _end(display: Display, message: str, code: Exit) -> None:
-    display.result({"ok": False, "error": message, "exit_code": int(code), "stages": display.stages})
+def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] | None = None) -> None:
+    told = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
+    display.result({**(details or {}), **told})
     display.note(message)
     raise typer.Exit(code)
 

@@ -2,44 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from scripts.change_report import markdown
 from scripts.changes import Changes, read_events
 from scripts.display import Display
-from scripts.exits import ScriptError
+from scripts.exits import Exit, ScriptError
 from scripts.preview import as_json
 from scripts.stacks import PreviewedStack
 from scripts.workflow import summarize
 
 if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
+    from pulumi.automation.events import StepEventMetadata
+
+HIDDEN = "[secret]"
+# Pulumi's mark on a map that stands for a secret, an asset or the like (pulumi.runtime.rpc).
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+LONGEST_SHOWN = 48
+_PART = re.compile(r'\["([^"]+)"\]|\[(\d+)\]|([^.\[\]]+)')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A property by its path: what was recorded when the stack was last updated, and what the cloud has; None for
+    nothing."""
+
+    path: str
+    want: Any
+    have: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifted:
+    """A resource that was changed past its program, or is gone from the cloud."""
+
+    type: str
+    name: str
+    gone: bool = False
+    properties: tuple[Difference, ...] = ()
 
 
 class DriftError(ScriptError):
     """Something was changed past the program, or the program hasn't been applied; the message names what."""
 
+    code = Exit.DRIFTED
 
-def look(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> Changes:
-    """What an `up` would do after it had looked at the cloud anew; state and cloud stay as they are.
+
+def look(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> tuple[list[Drifted], Changes]:
+    """What the cloud has otherwise than recorded, and what an `up` would do about it; state and cloud stay as they are.
 
     Raises pulumi.automation.CommandError when the preview fails.
     """
     events: list[EngineEvent] = []
     stack.preview(diff=True, refresh=True, policy_packs=[], on_output=tell, on_event=events.append)
-    return read_events(events)
+    return read_drift(events), read_events(events)
+
+
+def read_drift(events: Iterable[EngineEvent]) -> list[Drifted]:
+    """From a preview that refreshes: each resource's refresh tells what it found."""
+    ended = [event.res_outputs_event.metadata for event in events if event.res_outputs_event]
+    refreshed = [step for step in ended if step.op.value == "refresh"]
+    found = [_drifted(step) for step in refreshed if step.new is None or step.detailed_diff]
+    return sorted(found, key=lambda one: (one.type, one.name))
+
+
+def _drifted(step: StepEventMetadata) -> Drifted:
+    name = step.urn.rpartition("::")[2]
+    if step.new is None:
+        return Drifted(type=step.type, name=name, gone=True)
+    was, now = (each.inputs or {} if each else {} for each in (step.old, step.new))
+    paths = sorted(step.detailed_diff or {})
+    told = tuple(Difference(path=path, want=_at(was, path), have=_at(now, path)) for path in paths)
+    return Drifted(type=step.type, name=name, properties=told)
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at one of Pulumi's property paths: a.b, a[0], a["b.c"]."""
+    for quoted, index, name in _PART.findall(path):
+        if _is_hidden(value):
+            return HIDDEN
+        if isinstance(value, Mapping):
+            value = value.get(quoted or index or name)
+        elif isinstance(value, list) and index and int(index) < len(value):
+            value = value[int(index)]
+        else:
+            return None
+    return HIDDEN if _is_hidden(value) else value
+
+
+def _is_hidden(value: Any) -> bool:
+    return value == HIDDEN or (isinstance(value, Mapping) and SIGNATURE in value)
 
 
 def report(stack: PreviewedStack, display: Display) -> None:
     """Show the differences, also in a workflow's summary; raise DriftError when there is one."""
     with display.stage(f"drift: compare {stack.name} with its program and config") as tell:
-        found = look(stack, tell)
+        drifted, found = look(stack, tell)
     page = markdown(stack.name, found, None)
     summarize(page)
-    if found.changes:
-        display.say(page)
-        named = ", ".join(f"{change.type} {change.name} ({change.op})" for change in found.changes)
-        raise DriftError(f"{stack.name} is not what its program and config say: {named}")
-    display.result({"ok": True, "stack": stack.name, **as_json(found)})
-    display.say(f"{stack.name} is what its program and config say")
+    document = {"stack": stack.name, "drift": [asdict(one) for one in drifted], **as_json(found)}
+    if not drifted and not found.changes:
+        display.result({"ok": True, **document})
+        display.say(f"{stack.name} is what its program and config say")
+        return
+    if drifted:
+        rows = [row for one in drifted for row in _rows(one)]
+        display.table(f"{stack.name}  changed by hand", ("resource", "type", "property", "want", "have"), rows)
+    display.say(page)
+    named = {f"{one.type} {one.name}": "by hand" for one in drifted}
+    named |= {f"{change.type} {change.name}": change.op for change in found.changes}
+    told = ", ".join(f"{what} ({how})" for what, how in named.items())
+    raise DriftError(f"{stack.name} is not what its program and config say: {told}", document)
+
+
+def _rows(one: Drifted) -> list[tuple[str, ...]]:
+    if one.gone:
+        return [(one.name, one.type, "", "there", "gone")]
+    return [(one.name, one.type, each.path, _shown(each.want), _shown(each.have)) for each in one.properties]
+
+
+def _shown(value: Any) -> str:
+    text = "-" if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"

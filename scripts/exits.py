@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class Exit(IntEnum):
@@ -20,6 +22,8 @@ class Exit(IntEnum):
     """Users were switched, the smoke test failed, and they are back where they were."""
     STUCK = 6
     """Users are where they should not be, and the way back failed: a person must act now."""
+    DRIFTED = 7
+    """The stack is not what its program and config say; nothing was changed. Pulumi's CLI has the same code for it."""
     INTERRUPTED = 130
 
 
@@ -27,6 +31,11 @@ class ScriptError(Exception):
     """A script's end that isn't success, with the code to exit with."""
 
     code = Exit.FAILED
+
+    def __init__(self, message: str = "", details: Mapping[str, Any] | None = None) -> None:
+        """`details` stand beside the message in a JSON answer."""
+        super().__init__(message)
+        self.details = dict(details or {})
 
 
 class UsageError(ScriptError):

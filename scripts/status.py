@@ -95,7 +95,7 @@ def main(
     stack: StackOption = "dev",
     newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
     drift: Annotated[
-        bool, typer.Option("--drift", help="Show instead how the stack differs from its program; exit code 1 if so.")
+        bool, typer.Option("--drift", help="Show instead how the stack differs from its program; exit code 7 if so.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -106,7 +106,9 @@ def _folded(value: Any) -> Any:
 
 
 def _like(given: Any, found: Any) -> Any:
-    """Texts where the program gives texts: AWS answers true where the provider types "true"."""
+    """In the given value's type: AWS answers true where the provider types "true", and the other way round."""
+    if isinstance(given, bool) and found in ("true", "false"):
+        return found == "true"
     if isinstance(given, str) and not isinstance(found, str) and not isinstance(found, (Mapping, list)):
         return _text(found) if isinstance(found, bool) else str(found)
     if isinstance(given, (int, float)) and not isinstance(given, bool) and isinstance(found, str):

@@ -14,7 +14,7 @@ from .events import Change, Op
 from .handlers import handler_for
 from .handlers.base import is_gone
 from .state import Resource
-from .values import Props, Secret, plain
+from .values import Props, Secret, has_secret, plain
 
 _THREADS = 16
 # Tags that AWS itself sets; nobody else may set or remove them.
@@ -92,11 +92,16 @@ def _tags(found: dict[str, str], given: dict[str, str] | None, defaults: dict[st
 def _inputs(given: Props, found: Props) -> Props:
     """Inputs that the program left out are left out, but for tags: those are somebody's, never a default of AWS's."""
     values: dict[str, Any] = {
-        key: settled(value, found[key], key) if key in found else value for key, value in given.items()
+        key: _hidden(value, settled(value, found[key], key)) if key in found else value for key, value in given.items()
     }
     if "tags" not in given and found.get("tags"):
         values["tags"] = found["tags"]
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _hidden(given: Any, now: Any) -> Any:
+    """What stands in a secret's place may be one too, or tell it."""
+    return Secret(plain(now)) if has_secret(given) and now != given and now is not None else now
 
 
 def _outputs(resource: Resource, inputs: Props, read: Props) -> Props:

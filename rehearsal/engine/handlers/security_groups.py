@@ -210,9 +210,10 @@ class _Rule(Handler):
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         names = self._FIELDS | {"referencedSecurityGroupId": "ReferencedGroupId"}
         if picked(old, names) != picked(new, names):
+            rule = {"FromPort": -1, "ToPort": -1, **picked(new, names)}  # -1: all of them
             cloud.client("ec2").modify_security_group_rules(
                 GroupId=new["securityGroupId"],
-                SecurityGroupRules=[{"SecurityGroupRuleId": id, "SecurityGroupRule": picked(new, names)}],
+                SecurityGroupRules=[{"SecurityGroupRuleId": id, "SecurityGroupRule": rule}],
             )
         update_tags(cloud.client("ec2"), id, old, new)
 
