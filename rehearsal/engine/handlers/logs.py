@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, picked, tag_changes, tag_list, tags_of
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    differs,
+    looked_up,
+    picked,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+    taken,
+)
 
 
 class LogGroup(Handler):
@@ -107,8 +121,25 @@ class MetricAlarm(Handler):
             **picked(new, self._NAMES), Dimensions=dimensions, Tags=tag_list(tags_of(new))
         )
 
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        watch = cloud.client("cloudwatch")
+        found = looked_up(watch.describe_alarms, "MetricAlarms", AlarmNames=[id])
+        if found is None:
+            return None
+        return {
+            **taken(found, self._NAMES),
+            "dimensions": {each["Name"]: each["Value"] for each in found.get("Dimensions") or []},
+            "tagsAll": tag_map(watch.list_tags_for_resource(ResourceARN=found["AlarmArn"])["Tags"]),
+        }
+
     def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
         self._put(cloud, new)
+        watch, arn = cloud.client("cloudwatch"), cloud.arn("cloudwatch", f"alarm:{id}")
+        gone, present = tag_changes(old, new)
+        if gone:
+            watch.untag_resource(ResourceARN=arn, TagKeys=gone)
+        if present:  # the put takes tags of a new alarm only
+            watch.tag_resource(ResourceARN=arn, Tags=tag_list(present))
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         cloud.client("cloudwatch").delete_alarms(AlarmNames=[id])

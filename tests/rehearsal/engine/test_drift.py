@@ -300,6 +300,35 @@ def test_what_stands_alone_in_the_cloud_is_missed_too(shop: Workshop, aws: Clien
     assert drift(shop.stack) == {}
 
 
+ALARM = """
+for name in ("kept", "quiet", "lost", "tagged"):
+    aws.cloudwatch.MetricAlarm(
+        name, name=name, comparison_operator="GreaterThanThreshold", evaluation_periods=2, metric_name="Errors",
+        namespace="shop", period=60, statistic="Sum", threshold=1, alarm_actions=["arn:aws:sns:us-east-1:1:a"],
+        dimensions={"Stack": "test"}, tags={"Stack": "test"},
+    )
+"""
+
+
+def test_an_alarm_that_was_silenced_or_deleted_is_drift(shop: Workshop, aws: Client) -> None:
+    shop.up(ALARM)
+    assert drift(shop.stack) == {}
+    watch = aws("cloudwatch")
+    quiet = watch.describe_alarms(AlarmNames=["quiet"])["MetricAlarms"][0]
+    told = ("AlarmName", "ComparisonOperator", "EvaluationPeriods", "MetricName", "Namespace", "Period", "Statistic")
+    watch.put_metric_alarm(**{key: quiet[key] for key in told}, Threshold=1000.0)
+    watch.delete_alarms(AlarmNames=["lost"])
+    arn = watch.describe_alarms(AlarmNames=["tagged"])["MetricAlarms"][0]["AlarmArn"]
+    watch.untag_resource(ResourceARN=arn, TagKeys=["Stack"])
+    watch.tag_resource(ResourceARN=arn, Tags=[{"Key": "Owner", "Value": "me"}])
+    found = drift(shop.stack)
+    assert found.pop("MetricAlarm quiet")[-1] == "threshold"
+    assert found == {"MetricAlarm lost": GONE, "MetricAlarm tagged": ["tags.Owner", "tags.Stack"]}
+    shop.stack.up(refresh=True)
+    assert drift(shop.stack) == {}
+    assert watch.describe_alarms(AlarmNames=["quiet"])["MetricAlarms"][0]["Threshold"] == 1.0
+
+
 def test_scripts_see_what_was_wanted_and_what_is_there(shop: Workshop, aws: Client) -> None:
     shop.up("""
     hidden = pulumi.Output.secret("hush")
