@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.change_report import markdown
 from scripts.changes import Changes, read_events, refusal
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError
+from scripts.display import Display, exit_codes, update_error
+from scripts.exits import RefusedError, ScriptError
 from scripts.options import AllowReplaceOption, JsonOption, ReportOption, StackOption, app
 from scripts.stacks import ROOT, PreviewedStack, open_stack
 from scripts.workflow import summarize
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
 
 POLICY = ROOT / "policy"
+
+
+class PreviewFailedError(ScriptError):
+    """The program or the engine failed in a preview; the message has their words."""
 
 
 def previewed(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> tuple[Changes, Exception | None]:
@@ -38,18 +42,23 @@ def judged(stack: PreviewedStack, display: Display, *, allow_replace: bool, repo
     """Preview, write the report wherever it is wanted, and raise unless an `up` may follow."""
     with display.stage("preview: what would change") as tell:
         found, failed = previewed(stack, tell)
-    refused = refusal(found, allow_replace=allow_replace)
-    page = markdown(stack.name, found, refused)
+        refused = refusal(found, allow_replace=allow_replace)
+        page = markdown(stack.name, found, refused)
+        _hand_out(page, report)
+        display.say(page)
+        if refused:
+            raise RefusedError(refused)
+        if failed:
+            # Told whole: the command's own text is cut to its first line, and a list of bad values has many.
+            raise PreviewFailedError("\n".join(found.errors) or update_error(str(failed))) from failed
+    return found
+
+
+def _hand_out(page: str, report: Path | None) -> None:
     summarize(page)
     if report:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_text(page)
-    display.say(page)
-    if refused:
-        raise RefusedError(refused)
-    if failed:
-        raise failed
-    return found
 
 
 def as_json(found: Changes) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scripts.drift import report as report_drift
 from scripts.exits import LockedError, RefusedError
 from scripts.history import read
 from scripts.lock import locked
-from scripts.preview import judged
+from scripts.preview import PreviewFailedError, judged
 from scripts.recall import recall
 from scripts.up import UpArgs, bring_up
 from scripts.workflow import SUMMARY
@@ -61,10 +61,18 @@ def test_a_mandatory_policy_is_a_refusal_although_the_engine_fails_as_well(world
 
 def test_a_program_that_fails_is_no_refusal(world: World, tmp_path: Path) -> None:
     stack = two_colors(world)
-    stack.events, stack.preview_error = [diagnostic("error", "no such zone")], "the program failed"
-    with pytest.raises(CommandError, match="the program failed"):
+    bad = "The stack's config can't be used:\n  zoneCount: 9: allowed is 2 to 8"
+    stack.events, stack.preview_error = [diagnostic("error", bad)], "the program failed"
+    with pytest.raises(PreviewFailedError, match="zoneCount: 9: allowed is 2 to 8"):
         preview(stack, tmp_path / "page.md")
-    assert "no such zone" in (tmp_path / "page.md").read_text()
+    assert bad in (tmp_path / "page.md").read_text()
+
+
+def test_an_engine_that_fails_without_a_word_on_a_resource_is_told_by_its_own(world: World) -> None:
+    stack = two_colors(world)
+    stack.preview_error = "the state is locked"
+    with pytest.raises(PreviewFailedError, match=r"^the state is locked$"):
+        preview(stack)
 
 
 def test_up_previews_applies_and_is_in_the_history(world: World) -> None:
