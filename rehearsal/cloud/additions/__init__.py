@@ -13,11 +13,23 @@ from rehearsal.cloud.additions import (
     reboots,
     registries,
     scaling_policies,
+    security_groups,
     target_health,
 )
 from rehearsal.cloud.additions.gap import Facts, Gap
 
-PARTS = (actions, activities, groups, hooks, launch_templates, policies, reboots, scaling_policies, target_health)
+PARTS = (
+    actions,
+    activities,
+    groups,
+    hooks,
+    launch_templates,
+    policies,
+    reboots,
+    scaling_policies,
+    security_groups,
+    target_health,
+)
 
 GAPS: list[Gap] = [gap for part in (*PARTS, balancers, registries) for gap in part.GAPS]
 

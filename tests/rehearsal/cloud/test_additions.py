@@ -128,6 +128,34 @@ def test_calls_are_counted_and_writes_told_from_reads(cloud: Running) -> None:
     assert writes() == before + 5
 
 
+def test_a_rule_that_names_a_group_keeps_its_description(cloud: Running) -> None:
+    ec2 = cloud.client("ec2")
+    group = ec2.create_security_group(GroupName="web", Description="Web")["GroupId"]
+    pair = {"GroupId": group, "Description": "The load balancer"}
+    permission = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [pair]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[permission])
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    assert [rule["Description"] for rule in rules if not rule["IsEgress"]] == ["The load balancer"]
+
+
+def test_a_scaling_policy_is_described_as_it_was_given(make_fleet: Maker) -> None:
+    fleet = make_fleet()
+    autoscaling = fleet.cloud.client("autoscaling")
+    tracking = {
+        "PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"},
+        "TargetValue": 60.0,
+    }
+    autoscaling.put_scaling_policy(
+        AutoScalingGroupName=fleet.group,
+        PolicyName="cpu",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingConfiguration=tracking,
+    )
+    (found,) = autoscaling.describe_policies(AutoScalingGroupName=fleet.group)["ScalingPolicies"]
+    assert found["Enabled"] is True
+    assert "PredictiveScalingConfiguration" not in found
+
+
 def test_every_gap_says_why(running: Running) -> None:
     gaps = requests.get(f"{running.control}/gaps", timeout=5).json()["gaps"]
     assert len(gaps) > 10
