@@ -109,6 +109,11 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
         return f"{cutover.target} serves all users already, with release {cutover.fleet.sides[cutover.target].release}"
     if active != serving and active != cutover.target:
         return f"config says {active} is active, but {serving} serves users; run `pulumi up` first, or set it back"
+    if cutover.args.action == "rollback" and cutover.facts.canary_percent:
+        return (
+            f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
+            f"is a canary, not the release before; end it: `python -m scripts.canary 0 --stack {cutover.stack.name}`"
+        )
     if breaking and not cutover.args.accept_breaking_migration:
         return (
             f"{cutover.target} holds release {cutover.release}, which can't run on the database that "

@@ -18,7 +18,7 @@ PINNED = re.compile(r"uses: ([\w./-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)")
 SCRIPT = re.compile(r"\.venv/bin/python -m scripts\.(\w+)( .*)?")
 VERB = re.compile(r"make ([a-z-]+)( ARGS=\S+)?")
 PACKAGES = re.compile(r"apt-get update && apt-get install --yes --no-install-recommends [a-z0-9 -]+")
-CHANGING = ("up", "publish_release build/release", "deploy", "cutover", "rollback", "restart", "retire")
+CHANGING = ("up", "publish_release build/release", "deploy", "canary", "cutover", "rollback", "restart", "retire")
 DOCUMENT = (ROOT / "docs" / "ci.md").read_text()
 ALL = [pytest.param(job, id=f"{file}/{name}") for file, name, job in jobs()]
 RUNNING = [pytest.param(job, id=f"{file}/{name}") for file, name, job in jobs() if "steps" in job]
@@ -141,6 +141,7 @@ def test_what_changes_a_stack_waits_for_its_turn_and_is_never_cut_off(job: dict[
 
 def test_those_that_change_a_stack_are_the_ones_meant() -> None:
     assert [file for file, _, job in jobs() if "steps" in job and changes_a_stack(job)] == [
+        "canary.yml",
         "cutover.yml",
         "deliver.yml",
         "rollback.yml",

@@ -27,7 +27,7 @@ from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, two_colo
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
     *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "retire", "restart", "status"),
-    *("preview", "up", "recall"),
+    *("preview", "up", "recall", "canary"),
 ]
 
 

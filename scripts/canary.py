@@ -1,0 +1,88 @@
+"""A share of the users meets the release on the other color after this ran; all others stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from pulumi.automation.errors import CommandError
+
+from checks.fleet import Fleet, describe
+from checks.gates import ALL_USERS
+from scripts.display import Display, exit_codes, update_error
+from scripts.exits import RefusedError
+from scripts.history import Record
+from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.runs import Run, changing, place
+from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+
+
+def share(stack: Stack, percent: int, display: Display, *, break_lock: bool = False) -> Record | None:
+    """Give the color that isn't active this share, 0 to 99 percent; the program's own gates judge it first."""
+    facts = read_facts(stack)
+    with changing(facts, "canary", break_lock=break_lock) as run:
+        with display.stage("reconcile: read the stack and the fleet"):
+            fleet = describe(stack.name, facts.session)
+            if reason := refusal(facts, fleet):
+                raise RefusedError(reason)
+            run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
+        with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
+            shift(stack, facts, percent, run, tell)
+    return run.record
+
+
+def refusal(facts: StackFacts, fleet: Fleet) -> str | None:
+    """Why no share of this stack's users can be set, or None."""
+    if fleet.serving is None:
+        return "nothing serves users yet, so there is nothing to share; deliver a first release"
+    if fleet.serving != facts.active:
+        return f"config says {facts.active} is active, but {fleet.serving} serves users; run `pulumi up` first"
+    return None
+
+
+def shift(stack: Stack, facts: StackFacts, percent: int, run: Run, tell: Callable[[str], None]) -> None:
+    """Set the share and `up`. When that is refused, config says again what is."""
+    set_value(stack, "canaryPercent", str(percent))
+    run.state = f"config says {percent} %; run the same command again"
+    try:
+        run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+    except CommandError as error:
+        found = describe(stack.name, facts.session).sides[facts.active.other].weight
+        if found == percent != facts.canary_percent:
+            raise
+        set_value(stack, "canaryPercent", str(facts.canary_percent))
+        told = f"{facts.active.other} keeps its {facts.canary_percent} %: {update_error(str(error))}"
+        raise RefusedError(told) from error
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    percent: Annotated[
+        int, typer.Argument(min=0, max=ALL_USERS - 1, help="Share of the users; 0 ends it. All of them: `cutover`.")
+    ],
+    stack: StackOption = "dev",
+    break_lock: BreakLockOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send PERCENT of the users to the color that isn't active, to see its release at work before the cutover.
+
+    The color is judged first, as for a cutover; a cutover ends the share, and so does 0.
+    """
+    terminate_like_ctrl_c()
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        record = share(open_stack(stack), percent, display, break_lock=break_lock)
+        if record:
+            display.result({"ok": True, "percent": percent, **record.as_json(), "stages": display.stages})
+            display.say(
+                f"{record.target} has {percent} % of the users, {record.source} the rest; {record.seconds:.1f} s"
+            )
+
+
+if __name__ == "__main__":
+    cli()
