@@ -271,8 +271,8 @@ class Deployment:
         outputs = dict(step.inputs)
         if plan.op is Op.UPDATE and step.old is not None:
             outputs = _kept(step.old) | step.inputs | dict.fromkeys(step.handler.moving, UNKNOWN)
-        elif plan.op is Op.REPLACE and step.old is not None and step.old.protect:
-            raise ValueError(_protected(step.old, "replaced"))
+        elif plan.op is Op.REPLACE and step.old is not None:
+            self._refuse_protected(step, plan)
         self.hooks.run(moment[0], step.wanted.hooks.get(moment[0], ()), step.occasion())
         planned = step.wanted.resource(
             id=step.id if plan.op is Op.UPDATE else "", inputs=step.inputs, outputs=self._marked(step, outputs)
@@ -288,8 +288,7 @@ class Deployment:
             return self._tell(step, plan, lambda: self._create(step))
         old = step.old
         assert old is not None  # noqa: S101 - only what exists is replaced
-        if old.protect:
-            raise ValueError(_protected(old, "replaced"))
+        self._refuse_protected(step, plan)
         if plan.delete_first:
             try:
                 self._remove_for_replacement(old)
@@ -378,6 +377,27 @@ class Deployment:
         }
 
     # -- removal ------------------------------------------------------------------------------------------------
+
+    def _refuse_protected(self, step: Step, plan: Plan) -> None:
+        """As in Pulumi, one run may unprotect a resource and replace it; what would go with it must be free already."""
+        old = step.old
+        assert old is not None  # noqa: S101 - only what exists is replaced
+        if old.protect and step.wanted.protect:
+            raise ValueError(_protected(old, "replaced"))
+        for other in self._goes_with(old.urn) if plan.delete_first else ():
+            if other.protect:
+                raise ValueError(_protected(other, f"replaced as part of replacing '{old.urn}'"))
+
+    def _goes_with(self, urn: str) -> list[Resource]:
+        """All that would not survive the resource, at any remove."""
+        found: dict[str, Resource] = {}
+        waiting = [urn]
+        while waiting:
+            gone = waiting.pop()
+            new = [each for each in self.state.all() if not each.superseded and _dies_with(each, gone)]
+            waiting += [each.urn for each in new if each.urn not in found]
+            found |= {each.urn: each for each in new}
+        return list(found.values())
 
     def _remove_for_replacement(self, old: Resource) -> None:
         """The old one goes first, and before it all that would not survive it."""

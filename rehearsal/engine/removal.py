@@ -67,7 +67,9 @@ class Removal:
 
     def one(self, resource: Resource, op: Op | None = None) -> None:
         started = time.monotonic()
-        op = op or (Op.DISCARD if resource.retain else Op.DELETE_REPLACED if resource.superseded else Op.DELETE)
+        if resource.retain:
+            op = Op.DISCARD
+        op = op or (Op.DELETE_REPLACED if resource.superseded else Op.DELETE)
         change = Change(op=op, old=resource)
         if not resource.custom or resource.type.startswith("pulumi:providers:"):
             self._from_state(change)

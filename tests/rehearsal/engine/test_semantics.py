@@ -101,6 +101,35 @@ def test_protected_resources_stay(shop: Workshop, aws: Client) -> None:
     assert vpcs(aws) == []
 
 
+def test_one_run_may_unprotect_and_replace(shop: Workshop, aws: Client) -> None:
+    protected = 'aws.ec2.Vpc("net", cidr_block="{}", opts=pulumi.ResourceOptions(protect={}))'
+    shop.up(protected.format("10.0.0.0/16", "True"))
+    assert shop.up(protected.format("10.1.0.0/16", "False")) == {"replace": 1}
+    assert vpcs(aws) == ["10.1.0.0/16"]
+
+
+def test_what_is_protected_is_not_replaced_with_its_parent(shop: Workshop, aws: Client) -> None:
+    program = """
+    vpc = aws.ec2.Vpc("net", cidr_block="{0}.0/16", opts=pulumi.ResourceOptions(delete_before_replace=True))
+    guarded = pulumi.ResourceOptions(protect=True)
+    subnet = aws.ec2.Subnet("sub", vpc_id=vpc.id, cidr_block="{0}.0/24", opts=guarded)
+    """
+    shop.up(program.format("10.0.0"))
+    with pytest.raises(CommandError, match=r"Subnet::sub' replaced as part of replacing .*Vpc::net': it is protected"):
+        shop.up(program.format("10.1.0"))
+    assert vpcs(aws) == ["10.0.0.0/16"]
+
+
+def test_a_retained_resource_stays_when_its_replacement_comes_after_it(shop: Workshop, aws: Client) -> None:
+    program = """
+    stays = pulumi.ResourceOptions(retain_on_delete=True, delete_before_replace=True)
+    aws.ec2.Vpc("net", cidr_block="{}", opts=stays)
+    """
+    shop.up(program.format("10.0.0.0/16"))
+    shop.up(program.format("10.1.0.0/16"))
+    assert sorted(vpcs(aws)) == ["10.0.0.0/16", "10.1.0.0/16"]
+
+
 def test_retained_resources_are_forgotten_but_stay(shop: Workshop, aws: Client) -> None:
     shop.up('aws.ec2.Vpc("net", cidr_block="10.0.0.0/16", opts=pulumi.ResourceOptions(retain_on_delete=True))')
     shop.up("")
