@@ -31,7 +31,8 @@ class Alerts(pulumi.ComponentResource):
             sns.TopicSubscription(f"{name}-{email}", topic=topic.arn, protocol="email", endpoint=email, opts=child)
         group = cloudwatch.LogGroup(
             f"{name}-app",
-            name=f"/bluegreen/{args.stack}/app",
+            # A prefix: a group whose creation was cut off must not bar the next run by its name.
+            name_prefix=f"/bluegreen/{args.stack}/app-",
             retention_in_days=args.log_retention_days,
             tags=tags,
             opts=child,

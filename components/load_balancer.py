@@ -145,6 +145,8 @@ class LoadBalancer(pulumi.ComponentResource):
             description=f"Before a color's name in {PREVIEW_HEADER}: leads to that color, users or not",
             type=ssm.ParameterType.SECURE_STRING,
             value=pulumi.Output.secret(secrets.token_hex(TOKEN_BYTES)),
+            # What a run that was cut off made, and nobody knows, must not bar the next one.
+            overwrite=True,
             tags={"Stack": self._args.stack},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
         )

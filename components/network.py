@@ -187,7 +187,8 @@ class Network(pulumi.ComponentResource):
         name, stack = f"{self._name}-flow", self._args.stack
         group = cloudwatch.LogGroup(
             name,
-            name=f"/bluegreen/{stack}/flow",
+            # A prefix: a group whose creation was cut off must not bar the next run by its name.
+            name_prefix=f"/bluegreen/{stack}/flow-",
             retention_in_days=self._args.log_retention_days,
             tags=self._tags("flow"),
             opts=self._child,

@@ -97,6 +97,9 @@ def arn_of(type_: str, name: str) -> str:
 
 # What providers compute, by the resource's type; everything has an id and an ARN besides.
 COMPUTED: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
+    "cloudwatch.LogGroup": lambda args: (
+        {"name": f"{args.inputs['namePrefix']}1a2b"} if "namePrefix" in args.inputs else {}
+    ),
     "lb.LoadBalancer": lambda args: {"dnsName": f"{args.name}.elb.example", "zoneId": "ZBALANCER"},
     "ec2.LaunchTemplate": lambda args: {"latestVersion": 1},
     "autoscaling.Group": lambda args: {"name": f"{args.inputs['namePrefix']}1a2b"},

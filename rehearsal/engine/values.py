@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -97,7 +98,7 @@ def _scalar(value: Any) -> struct_pb2.Value:
 def to_json(value: Any) -> Any:
     """The form of the state file, which Pulumi also uses for `stack export --show-secrets`."""
     if isinstance(value, Secret):
-        return {SIGNATURE: SECRET, "plaintext": to_json(value.value)}
+        return {SIGNATURE: SECRET, "plaintext": json.dumps(to_json(value.value))}
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -108,7 +109,7 @@ def to_json(value: Any) -> Any:
 def from_json(value: Any) -> Any:
     if isinstance(value, dict):
         if value.get(SIGNATURE) == SECRET:
-            return Secret(from_json(value["plaintext"]))
+            return Secret(from_json(json.loads(value["plaintext"])))
         return {key: from_json(item) for key, item in value.items()}
     if isinstance(value, list):
         return [from_json(item) for item in value]

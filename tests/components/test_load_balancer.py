@@ -125,6 +125,7 @@ def test_a_token_is_drawn_and_later_ones_ignored() -> None:
         "name": "/bluegreen/dev/preview-token",
         "description": "Before a color's name in X-Bluegreen-Preview: leads to that color, users or not",
         "type": "SecureString",
+        "overwrite": True,
         "tags": {"Stack": "dev"},
     }
     assert second.inputs["value"] != drawn["value"]

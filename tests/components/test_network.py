@@ -170,7 +170,7 @@ def test_the_role_is_bounded_by_the_given_policy(boundary: str) -> None:
 def test_traffic_is_recorded_by_a_role_of_its_own() -> None:
     declared, _ = network(log_retention_days=7)
     group = declared.one("cloudwatch.LogGroup")
-    assert (group.inputs["name"], group.inputs["retentionInDays"]) == ("/bluegreen/dev/flow", 7)
+    assert (group.inputs["namePrefix"], group.inputs["retentionInDays"]) == ("/bluegreen/dev/flow-", 7)
     flow = declared.one("ec2.FlowLog").inputs
     assert (flow["trafficType"], flow["logDestination"]) == ("ALL", group.arn)
     assert flow["iamRoleArn"] == declared.one("iam.Role").arn

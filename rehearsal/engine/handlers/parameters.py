@@ -14,13 +14,13 @@ class Parameter(Handler):
     secret_outputs = frozenset({"value"})
 
     def create(self, cloud: Cloud, new: Props) -> Created:
-        cloud.client("ssm").put_parameter(
-            **self._arguments(new), Overwrite=bool(new.get("overwrite")), **self._tags(new)
-        )
+        ssm, tags = cloud.client("ssm"), tag_list(tags_of(new))
+        if new.get("overwrite"):  # SSM takes no tags together with it
+            ssm.put_parameter(**self._arguments(new), Overwrite=True)
+            ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=new["name"], Tags=tags)
+        else:
+            ssm.put_parameter(**self._arguments(new), Tags=tags)
         return Created(id=new["name"])
-
-    def _tags(self, new: Props) -> dict[str, list[dict[str, str]]]:
-        return {} if new.get("overwrite") else {"Tags": tag_list(tags_of(new))}
 
     def _arguments(self, new: Props) -> Props:
         names = {"name": "Name", "type": "Type", "description": "Description", "keyId": "KeyId", "tier": "Tier"}
