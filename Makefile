@@ -2,16 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENGINE ?= auto
-SOURCES := __main__.py settings.py config_reader.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py settings.py config_reader.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse bench image clean lock
+.PHONY: help setup check format test rehearse rehearse-vpn bench image clean lock
 
 help: ## List the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
 setup: .venv/ready ## Make the virtual environment with the locked packages
 
@@ -44,6 +44,9 @@ test: setup ## Run every test, the rehearsal among them (needs root for that one
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
 	$(BIN)/python -m rehearsal --engine $(ENGINE) $(ARGS)
+
+rehearse-vpn: setup ## Play the VPN alone: an office, an internet and a cloud, real IPsec; figures in build/rehearsal/vpn.json
+	$(BIN)/python -m rehearsal.vpn $(ARGS)
 
 bench: setup ## Measure what the program and the boot cost; figures in build/benchmarks.json
 	$(BIN)/python -m benchmarks $(ARGS)

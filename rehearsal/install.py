@@ -32,7 +32,7 @@ class InstallError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A program, the Debian package that brings it, and the services that come along."""
+    """A program or the path of a file, the Debian package that brings it, and the services that come along."""
 
     program: str
     package: str
@@ -64,7 +64,9 @@ class Host:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def has(self, tool: Tool) -> bool:
-        """PostgreSQL keeps its programs off the PATH, one folder a version."""
+        """PostgreSQL keeps its programs off the PATH, one folder a version; a tool may also name a file by its path."""
+        if tool.program.startswith("/"):
+            return (self.root / tool.program.lstrip("/")).exists()
         if self.which(tool.program) is not None:
             return True
         return tool.program == "postgres" and _finds_postgresql(self.root)

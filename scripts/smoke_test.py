@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Says whether a color, or what users get, is fit: health, release, deep checks, certificate, and paths of your own."""
+"""Says whether a color, or what users get, is fit: health, release, deep checks, certificate, and paths of your own.
+
+Or whether machines are, asked at their private addresses, as an office does through the VPN.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ if not __package__:
         os.execv(_python, [str(_python), *sys.argv])  # noqa: S606 - the same script, by the project's own interpreter
     sys.path[0] = str(_root)
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 import typer
@@ -26,6 +30,7 @@ from checks.smoke import CheckResult, PathCheck, failures, smoke
 from scripts.display import Display, exit_codes
 from scripts.exits import Exit, UsageError
 from scripts.options import JsonOption, app
+from scripts.private_path import MACHINES, PrivateAddress, addresses_of, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class SmokeArgs:
 
     stack: str = ""
     url: str = ""
+    private: tuple[str, ...] = ()
     color: Color | None = None
     release: str = ""
     deep: bool = True
@@ -43,8 +49,12 @@ class SmokeArgs:
 
 
 def run_smoke(args: SmokeArgs) -> list[CheckResult]:
+    if args.url and args.private:
+        raise UsageError("--url and --private name two different things to ask: give one of them")
     if args.url:
         return _ask(args, args.url, {}, args.release, "/health")
+    if args.private and MACHINES not in args.private:
+        return _ask_each(args, [parse(text) for text in args.private], args.release, "/health")
     from scripts.stacks import open_stack, read_facts
 
     facts = read_facts(open_stack(args.stack))
@@ -52,6 +62,13 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
     release = args.release or facts.colors[color].release
     if not release:
         raise UsageError(f"{color} is off in the config of {args.stack}: deliver a release to it first")
+    if args.private:
+        if len(args.private) > 1:
+            raise UsageError(f"--private {MACHINES} means all of them: no address beside it")
+        from checks.fleet import describe
+
+        side = describe(args.stack, facts.session).sides[color]
+        return _ask_each(args, addresses_of(side, facts.session), release, facts.health_path)
     headers = facts.preview_headers(args.color) if args.color else {}
     return _ask(args, facts.url, headers, release, facts.health_path)
 
@@ -68,6 +85,17 @@ def _ask(args: SmokeArgs, url: str, headers: dict[str, str], release: str, healt
         paths=args.paths,
         deadline=args.deadline_s,
     )
+
+
+def _ask_each(
+    args: SmokeArgs, addresses: Sequence[PrivateAddress], release: str, health_path: str
+) -> list[CheckResult]:
+    """One after the other, each with the whole deadline; a check's name says which machine it is about."""
+    return [
+        replace(result, name=f"{address} {result.name}")
+        for address in addresses
+        for result in _ask(args, address.url, {}, release, health_path)
+    ]
 
 
 def read_paths(file: Path) -> tuple[PathCheck, ...]:
@@ -94,6 +122,13 @@ def main(
         Color | None, typer.Option(help="Judge this color through the preview header; default: what users get.")
     ] = None,
     url: Annotated[str, typer.Option(help="Ask this address; no stack is read.")] = "",
+    private: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask this private address, ADDRESS[:PORT] (8080), as through the VPN; no stack is read. Or `machines`:"
+            " every machine of the color. May be given again."
+        ),
+    ] = None,
     release: Annotated[str, typer.Option(help="The release that must answer; default: the one in config.")] = "",
     require: Annotated[
         list[str] | None, typer.Option(help="A deep check that the app must have, e.g. database; may be given again.")
@@ -111,6 +146,7 @@ def main(
         args = SmokeArgs(
             stack=stack,
             url=url,
+            private=tuple(private or ()),
             color=color,
             release=release,
             deep=not shallow,
@@ -118,7 +154,7 @@ def main(
             paths=read_paths(paths) if paths else (),
             deadline_s=deadline,
         )
-        with display.working(f"smoke test of {color or url or 'the public side'}"):
+        with display.working(f"smoke test of {url or ', '.join(args.private) or color or 'the public side'}"):
             results = run_smoke(args)
         show(display, results)
     if failures(results):

@@ -1,0 +1,130 @@
+"""The VPN as `make rehearse-vpn` plays it, and that nothing of it stays, however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal import processes
+from rehearsal.ground import RUNS, wait_until
+from rehearsal.ledger import Ledger
+from rehearsal.teardown import MARK
+from rehearsal.vpn.host import kernel_has_esp, reason_against
+
+ROOT = Path(__file__).resolve().parents[3]
+REASON = reason_against()
+STEPS = [
+    "both gateways start, and a ping comes through",
+    "the app answers at its private address",
+    "the tunnel that carries is cut: the other takes over",
+    "the cut tunnel comes back",
+    "new keys at both ends, one tunnel after the other",
+    "a wrong key is refused by name",
+    "nothing crossed the internet in clear",
+]
+pytestmark = [pytest.mark.network, pytest.mark.skipif(bool(REASON), reason=f"the VPN can't be played: {REASON}")]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "rehearsal.vpn", "--report", str(folder)]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def interfaces() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def run_of(owner: subprocess.Popen[str]) -> Path | None:
+    for folder in RUNS.glob("run-*"):
+        if (folder / "ledger.json").exists() and Ledger(folder).read().owner.pid == owner.pid:
+            return folder
+    return None
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
+    folder = tmp_path_factory.mktemp("report")
+    before, rules = interfaces(), _host_rules()
+    process = start(folder)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert interfaces() == before
+    assert _host_rules() == rules
+    found: dict[str, Any] = json.loads((folder / "vpn.json").read_text())
+    return found, output
+
+
+def _host_rules() -> str:
+    return subprocess.run(["ip", "rule"], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_step_passes_in_its_order(played: tuple[dict[str, Any], str]) -> None:
+    found, _ = played
+    assert [(step["name"], step["ok"]) for step in found["steps"]] == [(name, True) for name in STEPS]
+    assert (found["ok"], found["error"]) == (True, "")
+
+
+def test_the_figures_are_within_their_limits(played: tuple[dict[str, Any], str]) -> None:
+    found, _ = played
+    assert 0 < found["established_seconds"] < 10
+    # A dead peer is asked after 2 s, and then given up after 4.
+    assert 2 < found["failover_seconds"] < 10
+    assert found["lost_pings"] >= 5
+    assert 0 <= found["rotation_seconds"] < 5
+
+
+def test_packets_cross_the_wire_as_esp_only(played: tuple[dict[str, Any], str]) -> None:
+    found, _ = played
+    assert found["plain_packets_on_wire"] == 0
+    assert found["esp_packets_on_wire"] > 20
+    assert (found["esp"], found["kernel_could"]) == ("userspace", kernel_has_esp())
+
+
+def test_a_wrong_key_is_named_and_a_person_can_read_it_all(played: tuple[dict[str, Any], str]) -> None:
+    found, output = played
+    refusal = next(step for step in found["steps"] if step["name"] == "a wrong key is refused by name")
+    assert refusal["note"].startswith("AUTHENTICATION_FAILED")
+    assert all(name in output for name in STEPS)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_nothing_stays_when_it_is_ended_midway(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    before = interfaces()
+    owner = start(tmp_path)
+    assert owner.stdout is not None
+    assert re.match(r"ok .* both gateways start", owner.stdout.readline())
+    folder = run_of(owner)
+    assert folder is not None
+    content = Ledger(folder).read()
+    daemons = [one for one in processes.marked(MARK, content.run) if _name(one.pid) == "charon"]
+    assert len(daemons) == 2
+    os.kill(owner.pid, number)
+    owner.stdout.read()
+    assert owner.wait(timeout=60) == code
+    wait_until(lambda: None if Ledger(folder).read().closed else "not cleared yet", what="the run", deadline=60)
+    closed = Ledger(folder).read()
+    assert closed.problems == ()
+    left = [one.pid for one in processes.marked(MARK, content.run) if one != closed.janitor]
+    assert left == []
+    assert not (folder / "tmp").exists()
+    assert not [entry.path for entry in closed.entries if hasattr(entry, "path") and Path(entry.path).exists()]
+    deadline = time.monotonic() + 5  # the kernel takes a moment to dissolve a network
+    while interfaces() != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert interfaces() == before
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
