@@ -25,6 +25,7 @@ targets = compose.targets(settings, network)
 balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, targets))
 access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
 dns = compose.dns_name(settings, balancer)
+vpn = compose.vpn(settings, network, alerts)
 
 shared = compose.Shared(network=network, role=role, alerts=alerts, base_image=base_image, access=access)
 guard = release_guard(settings.stack, compose.sessions(settings))
@@ -32,5 +33,5 @@ fleets = compose.fleets(settings, shared, targets, balancer, guard)
 gates = live_rule_hooks(compose.gate(settings))
 live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
 
-for name, value in compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule).items():
+for name, value in compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn).items():
     pulumi.export(name, value)

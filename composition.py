@@ -24,6 +24,7 @@ from components.machine_access import MachineAccess, MachineAccessArgs
 from components.network import Network, NetworkArgs
 from components.policy_documents import Place
 from components.user_data import UserData
+from components.vpn import Vpn, VpnArgs
 from settings import Settings
 
 USUAL_PORT = 80
@@ -150,7 +151,26 @@ def machine_access(settings: Settings, network: Network, balancer: LoadBalancer)
         vpc_id=network.vpc_id,
         balancer_group_id=balancer.security_group_id,
         port=settings.container_port,
+        office_cidrs=settings.vpn.office_cidrs if settings.vpn else (),
+        office_allows=settings.vpn.allow if settings.vpn else (),
     )
+
+
+def vpn(settings: Settings, network: Network, alerts: Alerts) -> Vpn | None:
+    if settings.vpn is None:
+        return None
+    args = VpnArgs(
+        stack=settings.stack,
+        options=settings.vpn,
+        vpc_id=network.vpc_id,
+        subnet_ids=network.machine_subnet_ids,
+        tables={zone: table.id for zone, table in network.machine_tables.items()},
+        preshared_keys=[pulumi.Output.secret(key) for key in settings.vpn.preshared_keys],
+        topic_arn=alerts.topic_arn,
+        log_retention_days=settings.log_retention_days,
+        protect=settings.protect,
+    )
+    return Vpn("vpn", args)
 
 
 def dns_name(settings: Settings, balancer: LoadBalancer) -> DnsName | None:
@@ -203,7 +223,7 @@ def _fleet(
     return FleetArgs(
         stack=settings.stack,
         color=color,
-        common_tags=settings.default_tags,
+        common_tags=dict(sorted(settings.default_tags.items())),  # engines read config in different orders
         release=own.release,
         release_url=own.release_url,
         ami_id=own.ami_id,
@@ -294,6 +314,7 @@ def outputs(
     targets: Mapping[Color, Targets],
     fleets: Mapping[Color, Fleet],
     live_rule: LiveRule | None,
+    vpn: Vpn | None,
 ) -> dict[str, Any]:
     """What scripts and people ask a stack for."""
     return {
@@ -312,7 +333,26 @@ def outputs(
         "colors": {color.value: _color_output(settings, color, targets, fleets) for color in Color},
         "liveRuleArn": live_rule.arn if live_rule else "",
         "vpcId": shared.network.vpc_id,
+        **_vpn_output(settings, vpn),
     }
+
+
+def _vpn_output(settings: Settings, vpn: Vpn | None) -> dict[str, Any]:
+    """What the office's end is made of, without the keys; nothing without a VPN."""
+    if vpn is None or settings.vpn is None:
+        return {}
+    told = {
+        "connectionId": vpn.connection_id,
+        "customerGatewayId": vpn.customer_gateway_id,
+        "tunnelAddresses": vpn.tunnel_addresses,
+        "insideCidrs": list(settings.vpn.inside_cidrs),
+        "officeCidrs": list(settings.vpn.office_cidrs),
+        "vpcCidr": settings.vpc_cidr,
+        "routing": settings.vpn.routing.value,
+        "officeAsn": settings.vpn.bgp_asn,
+        "amazonAsn": settings.vpn.amazon_asn,
+    }
+    return {"vpn": told}
 
 
 def _color_output(

@@ -13,7 +13,10 @@ from pulumi.runtime.config import CONFIG
 
 from checks.colors import Color
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
+from components.vpn_options import VpnOptions
+from components.vpn_options import problems as vpn_problems
 from config_reader import EMAIL, REGION, ConfigReader, refuse
+from vpn_settings import VPN_KEYS, VpnReader, read_vpn
 
 NAMESPACE = "bluegreen"
 NAT_MODES = ("none", "single", "per-zone")
@@ -81,6 +84,7 @@ class Settings:
     subnet_cidrs: Mapping[str, ZoneRanges]
     nat_gateways: str
     flow_logs: bool
+    vpn: VpnOptions | None
     log_retention_days: int
     instance_type: str
     root_volume_gib: int
@@ -146,6 +150,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         subnet_cidrs=reader.ranges("subnetCidrs"),
         nat_gateways=reader.choice("natGateways", "single", NAT_MODES),
         flow_logs=reader.flag("flowLogs", True),
+        vpn=reader.vpn("vpn"),
         log_retention_days=reader.one_of("logRetentionDays", 30, RETENTION_DAYS),
         instance_type=reader.text("instanceType", "t3.small", INSTANCE_TYPE, "an instance type, such as t3.small"),
         root_volume_gib=reader.number("rootVolumeGiB", 16, (8, 1024)),
@@ -183,6 +188,7 @@ def _together(settings: Settings, bad: set[str]) -> list[str]:
         _dns_problems: {"domain", "hostedZoneId"},
         _listener_problems: {"httpPort", "ingressCidrs"},
         _health_problems: {"bootTimeout", "healthCheckInterval"},
+        _vpn_problems: {"vpn", "vpcCidr"},
     }
     return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
 
@@ -254,6 +260,11 @@ def _health_problems(settings: Settings) -> list[str]:
     return []
 
 
+def _vpn_problems(settings: Settings) -> list[str]:
+    found = vpn_problems(settings.vpn, settings.vpc_cidr) if settings.vpn else []
+    return [f"vpn.{problem}" for problem in found]
+
+
 def _is_zone(text: str) -> bool:
     return slot_of(text) is not None
 
@@ -289,6 +300,19 @@ class _Reader(ConfigReader):
         if bad := [tag for tag in tags if not TAG.fullmatch(tag)]:
             return self._refuse(key, bad[0], "a tag's name of letters, digits and + - = . , _ : @", {})
         return tags
+
+    def vpn(self, key: str) -> VpnOptions | None:
+        value = self._json(key, {})
+        if not isinstance(value, dict):
+            # Without the value: there may be keys in it.
+            return self._refuse(key, "(hidden)", f"an object with {', '.join(VPN_KEYS)}", None)
+        if not value:
+            return None
+        inner = VpnReader({name: given for name, given in value.items() if given is not None}, f"{key}.")
+        options = read_vpn(inner)
+        self.problems += inner.problems
+        self.bad |= {key} if inner.bad else set()
+        return options
 
     def color(self, color: Color) -> ColorSettings:
         value = self._json(color, {})
@@ -355,7 +379,7 @@ def _bundle_problems(color: Color, settings: ColorSettings) -> list[str]:
 
 KEYS = (
     "activeColor", "canaryPercent", "blue", "green", "vpcCidr", "zones", "zoneCount", "subnetCidrs", "natGateways",
-    "flowLogs", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
+    "flowLogs", "vpn", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
     "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain", "hostedZoneId",
     "certificateArn", "ingressCidrs", "alertEmails", "baseImage", "accessLogs", "targetCpuPercent",
     "permissionsBoundary", "protect", "forceDestroy",

@@ -15,7 +15,10 @@ NAMES = "bluegreen"
 BUCKETS, TOPICS = "artifacts", "alerts"  # Pulumi's names of the main program's, to which it adds a random end
 SERVICES_WITH_ROLES = ("ec2.amazonaws.com", "vpc-flow-logs.amazonaws.com")
 KEY_USERS = ("ec2", "sns", "ssm")
-SERVICES_WITH_OWN_ROLES = ("autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com")
+SERVICES_WITH_OWN_ROLES = (
+    "autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com", "s2svpn.amazonaws.com",
+    "transitgateway.amazonaws.com",
+)  # fmt: skip
 
 Statement = Mapping[str, Any]
 
@@ -167,17 +170,32 @@ def _making(account: Account) -> tuple[Statement, ...]:
     """The main program's services, each held to the names that the program gives, where AWS lets it."""
     return (
         # Networks, machines, balancers and their alarms have ids that AWS makes up, and much of it takes no tag.
-        allow("Machines", ["autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*"], "*"),
+        # So have the deliveries that a VPN tunnel's log is, let into its group by a policy of the account.
+        allow("Machines", _MACHINES, "*"),
         # The end is the one that Pulumi adds; a bucket's pattern covers its objects too.
         allow("Buckets", ["s3:*"], f"arn:{account.partition}:s3:::{BUCKETS}-*"),
         allow("Topics", ["sns:*"], account.anywhere("sns", f"{TOPICS}-*")),
         # The end is a stack's name, and what it has.
         allow("Logs", ["logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*")),
+        # AWS makes a VPN's keys under this name, on behalf of whoever makes the VPN: made, never read.
+        allow("VpnKeys", [f"secretsmanager:{action}" for action in _KEY_WRITES], _tunnel_keys(account)),
         allow("Images", ["ecr:*"], _images(account)),
         allow("Parameters", ["ssm:*"], account.anywhere("ssm", f"parameter/{NAMES}/*")),
         # Which zone is the stack's decision; zones themselves are made by somebody else.
         allow("Names", ["route53:ChangeResourceRecordSets"], f"arn:{account.partition}:route53:::hostedzone/*"),
     )
+
+
+# All that these services do; of the logs, *LogDeliver* is the deliveries alone.
+_MACHINES = (
+    "autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*", "logs:*LogDeliver*", "logs:PutResourcePolicy",
+)  # fmt: skip
+# *Secret is Create, Delete, Describe and Update: no read of a value ends so. Tag* is TagResource.
+_KEY_WRITES = ("*Secret", "PutSecretValue", "Tag*")
+
+
+def _tunnel_keys(account: Account) -> str:
+    return account.anywhere("secretsmanager", "secret:s2svpn!*")
 
 
 def _images(account: Account) -> str:
@@ -201,7 +219,7 @@ def _roles(account: Account) -> tuple[Statement, ...]:
         allow("KeepProfiles", [f"iam:{action}" for action in profile_writes], profiles),
         allow("HandRolesOver", ["iam:PassRole"], made)
         | {"Condition": {"StringEquals": {"iam:PassedToService": list(SERVICES_WITH_ROLES)}}},
-        # Made by the first group and the first balancer of an account; AWS alone says what they may.
+        # Made by the first group, balancer, VPN and transit gateway of an account; AWS alone says what they may.
         allow("ServicesOwnRoles", ["iam:CreateServiceLinkedRole"], account.iam("role/aws-service-role/*"))
         | {"Condition": {"StringEquals": {"iam:AWSServiceName": list(SERVICES_WITH_OWN_ROLES)}}},
     )

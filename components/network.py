@@ -32,6 +32,8 @@ class NetworkArgs:
 class Network(pulumi.ComponentResource):
     """Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each).
 
+    `machine_tables` are the route tables of the machines' subnets, by zone: `public` when that one serves all.
+
     The machines' subnets are known only when the ways out of them stand: a NAT gateway takes minutes, and a machine
     that starts before it fails its boot.
     """
@@ -57,6 +59,7 @@ class Network(pulumi.ComponentResource):
             self._flow_logs()
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = _ids(public)
+        self.machine_tables = tables if args.nat_gateways != "none" else {"public": public_table}
         self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public, after=self._ways_out)
         self.register_outputs(
             {

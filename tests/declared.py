@@ -105,6 +105,12 @@ COMPUTED: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
     "autoscaling.Group": lambda args: {"name": f"{args.inputs['namePrefix']}1a2b"},
     "ssm.Parameter": lambda args: {"value": "t" * 32},  # the kept token, whatever this run drew
     "ecr.Repository": lambda args: {"registryId": ACCOUNT, "repositoryUrl": f"{ACCOUNT}.ecr.example/{args.name}"},
+    "ec2.VpnConnection": lambda args: {
+        "tunnel1Address": "203.0.113.1",
+        "tunnel2Address": "203.0.113.2",
+        "transitGatewayAttachmentId": "tgw-attach-vpn",
+    },
+    "ec2transitgateway.TransitGateway": lambda args: {"associationDefaultRouteTableId": "tgw-rtb-default"},
     "docker.RemoteImage": lambda args: {"imageId": "sha256:local"},
     "docker.RegistryImage": lambda args: {"sha256Digest": "sha256:pushed"},
     "s3.Bucket": lambda args: {"bucket": f"{args.name}-1a2b"},

@@ -119,6 +119,70 @@ def test_a_canary_changes_the_live_rule_and_nothing_else() -> None:
     assert changed(program(**BOTH), program(**BOTH, canaryPercent=10)) == ["lb.ListenerRule live"]
 
 
+VPN: dict[str, Any] = {
+    "customerGatewayIp": "198.51.100.7",
+    "officeCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
+    "allow": [{"port": 22}],
+    "presharedKeys": ["first.key_1", "second.key_2"],
+}
+
+
+@pytest.mark.parametrize("gateway", ["vgw", "tgw"])
+@pytest.mark.parametrize("routing", ["static", "bgp"])
+def test_a_cutover_with_a_vpn_changes_the_live_rule_and_nothing_else(gateway: str, routing: str) -> None:
+    vpn = VPN | {"gateway": gateway, "routing": routing}
+    before, after = program(**BOTH, vpn=vpn), program(activeColor="green", **BOTH, vpn=vpn)
+    assert changed(before, after) == ["lb.ListenerRule live"]
+
+
+def test_a_vpn_adds_to_a_stack_and_changes_nothing_of_it() -> None:
+    assert changed(program(**BOTH), program(**BOTH, vpn=VPN)) == [
+        "cloudwatch.LogGroup vpn",
+        "cloudwatch.MetricAlarm vpn-down",
+        "cloudwatch.MetricAlarm vpn-tunnel1-down",
+        "cloudwatch.MetricAlarm vpn-tunnel2-down",
+        "ec2.CustomerGateway vpn-office",
+        "ec2.VpnConnection vpn",
+        "ec2.VpnConnectionRoute vpn-192.168.0.0/24",
+        "ec2.VpnConnectionRoute vpn-192.168.9.0/24",
+        "ec2.VpnGateway vpn",
+        "ec2.VpnGatewayRoutePropagation vpn-eu-central-1a",
+        "ec2.VpnGatewayRoutePropagation vpn-eu-central-1b",
+        "vpc.SecurityGroupIngressRule machines-from-office-tcp-22-192.168.0.0/24",
+        "vpc.SecurityGroupIngressRule machines-from-office-tcp-22-192.168.9.0/24",
+        "vpn.Vpn vpn",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("nat", "tables"),
+    [
+        ("none", {"network-public"}),
+        ("single", {"network-private-eu-central-1a", "network-private-eu-central-1b"}),
+        ("per-zone", {"network-private-eu-central-1a", "network-private-eu-central-1b"}),
+    ],
+)
+def test_the_ways_to_the_office_are_where_the_machines_are(nat: str, tables: set[str]) -> None:
+    ways = program(vpn=VPN, natGateways=nat).all("ec2.VpnGatewayRoutePropagation").values()
+    assert {each.inputs["routeTableId"] for each in ways} == {f"ec2.RouteTable:{table}" for table in tables}
+
+
+def test_the_office_is_told_all_but_the_keys() -> None:
+    outputs = program(**BOTH, vpn=VPN).outputs
+    assert outputs.keys() == OUTPUTS | {"vpn"}
+    assert outputs["vpn"] == {
+        "connectionId": "ec2.VpnConnection:vpn",
+        "customerGatewayId": "ec2.CustomerGateway:vpn-office",
+        "tunnelAddresses": ["203.0.113.1", "203.0.113.2"],
+        "insideCidrs": ["169.254.100.0/30", "169.254.101.0/30"],
+        "officeCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
+        "vpcCidr": "10.20.0.0/16",
+        "routing": "static",
+        "officeAsn": 65000,
+        "amazonAsn": 64512,
+    }
+
+
 def test_a_program_declares_the_same_twice() -> None:
     assert changed(program(**BOTH, baseImage=BASE), program(**BOTH, baseImage=BASE)) == []
 
@@ -271,7 +335,7 @@ def tags_of(each: Declared) -> dict[str, str]:
 
 @STACKS
 def test_whatever_can_be_tagged_names_its_stack(stack: str) -> None:
-    declared = program(stack, **BOTH, baseImage=BASE, **WITH_NAME)
+    declared = program(stack, **BOTH, baseImage=BASE, vpn=VPN, **WITH_NAME)
     tagged = [each for each in declared.resources if taggable(each)]
     assert len(tagged) > 30
     assert [each.urn for each in tagged if tags_of(each).get("Stack") != stack] == []
@@ -310,7 +374,7 @@ def test_every_role_is_where_a_deploying_role_may_make_it_and_is_bounded(stack: 
 
 
 def test_no_security_group_is_open_but_the_balancers_port() -> None:
-    declared = program(**BOTH)
+    declared = program(**BOTH, vpn=VPN)
     open_rules = [
         each.name
         for each in declared.all("vpc.SecurityGroupIngressRule").values()

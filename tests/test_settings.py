@@ -14,6 +14,7 @@ from ami.boot.settings import parse as parse_user_data
 from checks.colors import Color
 from components.cidr_plan import ZoneRanges
 from components.user_data import UserData, render
+from components.vpn_options import Allowed, Gateway, Routing, VpnOptions
 from config_reader import SettingsError
 from scripts.publish_release import VERSION
 from settings import KEYS, ColorSettings, Settings, parse
@@ -69,6 +70,115 @@ def test_every_declared_key_has_type_default_and_description() -> None:
         if ":" not in key:
             assert {"type", "default", "description"} <= value.keys(), key
             assert value["description"].endswith("."), key
+
+
+VPN: dict[str, Any] = {"customerGatewayIp": "198.51.100.7", "officeCidrs": ["192.168.0.0/24"]}
+
+
+def test_without_a_vpn_there_is_none() -> None:
+    assert read().vpn is None
+    assert read(vpn="{}").vpn is None
+
+
+def test_a_vpn_needs_to_know_the_office_only() -> None:
+    assert read(vpn=json.dumps(VPN)).vpn == VpnOptions(
+        customer_gateway_ip="198.51.100.7", office_cidrs=("192.168.0.0/24",)
+    )
+
+
+def test_all_of_a_vpn_is_read() -> None:
+    given = VPN | {
+        "routing": "bgp",
+        "bgpAsn": 65010,
+        "amazonAsn": 64600,
+        "insideCidrs": ["169.254.44.0/30", "169.254.45.0/30"],
+        "gateway": "tgw",
+        "startupAction": "add",
+        "allow": [{"port": 22}, {"port": 53, "protocol": "udp"}],
+        "presharedKeys": ["first.key_1", "second.key_2"],
+    }
+    assert read(vpn=json.dumps(given)).vpn == VpnOptions(
+        customer_gateway_ip="198.51.100.7",
+        office_cidrs=("192.168.0.0/24",),
+        routing=Routing.BGP,
+        bgp_asn=65010,
+        amazon_asn=64600,
+        inside_cidrs=("169.254.44.0/30", "169.254.45.0/30"),
+        gateway=Gateway.TGW,
+        startup_action="add",
+        allow=(Allowed(port=22), Allowed(port=53, protocol="udp")),
+        preshared_keys=("first.key_1", "second.key_2"),
+    )
+
+
+BAD_VPNS = [
+    ({"customerGatewayIp": None}, "customerGatewayIp: (not set): allowed is a public IPv4 address"),
+    ({"customerGatewayIp": "192.168.0.1"}, "customerGatewayIp: 192.168.0.1: allowed is a public IPv4 address"),
+    ({"officeCidrs": None}, "officeCidrs: []: allowed is at least one range, else no traffic takes the tunnels"),
+    (
+        {"officeCidrs": ["192.168.0.1/24"]},
+        "officeCidrs: 192.168.0.1/24: allowed is an IPv4 range, none of 169.254.0.0/16",
+    ),
+    (
+        {"officeCidrs": ["10.20.8.0/24"]},
+        "officeCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
+    ),
+    (
+        {"officeCidrs": ["192.168.0.0/16", "192.168.7.0/24"]},
+        "officeCidrs: 192.168.7.0/24: overlaps 192.168.0.0/16; allowed are ranges apart from each other",
+    ),
+    ({"routing": "ospf"}, "routing: ospf: allowed is static or bgp"),
+    ({"bgpAsn": 0}, "bgpAsn: 0: allowed is a whole number from 1 to 4294967294"),
+    ({"bgpAsn": 23456}, "bgpAsn: 23456: allowed is another number, 23456 is reserved"),
+    ({"bgpAsn": 64512}, "bgpAsn: 64512: allowed is another number than amazonAsn"),
+    (
+        {"amazonAsn": 7224},
+        "amazonAsn: 7224: allowed is a private number, 64512 to 65534 or 4200000000 to 4294967294",
+    ),
+    (
+        {"insideCidrs": ["169.254.169.252/30", "169.254.9.0/30"]},
+        "insideCidrs: 169.254.169.252/30: allowed is a /30 of 169.254.0.0/16 that AWS does not keep for itself",
+    ),
+    ({"insideCidrs": ["169.254.9.0/30"]}, "insideCidrs: 1 entries: allowed are 2, one for each tunnel"),
+    ({"gateway": "igw"}, "gateway: igw: allowed is vgw or tgw"),
+    ({"startupAction": "wait"}, "startupAction: wait: allowed is add or start"),
+    (
+        {"allow": [{"port": 0}]},
+        'allow: {"port": 0}: allowed is an object with port, 1 to 65535, and protocol, tcp or udp',
+    ),
+    (
+        {"allow": [{"port": 22, "protocol": "icmp"}]},
+        'allow: {"port": 22, "protocol": "icmp"}: allowed is an object with port, 1 to 65535, and protocol, tcp or udp',
+    ),
+    (
+        {"allow": [{"port": 22, "cidr": "::/0"}]},
+        'allow: {"port": 22, "cidr": "::/0"}: allowed is an object with port, 1 to 65535, and protocol, tcp or udp',
+    ),
+    (
+        {"allow": [{"port": 22}, {"port": 22, "protocol": "tcp"}]},
+        'allow: {"port": 22, "protocol": "tcp"}: allowed is an object with port, 1 to 65535, and protocol, tcp or udp, '
+        "each only once",
+    ),
+    ({"presharedKeys": ["first.key_1"]}, "presharedKeys: 1 entries: allowed are 2, one for each tunnel"),
+    (
+        {"presharedKeys": ["0secret.key", "second.key_2"]},
+        "presharedKeys: (hidden): allowed is 8 to 64 letters, digits, . and _, the first not 0",
+    ),
+    (
+        {"presharedKey": "first.key_1"},
+        "presharedKey: (hidden): there is no such key; allowed are allow, amazonAsn, bgpAsn, customerGatewayIp, "
+        "gateway, insideCidrs, officeCidrs, presharedKeys, routing, startupAction",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "told"), BAD_VPNS, ids=lambda value: next(iter(value), "") if value else "")
+def test_a_bad_value_of_a_vpn_is_told_with_what_is_allowed(changes: dict[str, Any], told: str) -> None:
+    assert problems(vpn=json.dumps(VPN | changes)) == [f"vpn.{told}"]
+
+
+def test_a_vpn_that_is_no_object_is_refused_without_being_shown() -> None:
+    assert "first.key_1" not in problems(vpn='"first.key_1"')[0]
 
 
 def test_nobody_else_reads_the_config() -> None:

@@ -117,12 +117,29 @@ MAKING = [
     {
         "Sid": "Machines",
         "Effect": "Allow",
-        "Action": ["autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*"],
+        "Action": [
+            "autoscaling:*",
+            "cloudwatch:*",
+            "ec2:*",
+            "elasticloadbalancing:*",
+            "logs:*LogDeliver*",
+            "logs:PutResourcePolicy",
+        ],
         "Resource": "*",
     },
     {"Sid": "Buckets", "Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::artifacts-*"},
     {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:*"], "Resource": f"arn:aws:sns:*:{ID}:alerts-*"},
     {"Sid": "Logs", "Effect": "Allow", "Action": ["logs:*"], "Resource": f"arn:aws:logs:*:{ID}:log-group:/bluegreen/*"},
+    {
+        "Sid": "VpnKeys",
+        "Effect": "Allow",
+        "Action": [
+            "secretsmanager:*Secret",
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:Tag*",
+        ],
+        "Resource": f"arn:aws:secretsmanager:*:{ID}:secret:s2svpn!*",
+    },
     {
         "Sid": "Images",
         "Effect": "Allow",
@@ -197,7 +214,12 @@ ROLES = [
         "Resource": f"arn:aws:iam::{ID}:role/aws-service-role/*",
         "Condition": {
             "StringEquals": {
-                "iam:AWSServiceName": ["autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"],
+                "iam:AWSServiceName": [
+                    "autoscaling.amazonaws.com",
+                    "elasticloadbalancing.amazonaws.com",
+                    "s2svpn.amazonaws.com",
+                    "transitgateway.amazonaws.com",
+                ],
             }
         },
     },
@@ -337,7 +359,7 @@ def test_even_the_longest_names_fit_into_iam(policy: Callable[[Account, Backend]
 def test_every_star_that_stands_for_everything_has_a_reason() -> None:
     lines = inspect.getsource(ci_policies).splitlines()
     stars = [number for number, line in enumerate(lines) if re.search(r'"\*"\)|[a-z]:\*"', line)]
-    assert len(stars) == 10
+    assert len(stars) == 11
     for number in stars:
         assert "# " in "".join(lines[number - 3 : number]), lines[number]
 
@@ -357,6 +379,10 @@ MAY: list[tuple[str, str, dict[str, str], bool]] = [
     ("s3:PutLifecycleConfiguration", STATE, NO, False),
     ("s3:PutBucketVersioning", STATE, NO, False),
     ("s3:DeleteBucket", STATE, NO, False),
+    ("secretsmanager:CreateSecret", f"arn:aws:secretsmanager:{REGION}:{ID}:secret:s2svpn!vpn-1", NO, True),
+    ("secretsmanager:GetSecretValue", f"arn:aws:secretsmanager:{REGION}:{ID}:secret:s2svpn!vpn-1", NO, False),
+    ("secretsmanager:CreateSecret", f"arn:aws:secretsmanager:{REGION}:{ID}:secret:other", NO, False),
+    ("logs:CreateLogDelivery", "*", NO, True),
     ("kms:Encrypt", KEY, NO, True),
     ("kms:ScheduleKeyDeletion", KEY, NO, False),
     ("kms:PutKeyPolicy", KEY, NO, False),

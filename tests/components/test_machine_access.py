@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pulumi
 
 from components.machine_access import MachineAccess, MachineAccessArgs
+from components.vpn_options import Allowed
 from tests.declared import Declaration, declare
 
 MACHINES = "ec2.SecurityGroup:machines"
 ON_THE_PORT = {"ipProtocol": "tcp", "fromPort": 8080, "toPort": 8080}
 
 
-def access() -> Declaration:
+def access(**more: Any) -> Declaration:
     def program() -> None:
-        args = MachineAccessArgs(stack="dev", vpc_id="vpc-1", balancer_group_id="sg-balancer", port=8080)
+        args = MachineAccessArgs(stack="dev", vpc_id="vpc-1", balancer_group_id="sg-balancer", port=8080, **more)
         made = MachineAccess("machines", args)
         pulumi.CustomResource("test:index:Reader", "reader", {"group": made.security_group_id})
 
@@ -31,6 +34,24 @@ def test_the_balancer_and_nobody_else_comes_in() -> None:
         "description": "Machines: the load balancer in, everything out",
         "tags": {"Name": "dev-machines", "Stack": "dev"},
         "vpcId": "vpc-1",
+    }
+
+
+def test_the_office_comes_in_where_it_may() -> None:
+    allows = [Allowed(port=22), Allowed(port=53, protocol="udp")]
+    rules = access(office_cidrs=["192.168.0.0/24"], office_allows=allows).all("vpc.SecurityGroupIngressRule")
+    assert rules.keys() == {
+        "machines-from-balancer",
+        "machines-from-office-tcp-22-192.168.0.0/24",
+        "machines-from-office-udp-53-192.168.0.0/24",
+    }
+    assert rules["machines-from-office-udp-53-192.168.0.0/24"].inputs == {
+        "cidrIpv4": "192.168.0.0/24",
+        "description": "The office, through the VPN",
+        "fromPort": 53,
+        "ipProtocol": "udp",
+        "securityGroupId": MACHINES,
+        "toPort": 53,
     }
 
 
