@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from botocore.config import Config
 from moto.elbv2.models import ELBv2Backend
 from moto.moto_server import threaded_moto_server
 from moto.server import ThreadedMotoServer
@@ -25,6 +26,7 @@ from rehearsal.engine import Stack, open_stack
 from .front import Client, Front
 
 REGION = "us-east-1"
+ONLOOKER = "onlooker"  # in the name of a client whose calls don't count
 READING = ("Describe", "Get", "List", "Head")
 
 
@@ -33,12 +35,14 @@ Accident = Callable[[Callable[[], Response]], Response]
 
 
 class Traffic:
-    """A WSGI layer that notes each AWS action, and lets an accident happen to one of the writing ones."""
+    """A WSGI layer that notes each AWS action, and lets an accident happen to one of them."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
-        self._lock = threading.Lock()
-        self._accident: tuple[int, Accident] | None = None
+        self._lock = threading.Condition()
+        self._accident: tuple[int, Accident, bool] | None = None
+        self._busy = 0
+        self._barred = False
         self.actions: list[str] = []
         self.endpoint = ""
 
@@ -46,32 +50,50 @@ class Traffic:
         def act() -> Response:
             return Response(*run_wsgi_app(self._application, environ, buffered=True))
 
-        if "/moto-api" in environ["PATH_INFO"]:
+        if "/moto-api" in environ["PATH_INFO"] or ONLOOKER in environ.get("HTTP_USER_AGENT", ""):
             return self._application(environ, start_response)
         action = _action(environ)
         with self._lock:
+            if self._barred:
+                return Response(status=503)(environ, start_response)
+            self._busy += 1
             self.actions.append(action)
             accident = self._due(action)
-        return (accident(act) if accident else act())(environ, start_response)
+        try:
+            return (accident(act) if accident else act())(environ, start_response)
+        finally:
+            with self._lock:
+                self._busy -= 1
+                self._lock.notify_all()
 
     def _due(self, action: str) -> Accident | None:
-        if self._accident is None or action.startswith(READING):
+        if self._accident is None:
             return None
-        left, accident = self._accident
-        self._accident = (left - 1, accident)
+        left, accident, any_call = self._accident
+        if action.startswith(READING) and not any_call:
+            return None
+        self._accident = (left - 1, accident, any_call)
         return accident if left == 1 else None
 
     def writes(self) -> list[str]:
         return [action for action in self.actions if not action.startswith(READING)]
 
-    def happens(self, number: int, accident: Accident) -> None:
-        """The accident befalls the write call of that number, counted from now, from 1 on."""
+    def happens(self, number: int, accident: Accident, *, any_call: bool = False) -> None:
+        """The accident befalls the write call (or any call) of that number, counted from now, from 1 on."""
         with self._lock:
-            self._accident = (number, accident)
+            self._accident = (number, accident, any_call)
+
+    def bar(self) -> None:
+        """From now on calls don't reach the cloud; those that are under way do."""
+        with self._lock:
+            self._barred = True
 
     def mend(self) -> None:
+        """No accident is to come, none is under way, and calls reach the cloud."""
         with self._lock:
             self._accident = None
+            assert self._lock.wait_for(lambda: not self._busy, timeout=30), "a call is still under way"
+            self._barred = False
 
     def reset(self) -> None:
         """An empty account again."""
@@ -180,8 +202,16 @@ def shop(tmp_path: Path, traffic: Traffic) -> Workshop:
 
 
 @pytest.fixture
-def front(aws: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    made = Front(aws)
+def onlooker(traffic: Traffic) -> Client:
+    """Clients whose calls are not noted in `traffic`."""
+    session: Any = boto3.Session(region_name="eu-central-1")
+    config = Config(user_agent_extra=ONLOOKER, retries={"max_attempts": 10})
+    return functools.cache(functools.partial(session.client, config=config))
+
+
+@pytest.fixture
+def front(onlooker: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    made = Front(onlooker)
     create = ELBv2Backend.create_load_balancer
 
     def here(*args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -12,12 +13,12 @@ Client = Callable[[str], Any]
 
 
 class Front:
-    """What users and previews get: answers by the live rule's weights, or by the color in the preview header."""
+    """What users and previews get: an answer of a healthy machine, chosen by the live rule or the preview header."""
 
     def __init__(self, aws: Client) -> None:
-        self.aws = aws
-        self.releases = {"blue": "v1", "green": "v2"}
+        self.elb, self.ec2 = aws("elbv2"), aws("ec2")
         self.broken: set[str] = set()
+        self._turn = itertools.count()
         front = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -35,9 +36,10 @@ class Front:
         return int(self.server.server_address[1])
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        color = str(request.headers.get("X-Bluegreen-Preview", "")).rpartition("-")[2] or self._live()
-        release = self.releases[color]
-        bad = color in self.broken
+        color = str(request.headers.get("X-Bluegreen-Preview", "")).rpartition("-")[2] or self._drawn()
+        machines = self.machines(color)
+        release = self._release(machines[next(self._turn) % len(machines)]) if machines else ""
+        bad = color in self.broken or not machines
         body = json.dumps(
             {"status": "ok", "release": release, "checks": {"database": "down" if bad else "ok"}}
         ).encode()
@@ -47,11 +49,36 @@ class Front:
         request.end_headers()
         request.wfile.write(body)
 
-    def _live(self) -> str:
-        elb = self.aws("elbv2")
-        balancer = elb.describe_load_balancers()["LoadBalancers"][0]["LoadBalancerArn"]
-        listener = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
-        rule = next(each for each in elb.describe_rules(ListenerArn=listener)["Rules"] if each["Priority"] == "100")
-        groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
-        serving = next(each["TargetGroupArn"] for each in groups if int(each["Weight"]) > 0)
-        return "blue" if "/blue" in serving else "green"
+    def weights(self) -> dict[str, int]:
+        """The live rule's, by color; empty while there is none."""
+        for balancer in self.elb.describe_load_balancers()["LoadBalancers"]:
+            for listener in self.elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
+                for rule in self.elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
+                    if rule["Priority"] == "100":
+                        groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+                        return {_color(each["TargetGroupArn"]): int(each["Weight"]) for each in groups}
+        return {}
+
+    def machines(self, color: str) -> list[str]:
+        """Ids of the color's healthy targets."""
+        groups = self.elb.describe_target_groups()["TargetGroups"]
+        arns = [each["TargetGroupArn"] for each in groups if _color(each["TargetGroupArn"]) == color]
+        targets = [
+            each
+            for arn in arns
+            for each in self.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+        ]
+        return sorted(each["Target"]["Id"] for each in targets if each["TargetHealth"]["State"] == "healthy")
+
+    def _drawn(self) -> str:
+        """Each color has its share of any hundred requests."""
+        shares = [color for color, weight in self.weights().items() for _ in range(weight)]
+        return shares[next(self._turn) * 37 % len(shares)] if shares else ""
+
+    def _release(self, machine: str) -> str:
+        found = self.ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"][0]
+        return next((tag["Value"] for tag in found.get("Tags", []) if tag["Key"] == "Release"), "")
+
+
+def _color(target_group_arn: str) -> str:
+    return target_group_arn.split("/")[1].partition("-")[0]
