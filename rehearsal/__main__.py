@@ -27,6 +27,7 @@ from rehearsal.report import write_page
 from rehearsal.stage import Options, ScriptFailedError, built
 from rehearsal.story import Story, StoryError
 from rehearsal.users import latest_second, seconds
+from rehearsal.vpn import rehearsed as vpn
 from scripts.display import update_error
 
 # Errors whose text is a sentence already; of others the kind helps.
@@ -47,6 +48,7 @@ def main(
     console = Console()
     _require_root(console)
     install.require()
+    vpn.prepare(lambda text: console.print(escape(text), highlight=False, soft_wrap=True))
     chosen = _chosen(engine, console)
     journal = Journal(path=report / "report.json", engine=chosen.name)
     code = _perform(journal, Options(rate=rate, engine=chosen), console)

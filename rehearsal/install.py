@@ -53,6 +53,18 @@ TOOLS = (
 )
 # What the tests run besides: a release that needs no base image.
 FOR_TESTS = (Tool(program="busybox", package="busybox-static"),)
+# What the VPN needs: strongSwan, whose plugins come in several packages.
+STRONGSWAN, PLUGIN = "/usr/lib/ipsec/{}", "/usr/lib/ipsec/plugins/libstrongswan-{}.so"
+FOR_VPN = (
+    Tool(program=STRONGSWAN.format("charon"), package="strongswan-charon", services=("strongswan-starter.service",)),
+    Tool(program=STRONGSWAN.format("_updown"), package="strongswan-libcharon"),
+    Tool(program="swanctl", package="strongswan-swanctl"),
+    Tool(program=PLUGIN.format("kernel-libipsec"), package="libcharon-extra-plugins"),
+    Tool(program=PLUGIN.format("openssl"), package="libstrongswan-standard-plugins"),
+    Tool(program=PLUGIN.format("curve25519"), package="libstrongswan-extra-plugins"),
+    Tool(program="ip", package="iproute2"),
+    Tool(program="nsenter", package="util-linux"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,4 +222,4 @@ def require(host: Host | None = None, tools: Sequence[Tool] = TOOLS) -> None:
 
 
 if __name__ == "__main__":
-    require(tools=TOOLS + FOR_TESTS if sys.argv[1:] == ["tests"] else TOOLS)
+    require(tools=TOOLS + FOR_TESTS + FOR_VPN if sys.argv[1:] == ["tests"] else TOOLS)

@@ -163,6 +163,13 @@ class Stage:
         """Ids of the containers that are machines, also of those on their way out."""
         return self.docker.run("ps", "--quiet", "--filter", f"network={NETWORK}").split()
 
+    def machine_of(self, release: str) -> str:
+        """The container that is one of this release's machines."""
+        wanted = [{"Name": "tag:Release", "Values": [release]}, {"Name": "instance-state-name", "Values": ["running"]}]
+        reservations = self.client("ec2").describe_instances(Filters=wanted)["Reservations"]
+        instance = next(one["InstanceId"] for each in reservations for one in each["Instances"])
+        return self.docker.run("ps", "--quiet", "--filter", f"name={instance}")
+
     def left_in_emulator(self) -> list[str]:
         """What a destroyed stack must not leave: everything that costs money or holds data."""
         ec2, elb = self.client("ec2"), self.client("elbv2")

@@ -76,6 +76,15 @@ def test_an_unchanged_program_makes_no_write_call(report: dict[str, Any]) -> Non
     assert report["unchanged"]["write_calls"] == 0
 
 
+def test_an_office_reaches_a_machine_through_the_vpn_or_the_gap_is_told(report: dict[str, Any]) -> None:
+    told = [gap["reason"] for gap in report["gaps"] if gap["action"] == "VPN"]
+    if "vpn" not in report:
+        assert [reason.startswith("not played: ") for reason in told] == [True]
+        return
+    assert (report["vpn"]["ok"], report["vpn"]["plain_packets_on_wire"], told) == (True, 0, [])
+    assert report["vpn"]["failover_seconds"] < 10
+
+
 def test_every_machine_tells_its_steps(report: dict[str, Any]) -> None:
     # Two machines for v1, v2, v3, and v1 again; the restarted one counts once, with its last boot.
     assert len(report["boots"]) == 8

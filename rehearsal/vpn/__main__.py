@@ -31,7 +31,7 @@ def main(
     if os.geteuid() != 0:
         console.print("The VPN's rehearsal makes networks: run it as root, `sudo make rehearse-vpn`.")
         raise typer.Exit(CANNOT_RUN)
-    install.require(tools=host.TOOLS)
+    install.require(tools=install.FOR_VPN)
     if reason := host.reason_against():
         console.print(escape(f"The VPN can't be played here: {reason}."), highlight=False, soft_wrap=True)
         raise typer.Exit(CANNOT_RUN)

@@ -6,19 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from rehearsal.install import Host, Tool, missing
+from rehearsal.install import FOR_VPN, Host, missing
 
-PLUGIN = "/usr/lib/ipsec/plugins/libstrongswan-{}.so"
-TOOLS = (
-    Tool(program="/usr/lib/ipsec/charon", package="strongswan-charon", services=("strongswan-starter.service",)),
-    Tool(program="/usr/lib/ipsec/_updown", package="strongswan-libcharon"),
-    Tool(program="swanctl", package="strongswan-swanctl"),
-    Tool(program=PLUGIN.format("kernel-libipsec"), package="libcharon-extra-plugins"),
-    Tool(program=PLUGIN.format("openssl"), package="libstrongswan-standard-plugins"),
-    Tool(program=PLUGIN.format("curve25519"), package="libstrongswan-extra-plugins"),
-    Tool(program="ip", package="iproute2"),
-    Tool(program="nsenter", package="util-linux"),
-)
 TUN = Path("/dev/net/tun")
 # In a namespace that is gone at once: loads no state into the host's own kernel tables.
 TRY_ESP = (
@@ -34,7 +23,7 @@ def reason_against(host: Host | None = None) -> str | None:
         return "network namespaces need root"
     if not TUN.exists():
         return f"ESP in userspace needs {TUN}, which this machine has not"
-    if lacking := missing(host or Host(), TOOLS):
+    if lacking := missing(host or Host(), FOR_VPN):
         return f"missing: {', '.join(tool.program for tool in lacking)}"
     done = _apart("ip rule add from 192.0.2.1 blackhole")
     return None if done.returncode == 0 else f"no network namespace can be used: {done.stderr.strip()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,6 @@ def link(one: Namespace, name: str, other: Namespace, other_name: str) -> None:
 
 def link_to_bridge(one: Namespace, name: str, bridge: str, host_name: str) -> None:
     """A cable from a namespace to a bridge of this machine; `host_name` is its end there, gone with the namespace."""
-    one.ip("link", "add", name, "type", "veth", "peer", "name", host_name, "netns", "1")
+    one.ip("link", "add", name, "type", "veth", "peer", "name", host_name, "netns", str(os.getpid()))
     commands.run(["ip", "link", "set", host_name, "master", bridge, "up"], limit=LIMIT_S)
     one.ip("link", "set", name, "up")

@@ -82,6 +82,14 @@ def test_nothing_is_touched_when_nothing_is_missing(machine: Machine) -> None:
     assert machine.calls == before
 
 
+def test_a_tool_may_be_a_file_by_its_path(machine: Machine) -> None:
+    plugin = install.Tool(program="/usr/lib/plugins/one.so", package="plugins")
+    assert missing(machine.host(), [plugin]) == [plugin]
+    (machine.root / "usr/lib/plugins").mkdir(parents=True)
+    (machine.root / "usr/lib/plugins/one.so").touch()
+    assert missing(machine.host(), [plugin]) == []
+
+
 def test_no_service_may_start_meanwhile_and_the_rule_goes_afterwards(machine: Machine) -> None:
     machine.with_apt()
     machine.ensure(machine.host())

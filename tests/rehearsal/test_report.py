@@ -57,6 +57,14 @@ def test_the_page_is_self_contained(tmp_path: Path, report: dict[str, Any]) -> N
     assert not re.search(r"<(script|link|img|iframe)|(src|href)=|url\(|@import", page)
 
 
+def test_the_page_tells_the_vpns_steps_when_it_was_played(tmp_path: Path, report: dict[str, Any]) -> None:
+    assert "VPN" not in page_of(tmp_path, report, SECONDS)
+    step = {"name": "a tunnel is cut", "seconds": 6.5, "ok": True, "note": "28 pings lost"}
+    page = page_of(tmp_path, report | {"vpn": {"steps": [step]}}, SECONDS)
+    assert "<h2>VPN: an office reaches a machine</h2>" in page
+    assert '<td>a tunnel is cut<br><span class="soft">28 pings lost</span></td><td class="n">6.50</td>' in page
+
+
 def test_the_page_tells_the_figures(tmp_path: Path, report: dict[str, Any]) -> None:
     page = page_of(tmp_path, report, SECONDS)
     for shown in ("passed", "12.3 s", "2.5 s", "1,800", "71", "cut over to green", "moto has none"):
