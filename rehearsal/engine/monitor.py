@@ -12,7 +12,7 @@ from pulumi.runtime.settings import get_project, get_stack
 from .deployment import Deployment, StepFailedError, Wanted
 from .hooks import Moment
 from .invokes import invoke
-from .state import STACK, Resource
+from .state import STACK
 from .values import from_struct, plain, to_struct
 
 
@@ -50,9 +50,7 @@ class EngineMonitor(MockMonitor):
             done = self._deployment.register(_wanted(urn, request))
         except StepFailedError:
             return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
-        return resource_pb2.RegisterResourceResponse(
-            urn=urn, id=done.id, object=to_struct(done.outputs), propertyDependencies=_echoed(done)
-        )
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=done.id, object=to_struct(done.outputs))
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         self._deployment.register_outputs(request.urn, from_struct(request.outputs))
@@ -118,11 +116,3 @@ def _wanted(urn: str, request: Any) -> Wanted:
         additional_secret_outputs=tuple(request.additionalSecretOutputs),
         hooks={moment: list(getattr(request.hooks, moment)) for moment in Moment},
     )
-
-
-def _echoed(resource: Resource) -> dict[str, Any]:
-    """Which resources each output came from: the SDK takes an answer without these as "from this one alone"."""
-    return {
-        key: resource_pb2.RegisterResourceResponse.PropertyDependencies(urns=urns)
-        for key, urns in resource.property_dependencies.items()
-    }

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rehearsal.engine.handlers import handler_for
+
 SECRET = "4dabf18193072939515e22adb298388d"  # the key that marks a secret in an exported state
 PROVIDER = "pulumi:providers:"
 # What another resource may take over; the first that fits names it, since an ARN can also be an id.
@@ -29,12 +31,17 @@ class Recorded:
         kept = [each for each in deployment["resources"] if not each["type"].startswith(PROVIDER)]
         return cls(resources={each["urn"]: each for each in kept})
 
-    def alike(self) -> dict[str, Any]:
-        """By name: what the program asked for, other resources' values replaced by where they came from."""
-        return {urn.split("::", 2)[2]: self._alike(each) for urn, each in self.resources.items()}
+    def defaults(self) -> dict[str, set[str]]:
+        """By URN: the inputs that a provider added, as names and other defaults."""
+        return {urn: set(each.get("inputs", {}).get("__defaults", ())) for urn, each in self.resources.items()}
 
-    def _alike(self, each: Mapping[str, Any]) -> dict[str, Any]:
-        inputs = {key: self._replaced(each, key, value) for key, value in _asked(each).items()}
+    def alike(self, defaults: Mapping[str, set[str]]) -> dict[str, Any]:
+        """By name: what the program asked for, other resources' values replaced by where they came from."""
+        known = self.resources.items()
+        return {urn.split("::", 2)[2]: self._alike(each, defaults.get(urn, set())) for urn, each in known}
+
+    def _alike(self, each: Mapping[str, Any], defaults: set[str]) -> dict[str, Any]:
+        inputs = {key: self._replaced(each, key, value) for key, value in _asked(each, defaults).items()}
         found = {option: each[option] for option in OPTIONS if each.get(option)}
         return found | {"inputs": inputs, "dependencies": sorted(each.get("dependencies", ()))}
 
@@ -46,11 +53,20 @@ class Recorded:
         return _with_names(value, sorted(given.items(), key=lambda pair: -len(pair[0])))
 
 
-def _asked(each: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs of the program itself: no provider's defaults, no names of the engine's own making."""
+def handler_defaults(type_: str) -> Mapping[str, Any]:
+    """What the embedded engine adds by itself where the program says nothing."""
+    return handler_for(type_).defaults if "/" in type_ else {}
+
+
+def _asked(each: Mapping[str, Any], defaults: set[str]) -> dict[str, Any]:
+    """Inputs of the program itself."""
     inputs = dict(each.get("inputs") or {})
-    defaults = set(inputs.get("__defaults", ())) | {"__defaults", "tagsAll"}
-    return {key: _without_marks(value) for key, value in inputs.items() if key not in defaults and value is not None}
+    if "tagsAll" in inputs:  # the provider writes its default tags among the others, this engine beside them
+        inputs["tags"] = inputs["tagsAll"]
+    left_out = defaults | {"__defaults", "tagsAll"} | set(handler_defaults(each["type"]))
+    if "namePrefix" in inputs:  # whoever completes it writes the name beside it or not
+        left_out |= {"name"}
+    return {key: _without_marks(value) for key, value in inputs.items() if key not in left_out and value is not None}
 
 
 def _without_marks(value: Any) -> Any:

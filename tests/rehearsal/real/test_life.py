@@ -10,6 +10,7 @@ from typing import Any
 import pulumi.automation as auto
 import pytest
 
+from scripts.drift import look
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.engine.front import Front
 
@@ -73,6 +74,29 @@ def touched(changes: Mapping[Any, int] | None) -> dict[str, int]:
     return {str(getattr(op, "value", op)): count for op, count in (changes or {}).items() if str(op) != "same"}
 
 
+def drifted(stack: auto.Stack) -> dict[str, bool]:
+    """What hands changed, by name, and whether it is gone."""
+    found, _ = look(stack)
+    return {each.name: each.gone for each in found}
+
+
+def changed_by_hand(life: Life) -> None:
+    """A weight, a rule of a security group, a tag."""
+    outputs = life.stack.outputs()
+    elb, ec2 = life.cloud.client("elbv2"), life.cloud.client("ec2")
+    (rule,) = elb.describe_rules(RuleArns=[outputs["liveRuleArn"].value])["Rules"]
+    forward = rule["Actions"][0]["ForwardConfig"]
+    half = [group | {"Weight": 50} for group in forward["TargetGroups"]]
+    action = {"Type": "forward", "ForwardConfig": forward | {"TargetGroups": half}}
+    elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[action])
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    (group,) = balancer["SecurityGroups"]
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    way_in = [each["SecurityGroupRuleId"] for each in rules if not each["IsEgress"]]
+    ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=way_in)
+    ec2.delete_tags(Resources=[outputs["vpcId"].value], Tags=[{"Key": "Stack"}])
+
+
 @pytest.mark.parametrize("name", ["dev", "prod"])
 def test_from_nothing_to_a_cutover_and_to_nothing_again(
     name: str, real: OpenReal, cloud: Running, front: Front
@@ -110,13 +134,20 @@ def test_from_nothing_to_a_cutover_and_to_nothing_again(
     life.deliver("blue", "v1")
 
     serving = life.groups()[0]
-    front.releases["green"] = "v3"
     life.deliver("green", "v3")
     assert set(life.up("another release on the idle color")) <= {"replace", "update", "create-replacement"}
     assert life.groups() == [serving, f"{name}-green-v3"]
 
     assert touched(life.stack.refresh().summary.resource_changes) == {}
     assert life.preview("after a refresh") == {}
+    assert drifted(life.stack) == {}
+    changed_by_hand(life)
+    assert drifted(life.stack) == {"live": False, f"web-in-{front.port}-0.0.0.0/0": True, "network": False}
+    with pytest.raises(auto.CommandError, match="no changes were expected but changes were proposed"):
+        life.stack.preview(refresh=True, expect_no_changes=True)
+    life.stack.up(refresh=True)
+    assert drifted(life.stack) == {}
+    assert life.weights() == {"blue": 100, "green": 0}
     life.set("protect", "false")
     life.set("forceDestroy", "true")
     life.up("without protection")
