@@ -8,6 +8,10 @@ from typing import Any, ClassVar
 from .base import Client, Cloud, Handler, Props, looked_up, tag_changes, tag_list, tag_map, tags_of, taken
 
 
+# What moto calls a kind in DescribeTags, where AWS calls it otherwise.
+_EMULATED_KINDS = {"natgateway": "nat-gateway", "elastic-ip": "vpc-elastic-ip", "vpc-flow-log": "flow-logs"}
+
+
 class Ec2Handler(Handler):
     """An EC2 resource with tags and an ARN of the plain form."""
 
@@ -55,11 +59,12 @@ class Ec2Handler(Handler):
         tags = tags_of(inputs)
         if not tags:
             return []
-        query = [{"Name": "resource-type", "Values": [self.kind]}, {"Name": "key", "Values": list(tags)}]
+        query = [{"Name": "key", "Values": list(tags)}]
         bearing: dict[str, int] = {}
         for page in cloud.client("ec2").get_paginator("describe_tags").paginate(Filters=query):
             for tag in page["Tags"]:
-                bearing[tag["ResourceId"]] = bearing.get(tag["ResourceId"], 0) + (tags[tag["Key"]] == tag["Value"])
+                if tag["ResourceType"] in (self.kind, _EMULATED_KINDS.get(self.kind)):
+                    bearing[tag["ResourceId"]] = bearing.get(tag["ResourceId"], 0) + (tags[tag["Key"]] == tag["Value"])
         return [id for id, count in bearing.items() if count == len(tags) and self.described(cloud, id) is not None]
 
 

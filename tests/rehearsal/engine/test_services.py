@@ -11,6 +11,11 @@ import pytest
 from pulumi.automation import ConfigValue
 
 from rehearsal.engine import Stack
+from rehearsal.engine.cloud import Cloud
+from rehearsal.engine.handlers import handler_for
+from rehearsal.engine.handlers.base import Handler
+from rehearsal.engine.handlers.security_groups import DefaultSecurityGroup
+from rehearsal.engine.state import State
 
 from .conftest import Traffic, counts
 
@@ -68,6 +73,23 @@ def left(aws: Client) -> list[str]:
     found += [each["AlarmName"] for each in aws("cloudwatch").describe_alarms()["MetricAlarms"]]
     found += [each["Name"] for each in aws("ssm").describe_parameters()["Parameters"]]
     return [each for each in found if each != "default"]
+
+
+def test_what_a_killed_creation_left_is_found_for_every_kind(gallery: Stack) -> None:
+    up(gallery, "first")
+    cloud = Cloud({"region": "us-east-1"})
+    lost = [
+        each.urn
+        for each in State(gallery.folder / "state.json").all()
+        if each.custom and not each.type.startswith("pulumi:")
+        if finds(handler := handler_for(each.type)) and each.id not in handler.find(cloud, each.plain_inputs)
+    ]
+    assert lost == []
+
+
+def finds(handler: Handler) -> bool:
+    """Of other kinds nothing can be left: to make them again is to take them over."""
+    return type(handler).find is not Handler.find and not isinstance(handler, DefaultSecurityGroup)
 
 
 def test_the_whole_life_of_every_kind(gallery: Stack, aws: Client, traffic: Traffic) -> None:
