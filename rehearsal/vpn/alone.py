@@ -9,7 +9,7 @@ from rehearsal.commands import CommandError
 from rehearsal.ground import Ground
 from rehearsal.vpn import gateways, host, topology
 from rehearsal.vpn.namespaces import Namespace, link
-from rehearsal.vpn.plan import own_connection, plan_of, watchful
+from rehearsal.vpn.plan import plan_of, watchful
 from rehearsal.vpn.result import Result, Step
 from rehearsal.vpn.scenario import ROOT, App, Scenario
 from rehearsal.vpn.topology import Topology
@@ -20,9 +20,9 @@ APP_S = 30.0
 HELLO = ROOT / "examples" / "hello" / "app.py"
 
 
-def play(ground: Ground, tell: Callable[[Step], None], connection: Connection | None = None) -> Result:
+def play(ground: Ground, tell: Callable[[Step], None], connection: Connection) -> Result:
     """On a ground that the caller opened and closes."""
-    wanted = watchful(connection or own_connection())
+    wanted = watchful(connection)
     office, _cloud = gateways.folders(ground)
     gateways.write_office(office, wanted)
     built = topology.build(ground, wanted, plan_of(wanted), gateways.kernel_settings(office))

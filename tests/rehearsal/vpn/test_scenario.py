@@ -34,8 +34,8 @@ STEPS = [
 pytestmark = [pytest.mark.network, pytest.mark.skipif(bool(REASON), reason=f"the VPN can't be played: {REASON}")]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "rehearsal.vpn", "--report", str(folder)]
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "rehearsal.vpn", "--report", str(folder), *words]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -89,6 +89,11 @@ def test_packets_cross_the_wire_as_esp_only(played: tuple[dict[str, Any], str]) 
     assert (found["esp"], found["kernel_could"]) == ("userspace", kernel_has_esp())
 
 
+def test_the_connection_is_the_one_that_the_program_made(played: tuple[dict[str, Any], str]) -> None:
+    _, output = played
+    assert re.search(r"the connection is there: vpn-[0-9a-f]{17}, static routing", output)
+
+
 def test_a_wrong_key_is_named_and_a_person_can_read_it_all(played: tuple[dict[str, Any], str]) -> None:
     found, output = played
     refusal = next(step for step in found["steps"] if step["name"] == "a wrong key is refused by name")
@@ -99,8 +104,9 @@ def test_a_wrong_key_is_named_and_a_person_can_read_it_all(played: tuple[dict[st
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_nothing_stays_when_it_is_ended_midway(tmp_path: Path, number: signal.Signals, code: int) -> None:
     before = interfaces()
-    owner = start(tmp_path)
+    owner = start(tmp_path, "--bare")
     assert owner.stdout is not None
+    assert re.match(r"ok .* the connection is there: vpn-rehearsal", owner.stdout.readline())
     assert re.match(r"ok .* both gateways start", owner.stdout.readline())
     folder = run_of(owner)
     assert folder is not None
