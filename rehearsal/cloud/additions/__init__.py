@@ -15,6 +15,7 @@ from rehearsal.cloud.additions import (
     scaling_policies,
     security_groups,
     target_health,
+    vpn,
 )
 from rehearsal.cloud.additions.gap import Facts, Gap
 
@@ -29,6 +30,7 @@ PARTS = (
     scaling_policies,
     security_groups,
     target_health,
+    vpn,
 )
 
 GAPS: list[Gap] = [gap for part in (*PARTS, balancers, registries) for gap in part.GAPS]

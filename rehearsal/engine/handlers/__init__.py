@@ -10,7 +10,8 @@ from .base import Handler
 
 # Loaded when a type of theirs is first used: a program rarely needs them all.
 _MODULES = {
-    "aws:ec2": ("network", "security_groups", "machines"),
+    "aws:ec2": ("network", "security_groups", "machines", "vpn"),
+    "aws:ec2transitgateway": ("transit_gateways",),
     "aws:vpc": ("security_groups",),
     "aws:s3": ("buckets",),
     "aws:iam": ("roles", "policies", "identity_providers"),
