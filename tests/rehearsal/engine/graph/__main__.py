@@ -42,7 +42,9 @@ def log(node: Node, opts: pulumi.ResourceOptions) -> pulumi.Resource:
 
 
 def parameter(node: Node, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    value = pulumi.Output.secret(label(node)) if node["secret"] else label(node)
+    value: pulumi.Output[str] = label(node)
+    if node["secret"]:
+        value = pulumi.Output.secret(value)
     name = f"/graph/{node['name']}/{node['shape']}"
     return aws.ssm.Parameter(node["name"], name=name, type="String", value=value, opts=opts)
 
