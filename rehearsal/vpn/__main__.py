@@ -21,6 +21,7 @@ from rehearsal import install
 from rehearsal.commands import CommandError
 from rehearsal.ground import RUNS, Ground, GroundError
 from rehearsal.vpn import alone, host, provisioned
+from rehearsal.vpn.patience import REAL, SHORT, Patience
 from rehearsal.vpn.plan import own_connection
 from rehearsal.vpn.result import Result, Step
 from scripts.vpn_render import Connection, parse_xml, render
@@ -41,6 +42,9 @@ def main(
     office_cidr: Annotated[list[str] | None, typer.Option(help="A range of the office; with --configuration.")] = None,
     vpc_cidr: Annotated[list[str] | None, typer.Option(help="A range of the VPC; with --configuration.")] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Make the connection up: no stack, no emulator.")] = False,
+    real_patience: Annotated[
+        bool, typer.Option("--real-patience", help="Give a silent peer up as late as the rendered office and AWS do.")
+    ] = False,
     report: Annotated[Path, typer.Option(help="Folder for vpn.json.")] = RUNS,
 ) -> None:
     """Play office, internet and cloud with real IPsec: both tunnels, the loss of one, new keys, a wrong key."""
@@ -49,7 +53,7 @@ def main(
     source = _source(configuration, office_cidr or [], vpc_cidr or [], bare=bare)
     _require_means(console)
     try:
-        result = _perform(console, source)
+        result = _perform(console, source, REAL if real_patience else SHORT)
     except KeyboardInterrupt:
         console.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
@@ -86,7 +90,7 @@ def _require_means(console: Console) -> None:
         raise typer.Exit(CANNOT_RUN)
 
 
-def _perform(console: Console, source: Source) -> Result:
+def _perform(console: Console, source: Source, patience: Patience) -> Result:
     def tell(step: Step) -> None:
         mark = "[green]ok[/]" if step.ok else "[red]failed[/]"
         line = f"{mark} {step.seconds:6.2f} s  {escape(step.name)}: {escape(step.note)}"
@@ -98,7 +102,7 @@ def _perform(console: Console, source: Source) -> Result:
             connection = source(ground)
             note = f"{connection.id}, {connection.routing} routing"
             tell(Step(name="the connection is there", seconds=time.monotonic() - began, ok=True, note=note))
-            return alone.play(ground, tell, connection)
+            return alone.play(ground, tell, connection, patience)
     except (GroundError, CommandError, EngineError) as error:
         return Result(error=str(error))
 

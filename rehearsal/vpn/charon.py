@@ -19,19 +19,17 @@ PLUGINS = (
     "random nonce openssl aes sha1 sha2 hmac pem pkcs1 x509 pubkey gmp curve25519 kdf"
     " kernel-libipsec kernel-netlink socket-default vici updown"
 )
-# Together with the pause before the first question (plan.DPD_INTERVAL_S), a dead peer is given up after 6 s.
-RETRANSMISSION = "retransmit_timeout = 1.0\n  retransmit_base = 1.0\n  retransmit_tries = 3"
 ESTABLISHED = re.compile(r"^(\S+): #(\d+), ESTABLISHED", re.MULTILINE)
 
 
-def settings(socket: Path, *, included: Path | None = None) -> str:
+def settings(socket: Path, *, included: Path | None = None, patience: str = "") -> str:
     """strongswan.conf: what the gateway's own says, then what differs because two daemons share a machine."""
     include = f"include {included}\n" if included else ""
     return f"""\
 {include}charon {{
   load_modular = no
   load = {PLUGINS}
-  {RETRANSMISSION}
+  {patience}
   plugins {{
     vici {{
       socket = unix://{socket}
@@ -57,10 +55,13 @@ class Charon:
     socket: Path
 
     @classmethod
-    def start(cls, ground: Ground, namespace: Namespace, folder: Path, *, included: Path | None = None) -> Charon:
+    def start(
+        cls, ground: Ground, namespace: Namespace, folder: Path, *, patience: str, included: Path | None = None
+    ) -> Charon:
+        """`patience`: strongswan.conf's lines on retransmission, which come after those of the `included` file."""
         name = f"charon-{namespace.name}"
         socket, config = ground.sockets / f"{name}.vici", folder / "charon.conf"
-        config.write_text(settings(socket, included=included))
+        config.write_text(settings(socket, included=included, patience=patience))
         private = ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs tmpfs /run && exec {DAEMON}"]
         process = ground.start(name, namespace.argv(*private), {"STRONGSWAN_CONF": str(config)}, grace=2.0)
         charon = cls(process=process, namespace=namespace, folder=folder, socket=socket)

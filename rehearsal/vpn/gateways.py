@@ -9,6 +9,7 @@ from rehearsal.commands import CommandError
 from rehearsal.ground import Ground, wait_until
 from rehearsal.vpn import cloud_end
 from rehearsal.vpn.charon import Charon
+from rehearsal.vpn.patience import Patience
 from rehearsal.vpn.topology import Topology
 from scripts.vpn_render import Connection, render
 
@@ -51,15 +52,21 @@ class Gateways:
     cloud: Charon
 
     @classmethod
-    def start(cls, topology: Topology) -> Gateways:
+    def start(cls, topology: Topology, patience: Patience) -> Gateways:
         """Both daemons run; the cloud waits for the office, which has not been told to begin."""
         ground, connection = topology.ground, topology.connection
         office, cloud = folders(ground)
         write_cloud(cloud, connection)
         gateways = cls(
             connection=connection,
-            cloud=Charon.start(ground, topology.cloud_gateway, cloud),
-            office=Charon.start(ground, topology.office_gateway, office, included=office / "strongswan.conf"),
+            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=patience.cloud),
+            office=Charon.start(
+                ground,
+                topology.office_gateway,
+                office,
+                patience=patience.office,
+                included=office / "strongswan.conf",
+            ),
         )
         gateways.cloud.load()
         return gateways

@@ -13,8 +13,6 @@ KEY_LENGTH = 32
 # TEST-NETs (RFC 5737), as AWS and the office's provider would give them.
 OFFICE_IP, OUTSIDE_IPS = "203.0.113.10", ("198.51.100.10", "198.51.100.20")
 OFFICE_CIDR, VPC_CIDR = "192.168.10.0/24", "10.20.0.0/16"
-# How soon both ends ask a silent peer, here. AWS's own end waits at least 30 s, which is told as a gap.
-DPD_INTERVAL_S = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +82,9 @@ def _tunnel(outside: str, place: int) -> Tunnel:
     )
 
 
-def watchful(connection: Connection) -> Connection:
-    """The same connection, whose ends notice a dead peer soon."""
-    return _with_tunnels(connection, [replace(each, dpd_interval=DPD_INTERVAL_S) for each in connection.tunnels])
-
-
 def with_new_key(connection: Connection, place: int) -> Connection:
     """The same connection, but for the key of tunnel 1 or 2."""
     tunnels = list(connection.tunnels)
     tunnels[place - 1] = replace(tunnels[place - 1], preshared_key=new_key())
-    return _with_tunnels(connection, tunnels)
-
-
-def _with_tunnels(connection: Connection, tunnels: list[Tunnel]) -> Connection:
     first, second = tunnels
     return replace(connection, tunnels=(first, second))

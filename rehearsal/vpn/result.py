@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ESTABLISHED_LIMIT_S = 10.0
-FAILOVER_LIMIT_S = 10.0
 ROTATION_LIMIT_S = 5.0
 
 
@@ -33,6 +32,7 @@ class Result:
     plain_packets_on_wire: int = 0
     esp_packets_on_wire: int = 0
     rotation_seconds: float | None = None
+    failover_limit: float = 10.0
     esp: str = "userspace"
     kernel_could: bool = False
     steps: list[Step] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Result:
         """Why this is not good enough, one sentence each."""
         limits = {
             "established_seconds": (self.established_seconds, ESTABLISHED_LIMIT_S),
-            "failover_seconds": (self.failover_seconds, FAILOVER_LIMIT_S),
+            "failover_seconds": (self.failover_seconds, self.failover_limit),
             "rotation_seconds": (self.rotation_seconds, ROTATION_LIMIT_S),
         }
         found = [self.error] if self.error else []

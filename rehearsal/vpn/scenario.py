@@ -14,15 +14,15 @@ from rehearsal.commands import CommandError
 from rehearsal.ground import GroundError, Process, wait_until
 from rehearsal.vpn import pings
 from rehearsal.vpn.gateways import Gateways
+from rehearsal.vpn.patience import SHORT, Patience
 from rehearsal.vpn.plan import with_new_key
-from rehearsal.vpn.result import ESTABLISHED_LIMIT_S, FAILOVER_LIMIT_S, Result, Step
+from rehearsal.vpn.result import ESTABLISHED_LIMIT_S, Result, Step
 from rehearsal.vpn.topology import Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE_S = 40.0
 QUIET_S = 1.2  # so many seconds of pings without a loss are the usual state again
-# Beyond the limit that counts, so that a figure is had and not only a failure.
-PATIENCE_S = 2 * FAILOVER_LIMIT_S
+ANSWER_S = 20.0
 REFUSED = "AUTHENTICATION_FAILED"
 
 
@@ -46,6 +46,7 @@ class Scenario:
 
     topology: Topology
     app: App
+    patience: Patience = SHORT
     tell: Callable[[Step], None] = lambda _step: None
     result: Result = field(default_factory=Result)
     _gateways: Gateways = field(init=False)
@@ -67,6 +68,7 @@ class Scenario:
 
     def play(self) -> Result:
         """Steps in order, up to the first that fails; the error is in the result, as a sentence."""
+        self.result.failover_limit = self.patience.limit
         for name, action in self.steps():
             began, note, ok = time.monotonic(), "", False
             try:
@@ -83,10 +85,10 @@ class Scenario:
 
     def establish(self) -> str:
         began = time.monotonic()
-        self._gateways = Gateways.start(self.topology)
+        self._gateways = Gateways.start(self.topology, self.patience)
         self._pinger, self._file = self.topology.start_pings("vpn-pings")
         self._gateways.office.load()
-        wait_until(self._no_answer, what="a ping through a tunnel", deadline=PATIENCE_S, process=self._pinger)
+        wait_until(self._no_answer, what="a ping through a tunnel", deadline=ANSWER_S, process=self._pinger)
         first = next(ping for ping in pings.read(self._file) if ping.answered)
         self.result.established_seconds = first.sent + (first.seconds or 0.0) - began
         self._gateways.wait_standing()
@@ -190,7 +192,9 @@ class Scenario:
             steady = answered[-1] - answered[0] if answered else 0.0
             return None if steady >= QUIET_S else f"{len(losses)} pings lost, answers for {steady:.1f} s"
 
-        wait_until(unquiet, what="answered pings", deadline=PATIENCE_S, process=self._pinger)
+        # Beyond the limit that counts, so that a figure is had and not only a failure.
+        deadline = ANSWER_S + 1.5 * self.patience.limit
+        wait_until(unquiet, what="answered pings", deadline=deadline, process=self._pinger)
 
     def _carrier(self) -> int:
         """Which tunnel carries the office's packets at this moment."""
@@ -209,7 +213,7 @@ class Scenario:
         wait_until(
             lambda: None if max(grown().values()) >= enough else "too few packets yet",
             what="packets in a tunnel",
-            deadline=PATIENCE_S,
+            deadline=ANSWER_S,
         )
         counts = grown()
         return max(counts, key=lambda place: counts[place])

@@ -8,7 +8,8 @@ import pytest
 
 from rehearsal.vpn import cloud_end
 from rehearsal.vpn.gateways import kernel_settings, write_office
-from rehearsal.vpn.plan import DPD_INTERVAL_S, Plan, new_key, own_connection, plan_of, watchful, with_new_key
+from rehearsal.vpn.patience import REAL, SHORT
+from rehearsal.vpn.plan import Plan, new_key, own_connection, plan_of, with_new_key
 from rehearsal.vpn.result import Result
 from scripts.vpn_connection import KEY, problems
 
@@ -58,10 +59,11 @@ def test_a_new_key_changes_one_tunnel_and_nothing_else(place: int) -> None:
     assert replace(after, tunnels=(tunnels[0], tunnels[1])) == before
 
 
-def test_a_watchful_connection_differs_in_nothing_but_the_interval() -> None:
+def test_a_short_patience_changes_nothing_but_the_interval_and_the_real_one_nothing() -> None:
     before = own_connection()
-    after = watchful(before)
-    assert [tunnel.dpd_interval for tunnel in after.tunnels] == [DPD_INTERVAL_S] * 2
+    after = SHORT.applied(before)
+    assert [tunnel.dpd_interval for tunnel in after.tunnels] == [2, 2]
+    assert REAL.applied(before) is before
     back = tuple(replace(tunnel, dpd_interval=10) for tunnel in after.tunnels)
     assert replace(after, tunnels=(back[0], back[1])) == before
 
@@ -91,6 +93,7 @@ GOOD = Result(established_seconds=1.0, failover_seconds=6.0, rotation_seconds=0.
 def test_a_result_is_good_only_within_its_limits() -> None:
     assert (GOOD.problems, GOOD.ok, GOOD.as_json()["ok"]) == ([], True, True)
     assert replace(GOOD, failover_seconds=10.0).problems == ["failover_seconds is 10.00, not below 10"]
+    assert replace(GOOD, failover_seconds=10.0, failover_limit=60.0).ok
     assert replace(GOOD, rotation_seconds=5.0).problems == ["rotation_seconds is 5.00, not below 5"]
     assert replace(GOOD, established_seconds=None).problems == ["established_seconds was not measured"]
     assert replace(GOOD, plain_packets_on_wire=1).problems == ["1 packets crossed the internet in clear"]
