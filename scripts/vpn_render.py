@@ -238,6 +238,7 @@ case $PLUTO_VERB in
   up-client | up-host)
     mkdir -p "$marks"
     : >"$marks/$PLUTO_UNIQUEID"
+    # shellcheck disable=SC2043 # a VPC of one range is usual
     for range in {" ".join(connection.vpc_cidrs)}; do
       ip route replace "$range" dev "$interface" metric "$metric" proto static
     done
@@ -245,6 +246,7 @@ case $PLUTO_VERB in
   down-client | down-host)
     rm -f "$marks/$PLUTO_UNIQUEID"
     if [ -z "$(ls -A "$marks" 2>/dev/null)" ]; then
+      # shellcheck disable=SC2043 # as above
       for range in {" ".join(connection.vpc_cidrs)}; do
         ip route del "$range" dev "$interface" metric "$metric" proto static || true
       done

@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCRIPTS = (
     *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "restart", "retire", "status"),
-    *("recall", "preview", "up", "comment", "summary", "canary"),
+    *("recall", "preview", "up", "comment", "summary", "canary", "vpn_config"),
 )
 COMMAND = re.compile(r"python -m scripts\.(\w+)([^\n`]*)")
 MAKE = re.compile(r"(?:`|sudo |^ *)make ([a-z-]+)", re.MULTILINE)

@@ -34,6 +34,11 @@ GAPS = [
         action="CreateCustomerGateway, CreateTransitGatewayVpcAttachment",
         reason="moto drops the extended AS number of the one and the tags of the other",
     ),
+    Gap(
+        service="ec2",
+        action="SearchTransitGatewayRoutes",
+        reason="moto answers a route's attachments as one, which clients read as none",
+    ),
 ]
 
 DEFAULTS = {
@@ -58,6 +63,7 @@ IN_SECRETS_MANAGER = "SecretsManager"
 _create_connection_plain = EC2Response.create_vpn_connection
 _create_attachment_plain = EC2Response.create_transit_gateway_vpc_attachment
 _create_customer_gateway_plain = EC2Response.create_customer_gateway
+_search_routes_plain = EC2Response.search_transit_gateway_routes
 _delete_connection_plain = EC2Response.delete_vpn_connection
 
 
@@ -73,6 +79,7 @@ def extend() -> None:
         disable_vgw_route_propagation=_disable_vgw_route_propagation,
         create_customer_gateway=_create_customer_gateway,
         create_transit_gateway_vpc_attachment=_create_transit_gateway_vpc_attachment,
+        search_transit_gateway_routes=_search_transit_gateway_routes,
     )
     setattr(VPNConnection, "customer_gateway_configuration", property(customer_gateway_configuration))  # noqa: B010
     setattr(VPNConnection, "routes", property(_routes))  # noqa: B010 - properties, not functions
@@ -220,3 +227,12 @@ def _create_transit_gateway_vpc_attachment(self: Any) -> Any:
     tags = self._parse_tag_specification().get("transit-gateway-attachment", {})
     result.result["TransitGatewayVpcAttachment"].add_tags(tags)
     return result
+
+
+def _search_transit_gateway_routes(self: Any) -> Any:
+    result: Any = _search_routes_plain(self)
+    routes = [dict(each) for each in result.result["routeSet"]]
+    for route in routes:
+        if isinstance(attached := route.get("transitGatewayAttachments"), dict):
+            route["transitGatewayAttachments"] = [attached]
+    return ActionResult(result.result | {"routeSet": routes})

@@ -12,7 +12,12 @@ NETMASK, PREFIX = "255.255.255.252", 30
 
 
 def customer_gateway_configuration(connection: Any) -> str:
-    """XML of one of moto's connections: addresses, keys where AWS tells them, and what both ends agree on."""
+    """XML of one of moto's connections: addresses, keys where AWS tells them, and what both ends agree on.
+
+    Empty for a deleted one.
+    """
+    if connection.state == "deleted":  # its gateways may be gone
+        return ""
     options, backend = connection.options or {}, connection.ec2_backend
     office = backend.get_customer_gateway(connection.customer_gateway_id)
     root = ElementTree.Element("vpn_connection", id=connection.id)

@@ -64,7 +64,7 @@ def test_a_vpn_comes_stays_and_goes(stack: Stack, aws: Client, traffic: Traffic,
     traffic.actions.clear()
     again = counts(stack.up(refresh=True).summary.resource_changes)
     assert set(again) == {"same"}
-    assert traffic.writes() == []
+    assert [each for each in traffic.writes() if not each.startswith("Search")] == []
 
     stack.remove_config("vpn")
     stack.up()
