@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from .base import Client, Cloud, Handler, Props, looked_up, tag_changes, tag_list, tag_map, tags_of, taken
 
-
 # What moto calls a kind in DescribeTags, where AWS calls it otherwise.
 _EMULATED_KINDS = {"natgateway": "nat-gateway", "elastic-ip": "vpc-elastic-ip", "vpc-flow-log": "flow-logs"}
 
