@@ -27,7 +27,8 @@ GAPS = [
         service="ec2",
         action="ModifyVpnTunnelOptions, CreateVpnConnectionRoute, DeleteVpnConnectionRoute, EnableVgwRoutePropagation, "
         "DisableVgwRoutePropagation",
-        reason="moto lacks them; propagation is noted at the table, and adds no routes to it",
+        reason="moto lacks them, and the filters by which clients wait for a route; propagation is noted at the table, "
+        "and adds no routes to it",
     ),
     Gap(
         service="ec2",
@@ -63,6 +64,7 @@ IN_SECRETS_MANAGER = "SecretsManager"
 _create_connection_plain = EC2Response.create_vpn_connection
 _create_attachment_plain = EC2Response.create_transit_gateway_vpc_attachment
 _create_customer_gateway_plain = EC2Response.create_customer_gateway
+_get_filter_value_plain = VPNConnection.get_filter_value
 _search_routes_plain = EC2Response.search_transit_gateway_routes
 _delete_connection_plain = EC2Response.delete_vpn_connection
 
@@ -81,6 +83,7 @@ def extend() -> None:
         create_transit_gateway_vpc_attachment=_create_transit_gateway_vpc_attachment,
         search_transit_gateway_routes=_search_transit_gateway_routes,
     )
+    put_into(VPNConnection, get_filter_value=_get_filter_value)
     setattr(VPNConnection, "customer_gateway_configuration", property(customer_gateway_configuration))  # noqa: B010
     setattr(VPNConnection, "routes", property(_routes))  # noqa: B010 - properties, not functions
     setattr(VPNConnection, "vgw_telemetry", property(_telemetry))  # noqa: B010
@@ -173,6 +176,16 @@ def _delete_vpn_connection_route(self: Any) -> Any:
 def _static_cidrs(connection: Any) -> set[str]:
     found: set[str] = getattr(connection, "static_cidrs", set())
     return found
+
+
+def _get_filter_value(self: Any, filter_name: str, method_name: str | None = None) -> Any:
+    match filter_name:
+        case "route.destination-cidr-block":
+            return sorted(_static_cidrs(self))
+        case "vpn-connection-id":
+            return self.id
+        case _:
+            return _get_filter_value_plain(self, filter_name, method_name)
 
 
 def _routes(self: Any) -> list[dict[str, str]]:
