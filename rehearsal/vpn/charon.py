@@ -39,6 +39,7 @@ def settings(socket: Path, *, included: Path | None = None, patience: str = "") 
     stderr {{
       default = 1
       flush_line = yes
+      ike_name = yes
     }}
   }}
 }}

@@ -11,6 +11,7 @@ from rehearsal.vpn import cloud_end
 from rehearsal.vpn.charon import Charon
 from rehearsal.vpn.patience import Patience
 from rehearsal.vpn.topology import Topology
+from scripts.vpn_findings import Finding, Sight, explain
 from scripts.vpn_render import Connection, render
 
 SECRET_MODE = 0o600
@@ -105,6 +106,11 @@ class Gateways:
             return f"{name} is still association #{before}" if now == before else None
 
         wait_until(old, what=f"{name} with its new key", deadline=limit)
+
+    def ailments(self) -> list[Finding]:
+        """What `scripts/vpn_config.py --check` says at the office, of associations and log together."""
+        log = self.office.process.log.read_text(errors="replace")
+        return explain(Sight(sas=self.office.control("--list-sas"), log=log))
 
     def refusal(self, place: int) -> str:
         """What the office is told when it starts tunnel 1 or 2 now; empty when the tunnel comes to stand."""

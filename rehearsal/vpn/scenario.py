@@ -24,6 +24,7 @@ SMOKE_S = 40.0
 QUIET_S = 1.2  # so many seconds of pings without a loss are the usual state again
 ANSWER_S = 20.0
 REFUSED = "AUTHENTICATION_FAILED"
+KEY_CAUSE = "the pre-shared key"
 
 
 class VpnError(Exception):
@@ -154,11 +155,16 @@ class Scenario:
         said = self._gateways.refusal(1)
         if REFUSED not in said:
             raise VpnError(f"a wrong key must be refused with {REFUSED}; strongSwan said: {said or 'it stands'}")
+        causes = [one.means for one in self._gateways.ailments() if one.tunnel == "tunnel1" and REFUSED in one.seen]
+        if not any(KEY_CAUSE in cause for cause in causes):
+            raise VpnError(f"the check must explain {REFUSED} with the key; it said: {causes or 'nothing'}")
         self._gateways.give_keys(right)
         if again := self._gateways.refusal(1):
             raise VpnError(f"the right key was refused: {again}")
         self._gateways.wait_standing()
-        return f"{REFUSED}; with the right key it stands again"
+        # A packet may be on its way just now, with its answer still to come.
+        wait_until(self._complaint, what="a check without complaints", deadline=ANSWER_S)
+        return f"{REFUSED}, explained by the check; with the right key it stands again"
 
     def judge_wire(self) -> str:
         self._pinger.stop()
@@ -171,6 +177,9 @@ class Scenario:
     def _count_wire(self) -> None:
         count = self.topology.count()
         self.result.plain_packets_on_wire, self.result.esp_packets_on_wire = count.plain, count.esp
+
+    def _complaint(self) -> str | None:
+        return "; ".join(f"{one.tunnel}: {one.seen}" for one in self._gateways.ailments()) or None
 
     def _no_answer(self) -> str | None:
         seen = pings.read(self._file)

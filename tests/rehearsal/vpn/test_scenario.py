@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,12 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def interfaces() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
+def own_traces() -> list[str]:
+    """Of what lies in the namespaces, here in the host's own network; other tests make interfaces at the same time."""
+    names = ("lan", "wan", "inside", "office", "aws1", "aws2", "outside1", "outside2", "ipsec0")
+    rules = subprocess.run(["ip", "rule"], capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [name for name in names if Path("/sys/class/net", name).exists()]
+    return found + [rule for rule in rules if "blackhole" in rule or "lookup 220" in rule]
 
 
 def run_of(owner: subprocess.Popen[str]) -> Path | None:
@@ -53,18 +56,12 @@ def run_of(owner: subprocess.Popen[str]) -> Path | None:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     folder = tmp_path_factory.mktemp("report")
-    before, rules = interfaces(), _host_rules()
     process = start(folder)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert interfaces() == before
-    assert _host_rules() == rules
+    assert own_traces() == []
     found: dict[str, Any] = json.loads((folder / "vpn.json").read_text())
     return found, output
-
-
-def _host_rules() -> str:
-    return subprocess.run(["ip", "rule"], capture_output=True, text=True, check=True).stdout
 
 
 def test_every_step_passes_in_its_order(played: tuple[dict[str, Any], str]) -> None:
@@ -97,13 +94,12 @@ def test_the_connection_is_the_one_that_the_program_made(played: tuple[dict[str,
 def test_a_wrong_key_is_named_and_a_person_can_read_it_all(played: tuple[dict[str, Any], str]) -> None:
     found, output = played
     refusal = next(step for step in found["steps"] if step["name"] == "a wrong key is refused by name")
-    assert refusal["note"].startswith("AUTHENTICATION_FAILED")
+    assert refusal["note"].startswith("AUTHENTICATION_FAILED, explained by the check")
     assert all(name in output for name in STEPS)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_nothing_stays_when_it_is_ended_midway(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    before = interfaces()
     owner = start(tmp_path, "--bare")
     assert owner.stdout is not None
     assert re.match(r"ok .* the connection is there: vpn-rehearsal", owner.stdout.readline())
@@ -113,6 +109,7 @@ def test_nothing_stays_when_it_is_ended_midway(tmp_path: Path, number: signal.Si
     content = Ledger(folder).read()
     daemons = [one for one in processes.marked(MARK, content.run) if _name(one.pid) == "charon"]
     assert len(daemons) == 2
+    assert own_traces() == []
     os.kill(owner.pid, number)
     owner.stdout.read()
     assert owner.wait(timeout=60) == code
@@ -123,10 +120,7 @@ def test_nothing_stays_when_it_is_ended_midway(tmp_path: Path, number: signal.Si
     assert left == []
     assert not (folder / "tmp").exists()
     assert not [entry.path for entry in closed.entries if hasattr(entry, "path") and Path(entry.path).exists()]
-    deadline = time.monotonic() + 5  # the kernel takes a moment to dissolve a network
-    while interfaces() != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert interfaces() == before
+    assert own_traces() == []
 
 
 def _name(pid: int) -> str:
