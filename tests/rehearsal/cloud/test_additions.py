@@ -168,3 +168,13 @@ def test_control_says_what_it_knows(running: Running) -> None:
     assert "POST images {ami, image}" in answer.json()["error"]
     broken = requests.post(f"{running.control}/images", data=b"{", timeout=5)
     assert broken.status_code == 400
+
+
+def test_a_deleted_nat_gateway_frees_its_address(cloud: Running) -> None:
+    ec2, subnet = cloud.client("ec2"), network(cloud)[0]
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    for _ in range(2):
+        made = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+        ec2.delete_nat_gateway(NatGatewayId=made)
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
+    assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
