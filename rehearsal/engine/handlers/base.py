@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from rehearsal.engine.cloud import Client, Cloud
+from rehearsal.engine.drift import settled
 from rehearsal.engine.values import Props
 
 _GONE = re.compile(r"NotFound|NoSuch|DoesNotExist|Unknown(Image|Repository)|\.Gone|^404$")
@@ -103,6 +104,17 @@ class Handler:
     def find(self, cloud: Cloud, inputs: Props) -> list[str]:
         """Ids of what a killed creation with these inputs may have left. Empty where making it again does no harm."""
         return []
+
+    def stands(self, cloud: Cloud, id: str, inputs: Props) -> bool:
+        """Whether the cloud has just this: for `find` of kinds that bear no tags, and whose id the inputs tell."""
+        try:
+            found = self.current(cloud, id, inputs)
+        except Exception as error:
+            if is_gone(error):
+                return False
+            raise
+        shared = {} if found is None else {key: value for key, value in found.items() if inputs.get(key) is not None}
+        return bool(shared) and all(settled(inputs[key], value, key) == inputs[key] for key, value in shared.items())
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], keys: Iterable[str] | None = None) -> list[str]:

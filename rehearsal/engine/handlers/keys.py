@@ -118,6 +118,9 @@ class Alias(Handler):
         cloud.client("kms").create_alias(AliasName=new["name"], TargetKeyId=new["targetKeyId"])
         return Created(id=new["name"])
 
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [inputs["name"]] if self.stands(cloud, inputs["name"], inputs) else []
+
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         key = cloud.client("kms").describe_key(KeyId=id)["KeyMetadata"]
         return {"arn": cloud.arn("kms", id), "targetKeyArn": key["Arn"]}

@@ -13,7 +13,10 @@ class Record(Handler):
 
     def create(self, cloud: Cloud, new: Props) -> Created:
         self._change(cloud, "UPSERT" if new.get("allowOverwrite") else "CREATE", new)
-        return Created(id=f"{new['zoneId']}_{new['name']}_{new['type']}")
+        return Created(id=_id(new))
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [_id(inputs)] if self.stands(cloud, _id(inputs), inputs) else []
 
     def _change(self, cloud: Cloud, action: str, props: Props) -> None:
         change = {"Action": action, "ResourceRecordSet": _record_set(props, self._whole(cloud, props))}
@@ -50,6 +53,10 @@ class Record(Handler):
 
     def delete(self, cloud: Cloud, id: str, state: Props) -> None:
         self._change(cloud, "DELETE", state)
+
+
+def _id(props: Props) -> str:
+    return f"{props['zoneId']}_{props['name']}_{props['type']}"
 
 
 def _found_alias(alias: dict[str, Any]) -> Props:

@@ -204,9 +204,10 @@ class Route(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         targets = {**picked(new, _DESTINATIONS), **picked(new, _TARGETS)}
         cloud.client("ec2").create_route(RouteTableId=new["routeTableId"], **targets)
-        destination = next(iter(picked(new, _DESTINATIONS).values()))
-        digest = int.from_bytes(hashlib.sha256(str(destination).encode()).digest()[:4], "big")
-        return Created(id=f"r-{new['routeTableId']}{digest}", outputs={"origin": "CreateRoute", "state": "active"})
+        return Created(id=_route_id(new), outputs={"origin": "CreateRoute", "state": "active"})
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [_route_id(inputs)] if self.stands(cloud, _route_id(inputs), inputs) else []
 
     def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         ask = cloud.client("ec2").describe_route_tables
@@ -223,6 +224,12 @@ class Route(Handler):
         cloud.client("ec2").delete_route(RouteTableId=state["routeTableId"], **picked(state, _DESTINATIONS))
 
 
+def _route_id(props: Props) -> str:
+    destination = next(iter(picked(props, _DESTINATIONS).values()))
+    digest = int.from_bytes(hashlib.sha256(str(destination).encode()).digest()[:4], "big")
+    return f"r-{props['routeTableId']}{digest}"
+
+
 class RouteTableAssociation(Handler):
     pulumi_type = "aws:ec2/routeTableAssociation:RouteTableAssociation"
     force_new = frozenset({"routeTableId", "subnetId", "gatewayId"})
@@ -231,6 +238,13 @@ class RouteTableAssociation(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         names = {"routeTableId": "RouteTableId", "subnetId": "SubnetId", "gatewayId": "GatewayId"}
         return Created(id=cloud.client("ec2").associate_route_table(**picked(new, names))["AssociationId"])
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        query = [{"Name": "route-table-id", "Values": [inputs["routeTableId"]]}]
+        table = looked_up(cloud.client("ec2").describe_route_tables, "RouteTables", Filters=query) or {}
+        names = {"subnetId": "SubnetId", "gatewayId": "GatewayId"}
+        wanted = picked(inputs, names).items()
+        return [each["RouteTableAssociationId"] for each in table.get("Associations", []) if wanted <= each.items()]
 
     def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         query = [{"Name": "association.route-table-association-id", "Values": [id]}]

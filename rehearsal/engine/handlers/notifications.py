@@ -37,6 +37,10 @@ class Topic(Handler):
         made = cloud.client("sns").create_topic(Name=new["name"], Attributes=attributes, Tags=tag_list(tags_of(new)))
         return Created(id=made["TopicArn"])
 
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        id = cloud.arn("sns", inputs["name"])
+        return [id] if self.stands(cloud, id, inputs) else []
+
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         cloud.client("sns").get_topic_attributes(TopicArn=id)
         return {"arn": id, "owner": id.split(":")[4]}

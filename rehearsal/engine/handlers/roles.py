@@ -107,6 +107,10 @@ class RolePolicy(Handler):
         self._put(cloud, new)
         return Created(id=f"{new['role']}:{new['name']}")
 
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        id = f"{inputs['role']}:{inputs['name']}"
+        return [id] if self.stands(cloud, id, inputs) else []
+
     def _put(self, cloud: Cloud, new: Props) -> None:
         cloud.client("iam").put_role_policy(RoleName=new["role"], PolicyName=new["name"], PolicyDocument=new["policy"])
 

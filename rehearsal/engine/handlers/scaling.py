@@ -279,6 +279,9 @@ class LifecycleHook(Handler):
         self._put(cloud, new)
         return Created(id=new["name"])
 
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [inputs["name"]] if self.stands(cloud, inputs["name"], inputs) else []
+
     def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         ask = cloud.client("autoscaling").describe_lifecycle_hooks
         query = {"AutoScalingGroupName": inputs["autoscalingGroupName"], "LifecycleHookNames": [id]}
@@ -314,6 +317,9 @@ class Policy(Handler):
     def create(self, cloud: Cloud, new: Props) -> Created:
         self._put(cloud, new)
         return Created(id=new["name"])
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [inputs["name"]] if self.read(cloud, inputs["name"], inputs) is not None else []
 
     def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
         found = self._described(cloud, id, inputs)

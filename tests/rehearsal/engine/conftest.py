@@ -21,6 +21,7 @@ from pulumi.automation import ConfigValue
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
+from rehearsal.cloud.additions import alarms, nat_gateways
 from rehearsal.engine import Stack, open_stack
 
 from .front import Client, Front
@@ -40,6 +41,7 @@ class Traffic:
     def __init__(self, application: Any) -> None:
         self._application = application
         self._lock = threading.Condition()
+        self._turn = threading.Lock()
         self._accident: tuple[int, Accident, bool] | None = None
         self._busy = 0
         self._barred = False
@@ -48,10 +50,11 @@ class Traffic:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         def act() -> Response:
-            return Response(*run_wsgi_app(self._application, environ, buffered=True))
+            with self._turn:  # moto keeps no locks, and forgets one of two changes at once
+                return Response(*run_wsgi_app(self._application, environ, buffered=True))
 
         if "/moto-api" in environ["PATH_INFO"] or ONLOOKER in environ.get("HTTP_USER_AGENT", ""):
-            return self._application(environ, start_response)
+            return act()(environ, start_response)
         action = _action(environ)
         with self._lock:
             if self._barred:
@@ -82,6 +85,10 @@ class Traffic:
         """The accident befalls the write call (or any call) of that number, counted from now, from 1 on."""
         with self._lock:
             self._accident = (number, accident, any_call)
+
+    @property
+    def awaits_accident(self) -> bool:
+        return self._accident is not None and self._accident[0] > 0
 
     def bar(self) -> None:
         """From now on calls don't reach the cloud; those that are under way do."""
@@ -126,6 +133,8 @@ def _server() -> Iterator[tuple[str, Traffic]]:
         return traffic[-1]
 
     patch = pytest.MonkeyPatch()
+    alarms.extend()
+    nat_gateways.extend()
     patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     patch.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
