@@ -13,7 +13,7 @@ from typing import Any
 import pulumi.automation as auto
 import pytest
 
-from tests.rehearsal.cloud.fleet import Running
+from tests.rehearsal.cloud.fleet import REGION, Running
 from tests.rehearsal.engine.front import Front
 
 from .conftest import OpenReal
@@ -65,8 +65,19 @@ def both_colors(life: Life) -> None:
         life.set(f"{color}.release", release)
 
 
-def test_killed_ten_times_on_its_way_the_next_run_converges(real: OpenReal, cloud: Running) -> None:
-    life = Life(real("dev"), cloud)
+@pytest.fixture
+def real_in_bucket(real: OpenReal, cloud: Running, monkeypatch: pytest.MonkeyPatch) -> OpenReal:
+    """With the state in S3, as a team has it: a file that is being written when its writer is killed is lost."""
+    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+    cloud.client("s3").create_bucket(Bucket="pulumi-state", **place)
+    monkeypatch.setenv(
+        "PULUMI_BACKEND_URL", f"s3://pulumi-state?region={REGION}&endpoint={cloud.aws}&s3ForcePathStyle=true"
+    )
+    return real
+
+
+def test_killed_ten_times_on_its_way_the_next_run_converges(real_in_bucket: OpenReal, cloud: Running) -> None:
+    life = Life(real_in_bucket("dev"), cloud)
     both_colors(life)
     chance = random.Random(SEED)  # noqa: S311 - the same points in every run
     points = [(chance.randint(1, 14), chance.uniform(0, LONGEST_PAUSE_S)) for _ in range(KILLS)]
