@@ -155,6 +155,8 @@ def tunnel(options: VpnOptions, place: int) -> dict[str, Any]:
         "phase2_integrity_algorithms": INTEGRITY,
         "phase2_dh_group_numbers": DH_GROUPS,
         "phase2_lifetime_seconds": PHASE_2_LIFETIME,
+        # AWS's own default, told: its provider takes another number for the default, and each refresh would differ.
+        "rekey_margin_time_seconds": 270,
         "dpd_timeout_action": "restart",
         "dpd_timeout_seconds": DPD_TIMEOUT,
         "startup_action": options.startup_action,

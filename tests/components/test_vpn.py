@@ -62,6 +62,7 @@ def tunnel(number: int, inside: str) -> dict[str, Any]:
         "Phase2EncryptionAlgorithms": ["AES256-GCM-16"],
         "Phase2IntegrityAlgorithms": ["SHA2-384", "SHA2-512"],
         "Phase2LifetimeSeconds": 3600,
+        "RekeyMarginTimeSeconds": 270,
         "StartupAction": "start",
     }
     return {f"tunnel{number}{key}": value for key, value in settings.items()}
