@@ -5,6 +5,7 @@ from __future__ import annotations
 from rehearsal.cloud.additions import (
     actions,
     activities,
+    alarms,
     balancers,
     groups,
     hooks,
@@ -23,6 +24,7 @@ from rehearsal.cloud.additions.gap import Facts, Gap
 PARTS = (
     actions,
     activities,
+    alarms,
     groups,
     hooks,
     launch_templates,

@@ -17,7 +17,7 @@ _MODULES = {
     "aws:iam": ("roles", "policies", "identity_providers"),
     "aws:kms": ("keys",),
     "aws:budgets": ("budgets",),
-    "aws:cloudwatch": ("logs",),
+    "aws:cloudwatch": ("logs", "alarms"),
     "aws:lb": ("load_balancing",),
     "aws:autoscaling": ("scaling",),
     "aws:sns": ("notifications",),

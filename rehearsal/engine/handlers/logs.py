@@ -1,24 +1,10 @@
-"""CloudWatch log groups and alarms."""
+"""CloudWatch log groups."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from .base import (
-    Cloud,
-    Created,
-    Handler,
-    Naming,
-    Props,
-    differs,
-    looked_up,
-    picked,
-    tag_changes,
-    tag_list,
-    tag_map,
-    tags_of,
-    taken,
-)
+from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, picked, tag_changes, tags_of
 
 
 class LogGroup(Handler):
@@ -84,62 +70,3 @@ class LogGroup(Handler):
         if self._described(cloud, name) is None:
             return []
         return [name] if logs.list_tags_log_group(logGroupName=name)["tags"] == tags_of(inputs) else []
-
-
-class MetricAlarm(Handler):
-    pulumi_type = "aws:cloudwatch/metricAlarm:MetricAlarm"
-    naming = Naming(limit=255)
-    tagged = True
-    force_new = frozenset({"name"})
-    _NAMES: ClassVar = {
-        "name": "AlarmName",
-        "comparisonOperator": "ComparisonOperator",
-        "evaluationPeriods": "EvaluationPeriods",
-        "datapointsToAlarm": "DatapointsToAlarm",
-        "metricName": "MetricName",
-        "namespace": "Namespace",
-        "period": "Period",
-        "statistic": "Statistic",
-        "extendedStatistic": "ExtendedStatistic",
-        "threshold": "Threshold",
-        "unit": "Unit",
-        "alarmDescription": "AlarmDescription",
-        "alarmActions": "AlarmActions",
-        "okActions": "OKActions",
-        "insufficientDataActions": "InsufficientDataActions",
-        "actionsEnabled": "ActionsEnabled",
-        "treatMissingData": "TreatMissingData",
-    }
-
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
-        return Created(id=new["name"], outputs={"arn": cloud.arn("cloudwatch", f"alarm:{new['name']}")})
-
-    def _put(self, cloud: Cloud, new: Props) -> None:
-        dimensions = [{"Name": key, "Value": value} for key, value in (new.get("dimensions") or {}).items()]
-        cloud.client("cloudwatch").put_metric_alarm(
-            **picked(new, self._NAMES), Dimensions=dimensions, Tags=tag_list(tags_of(new))
-        )
-
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        watch = cloud.client("cloudwatch")
-        found = looked_up(watch.describe_alarms, "MetricAlarms", AlarmNames=[id])
-        if found is None:
-            return None
-        return {
-            **taken(found, self._NAMES),
-            "dimensions": {each["Name"]: each["Value"] for each in found.get("Dimensions") or []},
-            "tagsAll": tag_map(watch.list_tags_for_resource(ResourceARN=found["AlarmArn"])["Tags"]),
-        }
-
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
-        watch, arn = cloud.client("cloudwatch"), cloud.arn("cloudwatch", f"alarm:{id}")
-        gone, present = tag_changes(old, new)
-        if gone:
-            watch.untag_resource(ResourceARN=arn, TagKeys=gone)
-        if present:  # the put takes tags of a new alarm only
-            watch.tag_resource(ResourceARN=arn, Tags=tag_list(present))
-
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("cloudwatch").delete_alarms(AlarmNames=[id])
