@@ -44,7 +44,7 @@ class EngineMonitor(MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the SDK's name
         urn = self.make_urn(request.parent, request.type, request.name)
         if self._deployment.failed.is_set() and request.type != STACK:
-            return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.SKIP)
+            return resource_pb2.RegisterResourceResponse(urn=urn, result=resource_pb2.Result.FAIL)
         try:
             _refuse_unknown_options(request)
             done = self._deployment.register(_wanted(urn, request))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.automation import ConfigValue
 from pulumi.automation.errors import CommandError
+from pulumi.runtime.proto import resource_pb2
+
+from rehearsal.engine.deployment import Deployment
+from rehearsal.engine.display import Display
+from rehearsal.engine.hooks import Hooks
+from rehearsal.engine.monitor import EngineMonitor
+from rehearsal.engine.state import State
 
 from .conftest import Traffic, Workshop, counts
 
@@ -220,6 +229,16 @@ def test_a_failure_stops_what_depends_on_it_and_is_told_in_one_place(shop: Works
     assert "Traceback" not in str(caught.value)
     assert shop.up(NETWORK) == {"create": 2}
     assert vpcs(aws) == ["10.0.0.0/16"]
+
+
+def test_what_comes_after_a_failure_is_left_out(tmp_path: Path) -> None:
+    display, hooks = Display(io.StringIO(), dry_run=False), Hooks(dry_run=False)
+    state = State(tmp_path / "state.json")
+    deployment = Deployment(state=state, display=display, hooks=hooks, provider_config={}, dry_run=False)
+    deployment.failed.set()
+    request = resource_pb2.RegisterResourceRequest(type="aws:ec2/vpc:Vpc", name="late", custom=True)
+    assert EngineMonitor(deployment).RegisterResource(request).result == resource_pb2.Result.FAIL
+    assert state.all() == []
 
 
 def test_an_unknown_type_is_refused_before_it_is_written(shop: Workshop, traffic: Traffic) -> None:
