@@ -1,4 +1,8 @@
-"""A stack's lock: one update at a time; the file names its holder, and the kernel frees it when the holder dies."""
+"""A stack's lock: one update at a time; the file names its holder, and the kernel frees it when the holder dies.
+
+On a folder that several hosts share, the kernel knows the processes of its own host only: a lock that another host's
+process left is never taken over by itself, for that process may still run.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,10 @@ class Holder:
 
     def __str__(self) -> str:
         return f"{self.who} (pid {self.pid}), {self.doing} since {self.since}"
+
+    @property
+    def host(self) -> str:
+        return self.who.rpartition("@")[2]
 
     @classmethod
     def me(cls, doing: str) -> Holder:
@@ -61,8 +69,14 @@ class Lock:
             if self._is_the_file(handle):
                 break
             os.close(handle)  # released and removed between our open and our lock: there is a new file by now
-        self._handle = handle
         self.took_over = read(self.path)
+        if self.took_over and self.took_over.host != self.holder.host:
+            os.close(handle)
+            raise LockedError(
+                f"the stack is currently locked by {self.took_over}, and {self.holder.host} can't see whether that "
+                f"process still runs on {self.took_over.host}"
+            )
+        self._handle = handle
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(self.holder)).encode(), 0)
         return self

@@ -117,6 +117,23 @@ def test_the_lock_of_a_dead_holder_is_explained_and_taken_over(shop: Workshop) -
     assert not path.exists()
 
 
+def test_the_lock_of_another_host_is_explained_and_released_by_cancel(shop: Workshop) -> None:
+    path = shop.stack.folder / "lock.json"
+    path.parent.mkdir(parents=True)
+    elsewhere = {"pid": 1, "who": "ann@far.example", "since": "2026-01-02T03:04:05Z", "doing": "update"}
+    path.write_text(json.dumps(elsewhere))
+    with pytest.raises(ConcurrentUpdateError) as caught:
+        shop.program("").stack.up()
+    told = str(caught.value)
+    assert "locked by ann@far.example (pid 1), update since 2026-01-02T03:04:05Z" in told
+    assert "can't see whether that process still runs on far.example" in told
+    assert "`cancel`" in told
+    assert json.loads(path.read_text()) == elsewhere
+    shop.stack.cancel()
+    shop.stack.up()
+    assert not path.exists()
+
+
 def test_cancel_releases_the_lock(shop: Workshop) -> None:
     with lock.Lock(shop.stack.folder / "lock.json", "update"):
         with pytest.raises(ConcurrentUpdateError):
