@@ -39,8 +39,13 @@ class Census:
         for each in exported["resources"]:
             if each["type"] in self._listings():
                 recorded.setdefault(each["type"], []).append(each["id"])
-        found = self.taken()
-        assert found == {type_: sorted(ids) for type_, ids in recorded.items()}, f"{when}: orphans or duplicates"
+        found, wanted = self.taken(), {type_: sorted(ids) for type_, ids in recorded.items()}
+        wrong = {
+            type_: {"in the account": found.get(type_), "in the state": wanted.get(type_)}
+            for type_ in {*found, *wanted}
+            if found.get(type_) != wanted.get(type_)
+        }
+        assert not wrong, f"{when}: {wrong}"
 
     def _listings(self) -> dict[str, Callable[[], Iterable[str]]]:
         return {**self._network(), **self._balancing(), **self._rest()}

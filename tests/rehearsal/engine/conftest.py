@@ -14,7 +14,8 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
-from moto.elbv2.models import ELBv2Backend
+from moto.ec2.models import EC2Backend
+from moto.elbv2.models import ELBv2Backend, elbv2_backends
 from moto.moto_server import threaded_moto_server
 from moto.server import ThreadedMotoServer
 from pulumi.automation import ConfigValue
@@ -232,6 +233,18 @@ def front(onlooker: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     yield made
     made.server.shutdown()
     made.server.server_close()
+
+
+@pytest.fixture
+def leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that a group ends leave their target groups, as they do in AWS; moto forgets that."""
+    plain = EC2Backend.terminate_instances
+
+    def terminate(self: Any, instance_ids: list[str]) -> Any:
+        elbv2_backends[self.account_id][self.region_name].notify_terminate_instances(instance_ids)
+        return plain(self, instance_ids)
+
+    monkeypatch.setattr(EC2Backend, "terminate_instances", terminate)
 
 
 @pytest.fixture

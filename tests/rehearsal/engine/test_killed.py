@@ -15,8 +15,6 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from moto.ec2.models import EC2Backend
-from moto.elbv2.models import elbv2_backends
 from pulumi.automation import ConfigValue
 from pulumi.automation.errors import CommandError
 from werkzeug.wrappers import Response
@@ -191,25 +189,13 @@ class Journey:
 
 
 @pytest.fixture
-def _leaving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Machines that a group ends leave their target groups, as they do in AWS; moto forgets that."""
-    plain = EC2Backend.terminate_instances
-
-    def terminate(self: Any, instance_ids: list[str]) -> Any:
-        elbv2_backends[self.account_id][self.region_name].notify_terminate_instances(instance_ids)
-        return plain(self, instance_ids)
-
-    monkeypatch.setattr(EC2Backend, "terminate_instances", terminate)
-
-
-@pytest.fixture
 def journey(
     stack: Stack,
     front: Front,
     traffic: Traffic,
     onlooker: Client,
     users: Users,
-    _leaving: None,
+    leaving: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Journey:
     """Runs that are to be killed have a process of their own, the others none."""
