@@ -40,8 +40,8 @@ format: setup ## Put the code into the one format
 
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
 	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
-	$(BIN)/python -m pytest -m "not rehearsal" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
-	$(BIN)/python -m pytest -m rehearsal --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5 # that many it says when ARGS name none
+	$(BIN)/python -m pytest -m "not (rehearsal or network or docker)" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
+	$(BIN)/python -m pytest -m "rehearsal or network or docker" --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5 # that many it says when ARGS name none
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
 	$(BIN)/python -m rehearsal --engine $(ENGINE) $(ARGS)

@@ -31,8 +31,8 @@ class Alerts(pulumi.ComponentResource):
             sns.TopicSubscription(f"{name}-{email}", topic=topic.arn, protocol="email", endpoint=email, opts=child)
         group = cloudwatch.LogGroup(
             f"{name}-app",
-            # A prefix: a group whose creation was cut off must not bar the next run by its name.
-            name_prefix=f"/bluegreen/{args.stack}/app-",
+            # A name, not a prefix: machines are told it, and one that was deleted by hand must come back under it.
+            name=f"/bluegreen/{args.stack}/app",
             retention_in_days=args.log_retention_days,
             tags=tags,
             opts=child,

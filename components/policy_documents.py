@@ -60,7 +60,7 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: st
         allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            place.arn("logs", f"log-group:/bluegreen/{place.stack}/app-*:*"),
+            place.arn("logs", f"log-group:/bluegreen/{place.stack}/app:*"),
         ),
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
         allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")

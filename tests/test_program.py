@@ -255,7 +255,7 @@ def test_machines_are_told_what_they_need() -> None:
         "HEALTH_PATH": "/health",
         "PARAMETER_PATH": "/bluegreen/dev/app/",
         "ALERTS_TOPIC_ARN": declared.one("sns.Topic").arn,
-        "LOG_GROUP": "/bluegreen/dev/app-1a2b",
+        "LOG_GROUP": "/bluegreen/dev/app",
         "BASE_IMAGE": f"{ACCOUNT}.ecr.example/base@sha256:pushed",
         "LAUNCH_HOOK": "boot",
         "TERMINATION_HOOK": "drain",

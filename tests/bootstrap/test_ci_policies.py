@@ -499,7 +499,8 @@ def test_the_main_programs_names_are_those_that_ci_is_held_to(program: Declarati
     assert {name for name in buckets if not f"{name}-".startswith(f"{ci_policies.BUCKETS}-")} == set()
     topics = set(program.all("sns.Topic"))
     assert {name for name in topics if not f"{name}-".startswith(f"{ci_policies.TOPICS}-")} == set()
-    groups = [each.inputs["namePrefix"] for each in program.all("cloudwatch.LogGroup").values()]
+    logs = [each.inputs for each in program.all("cloudwatch.LogGroup").values()]
+    groups = [inputs.get("name") or inputs["namePrefix"] for inputs in logs]
     parameters = [each.inputs["name"] for each in program.all("ssm.Parameter").values()]
     assert {name for name in [*groups, *parameters] if not name.startswith(f"/{ci_policies.NAMES}/")} == set()
     paths = [

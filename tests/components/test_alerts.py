@@ -13,7 +13,7 @@ def test_a_topic_and_the_apps_log_group_stand() -> None:
     assert declared.table() == {("sns.Topic", "alerts"), ("cloudwatch.LogGroup", "alerts-app")}
     assert declared.one("sns.Topic").inputs == {"kmsMasterKeyId": "alias/aws/sns", "tags": {"Stack": "dev"}}
     assert declared.one("cloudwatch.LogGroup").inputs == {
-        "namePrefix": "/bluegreen/dev/app-",
+        "name": "/bluegreen/dev/app",
         "retentionInDays": 7,
         "tags": {"Stack": "dev"},
     }

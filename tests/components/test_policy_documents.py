@@ -42,7 +42,7 @@ MACHINE = [
         "Sid": "WriteLogs",
         "Effect": "Allow",
         "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-        "Resource": "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/app-*:*",
+        "Resource": "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/app:*",
     },
     {
         "Sid": "WriteMetrics",
