@@ -350,8 +350,9 @@ class Files:
         self._requests = _fresh(out / "requests.tsv")
         self._series = _fresh(out / "series.jsonl")
         self._status = _fresh(out / "status.jsonl")
-        self._control = (out / "control").open("a+")
-        self._control.seek(0, 2)
+        # A new file, read from its start: whoever saw it appear may have written already.
+        (out / "control").unlink(missing_ok=True)
+        self._control = (out / "control").open("w+")
 
     def request(self, due: float, lag: float, latency: float, answer: Answer, error: str) -> None:
         times = f"{due:.6f}\t{lag * 1000:.2f}\t{latency * 1000:.2f}"
