@@ -20,6 +20,8 @@ _BUSY = re.compile(
 _TAKEN = re.compile(r"AlreadyExists|Duplicate|AlreadyOwned|EntityAlready")
 _ABSENT_TEXT = re.compile(r"not found|does not exist|doesn't exist|no such", re.IGNORECASE)
 _HEX_DIGITS = 7  # as in Pulumi's own names
+# A name's end by which it was drawn, not chosen.
+GENERATED = re.compile(rf"[0-9a-f]{{{_HEX_DIGITS}}}$")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from .base import (
+    GENERATED,
     Cloud,
     Created,
     Handler,
@@ -76,8 +77,21 @@ class Bucket(Handler):
                 s3.delete_objects(Bucket=id, Delete={"Objects": objects, "Quiet": True})
 
     def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        """By its tags; or still without them (they come by a second call), empty and under a drawn name."""
         found = _found_tags(lambda: cloud.client("s3").get_bucket_tagging(Bucket=inputs["bucket"]))
-        return [inputs["bucket"]] if found and found == tags_of(inputs) else []
+        ours = found == tags_of(inputs) if found else _is_newborn(cloud, inputs["bucket"])
+        return [inputs["bucket"]] if ours else []
+
+
+def _is_newborn(cloud: Cloud, bucket: str) -> bool:
+    if not GENERATED.search(bucket):
+        return False
+    try:
+        return "Contents" not in cloud.client("s3").list_objects_v2(Bucket=bucket, MaxKeys=1)
+    except Exception as error:
+        if is_gone(error):
+            return False
+        raise
 
 
 def _found_tags(ask: Callable[[], dict[str, Any]]) -> dict[str, str]:

@@ -86,6 +86,27 @@ def test_what_was_made_but_not_recorded_is_cleared_away(shop: Workshop, aws: Cli
     assert census(aws) == (1, 12, 12)
 
 
+def test_a_bucket_whose_tags_never_came_is_cleared_away_and_a_chosen_one_is_not(shop: Workshop, aws: Client) -> None:
+    """S3 takes tags by a second call: killed between the two, a bucket bears none."""
+    program = """
+    aws.s3.Bucket("drawn", tags={"Name": "drawn"})
+    aws.s3.Bucket("chosen", bucket="chosen", tags={"Name": "chosen"})
+    """
+    shop.up(program)
+    state = shop.state_dir / "test" / "state.json"
+    data = json.loads(state.read_text())
+    for lost in [each for each in data["resources"] if each["type"] == "aws:s3/bucket:Bucket"]:
+        data["resources"].remove(lost)
+        data["begun"][lost["urn"]] = {"provider": "", "inputs": lost["inputs"]}
+        aws("s3").delete_bucket_tagging(Bucket=lost["id"])
+    state.write_text(json.dumps(data))
+    aws("s3").put_object(Bucket="chosen", Key="kept", Body=b"")
+    shop.up(program)
+    names = sorted(each["Name"].partition("-")[0] for each in aws("s3").list_buckets()["Buckets"])
+    assert names == ["chosen", "drawn"]
+    assert "Contents" in aws("s3").list_objects_v2(Bucket="chosen")
+
+
 def test_two_runs_at_once_are_refused_by_name(shop: Workshop) -> None:
     shop.program(
         "import time\nimport pathlib\npathlib.Path('started').touch()\n"
