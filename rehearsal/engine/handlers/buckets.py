@@ -69,9 +69,6 @@ class Bucket(Handler):
         s3 = cloud.client("s3")
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=id):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            if page.get("DeleteMarkers"):
-                # moto 5.2.5 fails on a delete marker while versioning is suspended, as it is by now.
-                s3.put_bucket_versioning(Bucket=id, VersioningConfiguration={"Status": "Enabled"})
             objects = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
             if objects:
                 s3.delete_objects(Bucket=id, Delete={"Objects": objects, "Quiet": True})

@@ -178,3 +178,21 @@ def test_a_deleted_nat_gateway_frees_its_address(cloud: Running) -> None:
         ec2.delete_nat_gateway(NatGatewayId=made)
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
     assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
+
+
+def test_a_bucket_whose_versioning_is_suspended_can_be_emptied_version_by_version(cloud: Running) -> None:
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    for body in (b"old", b"new"):
+        s3.put_object(Bucket="versions", Key="lock", Body=body)
+    s3.delete_object(Bucket="versions", Key="lock")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Suspended"})
+    found = s3.list_object_versions(Bucket="versions")
+    assert (len(found["Versions"]), len(found["DeleteMarkers"])) == (2, 1)
+    (marker,) = found["DeleteMarkers"]
+    s3.delete_objects(Bucket="versions", Delete={"Objects": [{"Key": "lock", "VersionId": marker["VersionId"]}]})
+    assert s3.get_object(Bucket="versions", Key="lock")["Body"].read() == b"new"
+    objects = [{"Key": "lock", "VersionId": each["VersionId"]} for each in found["Versions"]]
+    assert "Errors" not in s3.delete_objects(Bucket="versions", Delete={"Objects": objects})
+    s3.delete_bucket(Bucket="versions")
