@@ -54,8 +54,9 @@ class Record:
 
 
 def write(s3: Any, bucket: str, stack: str, record: Record, run_id: str) -> None:
-    # Sortable, and free of the colon that some tools trip over.
-    key = f"{_prefix(stack)}{record.when.replace(':', '')}-{run_id[:8]}.json"
+    # Sortable, and free of the colon and the plus that some tools trip over.
+    when = record.when.replace(":", "").replace("+0000", "Z")
+    key = f"{_prefix(stack)}{when}-{run_id[:8]}.json"
     body = json.dumps(record.as_json(), indent=1).encode()
     s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 

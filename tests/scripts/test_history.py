@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import re
+
+from scripts import history
+from scripts.history import Place, Record
+from tests.scripts.world import BUCKET, STACK, World
+
+
+def test_the_newest_records_come_first_and_whole(world: World) -> None:
+    written = [
+        Record(
+            action="cutover",
+            outcome="done",
+            seconds=2.5,
+            source=Place(color="blue", release="v1"),
+            target=Place(color="green", release="v2", ami="ami-1"),
+            when=f"2026-11-21T10:47:{second}.490+00:00",
+        )
+        for second in (30, 31, 32)
+    ]
+    for number, record in enumerate(written):
+        history.write(world.s3, BUCKET, STACK, record, f"{number}f00d")
+    assert history.read(world.s3, BUCKET, STACK, newest=2) == [written[2], written[1]]
+
+
+def test_a_records_key_holds_nothing_that_tools_must_escape(world: World) -> None:
+    history.write(world.s3, BUCKET, STACK, Record(action="deploy", outcome="done", seconds=1), "f00d")
+    (found,) = world.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"deployments/{STACK}/history/")["Contents"]
+    assert re.fullmatch(r"[A-Za-z0-9/._-]+", found["Key"])
+    assert found["Key"].endswith("Z-f00d.json")
