@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ENGINE ?= auto
-SOURCES := __main__.py settings.py config_reader.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py settings.py config_reader.py alert_settings.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)

@@ -9,6 +9,7 @@ from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
 from components.instance_role import InstanceRole
 from components.load_balancer import LoadBalancer
+from components.logs import Logs
 from components.machine_access import MachineAccess
 from components.network import Network
 
@@ -17,7 +18,8 @@ place = compose.place(settings)
 
 network = Network("network", compose.network(settings))
 artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
-alerts = Alerts("alerts", compose.alerts(settings))
+alerts = Alerts("alerts", compose.alerts(settings, place))
+logs = Logs("logs", compose.logs(settings))
 base_image = compose.base_image(settings)
 role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
 
@@ -26,12 +28,14 @@ balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifact
 access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
 dns = compose.dns_name(settings, balancer)
 vpn = compose.vpn(settings, network, alerts)
+watch = compose.watch(settings, alerts, targets, balancer)
 
-shared = compose.Shared(network=network, role=role, alerts=alerts, base_image=base_image, access=access)
+shared = compose.Shared(network=network, role=role, alerts=alerts, logs=logs, base_image=base_image, access=access)
 guard = release_guard(settings.stack, compose.sessions(settings))
 fleets = compose.fleets(settings, shared, targets, balancer, guard)
 gates = live_rule_hooks(compose.gate(settings))
 live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
 
-for name, value in compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn).items():
+outputs = compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn, watch)
+for name, value in outputs.items():
     pulumi.export(name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +13,21 @@ from checks.colors import Color
 from checks.gates import GateArgs
 from components.alerts import Alerts, AlertsArgs
 from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
+from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
 from components.base_image import BaseImage, BaseImageArgs
 from components.cidr_plan import ZoneRanges, plan
 from components.color import Fleet, FleetArgs, Targets, TargetsArgs
+from components.color_alarms import ColorAlarms, ColorAlarmsArgs
+from components.dashboard import Dashboard, DashboardArgs
 from components.dns_name import DnsName, DnsNameArgs
 from components.instance_role import InstanceRole, InstanceRoleArgs
 from components.live_rule import LiveRule, LiveRuleArgs
 from components.load_balancer import PREVIEW_HEADER, LoadBalancer, LoadBalancerArgs
+from components.logs import Logs, LogsArgs
 from components.machine_access import MachineAccess, MachineAccessArgs
 from components.network import Network, NetworkArgs
 from components.policy_documents import Place
-from components.user_data import UserData
+from components.user_data import LogGroups, UserData
 from components.vpn import Vpn, VpnArgs
 from settings import Settings
 
@@ -37,8 +41,18 @@ class Shared:
     network: Network
     role: InstanceRole
     alerts: Alerts
+    logs: Logs
     base_image: BaseImage | None
     access: MachineAccess
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What watches the colors and the load balancer before them."""
+
+    colors: Mapping[Color, ColorAlarms]
+    balancer: BalancerAlarm
+    dashboard: Dashboard
 
 
 def place(settings: Settings) -> Place:
@@ -86,10 +100,12 @@ def artifact_bucket(settings: Settings, place: Place) -> ArtifactBucketArgs:
     )
 
 
-def alerts(settings: Settings) -> AlertsArgs:
-    return AlertsArgs(
-        stack=settings.stack, emails=settings.alert_emails, log_retention_days=settings.log_retention_days
-    )
+def alerts(settings: Settings, place: Place) -> AlertsArgs:
+    return AlertsArgs(place=place, emails=settings.alert_emails, webhooks=settings.alert_webhooks)
+
+
+def logs(settings: Settings) -> LogsArgs:
+    return LogsArgs(stack=settings.stack, retention_days=settings.log_retention_days)
 
 
 def base_image(settings: Settings) -> BaseImage | None:
@@ -105,6 +121,7 @@ def instance_role(
         place=place,
         bucket_arn=artifacts.arn,
         topic_arn=alerts.topic_arn,
+        key_arn=alerts.key_arn,
         repository_arn=base_image.repository_arn if base_image else None,
         boundary=settings.permissions_boundary,
     )
@@ -185,6 +202,52 @@ def dns_name(settings: Settings, balancer: LoadBalancer) -> DnsName | None:
     return DnsName("domain", args)
 
 
+def watch(settings: Settings, alerts: Alerts, targets: Mapping[Color, Targets], balancer: LoadBalancer) -> Watch:
+    """Of both colors always, so that no delivery and no cutover changes an alarm."""
+    colors = {
+        color: ColorAlarms(
+            f"{color}-alarms",
+            ColorAlarmsArgs(
+                stack=settings.stack,
+                color=color,
+                options=settings.alarms,
+                balancer=balancer.arn_suffix,
+                target_group=targets[color].arn_suffix,
+                topic_arn=alerts.topic_arn,
+            ),
+        )
+        for color in Color
+    }
+    of_balancer = BalancerAlarm(
+        "web-alarms",
+        BalancerAlarmArgs(
+            stack=settings.stack,
+            options=settings.alarms,
+            balancer=balancer.arn_suffix,
+            topic_arn=alerts.topic_arn,
+        ),
+    )
+    dashboard = Dashboard("dashboard", _dashboard(settings, targets, balancer, [*colors.values(), of_balancer]))
+    return Watch(colors=colors, balancer=of_balancer, dashboard=dashboard)
+
+
+def _dashboard(
+    settings: Settings,
+    targets: Mapping[Color, Targets],
+    balancer: LoadBalancer,
+    alarms: Sequence[ColorAlarms | BalancerAlarm],
+) -> DashboardArgs:
+    return DashboardArgs(
+        stack=settings.stack,
+        region=settings.region,
+        options=settings.alarms,
+        releases={color: own.release for color, own in settings.colors.items()},
+        balancer=balancer.arn_suffix,
+        target_groups={color: group.arn_suffix for color, group in targets.items()},
+        alarms=[alarm.arn for alarm in alarms],
+    )
+
+
 def sessions(settings: Settings) -> Callable[[], Any]:
     """Makes boto3 sessions for the stack's region, when a hook needs one."""
 
@@ -252,7 +315,7 @@ def parameter_path(settings: Settings) -> str:
 def _user_data(settings: Settings, color: Color, shared: Shared) -> pulumi.Output[UserData]:
     own = settings.colors[color]
 
-    def data(topic_arn: str, log_group: str, base_image: str) -> UserData:
+    def data(topic_arn: str, log_groups: LogGroups, base_image: str) -> UserData:
         return UserData(
             stack=settings.stack,
             color=color,
@@ -265,11 +328,11 @@ def _user_data(settings: Settings, color: Color, shared: Shared) -> pulumi.Outpu
             boot_timeout=settings.boot_timeout,
             drain_timeout=settings.drain_timeout,
             alerts_topic_arn=topic_arn,
-            log_group=log_group,
+            log_groups=log_groups,
             base_image=base_image,
         )
 
-    known = pulumi.Output.all(shared.alerts.topic_arn, shared.alerts.log_group, _reference(shared.base_image))
+    known = pulumi.Output.all(shared.alerts.topic_arn, shared.logs.groups, _reference(shared.base_image))
     return known.apply(lambda values: data(*values))
 
 
@@ -315,6 +378,7 @@ def outputs(
     fleets: Mapping[Color, Fleet],
     live_rule: LiveRule | None,
     vpn: Vpn | None,
+    watch: Watch,
 ) -> dict[str, Any]:
     """What scripts and people ask a stack for."""
     return {
@@ -326,11 +390,13 @@ def outputs(
         "previewToken": balancer.preview_token,
         "artifactsBucket": artifacts.bucket,
         "alertsTopicArn": shared.alerts.topic_arn,
+        "balancerAlarm": watch.balancer.name,
+        "dashboard": watch.dashboard.name,
         "parameterPath": parameter_path(settings),
         "healthPath": settings.health_path,
         "region": settings.region,
         "baseImage": _reference(shared.base_image),
-        "colors": {color.value: _color_output(settings, color, targets, fleets) for color in Color},
+        "colors": {color.value: _color_output(settings, color, targets, fleets, watch) for color in Color},
         "liveRuleArn": live_rule.arn if live_rule else "",
         "vpcId": shared.network.vpc_id,
         **_vpn_output(settings, vpn),
@@ -356,7 +422,7 @@ def _vpn_output(settings: Settings, vpn: Vpn | None) -> dict[str, Any]:
 
 
 def _color_output(
-    settings: Settings, color: Color, targets: Mapping[Color, Targets], fleets: Mapping[Color, Fleet]
+    settings: Settings, color: Color, targets: Mapping[Color, Targets], fleets: Mapping[Color, Fleet], watch: Watch
 ) -> dict[str, Any]:
     own, fleet = settings.colors[color], fleets.get(color)
     return {
@@ -365,6 +431,7 @@ def _color_output(
         "sha256": own.sha256,
         "amiId": own.ami_id,
         "targetGroupArn": targets[color].arn,
+        "alarm": watch.colors[color].name,
         "asgName": fleet.group_name if fleet else "",
         "launchTemplateId": fleet.launch_template_id if fleet else "",
     }

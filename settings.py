@@ -11,11 +11,13 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import CONFIG
 
+from alert_settings import AlertReader
 from checks.colors import Color
+from components.alarm_options import AlarmOptions
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
 from components.vpn_options import VpnOptions
 from components.vpn_options import problems as vpn_problems
-from config_reader import EMAIL, REGION, ConfigReader, refuse
+from config_reader import EMAIL, REGION, refuse
 from vpn_settings import VPN_KEYS, VpnReader, read_vpn
 
 NAMESPACE = "bluegreen"
@@ -100,6 +102,8 @@ class Settings:
     certificate_arn: str
     ingress_cidrs: tuple[str, ...]
     alert_emails: tuple[str, ...]
+    alert_webhooks: tuple[str, ...]
+    alarms: AlarmOptions
     base_image: str
     access_logs: bool
     target_cpu_percent: int
@@ -166,6 +170,8 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         certificate_arn=reader.text("certificateArn", "", CERTIFICATE, "the ARN of an ACM certificate", empty=True),
         ingress_cidrs=reader.texts("ingressCidrs", ("0.0.0.0/0",), _is_range, "an IPv4 range"),
         alert_emails=reader.texts("alertEmails", (), lambda text: bool(EMAIL.fullmatch(text)), "an e-mail address"),
+        alert_webhooks=reader.webhooks("alertWebhooks"),
+        alarms=reader.alarms("alarms"),
         base_image=reader.text("baseImage", "", IMAGE_BY_DIGEST, "name@sha256:<64 hexadecimal digits>", empty=True),
         access_logs=reader.flag("accessLogs", True),
         target_cpu_percent=reader.number("targetCpuPercent", 60, (10, 90)),
@@ -277,7 +283,7 @@ def _is_range(text: str) -> bool:
     return True
 
 
-class _Reader(ConfigReader):
+class _Reader(AlertReader):
     """Knows also the shapes that only this program has."""
 
     def ranges(self, key: str) -> dict[str, ZoneRanges]:
@@ -381,6 +387,6 @@ KEYS = (
     "activeColor", "canaryPercent", "blue", "green", "vpcCidr", "zones", "zoneCount", "subnetCidrs", "natGateways",
     "flowLogs", "vpn", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
     "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain", "hostedZoneId",
-    "certificateArn", "ingressCidrs", "alertEmails", "baseImage", "accessLogs", "targetCpuPercent",
-    "permissionsBoundary", "protect", "forceDestroy",
+    "certificateArn", "ingressCidrs", "alertEmails", "alertWebhooks", "alarms", "baseImage", "accessLogs",
+    "targetCpuPercent", "permissionsBoundary", "protect", "forceDestroy",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.subjects import AUDIENCE, ISSUER
-from components.policy_documents import Document, allow, document
+from components.policy_documents import TOPIC_KEY_ROLE, Document, allow, document
 
 OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, under which its state lies
 # What the main program names: paths of parameters, log groups, repositories and roles all begin so.
@@ -101,7 +101,7 @@ def boundary(account: Account, backend: Backend) -> Document:
     return document(
         *_state_reading(backend),
         *_state_writing(backend),
-        *_reading(account),
+        *_reading_besides_making(account),
         *_making(account),
         *_roles(account),
         *_machines_own(account),
@@ -128,10 +128,9 @@ def _state_writing(backend: Backend) -> tuple[Statement, ...]:
 
 def _reading(account: Account) -> tuple[Statement, ...]:
     """How things are. Each * at an ARN's end stands for stacks and their things, or for the end that Pulumi adds."""
-    roles = (account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*"))
     return (
         # Lists and descriptions mostly know no ARN, and tell of things, not of what is in them.
-        allow("LookAround", _LOOKS, "*"),
+        allow("LookAround", [*_MACHINE_LOOKS, *_LOOKS], "*"),
         # GetBucket* and Get*Configuration are a bucket's settings; its objects are GetObject.
         allow(
             "ReadBucketSettings",
@@ -144,17 +143,30 @@ def _reading(account: Account) -> tuple[Statement, ...]:
             ["ssm:GetParameter", "ssm:GetParameters", "ssm:ListTagsForResource"],
             account.anywhere("ssm", f"parameter/{NAMES}/*"),
         ),
-        allow("ReadRoles", [f"iam:{action}" for action in _ROLE_READS], *roles),
+        _role_reading(account),
     )
 
 
+def _reading_besides_making(account: Account) -> tuple[Statement, ...]:
+    """What making does not hold already, of the same services and things: IAM has room for 6144 characters."""
+    # As in all that is read: lists and descriptions.
+    return (allow("LookAround", _LOOKS, "*"), _role_reading(account))
+
+
+def _role_reading(account: Account) -> Statement:
+    roles = (account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*"))
+    return allow("ReadRoles", [f"iam:{action}" for action in _ROLE_READS], *roles)
+
+
 # Each * at an end stands for the kinds of things that a service describes.
+_MACHINE_LOOKS = (
+    "autoscaling:Describe*", "cloudwatch:Describe*", "cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource",
+    "ec2:Describe*", "ec2:GetManagedPrefixListEntries", "elasticloadbalancing:Describe*",
+)  # fmt: skip
 _LOOKS = (
-    "acm:DescribeCertificate", "acm:ListCertificates", "acm:ListTagsForCertificate", "autoscaling:Describe*",
-    "cloudwatch:Describe*", "cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource", "ec2:Describe*",
-    "ec2:GetManagedPrefixListEntries", "ecr:DescribeRepositories", "ecr:GetAuthorizationToken",
-    "elasticloadbalancing:Describe*", "logs:Describe*", "logs:ListTags*", "route53:Get*", "route53:List*", "sns:Get*",
-    "sns:List*", "ssm:DescribeParameters",
+    "acm:DescribeCertificate", "acm:ListCertificates", "acm:ListTagsForCertificate", "ecr:DescribeRepositories",
+    "ecr:GetAuthorizationToken", "kms:Describe*", "kms:Get*", "kms:List*", "logs:Describe*", "logs:ListTags*",
+    "route53:Get*", "route53:List*", "sns:Get*", "sns:List*", "ssm:DescribeParameters",
 )  # fmt: skip
 _IMAGE_READS = (
     "BatchCheckLayerAvailability", "BatchGetImage", "DescribeImages", "GetDownloadUrlForLayer", "GetLifecyclePolicy",
@@ -175,6 +187,7 @@ def _making(account: Account) -> tuple[Statement, ...]:
         # The end is the one that Pulumi adds; a bucket's pattern covers its objects too.
         allow("Buckets", ["s3:*"], f"arn:{account.partition}:s3:::{BUCKETS}-*"),
         allow("Topics", ["sns:*"], account.anywhere("sns", f"{TOPICS}-*")),
+        *_topic_keys(account),
         # The end is a stack's name, and what it has.
         allow("Logs", ["logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*")),
         # AWS makes a VPN's keys under this name, on behalf of whoever makes the VPN: made, never read.
@@ -192,6 +205,24 @@ _MACHINES = (
 )  # fmt: skip
 # *Secret is Create, Delete, Describe and Update: no read of a value ends so. Tag* is TagResource.
 _KEY_WRITES = ("*Secret", "PutSecretValue", "Tag*")
+
+
+def _topic_keys(account: Account) -> tuple[Statement, ...]:
+    """A key's id is made up by AWS: its tag tells that it is a topic's, from its making on."""
+    keys = account.anywhere("kms", "key/*")
+    return (
+        # A key that is being made has no ARN yet. TagResource could also claim a key: a guard rail keeps the state's.
+        allow("MakeTopicKeys", ["kms:CreateKey", "kms:TagResource"], "*")
+        | {"Condition": {"StringEquals": {"aws:RequestTag/Role": TOPIC_KEY_ROLE}}},
+        # *KeyRotation is Enable and Disable.
+        allow("KeepTopicKeys", [f"kms:{action}" for action in _TOPIC_KEY_WRITES], keys)
+        | {"Condition": {"StringEquals": {"aws:ResourceTag/Role": TOPIC_KEY_ROLE}}},
+    )
+
+
+_TOPIC_KEY_WRITES = (
+    "*KeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "UntagResource", "UpdateKeyDescription",
+)  # fmt: skip
 
 
 def _tunnel_keys(account: Account) -> str:
@@ -250,6 +281,7 @@ def _guard_rails(account: Account, backend: Backend) -> tuple[Statement, ...]:
             account.iam(f"role{path}*"),
             account.iam(f"oidc-provider/{ISSUER}"),
         ),
+        _deny("LeaveStateKeyAlone", ["kms:TagResource"], backend.key_arn),
         # By whichever role, and whatever else a policy says.
         _deny("StayBounded", ["iam:DeleteRolePermissionsBoundary"], "*"),
         # This program's own state, in all of the folders that Pulumi keeps: stacks, history, backups, locks.

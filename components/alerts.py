@@ -1,41 +1,72 @@
-"""A topic that tells people what failed, and where the app's own lines go."""
+"""A topic that tells people what failed, encrypted by a key that alarms may use too."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import pulumi
-from pulumi_aws import cloudwatch, sns
+from pulumi_aws import kms, sns
+
+from components import policy_documents
+from components.policy_documents import Place
+
+DELETION_DAYS = 7  # the shortest that KMS waits: a topic keeps no messages that the key would be needed for
+DIGEST_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertsArgs:
-    stack: str
+    """`emails` and `webhooks` (https URLs, secrets) get all alerts once they confirmed their subscription."""
+
+    place: Place
     emails: Sequence[str] = ()
-    log_retention_days: int = 30
+    webhooks: Sequence[str] = ()
 
 
 class Alerts(pulumi.ComponentResource):
-    """Outputs: `topic_arn` and `log_group`, the app's log group by name."""
+    """Outputs: `topic_arn`, and `key_arn` of the key that whoever publishes must be let use."""
 
     topic_arn: pulumi.Output[str]
-    log_group: pulumi.Output[str]
+    key_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:observability:Alerts", name, {}, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        tags = {"Stack": args.stack}
-        topic = sns.Topic(name, kms_master_key_id="alias/aws/sns", tags=tags, opts=child)
-        for email in args.emails:
-            sns.TopicSubscription(f"{name}-{email}", topic=topic.arn, protocol="email", endpoint=email, opts=child)
-        group = cloudwatch.LogGroup(
-            f"{name}-app",
-            # A name, not a prefix: machines are told it, and one that was deleted by hand must come back under it.
-            name=f"/bluegreen/{args.stack}/app",
-            retention_in_days=args.log_retention_days,
-            tags=tags,
-            opts=child,
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        key = self._key()
+        topic = sns.Topic(name, kms_master_key_id=key.arn, tags={"Stack": args.place.stack}, opts=self._child)
+        self._subscriptions(topic)
+        self.topic_arn, self.key_arn = topic.arn, key.arn
+        self.register_outputs({"topic_arn": self.topic_arn, "key_arn": self.key_arn})
+
+    def _key(self) -> kms.Key:
+        """A key of one's own: the policy of AWS's own for SNS lets no alarm in, and can't be changed."""
+        place = self._args.place
+        return kms.Key(
+            self._name,
+            description=f"Alerts of the stack {place.stack}",
+            policy=policy_documents.text(policy_documents.topic_key(place)),
+            enable_key_rotation=True,
+            deletion_window_in_days=DELETION_DAYS,
+            tags={"Stack": place.stack, "Role": policy_documents.TOPIC_KEY_ROLE},
+            opts=self._child,
         )
-        self.topic_arn, self.log_group = topic.arn, group.name
-        self.register_outputs({"topic_arn": self.topic_arn, "log_group": self.log_group})
+
+    def _subscriptions(self, topic: sns.Topic) -> None:
+        for email in self._args.emails:
+            self._subscription(email, topic, "email", email)
+        for url in self._args.webhooks:
+            self._subscription(_named(url), topic, "https", pulumi.Output.secret(url))
+
+    def _subscription(self, suffix: str, topic: sns.Topic, protocol: str, endpoint: pulumi.Input[str]) -> None:
+        sns.TopicSubscription(
+            f"{self._name}-{suffix}", topic=topic.arn, protocol=protocol, endpoint=endpoint, opts=self._child
+        )
+
+
+def _named(url: str) -> str:
+    """A webhook's host, and a digest in place of the path, which is the secret of most."""
+    return f"{urlsplit(url).hostname}-{hashlib.sha256(url.encode()).hexdigest()[:DIGEST_DIGITS]}"

@@ -69,9 +69,10 @@ class FleetArgs:
 
 
 class Targets(pulumi.ComponentResource):
-    """A color's target group: it stays while releases come and go. Output: `arn`."""
+    """A color's target group: it stays while releases come and go. Outputs: `arn`, `arn_suffix`."""
 
     arn: pulumi.Output[str]
+    arn_suffix: pulumi.Output[str]
 
     def __init__(self, name: str, args: TargetsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:color:Targets", name, {}, opts)
@@ -94,8 +95,8 @@ class Targets(pulumi.ComponentResource):
             tags={"Stack": args.stack, "Color": args.color},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.arn = group.arn
-        self.register_outputs({"arn": self.arn})
+        self.arn, self.arn_suffix = group.arn, group.arn_suffix
+        self.register_outputs({"arn": self.arn, "arn_suffix": self.arn_suffix})
 
 
 class Fleet(pulumi.ComponentResource):

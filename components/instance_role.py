@@ -13,11 +13,15 @@ from components.policy_documents import Place
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceRoleArgs:
-    """`repository_arn` is the base image's, None without one. `boundary` is a policy's ARN, empty for none."""
+    """`key_arn` is the topic's key, `repository_arn` the base image's, None without one.
+
+    `boundary` is a policy's ARN, empty for none.
+    """
 
     place: Place
     bucket_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
     repository_arn: pulumi.Input[str] | None = None
     boundary: str = ""
 
@@ -49,8 +53,10 @@ class InstanceRole(pulumi.ComponentResource):
 
 
 def _policy(args: InstanceRoleArgs) -> pulumi.Output[str]:
-    return pulumi.Output.all(args.bucket_arn, args.topic_arn, args.repository_arn or "").apply(
+    return pulumi.Output.all(args.bucket_arn, args.topic_arn, args.key_arn, args.repository_arn or "").apply(
         lambda arns: policy_documents.text(
-            policy_documents.machine(args.place, bucket_arn=arns[0], topic_arn=arns[1], repository_arn=arns[2])
+            policy_documents.machine(
+                args.place, bucket_arn=arns[0], topic_arn=arns[1], key_arn=arns[2], repository_arn=arns[3]
+            )
         )
     )

@@ -38,11 +38,13 @@ class LoadBalancerArgs:
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """Outputs: `dns_name`, `zone_id`, `security_group_id`, `listener_arn` (it serves users), `preview_token`.
+    """Outputs: `arn_suffix`, `dns_name`, `zone_id`, `security_group_id`, `listener_arn`, `preview_token`.
 
-    `preview_rules` are what machines must wait for: before, their target group takes part in no load balancer.
+    The listener is the one that serves users. `preview_rules` are what machines must wait for: before, their target
+    group takes part in no load balancer.
     """
 
+    arn_suffix: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     zone_id: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
@@ -58,11 +60,12 @@ class LoadBalancer(pulumi.ComponentResource):
         listener = self._listener(balancer)
         token = self._preview_token()
         self.preview_rules = {color: self._preview_rule(color, listener, token.value) for color in Color}
-        self.dns_name, self.zone_id = balancer.dns_name, balancer.zone_id
+        self.arn_suffix, self.dns_name, self.zone_id = balancer.arn_suffix, balancer.dns_name, balancer.zone_id
         self.security_group_id, self.listener_arn = group.id, listener.arn
         self.preview_token = pulumi.Output.secret(token.value)
         self.register_outputs(
             {
+                "arn_suffix": self.arn_suffix,
                 "dns_name": self.dns_name,
                 "zone_id": self.zone_id,
                 "security_group_id": self.security_group_id,

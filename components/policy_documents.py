@@ -10,6 +10,10 @@ from typing import Any
 from components.user_data import METRICS_NAMESPACE
 
 VERSION = "2012-10-17"
+MACHINE_LOGS = ("app", "boot", "system")
+# What publishing to an encrypted topic takes. GenerateDataKey* is one use in several forms.
+TOPIC_KEY_USES = ("kms:Decrypt", "kms:GenerateDataKey*")
+TOPIC_KEY_ROLE = "alerts"  # tag of the key, by which CI's role may keep it
 
 Document = Mapping[str, Any]
 
@@ -46,7 +50,12 @@ class Place:
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
 
-def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: str = "") -> Document:
+def log_group(stack: str, of: str) -> str:
+    """A group's name."""
+    return f"/bluegreen/{stack}/{of}"
+
+
+def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repository_arn: str = "") -> Document:
     """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
     statements = [
         allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
@@ -60,12 +69,14 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, repository_arn: st
         allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            place.arn("logs", f"log-group:/bluegreen/{place.stack}/app:*"),
+            *(place.arn("logs", f"log-group:{log_group(place.stack, of)}:*") for of in MACHINE_LOGS),
         ),
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
         allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
         | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
         allow("TellFailures", ["sns:Publish"], topic_arn),
+        allow("EncryptFailures", TOPIC_KEY_USES, key_arn)
+        | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{place.region}.amazonaws.com"}}},
         # Describe actions of Auto Scaling know no ARN.
         allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
         allow(
@@ -90,6 +101,21 @@ def flow_logs(log_group_arn: str) -> Document:
     """What the VPC flow log service may do: write into its own group."""
     actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     return document(allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
+
+
+def topic_key(place: Place) -> Document:
+    """A topic's key: IAM decides on it, whoever of the account may publish may use it, and so may alarms."""
+    root = f"arn:{place.partition}:iam::{place.account}:root"
+    own = {"kms:CallerAccount": place.account, "kms:ViaService": f"sns.{place.region}.amazonaws.com"}
+    itself = "*"  # in a key's own policy that is the key
+    return document(
+        allow("AccountDecides", ["kms:*"], itself) | {"Principal": {"AWS": root}},
+        allow("Publishers", TOPIC_KEY_USES, itself)
+        # Everybody of this account, by way of SNS only, which asks them for sns:Publish first.
+        | {"Principal": {"AWS": "*"}, "Condition": {"StringEquals": own}},
+        # Alarms come as the service, of no account: the topic's own policy lets in those of this account only.
+        allow("Alarms", TOPIC_KEY_USES, itself) | {"Principal": {"Service": "cloudwatch.amazonaws.com"}},
+    )
 
 
 def tls_only(bucket_arn: str) -> Mapping[str, Any]:

@@ -11,8 +11,17 @@ REPORTING_SECONDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogGroups:
+    """Names of log groups, empty for none: of the app, of the boots, of the machines' systems."""
+
+    app: str = ""
+    boot: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UserData:
-    """What `ami/boot` reads, see its settings. Times in seconds; the last four may be empty."""
+    """What `ami/boot` reads, see its settings. Times in seconds; the last three may be empty."""
 
     stack: str
     color: str
@@ -25,7 +34,7 @@ class UserData:
     boot_timeout: int
     drain_timeout: int
     alerts_topic_arn: str = ""
-    log_group: str = ""
+    log_groups: LogGroups = LogGroups()
     base_image: str = ""
 
 
@@ -42,7 +51,9 @@ def render(data: UserData) -> str:
         "HEALTH_PATH": data.health_path,
         "PARAMETER_PATH": data.parameter_path,
         "ALERTS_TOPIC_ARN": data.alerts_topic_arn,
-        "LOG_GROUP": data.log_group,
+        "LOG_GROUP": data.log_groups.app,
+        "BOOT_LOG_GROUP": data.log_groups.boot,
+        "SYSTEM_LOG_GROUP": data.log_groups.system,
         "BASE_IMAGE": data.base_image,
         "LAUNCH_HOOK": LAUNCH_HOOK,
         "TERMINATION_HOOK": TERMINATION_HOOK,

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# With one of these a statement for everybody is one for somebody: the keys are what S3 itself counts as not public.
+# With one of these a statement for everybody is one for somebody: the keys are what S3 itself counts as not public, and
+# KMS's own for the account that calls.
 OWN_SOURCES = frozenset(
     {
         "aws:sourceaccount",
@@ -18,6 +19,7 @@ OWN_SOURCES = frozenset(
         "aws:principalaccount",
         "aws:principalorgid",
         "aws:principalarn",
+        "kms:calleraccount",
     }
 )
 POSITIVE = ("stringequals", "stringlike", "arnequals", "arnlike")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,8 +124,14 @@ def _code(error: Exception) -> Exit | None:
     return Exit.FAILED if isinstance(error, known) else None
 
 
+# The last line of a Python traceback.
+_RAISED = re.compile(r"\s*[\w.]*(Error|Exception): ")
+
+
 def update_error(text: str) -> str:
     """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
     # Pulumi tells an error under Diagnostics and the embedded engine beside its resource; some lines come twice.
-    said = [line.split("error: ", 1)[1].strip() for line in text.splitlines() if "error: " in line]
+    said = [
+        line.split("error: ", 1)[-1].strip() for line in text.splitlines() if "error: " in line or _RAISED.match(line)
+    ]
     return "\n".join(dict.fromkeys(said)) or text.strip()

@@ -100,7 +100,13 @@ COMPUTED: dict[str, Callable[[MockResourceArgs], dict[str, Any]]] = {
     "cloudwatch.LogGroup": lambda args: (
         {"name": f"{args.inputs['namePrefix']}1a2b"} if "namePrefix" in args.inputs else {}
     ),
-    "lb.LoadBalancer": lambda args: {"dnsName": f"{args.name}.elb.example", "zoneId": "ZBALANCER"},
+    "lb.LoadBalancer": lambda args: {
+        "arnSuffix": f"app/{args.name}/1a2b",
+        "dnsName": f"{args.name}.elb.example",
+        "zoneId": "ZBALANCER",
+    },
+    "lb.TargetGroup": lambda args: {"arnSuffix": f"targetgroup/{args.name}/1a2b"},
+    "cloudwatch.Dashboard": lambda args: {"dashboardArn": arn_of(args.typ, args.name)},
     "ec2.LaunchTemplate": lambda args: {"latestVersion": 1},
     "autoscaling.Group": lambda args: {"name": f"{args.inputs['namePrefix']}1a2b"},
     "ssm.Parameter": lambda args: {"value": "t" * 32},  # the kept token, whatever this run drew

@@ -41,6 +41,8 @@ OUTPUTS = {
     "previewToken",
     "artifactsBucket",
     "alertsTopicArn",
+    "balancerAlarm",
+    "dashboard",
     "parameterPath",
     "healthPath",
     "region",
@@ -188,13 +190,14 @@ def test_a_program_declares_the_same_twice() -> None:
 
 
 @COLORS
-def test_a_delivery_touches_only_the_idle_colors_machines(color: str) -> None:
+def test_a_delivery_touches_only_the_idle_colors_machines_and_its_name_on_the_dashboard(color: str) -> None:
     other = "green" if color == "blue" else "blue"
     next_release = BLUE | {"release": "v3", "releaseUrl": "s3://artifacts-1a2b/releases/v3/bundle.tar.gz"}
     before, after = program(activeColor=other, **BOTH), program(activeColor=other, **(BOTH | {color: next_release}))
     assert changed(before, after) == [
         f"autoscaling.Group {color}-fleet",
         f"autoscaling.Policy {color}-fleet-cpu",
+        "cloudwatch.Dashboard dashboard",
         f"ec2.LaunchTemplate {color}-fleet",
     ]
 
@@ -203,6 +206,7 @@ def test_retiring_a_color_takes_its_machines_and_leaves_its_target_group() -> No
     assert changed(program(**BOTH), program(blue=BLUE)) == [
         "autoscaling.Group green-fleet",
         "autoscaling.Policy green-fleet-cpu",
+        "cloudwatch.Dashboard dashboard",
         "color.Fleet green-fleet",
         "ec2.LaunchTemplate green-fleet",
         "lb.ListenerRule live",
@@ -256,6 +260,8 @@ def test_machines_are_told_what_they_need() -> None:
         "PARAMETER_PATH": "/bluegreen/dev/app/",
         "ALERTS_TOPIC_ARN": declared.one("sns.Topic").arn,
         "LOG_GROUP": "/bluegreen/dev/app",
+        "BOOT_LOG_GROUP": "/bluegreen/dev/boot",
+        "SYSTEM_LOG_GROUP": "/bluegreen/dev/system",
         "BASE_IMAGE": f"{ACCOUNT}.ecr.example/base@sha256:pushed",
         "LAUNCH_HOOK": "boot",
         "TERMINATION_HOOK": "drain",
@@ -277,6 +283,8 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "previewHeader": "X-Bluegreen-Preview",
         "previewToken": "t" * 32,
         "artifactsBucket": "artifacts-1a2b",
+        "balancerAlarm": "dev-balancer-errors",
+        "dashboard": "bluegreen-dev-eu-central-1",
         "parameterPath": "/bluegreen/dev/app/",
         "healthPath": "/health",
         "region": REGION,
@@ -290,6 +298,7 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "sha256": GREEN["sha256"],
         "amiId": GREEN["amiId"],
         "targetGroupArn": declared.one("lb.TargetGroup", "green").arn,
+        "alarm": "dev-green-bad",
         "asgName": "dev-green-v2-1a2b",
         "launchTemplateId": "ec2.LaunchTemplate:green-fleet",
     }
@@ -299,6 +308,7 @@ def test_a_color_that_is_off_has_no_machines_to_tell_of() -> None:
     off = program(blue=BLUE).outputs["colors"]["green"]
     arn = off.pop("targetGroupArn")
     assert arn.endswith("TargetGroup/green")
+    assert off.pop("alarm") == "dev-green-bad"
     assert set(off.values()) == {""}
 
 
@@ -416,3 +426,30 @@ def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
     assert "  canaryPercent: 101: allowed is" in str(caught.value)
     assert "  vpcCidr: 10.0.0.0/28: too small" in str(caught.value)
     assert [each.type for each in declared.resources] == [STACK_TYPE]
+
+
+@STACKS
+def test_both_colors_are_watched_before_the_first_release_and_for_ever_after(stack: str) -> None:
+    fresh, full = program(stack), program(stack, **BOTH, canaryPercent=10)
+    kinds = ("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm")
+    alarms = [{name: each.inputs for kind in kinds for name, each in run.all(kind).items()} for run in (fresh, full)]
+    assert alarms[0] == alarms[1]
+    assert len(alarms[0]) == 13
+
+
+def test_other_thresholds_change_alarms_and_the_line_on_the_dashboard() -> None:
+    slower, later = {"latencyMilliseconds": 5000}, {"minutes": 5}
+    assert changed(program(**BOTH), program(**BOTH, alarms=slower)) == [
+        "cloudwatch.Dashboard dashboard",
+        "cloudwatch.MetricAlarm blue-alarms-latency",
+        "cloudwatch.MetricAlarm green-alarms-latency",
+    ]
+    assert len(changed(program(**BOTH), program(**BOTH, alarms=later))) == 9
+
+
+def test_a_webhook_is_kept_as_a_secret() -> None:
+    url = "https://hooks.example.org/integration/1a2b3c"
+    hook = program(alertWebhooks=[url]).one("sns.TopicSubscription")
+    assert (hook.inputs["protocol"], hook.inputs["endpoint"]) == ("https", url)
+    assert hook.secrets == frozenset({"endpoint"})
+    assert "1a2b3c" not in hook.name

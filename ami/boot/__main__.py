@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from . import drain, report, system_logs
@@ -19,20 +20,38 @@ from .status import State, Status, now
 from .steps import STEPS, Step, StepError, run_steps
 
 LOG = logging.getLogger("boot")
+LOG_BYTES = 4 << 20  # and as much of older lines: many boots of a machine that is rebooted each night
 
 
-def log_to_journal(secrets: Secrets) -> Tail:
+def log_to_journal(secrets: Secrets, file: Path | None = None) -> Tail:
+    """Without secrets, also into the file, where there is one: the log agent sends that away."""
     formatter, tail = MaskingFormatter(secrets), Tail()
-    for handler in (logging.StreamHandler(sys.stdout), tail):
-        handler.setFormatter(formatter)
-        LOG.addHandler(handler)
+
+    def add(handlers: list[logging.Handler]) -> None:
+        for handler in handlers:
+            handler.setFormatter(formatter)
+            LOG.addHandler(handler)
+
     LOG.setLevel(logging.INFO)
+    add([logging.StreamHandler(sys.stdout), tail])
+    if file is not None:
+        add(_into(file))
     return tail
+
+
+def _into(file: Path) -> list[logging.Handler]:
+    """None when the disk takes no file: that must not end a boot, whose own steps tell what is wrong with the disk."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return [RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=1)]
+    except OSError as error:
+        LOG.error("open log failed file=%s error=%s", file, error)
+        return []
 
 
 def boot(places: Places, steps: tuple[Step, ...] = STEPS) -> int:
     secrets = Secrets()
-    tail = log_to_journal(secrets)
+    tail = log_to_journal(secrets, places.log)
     threading.Thread(target=__import__, args=("boto3",), daemon=True).start()  # 0.2 s, beside the first questions
     total = Deadline(LONGEST_BOOT)
     machine = Machine(
@@ -89,9 +108,20 @@ def tell(machine: Machine, failure: report.Failure) -> bool:
     told = not topic or report.attempt(
         "notification", lambda: report.notify(cloud, topic, failure, machine.secrets, limit)
     )
+    _count(machine, failure)
     hook, served_before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
     left = report.attempt("group", lambda: report.give_up(cloud, hook, failure.instance, served_before=served_before))
     return left and told
+
+
+def _count(machine: Machine, failure: report.Failure) -> None:
+    """For the alarm that watches the color; user data that could not be read names none."""
+    if not (failure.stack and failure.color):
+        return
+    dimensions = {"Stack": failure.stack, "Color": failure.color}
+    namespace = machine.pairs.get("METRICS_NAMESPACE", "bluegreen")
+    limit = Deadline(report.REPORT_SECONDS)
+    report.attempt("metric", lambda: report.put_failure(machine.cloud, namespace, dimensions, limit))
 
 
 def finish(status: Status, state: State) -> None:
@@ -102,7 +132,7 @@ def finish(status: Status, state: State) -> None:
 def failed(places: Places) -> int:
     """Runs after the boot unit failed. Killed, out of memory or of time: then nobody has heard of it yet."""
     secrets = Secrets()
-    log_to_journal(secrets)
+    log_to_journal(secrets, places.log)
     status = Status.load(places.status)
     if status.state is State.FAILED and status.reported:
         return 0
@@ -141,7 +171,7 @@ def drain_unit(_: Places) -> int:
 
 def logs_unit(places: Places) -> int:
     log_to_journal(Secrets())
-    return system_logs.main(Metadata(), places.memory)
+    return system_logs.main(Metadata(), places)
 
 
 COMMANDS = {"boot": boot, "failed": failed, "drain": drain_unit, "logs": logs_unit}

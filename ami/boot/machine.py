@@ -27,6 +27,11 @@ class Places:
         return self.disk / "status.json"
 
     @property
+    def log(self) -> Path:
+        """The boot's own lines, for the log agent: it reads files, not the journal."""
+        return self.disk / "boot.log"
+
+    @property
     def image_record(self) -> Path:
         return self.disk / "image.json"
 

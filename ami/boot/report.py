@@ -107,16 +107,23 @@ def _abandon(cloud: Cloud, hook: str, instance_id: str) -> None:
 def put_timings(
     cloud: Cloud, namespace: str, dimensions: Mapping[str, str], steps: Mapping[str, float], deadline: Deadline
 ) -> None:
-    common = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    """The seconds of each step and of the whole boot."""
     data = [
-        {
-            "MetricName": "BootStepSeconds",
-            "Dimensions": [*common, {"Name": "Step", "Value": step}],
-            "Value": seconds,
-            "Unit": "Seconds",
-        }
-        for step, seconds in steps.items()
+        _datum("BootStepSeconds", {**dimensions, "Step": step}, seconds, "Seconds") for step, seconds in steps.items()
     ]
+    _put(cloud, namespace, [*data, _datum("BootSeconds", dimensions, sum(steps.values()), "Seconds")], deadline)
+
+
+def put_failure(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], deadline: Deadline) -> None:
+    _put(cloud, namespace, [_datum("BootFailures", dimensions, 1, "Count")], deadline)
+
+
+def _datum(name: str, dimensions: Mapping[str, str], value: float, unit: str) -> dict[str, Any]:
+    named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    return {"MetricName": name, "Dimensions": named, "Value": value, "Unit": unit}
+
+
+def _put(cloud: Cloud, namespace: str, data: list[dict[str, Any]], deadline: Deadline) -> None:
     client = cloud.client("cloudwatch")
     _call(lambda: client.put_metric_data(Namespace=namespace, MetricData=data), "metrics", deadline)
 

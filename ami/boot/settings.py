@@ -29,6 +29,8 @@ class Settings:
     parameter_path: str
     alerts_topic_arn: str
     log_group: str
+    boot_log_group: str
+    system_log_group: str
     base_image: str
     launch_hook: str
     termination_hook: str
@@ -63,6 +65,8 @@ _DEFAULTS = {
     "PARAMETER_PATH": "",
     "ALERTS_TOPIC_ARN": "",
     "LOG_GROUP": "",
+    "BOOT_LOG_GROUP": "",
+    "SYSTEM_LOG_GROUP": "",
     "BASE_IMAGE": "",
     "LAUNCH_HOOK": "boot",
     "TERMINATION_HOOK": "drain",
@@ -82,6 +86,8 @@ _RULES: dict[str, Rule] = {
     "PARAMETER_PATH": (_matches(r"(?:/[\w./-]+)?"), "an SSM path such as /bluegreen/dev/app/, or empty"),
     "ALERTS_TOPIC_ARN": (_matches(r"(?:arn:\S+)?"), "the ARN of an SNS topic, or empty"),
     "LOG_GROUP": _ANYTHING,
+    "BOOT_LOG_GROUP": _ANYTHING,
+    "SYSTEM_LOG_GROUP": _ANYTHING,
     "BASE_IMAGE": (_matches(r"\S*"), "an image reference, or empty"),
     "LAUNCH_HOOK": _ANYTHING,
     "TERMINATION_HOOK": _ANYTHING,
@@ -118,6 +124,8 @@ def parse(text: str) -> Settings:
         parameter_path=values["PARAMETER_PATH"],
         alerts_topic_arn=values["ALERTS_TOPIC_ARN"],
         log_group=values["LOG_GROUP"],
+        boot_log_group=values["BOOT_LOG_GROUP"],
+        system_log_group=values["SYSTEM_LOG_GROUP"],
         base_image=values["BASE_IMAGE"],
         launch_hook=values["LAUNCH_HOOK"],
         termination_hook=values["TERMINATION_HOOK"],

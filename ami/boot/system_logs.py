@@ -1,4 +1,4 @@
-"""The log agent sends the machine's own logs to the stack's log group; the app's go there by Docker."""
+"""The log agent sends the machine's own logs and those of its boots to their log groups; the app's go by Docker."""
 
 import json
 import logging
@@ -7,32 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
+from .machine import Places
 from .metadata import Identity, Metadata
 from .retrying import Deadline, retry
 from .settings import Settings, parse
 
 LOG = logging.getLogger("boot")
 CONTROL = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
-FILES = ("/var/log/syslog", "/var/log/cloud-init-output.log")
+SYSTEM_LOG = Path("/var/log/syslog")
+FIRST_BOOT_LOG = Path("/var/log/cloud-init-output.log")
 
 
-def agent_config(settings: Settings, identity: Identity) -> dict[str, Any]:
+def agent_config(settings: Settings, identity: Identity, boot_log: Path) -> dict[str, Any]:
     prefix = f"{settings.color}/{settings.release}/{identity.instance_id}"
+    groups = {
+        SYSTEM_LOG: settings.system_log_group,
+        FIRST_BOOT_LOG: settings.boot_log_group,
+        boot_log: settings.boot_log_group,
+    }
     files = [
-        {"file_path": path, "log_group_name": settings.log_group, "log_stream_name": f"{prefix}/{Path(path).stem}"}
-        for path in FILES
+        {"file_path": str(path), "log_group_name": group, "log_stream_name": f"{prefix}/{path.stem}"}
+        for path, group in groups.items()
+        if group
     ]
     return {"agent": {"region": identity.region}, "logs": {"logs_collected": {"files": {"collect_list": files}}}}
 
 
-def main(metadata: Metadata, folder: Path, control: str = CONTROL) -> int:
+def main(metadata: Metadata, places: Places, control: str = CONTROL) -> int:
     limit = Deadline(60)
     identity = retry(metadata.identity, what="identity", deadline=limit)
     settings = parse(retry(metadata.user_data, what="user data", deadline=limit))
-    if not settings.log_group:
+    if not settings.system_log_group and not settings.boot_log_group:
         LOG.info("skip log agent reason=no log group")
         return 0
-    path = folder / "log-agent.json"
-    write_atomically(path, json.dumps(agent_config(settings, identity)))
+    path = places.memory / "log-agent.json"
+    write_atomically(path, json.dumps(agent_config(settings, identity, places.log)))
     command = [control, "-a", "fetch-config", "-m", "ec2", "-s", "-c", f"file:{path}"]
     return subprocess.run(command, check=False, timeout=120).returncode

@@ -10,10 +10,12 @@ import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import boto3
 import pytest
 
 from ami.boot import report, steps
@@ -86,6 +88,20 @@ class Host:
     def status(self) -> Any:
         return json.loads(self.places.status.read_text())
 
+    def failures(self, color: str) -> float:
+        """How often the alarm's metric was counted up."""
+        watch, now = boto3.Session(region_name=REGION).client("cloudwatch"), datetime.now(UTC)
+        points = watch.get_metric_statistics(
+            Namespace="bluegreen",
+            MetricName="BootFailures",
+            Dimensions=[{"Name": "Stack", "Value": "dev"}, {"Name": "Color", "Value": color}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
     def health(self) -> Any:
         with urlopen(f"http://127.0.0.1:{self.port}{HEALTH_PATH}") as answer:
             return json.load(answer)
@@ -127,7 +143,10 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
     assert host.places.env_file.stat().st_mode & 0o777 == 0o600
     assert not host.places.work.exists()
     assert host.mailbox.read() == []
-    assert "hunter22" not in done.stdout + done.stderr + host.places.status.read_text()
+    told = done.stdout + done.stderr + host.places.status.read_text() + host.places.log.read_text()
+    assert "finish boot release=v1" in told
+    assert "hunter22" not in told
+    assert host.failures("blue") == 0
     image = docker("inspect", "--format", "{{.Image}}", "app")
 
     parameter(aws, "GREETING", "Good evening")
@@ -214,7 +233,7 @@ def test_a_release_that_crashes_is_reported_with_its_last_words_and_without_secr
     content = told_of_failure(host, done, "ready")
     assert "the container ended with 1 before it was ready" in content["error"]
     assert "app: cannot reach ***, password ***" in content["log_tail"]
-    assert "hunter22" not in done.stdout + done.stderr + json.dumps(content)
+    assert "hunter22" not in done.stdout + done.stderr + json.dumps(content) + host.places.log.read_text()
 
 
 def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: str) -> Any:
@@ -227,6 +246,9 @@ def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: st
     assert (content["release"], content["stack"]) == ("v1", "dev")
     assert step in content["timings"]
     assert content["log_tail"]
+    if content["color"] in ("blue", "green"):
+        assert host.failures(content["color"]) == 1
+    assert f"fail step={step} error={content['error']}" in host.places.log.read_text()
     host.group.wait_for("Terminating", "Terminating:Wait", "gone")
     status = host.status()
     assert (status["state"], status["step"], status["reported"]) == ("failed", step, True)
@@ -245,7 +267,16 @@ def test_a_boot_that_was_killed_is_reported_by_the_failure_unit(host: Host) -> N
     assert subject.startswith("Boot failed at image")
     assert content["error"] == "the boot program ended without a report: oom-kill, killed, KILL"
     assert content["timings"] == {"download": 1.5}
+    assert host.failures("blue") == 1
     host.group.wait_for("Terminating", "Terminating:Wait", "gone")
+
+
+def test_a_disk_that_takes_no_log_ends_no_boot(host: Host, web: TlsServer) -> None:
+    host.places.log.mkdir(parents=True)
+    host.task(RELEASE_URL=web.url("/nothing"))
+    done = host.run()
+    assert f"open log failed file={host.places.log}" in done.stdout
+    assert "fail step=download" in done.stdout
 
 
 def test_what_was_reported_is_not_reported_twice(host: Host, web: TlsServer) -> None:

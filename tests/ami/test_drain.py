@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ami.boot.drain import end_in_group, wait_for_end
+from ami.boot.machine import Places
 from ami.boot.metadata import Metadata
 from ami.boot.settings import parse
 from ami.boot.system_logs import agent_config
@@ -68,28 +69,37 @@ def test_a_machine_without_an_app_still_lets_its_group_go_on(
     group.wait_for("gone")
 
 
-def test_the_machines_logs_go_to_the_stacks_group(imds: Imds) -> None:
-    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
-    config = agent_config(parse(imds.user_data), Metadata().identity())
+def test_the_machines_logs_go_to_their_groups(imds: Imds) -> None:
+    imds.user_data = user_data(BOOT_LOG_GROUP="/bluegreen/dev/boot", SYSTEM_LOG_GROUP="/bluegreen/dev/system")
+    config = agent_config(parse(imds.user_data), Metadata().identity(), Path("/var/lib/bluegreen/boot.log"))
     assert config["agent"] == {"region": REGION}
-    assert config["logs"]["logs_collected"]["files"]["collect_list"][0] == {
-        "file_path": "/var/log/syslog",
-        "log_group_name": "/bluegreen/dev/app",
-        "log_stream_name": f"blue/v1/{imds.instance}/syslog",
-    }
+    files = config["logs"]["logs_collected"]["files"]["collect_list"]
+    assert [tuple(each.values()) for each in files] == [
+        ("/var/log/syslog", "/bluegreen/dev/system", f"blue/v1/{imds.instance}/syslog"),
+        ("/var/log/cloud-init-output.log", "/bluegreen/dev/boot", f"blue/v1/{imds.instance}/cloud-init-output"),
+        ("/var/lib/bluegreen/boot.log", "/bluegreen/dev/boot", f"blue/v1/{imds.instance}/boot"),
+    ]
+    assert {tuple(each) for each in files} == {("file_path", "log_group_name", "log_stream_name")}
 
 
-def test_the_log_agent_is_started_with_that_config(imds: Imds, tmp_path: Path) -> None:
-    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
+def test_without_one_of_the_groups_its_files_stay_on_the_machine(imds: Imds) -> None:
+    settings = parse(user_data(SYSTEM_LOG_GROUP="/system"))
+    config = agent_config(settings, Metadata().identity(), Path("/boot.log"))
+    (only,) = config["logs"]["logs_collected"]["files"]["collect_list"]
+    assert only["file_path"] == "/var/log/syslog"
+
+
+def test_the_log_agent_is_started_with_that_config(imds: Imds, places: Places, tmp_path: Path) -> None:
+    imds.user_data = user_data(SYSTEM_LOG_GROUP="/bluegreen/dev/system")
     control = tmp_path / "control"
     control.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexit 3\n')
     control.chmod(0o755)
-    assert send_logs(Metadata(), tmp_path, str(control)) == 3
+    assert send_logs(Metadata(), places, str(control)) == 3
     arguments = (tmp_path / "called").read_text().split()
     assert arguments[:5] == ["-a", "fetch-config", "-m", "ec2", "-s"]
     assert "logs" in json.loads(Path(arguments[-1].removeprefix("file:")).read_text())
 
 
-def test_without_a_log_group_no_agent_is_started(imds: Imds, tmp_path: Path) -> None:
-    imds.user_data = user_data()
-    assert send_logs(Metadata(), tmp_path, str(tmp_path / "missing")) == 0
+def test_without_a_log_group_no_agent_is_started(imds: Imds, places: Places, tmp_path: Path) -> None:
+    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
+    assert send_logs(Metadata(), places, str(tmp_path / "missing")) == 0

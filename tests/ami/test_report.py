@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
-from ami.boot.report import Action, Failure, attempt, complete, give_up, group_of, message, notify, put_timings, subject
+from ami.boot.report import (
+    Action,
+    Failure,
+    attempt,
+    complete,
+    give_up,
+    group_of,
+    message,
+    notify,
+    put_failure,
+    put_timings,
+    subject,
+)
 from ami.boot.retrying import Deadline
 from tests.ami.group import GROUP, Group, Mailbox
 from tests.rehearsal.cloud.fleet import Running
@@ -91,15 +104,39 @@ def test_a_machine_that_served_before_is_marked(aws: Running, cloud: Cloud) -> N
     assert group.health() in ("Unhealthy", "gone")
 
 
-def test_each_steps_seconds_are_a_metric(aws: Running, cloud: Cloud) -> None:
-    put_timings(cloud, "bluegreen", {"Stack": "dev", "Color": "blue"}, {"run": 1.5, "ready": 0.25}, soon())
-    metrics = aws.client("cloudwatch").list_metrics(Namespace="bluegreen")["Metrics"]
-    assert {metric["MetricName"] for metric in metrics} == {"BootStepSeconds"}
-    dimensions = [{entry["Name"]: entry["Value"] for entry in metric["Dimensions"]} for metric in metrics]
-    assert sorted(dimensions, key=lambda entry: entry["Step"]) == [
-        {"Stack": "dev", "Color": "blue", "Step": "ready"},
-        {"Stack": "dev", "Color": "blue", "Step": "run"},
-    ]
+BLUE = {"Stack": "dev", "Color": "blue"}
+
+
+def told(aws: Running, name: str) -> list[tuple[dict[str, str], float]]:
+    """Dimensions and the sum of what was put, of each metric of that name."""
+    watch, now = aws.client("cloudwatch"), datetime.now(UTC)
+    found: list[tuple[dict[str, str], float]] = []
+    for metric in watch.list_metrics(Namespace="bluegreen", MetricName=name)["Metrics"]:
+        points = watch.get_metric_statistics(
+            Namespace="bluegreen",
+            MetricName=name,
+            Dimensions=metric["Dimensions"],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=600,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        entry = ({each["Name"]: each["Value"] for each in metric["Dimensions"]}, points[0]["Sum"])
+        found += [entry] if entry not in found else []  # moto lists a metric once for each of its points
+    return sorted(found, key=str)
+
+
+def test_the_seconds_of_each_step_and_of_the_whole_boot_are_metrics(aws: Running, cloud: Cloud) -> None:
+    put_timings(cloud, "bluegreen", BLUE, {"run": 1.5, "ready": 0.25}, soon())
+    assert told(aws, "BootStepSeconds") == [(BLUE | {"Step": "ready"}, 0.25), (BLUE | {"Step": "run"}, 1.5)]
+    assert told(aws, "BootSeconds") == [(BLUE, 1.75)]
+    assert told(aws, "BootFailures") == []
+
+
+def test_a_failed_boot_is_counted(aws: Running, cloud: Cloud) -> None:
+    for _ in range(2):
+        put_failure(cloud, "bluegreen", BLUE, soon())
+    assert told(aws, "BootFailures") == [(BLUE, 2.0)]
 
 
 def test_a_report_that_fails_never_hides_what_it_reports() -> None:

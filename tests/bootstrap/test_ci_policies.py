@@ -44,31 +44,37 @@ STATE_WRITING = [
     },
     {"Sid": "CloseSecrets", "Effect": "Allow", "Action": ["kms:Encrypt", "kms:GenerateDataKey"], "Resource": KEY},
 ]
+MACHINE_LOOKS = [
+    "autoscaling:Describe*",
+    "cloudwatch:Describe*",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:ListTagsForResource",
+    "ec2:Describe*",
+    "ec2:GetManagedPrefixListEntries",
+    "elasticloadbalancing:Describe*",
+]
+LOOKS = [
+    "acm:DescribeCertificate",
+    "acm:ListCertificates",
+    "acm:ListTagsForCertificate",
+    "ecr:DescribeRepositories",
+    "ecr:GetAuthorizationToken",
+    "kms:Describe*",
+    "kms:Get*",
+    "kms:List*",
+    "logs:Describe*",
+    "logs:ListTags*",
+    "route53:Get*",
+    "route53:List*",
+    "sns:Get*",
+    "sns:List*",
+    "ssm:DescribeParameters",
+]
 READING = [
     {
         "Sid": "LookAround",
         "Effect": "Allow",
-        "Action": [
-            "acm:DescribeCertificate",
-            "acm:ListCertificates",
-            "acm:ListTagsForCertificate",
-            "autoscaling:Describe*",
-            "cloudwatch:Describe*",
-            "cloudwatch:GetDashboard",
-            "cloudwatch:ListTagsForResource",
-            "ec2:Describe*",
-            "ec2:GetManagedPrefixListEntries",
-            "ecr:DescribeRepositories",
-            "ecr:GetAuthorizationToken",
-            "elasticloadbalancing:Describe*",
-            "logs:Describe*",
-            "logs:ListTags*",
-            "route53:Get*",
-            "route53:List*",
-            "sns:Get*",
-            "sns:List*",
-            "ssm:DescribeParameters",
-        ],
+        "Action": [*MACHINE_LOOKS, *LOOKS],
         "Resource": "*",
     },
     {
@@ -129,6 +135,26 @@ MAKING = [
     },
     {"Sid": "Buckets", "Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::artifacts-*"},
     {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:*"], "Resource": f"arn:aws:sns:*:{ID}:alerts-*"},
+    {
+        "Sid": "MakeTopicKeys",
+        "Effect": "Allow",
+        "Action": ["kms:CreateKey", "kms:TagResource"],
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:RequestTag/Role": "alerts"}},
+    },
+    {
+        "Sid": "KeepTopicKeys",
+        "Effect": "Allow",
+        "Action": [
+            "kms:*KeyRotation",
+            "kms:PutKeyPolicy",
+            "kms:ScheduleKeyDeletion",
+            "kms:UntagResource",
+            "kms:UpdateKeyDescription",
+        ],
+        "Resource": f"arn:aws:kms:*:{ID}:key/*",
+        "Condition": {"StringEquals": {"aws:ResourceTag/Role": "alerts"}},
+    },
     {"Sid": "Logs", "Effect": "Allow", "Action": ["logs:*"], "Resource": f"arn:aws:logs:*:{ID}:log-group:/bluegreen/*"},
     {
         "Sid": "VpnKeys",
@@ -259,6 +285,7 @@ GUARD_RAILS = [
             PROVIDER,
         ],
     },
+    {"Sid": "LeaveStateKeyAlone", "Effect": "Deny", "Action": ["kms:TagResource"], "Resource": KEY},
     {"Sid": "StayBounded", "Effect": "Deny", "Action": ["iam:DeleteRolePermissionsBoundary"], "Resource": "*"},
     {
         "Sid": "LeaveOwnStateAlone",
@@ -328,7 +355,8 @@ def test_the_boundary() -> None:
     assert ci_policies.boundary(ACCOUNT, BACKEND)["Statement"] == [
         *STATE_READING,
         *STATE_WRITING,
-        *READING,
+        {"Sid": "LookAround", "Effect": "Allow", "Action": LOOKS, "Resource": "*"},
+        READING[-1],
         *MAKING,
         *ROLES,
         *MACHINES_OWN,
@@ -359,7 +387,7 @@ def test_even_the_longest_names_fit_into_iam(policy: Callable[[Account, Backend]
 def test_every_star_that_stands_for_everything_has_a_reason() -> None:
     lines = inspect.getsource(ci_policies).splitlines()
     stars = [number for number, line in enumerate(lines) if re.search(r'"\*"\)|[a-z]:\*"', line)]
-    assert len(stars) == 11
+    assert len(stars) == 13
     for number in stars:
         assert "# " in "".join(lines[number - 3 : number]), lines[number]
 
@@ -384,6 +412,11 @@ MAY: list[tuple[str, str, dict[str, str], bool]] = [
     ("secretsmanager:CreateSecret", f"arn:aws:secretsmanager:{REGION}:{ID}:secret:other", NO, False),
     ("logs:CreateLogDelivery", "*", NO, True),
     ("kms:Encrypt", KEY, NO, True),
+    ("kms:CreateKey", "*", {"aws__RequestTag/Role": "alerts"}, True),
+    ("kms:CreateKey", "*", NO, False),
+    ("kms:PutKeyPolicy", KEY.replace("1a2b", "other"), {"aws__ResourceTag/Role": "alerts"}, True),
+    ("kms:PutKeyPolicy", KEY.replace("1a2b", "other"), NO, False),
+    ("kms:TagResource", KEY, {"aws__RequestTag/Role": "alerts"}, False),
     ("kms:ScheduleKeyDeletion", KEY, NO, False),
     ("kms:PutKeyPolicy", KEY, NO, False),
     ("kms:Decrypt", KEY.replace("1a2b", "other"), NO, False),
@@ -454,24 +487,43 @@ def test_what_a_previewing_job_may(action: str, resource: str, may: bool) -> Non
     assert allows(ci_policies.preview(ACCOUNT, BACKEND), action, resource) is may
 
 
+def test_the_boundary_holds_all_that_a_deploy_reads() -> None:
+    limit = ci_policies.boundary(ACCOUNT, BACKEND)
+    asked = [
+        (
+            action.replace("*", "Anything"),
+            each["Resource"] if isinstance(each["Resource"], str) else each["Resource"][0],
+        )
+        for each in READING
+        for action in each["Action"]
+    ]
+    assert len(asked) > 35
+    assert [each for each in asked if not allows(limit, *each)] == []
+
+
 def test_bounded_machines_can_do_all_that_their_policy_grants() -> None:
     place = Place(partition="aws", region=REGION, account=ID, stack="dev")
     granted = policy_documents.machine(
         place,
         bucket_arn="arn:aws:s3:::artifacts-1a2b",
         topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b",
+        key_arn=KEY.replace("1a2b", "3c4d"),
         repository_arn=f"arn:aws:ecr:{REGION}:{ID}:repository/bluegreen/dev/base",
     )
     flows = policy_documents.flow_logs(f"arn:aws:logs:{REGION}:{ID}:log-group:/bluegreen/dev/flow")
     limit = ci_policies.boundary(ACCOUNT, BACKEND)
     asked = [
-        (action, resource)
+        (action, resource, each.get("Condition", {}).get("StringEquals", {}))
         for each in (*granted["Statement"], *flows["Statement"])
         for action in each["Action"]
         for resource in ([each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"])
     ]
     assert len(asked) >= 15
-    assert [each for each in asked if not allows(limit, *each)] == []
+    told = [
+        (action, resource, {key.replace(":", "__"): value for key, value in known.items()})
+        for action, resource, known in asked
+    ]
+    assert [each for each in told if not allows(limit, each[0], each[1], **each[2])] == []
 
 
 @pytest.fixture(scope="module")

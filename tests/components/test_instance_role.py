@@ -17,7 +17,8 @@ PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
 def role(**changes: Any) -> Declaration:
     def program() -> None:
         made = InstanceRole(
-            "machine", InstanceRoleArgs(place=PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", **changes)
+            "machine",
+            InstanceRoleArgs(place=PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", **changes),
         )
         pulumi.CustomResource("test:index:Reader", "reader", {"profile": made.profile_arn})
 
@@ -45,7 +46,7 @@ def test_machines_take_the_role_by_its_profile() -> None:
 def test_the_role_has_the_machines_policy_and_no_other(repository: str) -> None:
     declared = role(repository_arn=repository or None)
     expected = policy_documents.machine(
-        PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", repository_arn=repository
+        PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", repository_arn=repository
     )
     assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == expected
     assert "managedPolicyArns" not in declared.one("iam.Role").inputs

@@ -8,6 +8,7 @@ from components import policy_documents
 from components.policy_documents import Place
 
 PLACE = Place(partition="aws", region="eu-central-1", account="123456789012", stack="dev")
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/1a2b"
 BUCKET, TOPIC = "arn:aws:s3:::artifacts-1a2b", "arn:aws:sns:eu-central-1:123456789012:alerts-1a2b"
 REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/bluegreen/dev/base"
 SESSION_MANAGER = {
@@ -42,7 +43,11 @@ MACHINE = [
         "Sid": "WriteLogs",
         "Effect": "Allow",
         "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-        "Resource": "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/app:*",
+        "Resource": [
+            "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/app:*",
+            "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/boot:*",
+            "arn:aws:logs:eu-central-1:123456789012:log-group:/bluegreen/dev/system:*",
+        ],
     },
     {
         "Sid": "WriteMetrics",
@@ -52,6 +57,13 @@ MACHINE = [
         "Condition": {"StringEquals": {"cloudwatch:namespace": "bluegreen"}},
     },
     {"Sid": "TellFailures", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
+    {
+        "Sid": "EncryptFailures",
+        "Effect": "Allow",
+        "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+        "Resource": KEY,
+        "Condition": {"StringEquals": {"kms:ViaService": "sns.eu-central-1.amazonaws.com"}},
+    },
     {
         "Sid": "FindOwnGroup",
         "Effect": "Allow",
@@ -88,18 +100,20 @@ def statements(document: policy_documents.Document) -> list[dict[str, Any]]:
 
 
 def test_a_machine_may_do_its_own_work_and_nothing_else() -> None:
-    assert statements(policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC)) == MACHINE
+    assert statements(policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY)) == MACHINE
 
 
 def test_with_a_base_image_a_machine_may_pull_it() -> None:
-    document = policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, repository_arn=REPOSITORY)
+    document = policy_documents.machine(
+        PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY, repository_arn=REPOSITORY
+    )
     assert statements(document) == [*MACHINE, *PULL]
 
 
 def test_every_star_that_stands_for_all_is_explained() -> None:
     lines = inspect.getsource(policy_documents).splitlines()
     stars = [number for number, line in enumerate(lines) if '"*")' in line or '"*"}' in line]
-    assert len(stars) == 5
+    assert len(stars) == 6
     for number in stars:
         above = "".join(lines[max(0, number - 2) : number])
         assert "#" in above, lines[number]
@@ -159,3 +173,28 @@ def test_access_logs_are_delivered_below_a_prefix_each() -> None:
 def test_a_document_is_sent_as_json() -> None:
     document = policy_documents.document({"Effect": "Allow"})
     assert json.loads(policy_documents.text(document)) == document
+
+
+def test_a_topics_key_is_for_the_account_its_publishers_and_alarms() -> None:
+    uses = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*"}
+    assert statements(policy_documents.topic_key(PLACE)) == [
+        {
+            "Sid": "AccountDecides",
+            "Effect": "Allow",
+            "Action": ["kms:*"],
+            "Resource": "*",
+            "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+        },
+        {
+            "Sid": "Publishers",
+            **uses,
+            "Principal": {"AWS": "*"},
+            "Condition": {
+                "StringEquals": {
+                    "kms:CallerAccount": "123456789012",
+                    "kms:ViaService": "sns.eu-central-1.amazonaws.com",
+                }
+            },
+        },
+        {"Sid": "Alarms", **uses, "Principal": {"Service": "cloudwatch.amazonaws.com"}},
+    ]

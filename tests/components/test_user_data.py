@@ -4,7 +4,7 @@ import base64
 from dataclasses import replace
 
 from ami.boot.settings import parse
-from components.user_data import UserData, render
+from components.user_data import LogGroups, UserData, render
 
 DATA = UserData(
     stack="dev",
@@ -18,7 +18,7 @@ DATA = UserData(
     boot_timeout=300,
     drain_timeout=30,
     alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts",
-    log_group="/bluegreen/dev/app",
+    log_groups=LogGroups(app="/bluegreen/dev/app", boot="/bluegreen/dev/boot", system="/bluegreen/dev/system"),
     base_image="registry.example/base@sha256:" + "b" * 64,
 )
 
@@ -36,6 +36,8 @@ def test_every_line_is_a_name_and_a_value() -> None:
         "PARAMETER_PATH=/bluegreen/dev/app/",
         "ALERTS_TOPIC_ARN=arn:aws:sns:eu-central-1:123456789012:alerts",
         "LOG_GROUP=/bluegreen/dev/app",
+        "BOOT_LOG_GROUP=/bluegreen/dev/boot",
+        "SYSTEM_LOG_GROUP=/bluegreen/dev/system",
         f"BASE_IMAGE=registry.example/base@sha256:{'b' * 64}",
         "LAUNCH_HOOK=boot",
         "TERMINATION_HOOK=drain",
@@ -47,11 +49,15 @@ def test_every_line_is_a_name_and_a_value() -> None:
 
 def test_the_boot_program_reads_what_is_written_here() -> None:
     read = parse(render(DATA))
-    assert (read.release, read.port, read.log_group) == ("v2", 8080, "/bluegreen/dev/app")
+    assert (read.release, read.port) == ("v2", 8080)
+    groups = (read.log_group, read.boot_log_group, read.system_log_group)
+    assert groups == ("/bluegreen/dev/app", "/bluegreen/dev/boot", "/bluegreen/dev/system")
 
 
 def test_the_boot_program_reads_a_stack_without_extras() -> None:
-    bare = replace(DATA, alerts_topic_arn="", log_group="", base_image="", sha256="", release_url="https://host/v2.tgz")
+    bare = replace(
+        DATA, alerts_topic_arn="", log_groups=LogGroups(), base_image="", sha256="", release_url="https://host/v2.tgz"
+    )
     assert parse(render(bare)).release == "v2"
 
 

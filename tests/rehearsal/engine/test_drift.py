@@ -178,7 +178,7 @@ def spoil_storage(hands: Hands) -> dict[str, list[str]]:
     s3.put_bucket_lifecycle_configuration(Bucket=logs, LifecycleConfiguration={"Rules": [rule]})
     owner = {"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
     s3.put_bucket_ownership_controls(Bucket=logs, OwnershipControls=owner)
-    hands.aws("logs").delete_log_group(logGroupName=hands.id("LogGroup alerts-app"))
+    hands.aws("logs").delete_log_group(logGroupName=hands.id("LogGroup logs-app"))
     hands.aws("logs").put_retention_policy(logGroupName=hands.id("LogGroup network-flow"), retentionInDays=365)
     hands.aws("sns").set_topic_attributes(
         TopicArn=hands.id("Topic alerts"), AttributeName="KmsMasterKeyId", AttributeValue="alias/mine"
@@ -195,7 +195,7 @@ def spoil_storage(hands: Hands) -> dict[str, list[str]]:
         "BucketServerSideEncryptionConfiguration artifacts-logs": GONE,
         "BucketLifecycleConfiguration artifacts-logs": ["rules"],
         "BucketOwnershipControls artifacts-logs": ["rule.objectOwnership"],
-        "LogGroup alerts-app": GONE,
+        "LogGroup logs-app": GONE,
         "LogGroup network-flow": ["retentionInDays"],
         "Topic alerts": ["kmsMasterKeyId"],
         "Parameter web-preview-token": ["tags.Stack"],

@@ -24,10 +24,11 @@ def test_the_program_from_nothing_to_a_cutover(stack: Stack, front: Front, traff
     assert set(up(stack)) == {"create"}
     assert stack.outputs()["liveRuleArn"].value == ""
 
-    deliver(stack, "blue", "v1")
-    assert set(up(stack)) == {"create"}
-    deliver(stack, "green", "v2")
-    assert set(up(stack)) == {"create"}
+    for color, release in (("blue", "v1"), ("green", "v2")):
+        deliver(stack, color, release)
+        changes = up(stack)
+        assert set(changes) == {"create", "update"}
+        assert changes["update"] == 1  # the dashboard names the releases
 
     traffic.actions.clear()
     assert (up(stack), traffic.writes()) == ({}, [])

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pulumi
+
+from components.logs import Logs, LogsArgs
+from components.user_data import LogGroups
+from tests.declared import declare
+
+
+def test_each_kind_of_lines_has_a_group_that_keeps_them_for_a_while() -> None:
+    found: list[LogGroups] = []
+
+    def program() -> None:
+        made = Logs("logs", LogsArgs(stack="dev", retention_days=7))
+        pulumi.export("names", made.groups.apply(found.append))
+
+    declared = declare(program)
+    assert declared.table() == {("cloudwatch.LogGroup", f"logs-{of}") for of in ("app", "boot", "system")}
+    for of in ("app", "boot", "system"):
+        assert declared.one("cloudwatch.LogGroup", f"logs-{of}").inputs == {
+            "name": f"/bluegreen/dev/{of}",
+            "retentionInDays": 7,
+            "tags": {"Stack": "dev"},
+        }
+    assert found == [LogGroups(app="/bluegreen/dev/app", boot="/bluegreen/dev/boot", system="/bluegreen/dev/system")]

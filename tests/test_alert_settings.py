@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.alarm_options import AlarmOptions
+from config_reader import SettingsError
+from settings import Settings, parse
+
+pytestmark = pytest.mark.usefixtures("offline")
+HOOK = "https://hooks.example.org/integration/1a2b3c/enqueue"
+
+
+def read(**raw: Any) -> Settings:
+    return parse(raw, stack="dev", region="eu-central-1")
+
+
+def test_nobody_is_called_and_the_usual_thresholds_hold() -> None:
+    assert (read().alert_webhooks, read().alarms) == ((), AlarmOptions())
+
+
+@pytest.mark.parametrize("url", [HOOK, "https://hooks.example.org", "https://h1:8443/a?key=b"])
+def test_a_webhook_is_taken_as_it_is(url: str) -> None:
+    assert read(alertWebhooks=json.dumps([url])).alert_webhooks == (url,)
+
+
+def test_all_thresholds_are_read() -> None:
+    given = {"errorRatePercent": 2, "latencyMilliseconds": 750, "leastRequests": 100, "minutes": 5}
+    assert read(alarms=json.dumps(given)).alarms == AlarmOptions(
+        error_rate_percent=2, latency_milliseconds=750, least_requests=100, minutes=5
+    )
+    assert read(alarms={"minutes": "1"}).alarms == AlarmOptions(minutes=1)
+
+
+EACH = "an https URL without user, password or fragment"
+BAD: list[tuple[dict[str, Any], str]] = [
+    (
+        {"alertWebhooks": ["http://hooks.example.org/1a2b"]},
+        f"alertWebhooks: http://hooks.example.org/(hidden): allowed is {EACH}",
+    ),
+    (
+        {"alertWebhooks": ["https://me:1a2b@hooks.example.org/"]},
+        f"alertWebhooks: https://hooks.example.org/(hidden): allowed is {EACH}",
+    ),
+    ({"alertWebhooks": ["1a2b"]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
+    ({"alertWebhooks": ["https://[1a2b"]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
+    ({"alertWebhooks": [3]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
+    ({"alertWebhooks": "1a2b"}, f"alertWebhooks: (hidden): allowed is a list, each entry {EACH}"),
+    (
+        {"alertWebhooks": [HOOK, HOOK]},
+        f"alertWebhooks: https://hooks.example.org/(hidden): allowed is {EACH}, each only once",
+    ),
+    (
+        {"alarms": 5},
+        "alarms: 5: allowed is an object with errorRatePercent, latencyMilliseconds, leastRequests, minutes",
+    ),
+    ({"alarms": {"errorRatePercent": 0}}, "alarms.errorRatePercent: 0: allowed is a whole number from 1 to 100"),
+    (
+        {"alarms": {"latencyMilliseconds": 0.5}},
+        "alarms.latencyMilliseconds: 0.5: allowed is a whole number from 1 to 60000",
+    ),
+    ({"alarms": {"leastRequests": 0}}, "alarms.leastRequests: 0: allowed is a whole number from 1 to 1000000"),
+    ({"alarms": {"minutes": 61}}, "alarms.minutes: 61: allowed is a whole number from 1 to 60"),
+    (
+        {"alarms": {"minuets": 2}},
+        "alarms.minuets: 2: there is no such key; allowed are errorRatePercent, latencyMilliseconds, leastRequests, "
+        "minutes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "told"), BAD)
+def test_what_is_not_allowed_is_told_without_secrets(raw: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(**raw)
+    assert str(caught.value) == f"The stack's config can't be used:\n  {told}"
+    assert "1a2b" not in told
