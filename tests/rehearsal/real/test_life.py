@@ -81,7 +81,7 @@ def drifted(stack: auto.Stack) -> dict[str, bool]:
 
 
 def changed_by_hand(life: Life) -> None:
-    """A weight, a rule of a security group, a tag."""
+    """A weight, a rule of a security group, a tag, an alarm."""
     outputs = life.stack.outputs()
     elb, ec2 = life.cloud.client("elbv2"), life.cloud.client("ec2")
     (rule,) = elb.describe_rules(RuleArns=[outputs["liveRuleArn"].value])["Rules"]
@@ -95,6 +95,7 @@ def changed_by_hand(life: Life) -> None:
     way_in = [each["SecurityGroupRuleId"] for each in rules if not each["IsEgress"]]
     ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=way_in)
     ec2.delete_tags(Resources=[outputs["vpcId"].value], Tags=[{"Key": "Stack"}])
+    life.cloud.client("cloudwatch").delete_alarms(AlarmNames=[outputs["balancerAlarm"].value])
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
@@ -105,10 +106,11 @@ def test_from_nothing_to_a_cutover_and_to_nothing_again(
     planned = life.preview("from nothing")
     assert life.up("from nothing") == planned
     assert set(planned) == {"create"}
-    life.deliver("blue", "v1")
-    assert set(life.up("first release")) == {"create"}
-    life.deliver("green", "v2")
-    assert set(life.up("second release")) == {"create"}
+    for color, release in (("blue", "v1"), ("green", "v2")):
+        life.deliver(color, release)
+        changes = life.up(f"delivery of {release}")
+        assert set(changes) == {"create", "update"}
+        assert changes["update"] == 1  # the dashboard names the releases
     assert life.up("unchanged") == {}
 
     life.set("activeColor", "green")
@@ -142,7 +144,12 @@ def test_from_nothing_to_a_cutover_and_to_nothing_again(
     assert life.preview("after a refresh") == {}
     assert drifted(life.stack) == {}
     changed_by_hand(life)
-    assert drifted(life.stack) == {"live": False, f"web-in-{front.port}-0.0.0.0/0": True, "network": False}
+    assert drifted(life.stack) == {
+        "live": False,
+        f"web-in-{front.port}-0.0.0.0/0": True,
+        "network": False,
+        "web-alarms-errors": True,
+    }
     with pytest.raises(auto.CommandError, match=r"no changes were expected .*but changes were proposed"):
         life.stack.preview(refresh=True, expect_no_changes=True)
     life.stack.up(refresh=True)
