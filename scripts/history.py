@@ -38,6 +38,8 @@ class Record:
     target: Place = field(default_factory=Place)
     detail: str = ""
     changed_resources: int = 0
+    notice: str = ""
+    """Whether people were told of it; empty when there was nothing to tell."""
     who: str = field(default_factory=who)
     host: str = field(default_factory=socket.gethostname)
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))

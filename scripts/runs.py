@@ -28,6 +28,8 @@ class Run:
     changed_resources: int = 0
     state: str = "nothing was changed"
     """What an interrupted run left, as a person wants to read it."""
+    notice: str = ""
+    """Whether people were told, as `notices.tell` answers; empty when there was nothing to tell."""
     started: float = field(default_factory=time.monotonic)
     record: Record | None = None
 
@@ -40,6 +42,7 @@ class Run:
             target=self.target,
             detail=detail,
             changed_resources=self.changed_resources,
+            notice=self.notice,
         )
         return self.record
 

@@ -58,6 +58,7 @@ class World:
     def __post_init__(self) -> None:
         self.elbv2, self.autoscaling = client(self.session, "elbv2"), client(self.session, "autoscaling")
         self.ec2, self.s3 = client(self.session, "ec2"), client(self.session, "s3")
+        self.mailbox = _mailbox(self.session)
         self.front = _front(self)
         self.url = f"http://127.0.0.1:{self.front.server_address[1]}"
         self._make_ground()
@@ -65,6 +66,13 @@ class World:
     def close(self) -> None:
         self.front.shutdown()
         self.front.server_close()
+
+    def heard(self) -> list[tuple[str, Any]]:
+        """Subjects and contents of what the alerts topic was told since this was last asked."""
+        queue = client(self.session, "sqs")
+        answer = queue.receive_message(QueueUrl=self.mailbox, MaxNumberOfMessages=10)
+        bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+        return [(body["Subject"], json.loads(body["Message"])) for body in bodies]
 
     def _make_ground(self) -> None:
         vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
@@ -324,6 +332,15 @@ class WorldStack:
         for name in stale:
             self.world.stop_group(name)
         return 2 * len(stale)
+
+
+def _mailbox(session: Any) -> str:
+    """The address of a queue that hears what is said on the alerts topic."""
+    sns, sqs = client(session, "sns"), client(session, "sqs")
+    address = str(sqs.create_queue(QueueName="mailbox")["QueueUrl"])
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:123456789012:mailbox")
+    return address
 
 
 def _front(world: World) -> ThreadingHTTPServer:
