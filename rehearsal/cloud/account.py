@@ -37,6 +37,13 @@ def instance_at(address: str) -> Any | None:
     return None
 
 
+def color_at(address: str) -> str:
+    """The color of the machine at this address; empty when none is there, or it has none."""
+    instance = instance_at(address)
+    tags = instance.get_tags() if instance else []
+    return next((str(tag["value"]) for tag in tags if tag["key"] == "Color"), "")
+
+
 def address_of(instance: str) -> str | None:
     for backend in _existing(ec2_backends):
         if found := backend.get_instance_by_id(instance):

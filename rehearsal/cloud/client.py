@@ -1,15 +1,21 @@
-"""What the rehearsal asks of a running cloud, in words of its own: images, machines, boots, calls, gaps."""
+"""What the rehearsal asks of a running cloud, in words of its own: images, machines, boots, calls, faults, gaps."""
 
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rehearsal.cloud.boots import boot
 
 TIMEOUT_S = 10
+
+
+class RefusedError(Exception):
+    """What was asked can't be done; the cloud says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,24 @@ class CloudClient:
         machines = {row["address"] for row in (*state["gone"], *state["instances"])}
         return sum(call["count"] for call in state["calls"] if call["writes"] and call["caller"] not in machines)
 
+    def set_fault(
+        self, service: str, mode: str, *, seconds: float = 0.0, addresses: Sequence[str] = (), color: str = ""
+    ) -> None:
+        """See faults.Fault; it takes the place of one of the same service that hits the same callers.
+
+        Raises RefusedError, naming the value and what is allowed.
+        """
+        fault = {"service": service, "mode": mode, "seconds": seconds, "addresses": list(addresses), "color": color}
+        self._ask("POST", "faults", fault)
+
+    def clear_faults(self) -> None:
+        """Answers that a slow fault holds back go out at once."""
+        self._ask("DELETE", "faults")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Those in force: as given, with `requests` that it has hit and `first`, when (ISO 8601), or None."""
+        return list(self._ask("GET", "faults")["faults"])
+
     def gaps(self) -> list[dict[str, str]]:
         """What the rehearsal's AWS has in moto's place, and why: report.json's `gaps`."""
         return list(self._ask("GET", "gaps")["gaps"])
@@ -48,6 +72,9 @@ class CloudClient:
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self.control}/{path}", data=data, method=method)  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-            answer: dict[str, Any] = json.loads(response.read())
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+                answer: dict[str, Any] = json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise RefusedError(json.loads(error.read())["error"]) from error
         return answer

@@ -14,9 +14,12 @@ from rehearsal.cloud.additions.gap import Facts
 from rehearsal.cloud.controller import Controller, Images
 from rehearsal.cloud.doors import Door, FollowingDoor, NoDoor
 from rehearsal.cloud.drop_ins import Endpoints
+from rehearsal.cloud.faults import Faults, fault_of
 from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
 from rehearsal.cloud.metadata import MetadataServer
 from rehearsal.cloud.server import Answer, Server
+
+FAULT_CONTROLS = "GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,8 @@ class Cloud:
             Facts(dns_name=options.dns_name, registry=options.registry, registry_password=options.registry_password)
         )
         self._images = Images(default=options.machine_image)
-        self.aws = Server(options.listen, options.port, self._control)
+        self._faults = Faults(color=account.color_at)
+        self.aws = Server(options.listen, options.port, self._control, self._faults)
         self.metadata = MetadataServer(options.listen, options.metadata_port, account.about)
         self._controller = Controller(
             machines=self._machines(options),
@@ -99,8 +103,17 @@ class Cloud:
             case "POST", "images" if {"ami", "image"} <= body.keys():
                 self._images.by_ami[str(body["ami"])] = str(body["image"])
                 return HTTPStatus.OK, {"images": self._images.by_ami}
-        allowed = "GET state, GET gaps, POST boots, POST images {ami, image}"
+            case "GET" | "POST" | "DELETE", "faults":
+                return self._control_faults(method, body)
+        allowed = f"GET state, GET gaps, POST boots, POST images {{ami, image}}, {FAULT_CONTROLS}"
         return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {allowed} are what there is"}
+
+    def _control_faults(self, method: str, body: dict[str, Any]) -> Answer:
+        if method == "POST":
+            self._faults.set(fault_of(body))
+        elif method == "DELETE":
+            self._faults.clear()
+        return HTTPStatus.OK, {"faults": self._faults.told()}
 
 
 def _calls() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from rehearsal.cloud.additions.actions import CALLER, CALLS, Call
+from rehearsal.cloud.faults import Faults
+from rehearsal.cloud.trouble import CLOCK, troubled
 
 CONTROL = "/_rehearsal/"
 SHUTDOWN_S = 0.1  # how soon a listening thread notices that it shall end
@@ -23,10 +26,10 @@ Control = Callable[[str, str, dict[str, Any]], Answer]  # method, path below CON
 class Server:
     """Listens from construction, and answers in threads until `close`."""
 
-    def __init__(self, address: str, port: int, control: Control) -> None:
+    def __init__(self, address: str, port: int, control: Control, faults: Faults) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
-        app = _application(DomainDispatcherApplication(create_backend_app), control)
-        self._server = make_server(address, port, app, threaded=True, request_handler=MotoRequestHandler)
+        app = _application(DomainDispatcherApplication(create_backend_app), control, faults)
+        self._server = make_server(address, port, app, threaded=True, request_handler=_Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(SHUTDOWN_S,), name="aws", daemon=True)
         self._thread.start()
 
@@ -41,30 +44,52 @@ class Server:
         self._thread.join()
 
 
-def _application(moto: Any, control: Control) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith(CONTROL):
-            return _controlled(control, path.removeprefix(CONTROL), environ, start_response)
+class _Handler(MotoRequestHandler):
+    """Its Date is AWS's, of whose clock a fault may say that it is off."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        now = time.time() + getattr(CLOCK, "ahead", 0.0)
+        return str(super().date_time_string(now if timestamp is None else timestamp))
+
+
+def _application(moto: Any, control: Control, faults: Faults) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    def emulated(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         CALLER.address = environ["REMOTE_ADDR"]
         if "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", ""):
             CALLS[Call(caller=CALLER.address, service="s3", action=environ["REQUEST_METHOD"])] += 1
         answer: Iterable[bytes] = moto(environ, start_response)
         return answer
 
+    aws = troubled(emulated, faults)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(CONTROL):
+            return _controlled(control, path.removeprefix(CONTROL), environ, start_response)
+        return aws(environ, start_response)
+
     return application
 
 
 def _controlled(control: Control, path: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    length = int(environ.get("CONTENT_LENGTH") or 0)
-    try:
-        body = json.loads(environ["wsgi.input"].read(length)) if length else {}
-        status, answer = control(environ["REQUEST_METHOD"], path, body)
-    except ValueError as error:
-        status, answer = HTTPStatus.BAD_REQUEST, {"error": f"the body isn't JSON: {error}"}
+    status, answer = _answered(control, path, environ)
     text = json.dumps(answer, default=str).encode()
     start_response(
         f"{status.value} {status.phrase}",
         [("Content-Type", "application/json"), ("Content-Length", str(len(text)))],
     )
     return [text]
+
+
+def _answered(control: Control, path: str, environ: dict[str, Any]) -> Answer:
+    text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    try:
+        body = json.loads(text) if text else {}
+    except ValueError as error:
+        return HTTPStatus.BAD_REQUEST, {"error": f"the body isn't JSON: {error}"}
+    if not isinstance(body, dict):
+        return HTTPStatus.BAD_REQUEST, {"error": f"the body {body!r}: an object is needed"}
+    try:
+        return control(environ["REQUEST_METHOD"], path, body)
+    except ValueError as error:
+        return HTTPStatus.BAD_REQUEST, {"error": str(error)}
