@@ -17,9 +17,9 @@ ROUNDS = 5
 BLUE = {"release": "v1", "releaseUrl": "https://host/v1.tar.gz", "amiId": "ami-0123456789abcdef0"}
 BARE = """
 import pulumi
-from pulumi_aws import autoscaling, cloudwatch, ec2, iam, lb, s3, sns, ssm, vpc
+from pulumi_aws import autoscaling, cloudwatch, ec2, iam, kms, lb, s3, sns, ssm, vpc
 # A module is loaded when it is first used.
-autoscaling.Group, cloudwatch.LogGroup, ec2.Vpc, iam.Role, lb.Listener, s3.Bucket, sns.Topic
+autoscaling.Group, cloudwatch.LogGroup, ec2.Vpc, iam.Role, kms.Key, lb.Listener, s3.Bucket, sns.Topic
 ssm.Parameter, vpc.SecurityGroupIngressRule
 """
 WHOLE = """
