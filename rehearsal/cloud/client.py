@@ -1,4 +1,4 @@
-"""What the rehearsal asks of a running cloud, in words of its own: images, machines, boots, calls, faults, gaps."""
+"""What the rehearsal asks of a running cloud, in words of its own: of machines, calls, faults, notices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rehearsal.cloud.boots import boot
+from rehearsal.cloud.notice import Notice
 
 TIMEOUT_S = 10
 
@@ -64,6 +66,12 @@ class CloudClient:
     def faults(self) -> list[dict[str, Any]]:
         """Those in force: as given, with `requests` that it has hit and `first`, when (ISO 8601), or None."""
         return list(self._ask("GET", "faults")["faults"])
+
+    def notices(self, since: datetime | None = None) -> list[Notice]:
+        """Every message published to a topic, or those from that moment on, in their order."""
+        rows = self._ask("GET", "notices")["notices"]
+        told = [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
+        return [notice for notice in told if since is None or notice.time >= since]
 
     def gaps(self) -> list[dict[str, str]]:
         """What the rehearsal's AWS has in moto's place, and why: report.json's `gaps`."""

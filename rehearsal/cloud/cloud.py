@@ -11,12 +11,14 @@ from rehearsal.cloud import account, balancing, drop_ins, warm
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
+from rehearsal.cloud.additions.notices import NOTICES
 from rehearsal.cloud.controller import Controller, Images
 from rehearsal.cloud.doors import Door, FollowingDoor, NoDoor
 from rehearsal.cloud.drop_ins import Endpoints
 from rehearsal.cloud.faults import Faults, fault_of
 from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
 from rehearsal.cloud.metadata import MetadataServer
+from rehearsal.cloud.notice import Notice
 from rehearsal.cloud.server import Answer, Server
 
 FAULT_CONTROLS = "GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
@@ -103,9 +105,11 @@ class Cloud:
             case "POST", "images" if {"ami", "image"} <= body.keys():
                 self._images.by_ami[str(body["ami"])] = str(body["image"])
                 return HTTPStatus.OK, {"images": self._images.by_ami}
+            case "GET", "notices":
+                return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES)]}
             case "GET" | "POST" | "DELETE", "faults":
                 return self._control_faults(method, body)
-        allowed = f"GET state, GET gaps, POST boots, POST images {{ami, image}}, {FAULT_CONTROLS}"
+        allowed = f"GET state, GET gaps, GET notices, POST boots, POST images {{ami, image}}, {FAULT_CONTROLS}"
         return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {allowed} are what there is"}
 
     def _control_faults(self, method: str, body: dict[str, Any]) -> Answer:
@@ -118,6 +122,10 @@ class Cloud:
 
 def _calls() -> list[dict[str, Any]]:
     return [{**asdict(call), "writes": call.writes, "count": count} for call, count in list(CALLS.items())]
+
+
+def _told(notice: Notice) -> dict[str, Any]:
+    return asdict(notice) | {"time": notice.time.isoformat()}
 
 
 def _door(options: Options) -> Door:

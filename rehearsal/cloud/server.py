@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -13,11 +14,12 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from rehearsal.cloud.additions.actions import CALLER, CALLS, Call
+from rehearsal.cloud.additions.actions import CALLER, CALLS, LOCK, Call
 from rehearsal.cloud.faults import Faults
 from rehearsal.cloud.trouble import CLOCK, troubled
 
 CONTROL = "/_rehearsal/"
+RESET = "/moto-api/reset"
 SHUTDOWN_S = 0.1  # how soon a listening thread notices that it shall end
 Answer = tuple[HTTPStatus, dict[str, Any]]
 Control = Callable[[str, str, dict[str, Any]], Answer]  # method, path below CONTROL, body
@@ -57,7 +59,9 @@ def _application(moto: Any, control: Control, faults: Faults) -> Callable[[dict[
         CALLER.address = environ["REMOTE_ADDR"]
         if "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", ""):
             CALLS[Call(caller=CALLER.address, service="s3", action=environ["REQUEST_METHOD"])] += 1
-        answer: Iterable[bytes] = moto(environ, start_response)
+        # A reset empties an account while it makes it anew: nobody may look at it meanwhile.
+        with LOCK if environ.get("PATH_INFO") == RESET else contextlib.nullcontext():
+            answer: Iterable[bytes] = moto(environ, start_response)
         return answer
 
     aws = troubled(emulated, faults)
