@@ -20,6 +20,7 @@ network = Network("network", compose.network(settings))
 artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
 alerts = Alerts("alerts", compose.alerts(settings, place))
 logs = Logs("logs", compose.logs(settings))
+archive = compose.log_archive(settings, place, logs, alerts)
 base_image = compose.base_image(settings)
 role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
 
@@ -36,6 +37,6 @@ fleets = compose.fleets(settings, shared, targets, balancer, guard)
 gates = live_rule_hooks(compose.gate(settings))
 live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
 
-outputs = compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn, watch)
+outputs = compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn, watch, archive)
 for name, value in outputs.items():
     pulumi.export(name, value)

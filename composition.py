@@ -23,6 +23,7 @@ from components.dns_name import DnsName, DnsNameArgs
 from components.instance_role import InstanceRole, InstanceRoleArgs
 from components.live_rule import LiveRule, LiveRuleArgs
 from components.load_balancer import PREVIEW_HEADER, LoadBalancer, LoadBalancerArgs
+from components.log_archive import LogArchive, LogArchiveArgs
 from components.logs import Logs, LogsArgs
 from components.machine_access import MachineAccess, MachineAccessArgs
 from components.network import Network, NetworkArgs
@@ -106,6 +107,21 @@ def alerts(settings: Settings, place: Place) -> AlertsArgs:
 
 def logs(settings: Settings) -> LogsArgs:
     return LogsArgs(stack=settings.stack, retention_days=settings.log_retention_days)
+
+
+def log_archive(settings: Settings, place: Place, logs: Logs, alerts: Alerts) -> LogArchive | None:
+    if not settings.log_archive_days:
+        return None
+    args = LogArchiveArgs(
+        place=place,
+        groups=logs.groups,
+        days=settings.log_archive_days,
+        topic_arn=alerts.topic_arn,
+        boundary=settings.permissions_boundary,
+        force_destroy=settings.force_destroy,
+        protect=settings.protect,
+    )
+    return LogArchive("log-archive", args)
 
 
 def base_image(settings: Settings) -> BaseImage | None:
@@ -379,6 +395,7 @@ def outputs(
     live_rule: LiveRule | None,
     vpn: Vpn | None,
     watch: Watch,
+    archive: LogArchive | None,
 ) -> dict[str, Any]:
     """What scripts and people ask a stack for."""
     return {
@@ -392,6 +409,7 @@ def outputs(
         "alertsTopicArn": shared.alerts.topic_arn,
         "balancerAlarm": watch.balancer.name,
         "dashboard": watch.dashboard.name,
+        "logArchiveBucket": archive.bucket if archive else "",
         "parameterPath": parameter_path(settings),
         "healthPath": settings.health_path,
         "region": settings.region,

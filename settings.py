@@ -29,6 +29,7 @@ HTTPS_PORT = 443
 RETENTION_DAYS = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
+LONGEST_ARCHIVE = 3653  # days, as the longest retention
 COLOR_KEYS = ("release", "releaseUrl", "sha256", "amiId", "minSize", "maxSize")
 MOST_MACHINES = 100
 LONGEST_BOOT = 1740  # seconds; the boot's own unit allows no more
@@ -88,6 +89,7 @@ class Settings:
     flow_logs: bool
     vpn: VpnOptions | None
     log_retention_days: int
+    log_archive_days: int
     instance_type: str
     root_volume_gib: int
     health_path: str
@@ -156,6 +158,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         flow_logs=reader.flag("flowLogs", True),
         vpn=reader.vpn("vpn"),
         log_retention_days=reader.one_of("logRetentionDays", 30, RETENTION_DAYS),
+        log_archive_days=reader.number("logArchiveDays", 0, (0, LONGEST_ARCHIVE)),
         instance_type=reader.text("instanceType", "t3.small", INSTANCE_TYPE, "an instance type, such as t3.small"),
         root_volume_gib=reader.number("rootVolumeGiB", 16, (8, 1024)),
         health_path=reader.text("healthPath", "/health", HEALTH_PATH, "a path from / on, without a query"),
@@ -195,6 +198,7 @@ def _together(settings: Settings, bad: set[str]) -> list[str]:
         _listener_problems: {"httpPort", "ingressCidrs"},
         _health_problems: {"bootTimeout", "healthCheckInterval"},
         _vpn_problems: {"vpn", "vpcCidr"},
+        _archive_problems: {"logArchiveDays", "logRetentionDays"},
     }
     return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
 
@@ -269,6 +273,13 @@ def _health_problems(settings: Settings) -> list[str]:
 def _vpn_problems(settings: Settings) -> list[str]:
     found = vpn_problems(settings.vpn, settings.vpc_cidr) if settings.vpn else []
     return [f"vpn.{problem}" for problem in found]
+
+
+def _archive_problems(settings: Settings) -> list[str]:
+    days, kept = settings.log_archive_days, settings.log_retention_days
+    if 0 < days <= kept:
+        return [f"logArchiveDays: {days}: allowed is 0, or more than logRetentionDays, which is {kept}"]
+    return []
 
 
 def _is_zone(text: str) -> bool:
@@ -385,8 +396,8 @@ def _bundle_problems(color: Color, settings: ColorSettings) -> list[str]:
 
 KEYS = (
     "activeColor", "canaryPercent", "blue", "green", "vpcCidr", "zones", "zoneCount", "subnetCidrs", "natGateways",
-    "flowLogs", "vpn", "logRetentionDays", "instanceType", "rootVolumeGiB", "healthPath", "containerPort", "httpPort",
-    "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain", "hostedZoneId",
-    "certificateArn", "ingressCidrs", "alertEmails", "alertWebhooks", "alarms", "baseImage", "accessLogs",
-    "targetCpuPercent", "permissionsBoundary", "protect", "forceDestroy",
+    "flowLogs", "vpn", "logRetentionDays", "logArchiveDays", "instanceType", "rootVolumeGiB", "healthPath",
+    "containerPort", "httpPort", "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain",
+    "hostedZoneId", "certificateArn", "ingressCidrs", "alertEmails", "alertWebhooks", "alarms", "baseImage",
+    "accessLogs", "targetCpuPercent", "permissionsBoundary", "protect", "forceDestroy",
 )  # fmt: skip

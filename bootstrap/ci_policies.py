@@ -12,8 +12,11 @@ from components.policy_documents import TOPIC_KEY_ROLE, Document, allow, documen
 OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, under which its state lies
 # What the main program names: paths of parameters, log groups, repositories and roles all begin so.
 NAMES = "bluegreen"
-BUCKETS, TOPICS = "artifacts", "alerts"  # Pulumi's names of the main program's, to which it adds a random end
-SERVICES_WITH_ROLES = ("ec2.amazonaws.com", "vpc-flow-logs.amazonaws.com")
+# Pulumi's names of the main program's, to which it adds a random end.
+BUCKETS, TOPICS, ARCHIVE = "artifacts", "alerts", "log-archive"
+SERVICES_WITH_ROLES = (
+    "ec2.amazonaws.com", "firehose.amazonaws.com", "logs.amazonaws.com", "vpc-flow-logs.amazonaws.com",
+)  # fmt: skip
 KEY_USERS = ("ec2", "sns", "ssm")
 SERVICES_WITH_OWN_ROLES = (
     "autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com", "s2svpn.amazonaws.com",
@@ -135,7 +138,12 @@ def _reading(account: Account) -> tuple[Statement, ...]:
         allow(
             "ReadBucketSettings",
             ["s3:GetBucket*", "s3:Get*Configuration", "s3:ListBucket", "s3:ListTagsForResource"],
-            f"arn:{account.partition}:s3:::{BUCKETS}-*",
+            *_buckets(account),
+        ),
+        allow(
+            "ReadArchive",
+            ["firehose:DescribeDeliveryStream", "firehose:ListTagsForDeliveryStream"],
+            _streams(account),
         ),
         allow("ReadImages", [f"ecr:{action}" for action in _IMAGE_READS], _images(account)),
         allow(
@@ -185,11 +193,11 @@ def _making(account: Account) -> tuple[Statement, ...]:
         # So have the deliveries that a VPN tunnel's log is, let into its group by a policy of the account.
         allow("Machines", _MACHINES, "*"),
         # The end is the one that Pulumi adds; a bucket's pattern covers its objects too.
-        allow("Buckets", ["s3:*"], f"arn:{account.partition}:s3:::{BUCKETS}-*"),
+        allow("Buckets", ["s3:*"], *_buckets(account)),
         allow("Topics", ["sns:*"], account.anywhere("sns", f"{TOPICS}-*")),
         *_topic_keys(account),
-        # The end is a stack's name, and what it has.
-        allow("Logs", ["logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*")),
+        # The end is a stack's name, and what it has; of the archive's stream, what Pulumi adds. One takes less room.
+        allow("Logs", ["firehose:*", "logs:*"], account.anywhere("logs", f"log-group:/{NAMES}/*"), _streams(account)),
         # AWS makes a VPN's keys under this name, on behalf of whoever makes the VPN: made, never read.
         allow("VpnKeys", [f"secretsmanager:{action}" for action in _KEY_WRITES], _tunnel_keys(account)),
         allow("Images", ["ecr:*"], _images(account)),
@@ -223,6 +231,14 @@ def _topic_keys(account: Account) -> tuple[Statement, ...]:
 _TOPIC_KEY_WRITES = (
     "*KeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "UntagResource", "UpdateKeyDescription",
 )  # fmt: skip
+
+
+def _buckets(account: Account) -> tuple[str, ...]:
+    return tuple(f"arn:{account.partition}:s3:::{name}-*" for name in (BUCKETS, ARCHIVE))
+
+
+def _streams(account: Account) -> str:
+    return account.anywhere("firehose", f"deliverystream/{ARCHIVE}-*")
 
 
 def _tunnel_keys(account: Account) -> str:

@@ -27,9 +27,10 @@ def document(*statements: Mapping[str, Any]) -> Document:
     return {"Version": VERSION, "Statement": list(statements)}
 
 
-def assumed_by(service: str) -> Document:
-    """Who may take a role: one AWS service."""
-    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}})
+def assumed_by(service: str, *, for_things: str = "") -> Document:
+    """Who may take a role: one AWS service, where it tells for which thing, only on behalf of ARNs of this pattern."""
+    own = {"Condition": {"ArnLike": {"aws:SourceArn": for_things}}} if for_things else {}
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}} | own)
 
 
 def role_path(stack: str) -> str:
@@ -101,6 +102,18 @@ def flow_logs(log_group_arn: str) -> Document:
     """What the VPC flow log service may do: write into its own group."""
     actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     return document(allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
+
+
+def archive_sender(stream_arn: str) -> Document:
+    """What CloudWatch Logs may do: hand a subscription's lines to its stream."""
+    return document(allow("SendLines", ["firehose:PutRecord", "firehose:PutRecordBatch"], stream_arn))
+
+
+def archive_writer(bucket_arn: str, prefix: str) -> Document:
+    """What Firehose may do: write objects below a prefix of the archive, in parts where they are large."""
+    looks = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    writes = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    return document(allow("FindArchive", looks, bucket_arn), allow("WriteArchive", writes, f"{bucket_arn}/{prefix}*"))
 
 
 def topic_key(place: Place) -> Document:

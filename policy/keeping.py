@@ -27,6 +27,7 @@ TAGGABLE = frozenset(
         *("aws:ec2/customerGateway:CustomerGateway", "aws:ec2/vpnConnection:VpnConnection"),
         *("aws:ecr/repository:Repository", "aws:ebs/volume:Volume", "aws:efs/fileSystem:FileSystem"),
         *("aws:iam/role:Role", "aws:iam/policy:Policy", "aws:iam/instanceProfile:InstanceProfile"),
+        *("aws:kinesis/firehoseDeliveryStream:FirehoseDeliveryStream",),
         *("aws:kms/key:Key", "aws:rds/instance:Instance", "aws:rds/cluster:Cluster"),
         *("aws:lb/loadBalancer:LoadBalancer", "aws:lb/targetGroup:TargetGroup"),
         *("aws:lb/listener:Listener", "aws:lb/listenerRule:ListenerRule"),

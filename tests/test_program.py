@@ -49,6 +49,7 @@ OUTPUTS = {
     "baseImage",
     "colors",
     "liveRuleArn",
+    "logArchiveBucket",
     "vpcId",
 }
 
@@ -183,6 +184,34 @@ def test_the_office_is_told_all_but_the_keys() -> None:
         "officeAsn": 65000,
         "amazonAsn": 64512,
     }
+
+
+def test_an_archive_of_logs_adds_to_a_stack_and_changes_nothing_of_it() -> None:
+    archived = program(**BOTH, logArchiveDays=365)
+    assert changed(program(**BOTH), archived) == [
+        "cloudwatch.LogSubscriptionFilter log-archive-app",
+        "cloudwatch.LogSubscriptionFilter log-archive-boot",
+        "cloudwatch.LogSubscriptionFilter log-archive-system",
+        "cloudwatch.MetricAlarm log-archive-late",
+        "iam.Role log-archive",
+        "iam.Role log-archive-sender",
+        "iam.RolePolicy log-archive",
+        "iam.RolePolicy log-archive-sender",
+        "kinesis.FirehoseDeliveryStream log-archive",
+        "observability.LogArchive log-archive",
+        "s3.Bucket log-archive",
+        "s3.BucketLifecycleConfiguration log-archive",
+        "s3.BucketOwnershipControls log-archive",
+        "s3.BucketPolicy log-archive",
+        "s3.BucketPublicAccessBlock log-archive",
+        "s3.BucketServerSideEncryptionConfiguration log-archive",
+    ]
+    assert archived.outputs["logArchiveBucket"] == "log-archive-1a2b"
+
+
+def test_prod_archives_its_logs_and_dev_does_not() -> None:
+    buckets = {stack: program(stack).outputs["logArchiveBucket"] for stack in ("dev", "prod")}
+    assert buckets == {"dev": "", "prod": "log-archive-1a2b"}
 
 
 def test_a_program_declares_the_same_twice() -> None:
@@ -396,7 +425,7 @@ def test_no_security_group_is_open_but_the_balancers_port() -> None:
 
 def test_prod_is_protected_and_dev_can_be_emptied() -> None:
     protected = {stack: {each.name for each in program(stack).resources if each.protect} for stack in ("dev", "prod")}
-    assert protected == {"dev": set(), "prod": {"network", "artifacts", "artifacts-logs", "web"}}
+    assert protected == {"dev": set(), "prod": {"network", "artifacts", "artifacts-logs", "log-archive", "web"}}
     buckets = {stack: program(stack).one("s3.Bucket", "artifacts").inputs["forceDestroy"] for stack in ("dev", "prod")}
     assert buckets == {"dev": True, "prod": False}
 
@@ -434,7 +463,7 @@ def test_both_colors_are_watched_before_the_first_release_and_for_ever_after(sta
     kinds = ("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm")
     alarms = [{name: each.inputs for kind in kinds for name, each in run.all(kind).items()} for run in (fresh, full)]
     assert alarms[0] == alarms[1]
-    assert len(alarms[0]) == 13
+    assert len(alarms[0]) == {"dev": 13, "prod": 14}[stack], "prod's archive of logs has one besides"
 
 
 def test_other_thresholds_change_alarms_and_the_line_on_the_dashboard() -> None:

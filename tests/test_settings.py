@@ -457,6 +457,15 @@ def test_logs_are_kept_as_long_as_cloudwatch_can(days: int) -> None:
     assert told.startswith(f"logRetentionDays: {days}: allowed is one of 1, 3, 5, 7, 14, 30,")
 
 
+def test_an_archive_keeps_lines_longer_than_their_groups() -> None:
+    assert (read().log_archive_days, read(logArchiveDays=31).log_archive_days) == (0, 31)
+    assert problems(logArchiveDays=90, logRetentionDays=90) == [
+        "logArchiveDays: 90: allowed is 0, or more than logRetentionDays, which is 90"
+    ]
+    assert problems(logArchiveDays=-1) == ["logArchiveDays: -1: allowed is a whole number from 0 to 3653"]
+    assert problems(logArchiveDays=9999) == ["logArchiveDays: 9999: allowed is a whole number from 0 to 3653"]
+
+
 def test_a_mistyped_key_is_told() -> None:
     (told,) = problems(activeColour="green")
     assert told.startswith("activeColour: green: there is no such key; allowed are accessLogs, activeColor,")

@@ -30,6 +30,10 @@ DEPLOY = f"arn:aws:iam::{ID}:role/bluegreen-ci/bluegreen-deploy"
 VALUE = f"arn:aws:ssm:{REGION}:{ID}:parameter/bluegreen/dev/app/DATABASE_URL"
 TOKEN = f"arn:aws:ssm:{REGION}:{ID}:parameter/bluegreen/dev/preview-token"
 
+BUCKETS = ["arn:aws:s3:::artifacts-*", "arn:aws:s3:::log-archive-*"]
+STREAMS = f"arn:aws:firehose:*:{ID}:deliverystream/log-archive-*"
+STREAM = f"arn:aws:firehose:{REGION}:{ID}:deliverystream/log-archive-1a2b"
+
 STATE_READING = [
     {"Sid": "FindState", "Effect": "Allow", "Action": ["s3:GetBucketLocation", "s3:ListBucket"], "Resource": STATE},
     {"Sid": "ReadState", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": f"{STATE}/*"},
@@ -81,7 +85,13 @@ READING = [
         "Sid": "ReadBucketSettings",
         "Effect": "Allow",
         "Action": ["s3:GetBucket*", "s3:Get*Configuration", "s3:ListBucket", "s3:ListTagsForResource"],
-        "Resource": "arn:aws:s3:::artifacts-*",
+        "Resource": BUCKETS,
+    },
+    {
+        "Sid": "ReadArchive",
+        "Effect": "Allow",
+        "Action": ["firehose:DescribeDeliveryStream", "firehose:ListTagsForDeliveryStream"],
+        "Resource": STREAMS,
     },
     {
         "Sid": "ReadImages",
@@ -133,7 +143,7 @@ MAKING = [
         ],
         "Resource": "*",
     },
-    {"Sid": "Buckets", "Effect": "Allow", "Action": ["s3:*"], "Resource": "arn:aws:s3:::artifacts-*"},
+    {"Sid": "Buckets", "Effect": "Allow", "Action": ["s3:*"], "Resource": BUCKETS},
     {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:*"], "Resource": f"arn:aws:sns:*:{ID}:alerts-*"},
     {
         "Sid": "MakeTopicKeys",
@@ -155,7 +165,12 @@ MAKING = [
         "Resource": f"arn:aws:kms:*:{ID}:key/*",
         "Condition": {"StringEquals": {"aws:ResourceTag/Role": "alerts"}},
     },
-    {"Sid": "Logs", "Effect": "Allow", "Action": ["logs:*"], "Resource": f"arn:aws:logs:*:{ID}:log-group:/bluegreen/*"},
+    {
+        "Sid": "Logs",
+        "Effect": "Allow",
+        "Action": ["firehose:*", "logs:*"],
+        "Resource": [f"arn:aws:logs:*:{ID}:log-group:/bluegreen/*", STREAMS],
+    },
     {
         "Sid": "VpnKeys",
         "Effect": "Allow",
@@ -231,7 +246,16 @@ ROLES = [
         "Effect": "Allow",
         "Action": ["iam:PassRole"],
         "Resource": f"arn:aws:iam::{ID}:role/bluegreen/*",
-        "Condition": {"StringEquals": {"iam:PassedToService": ["ec2.amazonaws.com", "vpc-flow-logs.amazonaws.com"]}},
+        "Condition": {
+            "StringEquals": {
+                "iam:PassedToService": [
+                    "ec2.amazonaws.com",
+                    "firehose.amazonaws.com",
+                    "logs.amazonaws.com",
+                    "vpc-flow-logs.amazonaws.com",
+                ]
+            }
+        },
     },
     {
         "Sid": "ServicesOwnRoles",
@@ -437,7 +461,12 @@ MAY: list[tuple[str, str, dict[str, str], bool]] = [
     ("iam:AddClientIDToOpenIDConnectProvider", PROVIDER, NO, False),
     ("iam:CreateUser", f"arn:aws:iam::{ID}:user/me", NO, False),
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "ec2.amazonaws.com"}, True),
+    ("iam:PassRole", MACHINE, {"iam__PassedToService": "firehose.amazonaws.com"}, True),
+    ("iam:PassRole", MACHINE, {"iam__PassedToService": "logs.amazonaws.com"}, True),
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "lambda.amazonaws.com"}, False),
+    ("firehose:CreateDeliveryStream", STREAM, NO, True),
+    ("firehose:DeleteDeliveryStream", STREAM.replace("log-archive", "other"), NO, False),
+    ("s3:PutLifecycleConfiguration", "arn:aws:s3:::log-archive-1a2b", NO, True),
     ("iam:PassRole", STRANGER, {"iam__PassedToService": "ec2.amazonaws.com"}, False),
     ("sts:AssumeRole", STRANGER, NO, False),
     ("ssm:PutParameter", TOKEN, NO, True),
@@ -470,6 +499,9 @@ def test_what_a_deploying_job_may(action: str, resource: str, known: dict[str, s
         ("s3:GetObject", "arn:aws:s3:::artifacts-1a2b/releases/v1/bundle.tar.gz", False),
         ("s3:GetObject", f"{STATE}/.pulumi/stacks/bluegreen/dev.json", True),
         ("s3:PutObject", f"{STATE}/.pulumi/stacks/bluegreen/dev.json", False),
+        ("firehose:DescribeDeliveryStream", STREAM, True),
+        ("firehose:UpdateDestination", STREAM, False),
+        ("s3:GetObject", "arn:aws:s3:::log-archive-1a2b/logs/2026/11/21/09/1a2b.json.gz", False),
         ("kms:Decrypt", KEY, True),
         ("kms:Encrypt", KEY, False),
         ("ssm:GetParameter", TOKEN, True),
@@ -501,7 +533,7 @@ def test_the_boundary_holds_all_that_a_deploy_reads() -> None:
     assert [each for each in asked if not allows(limit, *each)] == []
 
 
-def test_bounded_machines_can_do_all_that_their_policy_grants() -> None:
+def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
     place = Place(partition="aws", region=REGION, account=ID, stack="dev")
     granted = policy_documents.machine(
         place,
@@ -511,14 +543,17 @@ def test_bounded_machines_can_do_all_that_their_policy_grants() -> None:
         repository_arn=f"arn:aws:ecr:{REGION}:{ID}:repository/bluegreen/dev/base",
     )
     flows = policy_documents.flow_logs(f"arn:aws:logs:{REGION}:{ID}:log-group:/bluegreen/dev/flow")
+    writer = policy_documents.archive_writer("arn:aws:s3:::log-archive-1a2b", "logs/")
+    sender = policy_documents.archive_sender(STREAM)
     limit = ci_policies.boundary(ACCOUNT, BACKEND)
     asked = [
         (action, resource, each.get("Condition", {}).get("StringEquals", {}))
-        for each in (*granted["Statement"], *flows["Statement"])
+        for document in (granted, flows, writer, sender)
+        for each in document["Statement"]
         for action in each["Action"]
         for resource in ([each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"])
     ]
-    assert len(asked) >= 15
+    assert len(asked) >= 23
     told = [
         (action, resource, {key.replace(":", "__"): value for key, value in known.items()})
         for action, resource, known in asked
@@ -530,12 +565,12 @@ def test_bounded_machines_can_do_all_that_their_policy_grants() -> None:
 def program() -> Declaration:
     return declare(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
-        config=stack_config("dev", alertEmails=["ops@example.org"]),
+        config=stack_config("dev", alertEmails=["ops@example.org"], logArchiveDays=365),
     )
 
 
 # Pulumi's modules, and the service whose actions make their resources.
-SERVICES = {"lb": "elasticloadbalancing", "vpc": "ec2"}
+SERVICES = {"lb": "elasticloadbalancing", "vpc": "ec2", "kinesis": "firehose"}
 
 
 def test_every_service_of_the_main_program_may_be_used(program: Declaration) -> None:
@@ -548,7 +583,9 @@ def test_every_service_of_the_main_program_may_be_used(program: Declaration) -> 
 
 def test_the_main_programs_names_are_those_that_ci_is_held_to(program: Declaration) -> None:
     buckets = {each.inputs.get("bucket") or each.name for each in program.all("s3.Bucket").values()}
-    assert {name for name in buckets if not f"{name}-".startswith(f"{ci_policies.BUCKETS}-")} == set()
+    held = (f"{ci_policies.BUCKETS}-", f"{ci_policies.ARCHIVE}-")
+    assert {name for name in buckets if not f"{name}-".startswith(held)} == set()
+    assert set(program.all("kinesis.FirehoseDeliveryStream")) == {ci_policies.ARCHIVE}
     topics = set(program.all("sns.Topic"))
     assert {name for name in topics if not f"{name}-".startswith(f"{ci_policies.TOPICS}-")} == set()
     logs = [each.inputs for each in program.all("cloudwatch.LogGroup").values()]

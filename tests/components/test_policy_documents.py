@@ -170,6 +170,44 @@ def test_access_logs_are_delivered_below_a_prefix_each() -> None:
     )
 
 
+def test_lines_are_handed_to_one_stream_on_behalf_of_the_accounts_own_groups() -> None:
+    stream = "arn:aws:firehose:eu-central-1:123456789012:deliverystream/log-archive-1a2b"
+    assert statements(policy_documents.archive_sender(stream)) == [
+        {
+            "Sid": "SendLines",
+            "Effect": "Allow",
+            "Action": ["firehose:PutRecord", "firehose:PutRecordBatch"],
+            "Resource": stream,
+        }
+    ]
+    own = "arn:aws:logs:eu-central-1:123456789012:*"
+    assert statements(policy_documents.assumed_by("logs.amazonaws.com", for_things=own)) == [
+        {
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": "logs.amazonaws.com"},
+            "Condition": {"ArnLike": {"aws:SourceArn": own}},
+        }
+    ]
+
+
+def test_the_archive_is_written_below_its_prefix() -> None:
+    assert statements(policy_documents.archive_writer(BUCKET, "logs/")) == [
+        {
+            "Sid": "FindArchive",
+            "Effect": "Allow",
+            "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+            "Resource": BUCKET,
+        },
+        {
+            "Sid": "WriteArchive",
+            "Effect": "Allow",
+            "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+            "Resource": f"{BUCKET}/logs/*",
+        },
+    ]
+
+
 def test_a_document_is_sent_as_json() -> None:
     document = policy_documents.document({"Effect": "Allow"})
     assert json.loads(policy_documents.text(document)) == document

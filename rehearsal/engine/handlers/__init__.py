@@ -18,6 +18,7 @@ _MODULES = {
     "aws:kms": ("keys",),
     "aws:budgets": ("budgets",),
     "aws:cloudwatch": ("logs", "alarms"),
+    "aws:kinesis": ("log_delivery",),
     "aws:lb": ("load_balancing",),
     "aws:autoscaling": ("scaling",),
     "aws:sns": ("notifications",),

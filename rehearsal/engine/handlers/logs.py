@@ -1,10 +1,10 @@
-"""CloudWatch log groups."""
+"""CloudWatch log groups, and who gets what is written to them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, picked, tag_changes, tags_of
+from .base import Cloud, Created, Handler, Naming, Props, differs, looked_up, picked, tag_changes, tags_of, taken
 
 
 class LogGroup(Handler):
@@ -70,3 +70,44 @@ class LogGroup(Handler):
         if self._described(cloud, name) is None:
             return []
         return [name] if logs.list_tags_log_group(logGroupName=name)["tags"] == tags_of(inputs) else []
+
+
+class LogSubscriptionFilter(Handler):
+    pulumi_type = "aws:cloudwatch/logSubscriptionFilter:LogSubscriptionFilter"
+    naming = Naming(limit=512)
+    force_new = frozenset({"name", "logGroup"})
+    _NAMES: ClassVar = {
+        "filterPattern": "filterPattern",
+        "destinationArn": "destinationArn",
+        "roleArn": "roleArn",
+        "distribution": "distribution",
+    }
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        self._put(cloud, new)
+        return Created(id=self._id(new))
+
+    def _id(self, props: Props) -> str:
+        return f"{props['logGroup']}|{props['name']}"
+
+    def _put(self, cloud: Cloud, new: Props) -> None:
+        cloud.client("logs").put_subscription_filter(
+            logGroupName=new["logGroup"], filterName=new["name"], **picked(new, self._NAMES)
+        )
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        """The call takes beginnings of names; a group has two filters at most."""
+        found = cloud.client("logs").describe_subscription_filters(
+            logGroupName=inputs["logGroup"], filterNamePrefix=inputs["name"]
+        )["subscriptionFilters"]
+        own = [each for each in found if each["filterName"] == inputs["name"]]
+        return taken(own[0], self._NAMES) if own else None
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        self._put(cloud, new)
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        cloud.client("logs").delete_subscription_filter(logGroupName=state["logGroup"], filterName=state["name"])
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        return [self._id(inputs)] if self.stands(cloud, self._id(inputs), inputs) else []

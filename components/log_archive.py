@@ -1,0 +1,157 @@
+"""An archive of what the log groups take in: a stream that writes it to a private bucket, which forgets it in time."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import cloudwatch, iam, kinesis, s3
+
+from components import policy_documents
+from components.alarm_options import Metric, Question
+from components.metric_alarm import metric_alarm
+from components.policy_documents import MACHINE_LOGS, Document, Place
+from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
+from components.user_data import LogGroups
+
+COLD_AFTER_DAYS = 30  # by then what still happens is over; until then reading costs nothing but the request
+COLD_CLASS = "GLACIER_IR"  # a quarter of the price, and read at once
+LEAST_COLD_DAYS = 90  # S3 charges the class for so long, however short the object stays
+FOLDER = "logs/"  # Firehose adds year/month/day/hour/, in UTC
+BUFFER_MIB, BUFFER_SECONDS = 64, 900  # few large objects: each costs a request, and small ones never turn cold
+FIREHOSE = "AWS/Firehose"
+LATE = Question(
+    name="late",
+    why="lines wait for more than an hour to be written, and are lost after a day",
+    metrics={"age": Metric(name="DeliveryToS3.DataFreshness", stat="Maximum", namespace=FIREHOSE)},
+    expression="age",
+    threshold=3600,
+    minutes=1,
+    of_minutes=5,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogArchiveArgs:
+    """`days` is how long lines stay. `boundary` is a policy's ARN, empty for none; `topic_arn` hears of late lines."""
+
+    place: Place
+    groups: pulumi.Output[LogGroups]
+    days: int
+    topic_arn: pulumi.Input[str]
+    boundary: str = ""
+    force_destroy: bool = False
+    protect: bool = False
+
+
+class LogArchive(pulumi.ComponentResource):
+    """Outputs: `bucket`, `alarm` (a name).
+
+    Lines come minutes after they were written to a group, and stay there besides for as long as the group keeps them.
+    """
+
+    bucket: pulumi.Output[str]
+    alarm: pulumi.Output[str]
+
+    def __init__(self, name: str, args: LogArchiveArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("bluegreen:observability:LogArchive", name, {}, opts)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=self)
+        bucket = self._bucket()
+        stream = self._stream(bucket)
+        self._subscriptions(stream)
+        self.bucket, self.alarm = bucket.bucket, self._alarm(stream)
+        self.register_outputs({"bucket": self.bucket, "alarm": self.alarm})
+
+    def _bucket(self) -> s3.Bucket:
+        args = self._args
+        bucket = private_bucket(
+            self._name, self, stack=args.place.stack, force_destroy=args.force_destroy, protect=args.protect
+        )
+        lifecycle(self._name, self, bucket, [_aging(args.days)])
+        bucket_policy(self._name, self, bucket)
+        return bucket
+
+    def _stream(self, bucket: s3.Bucket) -> kinesis.FirehoseDeliveryStream:
+        role = self._role(
+            self._name,
+            policy_documents.assumed_by("firehose.amazonaws.com"),
+            bucket.arn.apply(lambda arn: policy_documents.archive_writer(arn, FOLDER)),
+        )
+        return kinesis.FirehoseDeliveryStream(
+            self._name,
+            destination="extended_s3",
+            extended_s3_configuration=kinesis.FirehoseDeliveryStreamExtendedS3ConfigurationArgs(
+                bucket_arn=bucket.arn,
+                role_arn=role,
+                prefix=FOLDER,
+                buffering_size=BUFFER_MIB,
+                buffering_interval=BUFFER_SECONDS,
+                # As CloudWatch Logs sends it: pressed already. Pressing it here would do it twice.
+                compression_format="UNCOMPRESSED",
+                file_extension=".json.gz",
+            ),
+            server_side_encryption=kinesis.FirehoseDeliveryStreamServerSideEncryptionArgs(
+                enabled=True, key_type="AWS_OWNED_CMK"
+            ),
+            tags=self._tags,
+            opts=self._child,
+        )
+
+    def _subscriptions(self, stream: kinesis.FirehoseDeliveryStream) -> None:
+        role = self._role(
+            f"{self._name}-sender",
+            policy_documents.assumed_by("logs.amazonaws.com", for_things=self._args.place.arn("logs", "*")),
+            stream.arn.apply(policy_documents.archive_sender),
+        )
+        for of in MACHINE_LOGS:
+            cloudwatch.LogSubscriptionFilter(
+                f"{self._name}-{of}",
+                log_group=self._args.groups.apply(operator.attrgetter(of)),
+                filter_pattern="",  # everything
+                destination_arn=stream.arn,
+                role_arn=role,
+                opts=self._child,
+            )
+
+    def _role(self, name: str, trust: Document, policy: pulumi.Output[Document]) -> pulumi.Output[str]:
+        """Its ARN, known only when it has its policy: AWS tries a role out when it is named."""
+        role = iam.Role(
+            name,
+            path=policy_documents.role_path(self._args.place.stack),
+            assume_role_policy=policy_documents.text(trust),
+            permissions_boundary=self._args.boundary or None,
+            tags=self._tags,
+            opts=self._child,
+        )
+        granted = iam.RolePolicy(name, role=role.id, policy=policy.apply(policy_documents.text), opts=self._child)
+        return pulumi.Output.all(role.arn, granted.id).apply(lambda values: str(values[0]))
+
+    def _alarm(self, stream: kinesis.FirehoseDeliveryStream) -> pulumi.Output[str]:
+        stack = self._args.place.stack
+        return metric_alarm(
+            f"{self._name}-{LATE.name}",
+            LATE,
+            {FIREHOSE: {"DeliveryStreamName": stream.name}},
+            alarm_name=f"{stack}-log-archive-{LATE.name}",
+            of=f"{stack} log archive",
+            tags=self._tags,
+            actions=[self._args.topic_arn],
+            opts=self._child,
+        ).name
+
+    @property
+    def _tags(self) -> Mapping[str, str]:
+        return {"Stack": self._args.place.stack}
+
+
+def _aging(days: int) -> s3.BucketLifecycleConfigurationRuleArgs:
+    """Lines go after `days`, and turn cold before, where that is cheaper."""
+    cold = s3.BucketLifecycleConfigurationRuleTransitionArgs(days=COLD_AFTER_DAYS, storage_class=COLD_CLASS)
+    return rule(
+        "old-lines",
+        expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
+        transitions=[cold] if days >= COLD_AFTER_DAYS + LEAST_COLD_DAYS else None,
+    )

@@ -1,0 +1,89 @@
+"""A bucket that nobody outside its account reads: closed, owned by the account, encrypted, and asked over TLS only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi_aws import s3
+
+from components import policy_documents
+
+UNFINISHED_UPLOAD_DAYS = 2
+
+Senders = Callable[[str], Sequence[Mapping[str, Any]]]
+
+
+def private_bucket(name: str, parent: pulumi.Resource, *, stack: str, force_destroy: bool, protect: bool) -> s3.Bucket:
+    """The bucket with its settings, all of one name and one parent; its policy and its lifecycle are put beside it."""
+    child = pulumi.ResourceOptions(parent=parent)
+    bucket = s3.Bucket(
+        name,
+        force_destroy=force_destroy,
+        tags={"Stack": stack},
+        opts=pulumi.ResourceOptions(parent=parent, protect=protect),
+    )
+    s3.BucketPublicAccessBlock(
+        name,
+        bucket=bucket.id,
+        block_public_acls=True,
+        block_public_policy=True,
+        ignore_public_acls=True,
+        restrict_public_buckets=True,
+        opts=child,
+    )
+    ownership = s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced")
+    s3.BucketOwnershipControls(name, bucket=bucket.id, rule=ownership, opts=child)
+    _encryption(name, bucket, child)
+    return bucket
+
+
+def _encryption(name: str, bucket: s3.Bucket, child: pulumi.ResourceOptions) -> None:
+    """With S3's own keys: the balancer delivers its logs to no other, and they cost nothing."""
+    default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
+        sse_algorithm="AES256"
+    )
+    rule = s3.BucketServerSideEncryptionConfigurationRuleArgs(apply_server_side_encryption_by_default=default)
+    s3.BucketServerSideEncryptionConfiguration(name, bucket=bucket.id, rules=[rule], opts=child)
+
+
+def lifecycle(
+    name: str,
+    parent: pulumi.Resource,
+    bucket: s3.Bucket,
+    rules: Sequence[s3.BucketLifecycleConfigurationRuleArgs],
+) -> None:
+    """The given rules, and one that clears away what was never uploaded to its end."""
+    s3.BucketLifecycleConfiguration(
+        name,
+        bucket=bucket.id,
+        rules=[*rules, _unfinished_uploads()],
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
+def bucket_policy(
+    name: str, parent: pulumi.Resource, bucket: s3.Bucket, senders: Senders = lambda arn: ()
+) -> s3.BucketPolicy:
+    """TLS only; `senders` are the statements, by the bucket's ARN, that let others than the account's roles in."""
+
+    def text(arn: str) -> str:
+        return policy_documents.text(policy_documents.document(policy_documents.tls_only(arn), *senders(arn)))
+
+    return s3.BucketPolicy(
+        name, bucket=bucket.id, policy=bucket.arn.apply(text), opts=pulumi.ResourceOptions(parent=parent)
+    )
+
+
+def rule(id: str, **what: Any) -> s3.BucketLifecycleConfigurationRuleArgs:
+    """A lifecycle rule for all of a bucket."""
+    everything = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
+    return s3.BucketLifecycleConfigurationRuleArgs(id=id, status="Enabled", filter=everything, **what)
+
+
+def _unfinished_uploads() -> s3.BucketLifecycleConfigurationRuleArgs:
+    unfinished = s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+        days_after_initiation=UNFINISHED_UPLOAD_DAYS
+    )
+    return rule("unfinished-uploads", abort_incomplete_multipart_upload=unfinished)

@@ -1,0 +1,165 @@
+"""Firehose streams that write to a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .base import (
+    Cloud,
+    Created,
+    Handler,
+    Naming,
+    Props,
+    differs,
+    is_gone,
+    picked,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+    taken,
+    until,
+)
+
+BUCKET = "extended_s3"
+MOST_MIB, MOST_SECONDS = 128, 900
+DEADLINE_S = 120.0
+OFF = ("DISABLED", "DISABLING")
+
+
+class FirehoseDeliveryStream(Handler):
+    pulumi_type = "aws:kinesis/firehoseDeliveryStream:FirehoseDeliveryStream"
+    naming = Naming(limit=64)
+    tagged = True
+    force_new = frozenset({"name", "destination", "kinesisSourceConfiguration"})
+    _NAMES: ClassVar = {
+        "bucketArn": "BucketARN",
+        "roleArn": "RoleARN",
+        "prefix": "Prefix",
+        "errorOutputPrefix": "ErrorOutputPrefix",
+        "compressionFormat": "CompressionFormat",
+        "fileExtension": "FileExtension",
+    }
+    _BUFFERING: ClassVar = {"bufferingSize": "SizeInMBs", "bufferingInterval": "IntervalInSeconds"}
+
+    def check(self, inputs: Props) -> None:
+        if inputs["destination"] != BUCKET:
+            raise ValueError(f"destination: {inputs['destination']}: allowed is {BUCKET} in the embedded engine")
+        asked = inputs.get("extendedS3Configuration") or {}
+        for key, most in (("bufferingSize", MOST_MIB), ("bufferingInterval", MOST_SECONDS)):
+            if int(asked.get(key) or 0) > most:
+                raise ValueError(f"{key}: {asked[key]}: allowed is at most {most}, as Firehose has it")
+
+    def create(self, cloud: Cloud, new: Props) -> Created:
+        name = new["name"]
+        encryption = {"DeliveryStreamEncryptionConfigurationInput": _key(new)} if _is_encrypted(new) else {}
+        made = cloud.client("firehose").create_delivery_stream(
+            DeliveryStreamName=name,
+            ExtendedS3DestinationConfiguration=self._destination(new),
+            Tags=tag_list(tags_of(new)),
+            **encryption,
+        )
+        until(lambda: _not_ready(_described(cloud, name)), what=f"the stream {name}", deadline_s=DEADLINE_S)
+        return Created(id=made["DeliveryStreamARN"])
+
+    def _destination(self, new: Props) -> dict[str, Any]:
+        asked = new["extendedS3Configuration"]
+        buffering = {theirs: int(value) for theirs, value in picked(asked, self._BUFFERING).items()}
+        return picked(asked, self._NAMES) | ({"BufferingHints": buffering} if buffering else {})
+
+    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        found = _described(cloud, inputs["name"])
+        if found is None:
+            return None
+        destination = found["Destinations"][0]["DestinationId"]
+        return {"arn": found["DeliveryStreamARN"], "destinationId": destination, "versionId": found["VersionId"]}
+
+    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+        name = inputs["name"]
+        found = _described(cloud, name)
+        if found is None:
+            return None
+        destination = found["Destinations"][0]["ExtendedS3DestinationDescription"]
+        buffering = taken(destination.get("BufferingHints") or {}, self._BUFFERING)
+        tags = cloud.client("firehose").list_tags_for_delivery_stream(DeliveryStreamName=name)["Tags"]
+        return {
+            "extendedS3Configuration": taken(destination, self._NAMES) | buffering,
+            "serverSideEncryption": _found_encryption(found.get("DeliveryStreamEncryptionConfiguration") or {}),
+            "tagsAll": tag_map(tags),
+        }
+
+    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+        name = new["name"]
+        if differs(old, new, "extendedS3Configuration"):
+            self._redirect(cloud, name, new)
+        if differs(old, new, "serverSideEncryption"):
+            self._encrypt(cloud, name, new)
+        firehose, (gone, present) = cloud.client("firehose"), tag_changes(old, new)
+        if gone:
+            firehose.untag_delivery_stream(DeliveryStreamName=name, TagKeys=gone)
+        if present:
+            firehose.tag_delivery_stream(DeliveryStreamName=name, Tags=tag_list(present))
+
+    def _redirect(self, cloud: Cloud, name: str, new: Props) -> None:
+        """A stream's only destination, of the version that was just seen: Firehose refuses an older one."""
+        found = _described(cloud, name) or {}
+        cloud.client("firehose").update_destination(
+            DeliveryStreamName=name,
+            CurrentDeliveryStreamVersionId=found["VersionId"],
+            DestinationId=found["Destinations"][0]["DestinationId"],
+            ExtendedS3DestinationUpdate=self._destination(new),
+        )
+
+    def _encrypt(self, cloud: Cloud, name: str, new: Props) -> None:
+        firehose = cloud.client("firehose")
+        if _is_encrypted(new):
+            firehose.start_delivery_stream_encryption(
+                DeliveryStreamName=name, DeliveryStreamEncryptionConfigurationInput=_key(new)
+            )
+        else:
+            firehose.stop_delivery_stream_encryption(DeliveryStreamName=name)
+
+    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+        name = state["name"]
+        cloud.client("firehose").delete_delivery_stream(DeliveryStreamName=name)
+        # While it goes it may still write, and what it writes would keep its bucket.
+        until(
+            lambda: None if _described(cloud, name) is None else "it is still there",
+            what=f"the end of the stream {name}",
+            deadline_s=DEADLINE_S,
+        )
+
+    def find(self, cloud: Cloud, inputs: Props) -> list[str]:
+        id = cloud.arn("firehose", f"deliverystream/{inputs['name']}")
+        return [id] if self.stands(cloud, id, inputs) else []
+
+
+def _described(cloud: Cloud, name: str) -> dict[str, Any] | None:
+    try:
+        answer = cloud.client("firehose").describe_delivery_stream(DeliveryStreamName=name)
+    except Exception as error:
+        if is_gone(error):
+            return None
+        raise
+    return dict(answer["DeliveryStreamDescription"])
+
+
+def _not_ready(found: Mapping[str, Any] | None) -> str | None:
+    status = found["DeliveryStreamStatus"] if found else "gone"
+    return None if status == "ACTIVE" else f"it is {status}"
+
+
+def _is_encrypted(props: Props) -> bool:
+    return bool((props.get("serverSideEncryption") or {}).get("enabled"))
+
+
+def _key(props: Props) -> dict[str, Any]:
+    asked = props["serverSideEncryption"]
+    usual = {"KeyType": "AWS_OWNED_CMK"}
+    return usual | picked(asked, {"keyType": "KeyType", "keyArn": "KeyARN"})
+
+
+def _found_encryption(found: Mapping[str, Any]) -> Props:
+    enabled = bool(found.get("KeyType")) and found.get("Status") not in OFF
+    return {"enabled": enabled, **taken(found, {"keyType": "KeyType", "keyArn": "KeyARN"})}
