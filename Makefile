@@ -8,7 +8,7 @@ ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse rehearse-vpn bench image clean lock
+.PHONY: help setup check format test rehearse rehearse-vpn drill bench image clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ rehearse: setup ## Play the whole journey on this machine; report in build/rehea
 
 rehearse-vpn: setup ## Play the VPN alone: an office, an internet and a cloud, real IPsec; figures in build/rehearsal/vpn.json
 	$(BIN)/python -m rehearsal.vpn $(ARGS)
+
+drill: setup ## Play each fault on this machine while users are served; figures in build/rehearsal/drills.json
+	$(BIN)/python -m rehearsal.drills $(ARGS)
 
 bench: setup ## Measure what the program and the boot cost; figures in build/benchmarks.json
 	$(BIN)/python -m benchmarks $(ARGS)
