@@ -4,7 +4,7 @@ import pulumi
 
 import composition as compose
 import settings as config
-from checks.gates import live_rule_hooks, release_guard
+from checks.gates import live_rule_hooks
 from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
 from components.instance_role import InstanceRole
@@ -32,8 +32,7 @@ vpn = compose.vpn(settings, network, alerts)
 watch = compose.watch(settings, alerts, targets, balancer)
 
 shared = compose.Shared(network=network, role=role, alerts=alerts, logs=logs, base_image=base_image, access=access)
-guard = release_guard(settings.stack, compose.sessions(settings))
-fleets = compose.fleets(settings, shared, targets, balancer, guard)
+fleets = compose.fleets(settings, shared, targets, balancer, compose.fleet_hooks(settings))
 gates = live_rule_hooks(compose.gate(settings))
 live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
 

@@ -10,13 +10,13 @@ import pulumi
 import pulumi_aws as aws
 
 from checks.colors import Color
-from checks.gates import GateArgs
+from checks.gates import GateArgs, arrival, release_guard
 from components.alerts import Alerts, AlertsArgs
 from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
 from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
 from components.base_image import BaseImage, BaseImageArgs
 from components.cidr_plan import ZoneRanges, plan
-from components.color import Fleet, FleetArgs, Targets, TargetsArgs
+from components.color import Fleet, FleetArgs, FleetHooks, Targets, TargetsArgs
 from components.color_alarms import ColorAlarms, ColorAlarmsArgs
 from components.dashboard import Dashboard, DashboardArgs
 from components.dns_name import DnsName, DnsNameArgs
@@ -33,6 +33,8 @@ from components.vpn import Vpn, VpnArgs
 from settings import Settings
 
 USUAL_PORT = 80
+# Seconds that the machines of a new group get at least, and for AWS to start them before their boot timeout begins.
+LEAST_ARRIVAL_S, LAUNCH_RESERVE_S = 600.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,16 +277,23 @@ def sessions(settings: Settings) -> Callable[[], Any]:
     return session
 
 
+def fleet_hooks(settings: Settings) -> FleetHooks:
+    """What keeps the release of the color that serves, and what waits for the machines of a new group."""
+    made = sessions(settings)
+    seconds = max(LEAST_ARRIVAL_S, settings.boot_timeout + LAUNCH_RESERVE_S)
+    return FleetHooks(guard=release_guard(settings.stack, made), arrival=arrival(made, seconds))
+
+
 def fleets(
     settings: Settings,
     shared: Shared,
     targets: Mapping[Color, Targets],
     balancer: LoadBalancer,
-    guard: pulumi.ResourceHook,
+    hooks: FleetHooks,
 ) -> dict[Color, Fleet]:
     """The machines of each color that has a release."""
     return {
-        color: Fleet(f"{color}-fleet", _fleet(settings, color, shared, targets[color], balancer, guard))
+        color: Fleet(f"{color}-fleet", _fleet(settings, color, shared, targets[color], balancer, hooks))
         for color in Color
         if settings.colors[color].is_on
     }
@@ -296,7 +305,7 @@ def _fleet(
     shared: Shared,
     targets: Targets,
     balancer: LoadBalancer,
-    guard: pulumi.ResourceHook,
+    hooks: FleetHooks,
 ) -> FleetArgs:
     own = settings.colors[color]
     return FleetArgs(
@@ -318,7 +327,7 @@ def _fleet(
         boot_timeout=settings.boot_timeout,
         drain_timeout=settings.drain_timeout,
         target_cpu_percent=settings.target_cpu_percent,
-        guard=guard,
+        hooks=hooks,
         preview_rules=list(balancer.preview_rules.values()),
     )
 

@@ -14,6 +14,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from checks.colors import Color
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
+from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
 
 # The whole weight of the live rule, shared by the colors.
@@ -65,6 +66,25 @@ def release_guard(stack: str, sessions: Callable[[], Any], name: str = "gate-rel
     async def judge(args: ResourceHookArgs) -> None:
         tags = (args.new_inputs or {}).get("tags") or {}
         await asyncio.to_thread(judge_release, stack, sessions, tags)
+
+    return ResourceHook(name, judge)
+
+
+def arrival(sessions: Callable[[], Any], deadline_s: float, name: str = "gate-arrival") -> ResourceHook:
+    """A hook for new Auto Scaling groups: they are made when minSize of their machines serve, within that time.
+
+    The provider's own wait (min_elb_capacity) can't be ended: who stops a group whose machines can't boot would sit it
+    out. This one ends as soon as the group may launch no more.
+    """
+
+    async def judge(args: ResourceHookArgs) -> None:
+        inputs = args.new_inputs or {}
+        awaited = Arrival(
+            group=str(args.id),
+            machines=int(inputs.get("minSize", 0)),
+            target_groups=list(inputs.get("targetGroupArns") or ()),
+        )
+        await asyncio.to_thread(wait_for_machines, sessions(), awaited, deadline_s)
 
     return ResourceHook(name, judge)
 

@@ -12,8 +12,6 @@ from pulumi_aws import autoscaling, ec2, lb
 from checks.colors import Color
 from components.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData, render
 
-LEAST_CAPACITY_MINUTES = 10  # the provider's own default
-CAPACITY_RESERVE_MINUTES = 5  # for AWS to start machines, before their boot timeout begins
 # A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
 GRACE_SECONDS = 60
 DRAIN_RESERVE = 30  # seconds for the machine to notice, and to say that it is done
@@ -37,6 +35,14 @@ class TargetsArgs:
     health_path: str
     health_check_interval: int
     deregistration_delay: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetHooks:
+    """What judges a fleet: `guard` before its template is made, `arrival` when its group is."""
+
+    guard: pulumi.ResourceHook
+    arrival: pulumi.ResourceHook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +70,7 @@ class FleetArgs:
     boot_timeout: int
     drain_timeout: int
     target_cpu_percent: int
-    guard: pulumi.ResourceHook
+    hooks: FleetHooks
     preview_rules: Sequence[pulumi.Resource]
 
 
@@ -161,7 +167,7 @@ class Fleet(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 replace_on_changes=["imageId", "userData"],
-                hooks=pulumi.ResourceHookBinding(before_create=[args.guard]),
+                hooks=pulumi.ResourceHookBinding(before_create=[args.hooks.guard]),
             ),
         )
 
@@ -172,8 +178,7 @@ class Fleet(pulumi.ComponentResource):
             name_prefix=self._prefix,
             min_size=args.min_size,
             max_size=args.max_size,
-            min_elb_capacity=args.min_size,
-            wait_for_capacity_timeout=_capacity_timeout(args.boot_timeout),
+            wait_for_capacity_timeout="0",  # the hook waits: it can be told that waiting is in vain
             vpc_zone_identifiers=args.subnet_ids,
             target_group_arns=[args.target_group_arn],
             health_check_type="ELB",
@@ -200,6 +205,7 @@ class Fleet(pulumi.ComponentResource):
                 replace_on_changes=["launchTemplate.id", "initialLifecycleHooks"],
                 # Autoscaling decides after creation, and a cutover brings the group to the serving capacity.
                 ignore_changes=["desiredCapacity"],
+                hooks=pulumi.ResourceHookBinding(after_create=[args.hooks.arrival]),
             ),
         )
 
@@ -220,11 +226,6 @@ class Fleet(pulumi.ComponentResource):
 
 def _encoded(data: UserData) -> str:
     return base64.b64encode(render(data).encode()).decode()
-
-
-def _capacity_timeout(boot_timeout: int) -> str:
-    """How long the group's creation waits for healthy machines, longer than one machine may take."""
-    return f"{max(LEAST_CAPACITY_MINUTES, boot_timeout // 60 + CAPACITY_RESERVE_MINUTES)}m"
 
 
 def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:

@@ -1,28 +1,37 @@
-"""A release stands ready on the color without users after this ran: fresh machines, healthy, judged by nobody yet."""
+"""A release stands ready on the color without users after this ran: fresh machines, healthy, judged by nobody yet.
+
+Or it has failed, at a bounded price: after `most_abandoned` machines that came to nothing nothing more is launched, the
+delivery ends at once with what the machines said of themselves, and people are told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from checks.colors import Color
 from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
+from checks.launches import LaunchesStoppedError
 from checks.waiting import wait_until
-from scripts.display import Display, exit_codes
-from scripts.evidence import gather
+from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
+from scripts.display import Display, exit_codes, update_error
+from scripts.evidence import Boots, boot_failures, console, gather, tell_failure
 from scripts.exits import RefusedError, UsageError
 from scripts.history import Place, Record
 from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.notices import TOLD, tell
 from scripts.options import BreakLockOption, JsonOption, StackOption, app
 from scripts.releases import bundle_url, require
 from scripts.runs import Run, changing, place
 from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
 
 READY_DEADLINE_S = 900.0
+# The first may be AWS's fault and the second chance; a third says that the release can't boot.
+MOST_ABANDONED = 3
 NEWEST = "newest"
 # As ami/ names what it builds.
 IMAGE_NAMES = "bluegreen-debian-12-*"
@@ -40,6 +49,7 @@ class DeployArgs:
     color: Color | None = None
     break_lock: bool = False
     deadline_s: float = READY_DEADLINE_S
+    most_abandoned: int = MOST_ABANDONED
 
 
 def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
@@ -51,16 +61,24 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
             args = replace(args, version=args.version or serving_release(fleet))
             color = choose_color(facts, fleet, args)
             wanted = wanted_config(facts, color, args)
+            refuse_another_image(fleet, color, wanted.ami)
             run.source = place(fleet, color)
             run.target = Place(color=color, release=args.version, ami=wanted.ami)
-        try:
-            with display.stage(f"scale up: new machines of {color} with release {args.version}") as tell:
-                bring_up(stack, color, wanted, run, tell)
-            with display.stage(f"wait until {color} is ready"):
-                wait_ready(facts, color, args, wanted)
-        except Exception:
-            show_evidence(facts, color, display)
-            raise
+        delivery = Delivery(
+            stack=stack.name,
+            color=color,
+            release=args.version,
+            ami=wanted.ami,
+            most_abandoned=args.most_abandoned,
+        )
+        with following(facts.session, delivery) as follower:
+            try:
+                with display.stage(f"scale up: new machines of {color} with release {args.version}") as say:
+                    bring_up(stack, color, wanted, run, say)
+                with display.stage(f"wait until {color} is ready"):
+                    wait_ready(facts, follower, args, wanted)
+            except Exception as error:
+                give_account(facts, follower, error, run, display)
         run.target = place(describe(stack.name, facts.session), color)
     return run.record
 
@@ -80,6 +98,16 @@ def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
             f"deliver {args.version} to {color.other}, then cut over to it"
         )
     return color
+
+
+def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
+    """Before config names it: the program would refuse it in every later `up`."""
+    side = fleet.sides[color]
+    if side.weight and side.group and side.group.ami != ami:
+        raise RefusedError(
+            f"{color} serves users on {side.group.ami}, which is never changed in place; "
+            f"deliver {side.release} on {ami} to {color.other}, then cut over to it"
+        )
 
 
 def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorConfig:
@@ -114,22 +142,95 @@ def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Ca
     run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
 
 
-def wait_ready(facts: StackFacts, color: Color, args: DeployArgs, wanted: ColorConfig) -> None:
-    wait_until(
-        lambda: not_ready(
-            describe(facts.stack, facts.session), color, release=args.version, minimum=wanted.min_size, weight=0
-        ),
-        what=f"release {args.version} on {color}",
-        deadline_s=args.deadline_s,
+def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorConfig) -> None:
+    def reason() -> str | None:
+        if follower.gave_up:
+            raise LaunchesStoppedError(f"{', '.join(follower.stopped)} may launch no more machines")
+        fleet = describe(facts.stack, facts.session)
+        return not_ready(
+            fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
+        ) or other_image(fleet, follower.delivery)
+
+    wait_until(reason, what=f"release {args.version} on {follower.delivery.color}", deadline_s=args.deadline_s)
+
+
+def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
+    """Why the color's machines are not those that were asked for, although their release is, or None."""
+    groups = fleet.sides[delivery.color].groups
+    others = [group.ami for group in groups if group.ami != delivery.ami]
+    return f"{delivery.color} still has machines of {', '.join(others)}, not of {delivery.ami}" if others else None
+
+
+def give_account(facts: StackFacts, follower: Follower, error: Exception, run: Run, display: Display) -> NoReturn:
+    """Show and tell people what is known, then raise: the error itself, or that the delivery was given up."""
+    follower.look_on()
+    delivery = follower.delivery
+    lost = [loss.instance for loss in follower.lost if loss.instance]
+    boots = Boots(stack=delivery.stack, color=delivery.color, release=delivery.release)
+    failures = boot_failures(facts.session, boots, lost)
+    summary = given_up(follower, failures) if follower.gave_up else update_error(str(error))
+    words = last_words(facts, follower, failures)
+    seen = show_evidence(facts, delivery.color, display)
+    run.notice = tell(
+        facts,
+        f"{facts.stack}: delivery of {delivery.release} to {delivery.color} failed",
+        action="deploy",
+        color=delivery.color,
+        release=delivery.release,
+        ami=delivery.ami,
+        error=summary,
+        machines=[{"instance": loss.instance, "reason": loss.reason} for loss in follower.lost],
+        boot_failures=list(failures.values())[-1:],
+        evidence=seen,
+        users="not touched",
+    )
+    if run.notice != TOLD:
+        display.note(run.notice)
+    if not follower.gave_up:
+        for line in words:
+            display.note(line)
+        raise error
+    details = {"abandoned": [loss.instance for loss in follower.lost], "boot_failures": list(failures.values())}
+    raise DeliveryFailedError("\n".join([summary, *words]), details) from error
+
+
+def given_up(follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> str:
+    """One sentence that names the bound, the machines and, where one told it, the failed step."""
+    delivery = follower.delivery
+    named = ", ".join(loss.instance or "one that EC2 never gave" for loss in follower.lost)
+    said = [f"; the last failed at step {one['step']}: {one['error']}" for one in failures.values()][-1:]
+    return (
+        f"release {delivery.release} does not come up on {delivery.color}: {len(follower.lost)} machines came to "
+        f"nothing ({named}), and {delivery.most_abandoned} are the most that this delivery may lose"
+        f"{''.join(said)}. {', '.join(follower.stopped)} launches no more machines until the next delivery; "
+        "users were not touched"
     )
 
 
-def show_evidence(facts: StackFacts, color: Color, display: Display) -> None:
-    side = describe(facts.stack, facts.session).sides.get(color)
-    for line in gather(facts.session, side) if side else ():
+def last_words(facts: StackFacts, follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the last lost machine told, else its console and the group's reason; the others in a line each."""
+    if not follower.lost:
+        return []
+    if failures:
+        *others, last = failures.values()
+        return [*(tell_failure(other)[0] for other in others), *tell_failure(last)]
+    told = [f"{loss.instance or 'no machine'}: {loss.reason}" for loss in follower.lost]
+    return [*told, *console(facts.session, follower.lost[-1].instance)]
+
+
+def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        side = describe(facts.stack, facts.session).sides.get(color)
+        lines = gather(facts.session, side) if side else []
+    except (BotoCoreError, ClientError) as error:
+        lines = [f"the fleet can't be looked at: {error}"]  # what failed matters more than this
+    for line in lines:
         display.note(line)
     topic = facts.outputs.get("alertsTopicArn", "")
     display.note(f"users were not touched; each machine's own report went to the alerts topic {topic}")
+    return lines
 
 
 cli = app()
@@ -146,6 +247,9 @@ def main(
     deadline: Annotated[
         float, typer.Option(help="Seconds within which the machines must be ready.")
     ] = READY_DEADLINE_S,
+    most_abandoned: Annotated[
+        int, typer.Option(min=1, help="Machines that may come to nothing before the delivery is given up.")
+    ] = MOST_ABANDONED,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -155,7 +259,14 @@ def main(
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
-    args = DeployArgs(version=version, ami=ami, color=color, break_lock=break_lock, deadline_s=deadline)
+    args = DeployArgs(
+        version=version,
+        ami=ami,
+        color=color,
+        break_lock=break_lock,
+        deadline_s=deadline,
+        most_abandoned=most_abandoned,
+    )
     with exit_codes(display):
         record = deploy(open_stack(stack), args, display)
         if record:

@@ -96,7 +96,9 @@ def exit_codes(display: Display) -> Iterator[None]:
         if code is None:
             raise
         details = error.details if isinstance(error, ScriptError) else {}
-        _end(display, update_error(str(error)), code, details)
+        # Our own sentences may quote a machine's lines, which look like anything.
+        message = str(error) if isinstance(error, ScriptError) else update_error(str(error))
+        _end(display, message, code, details)
 
 
 def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] | None = None) -> None:

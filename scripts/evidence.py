@@ -1,14 +1,57 @@
-"""What is known of machines that didn't become ready: health, the group's own activities, the last console lines."""
+"""What is known of machines that didn't become ready: health, the group's own activities, their own last words."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from checks.colors import Color
 from checks.fleet import Group, Side, client
+from components.policy_documents import log_group
 
 CONSOLE_LINES = 15
 ACTIVITIES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boots:
+    """The boots of one release on one color, as the stack's boot log group keeps them."""
+
+    stack: str
+    color: Color
+    release: str
+
+    def stream(self, instance: str) -> str:
+        """Where a machine writes the one event that says why it could not boot (`ami/boot/report.py`)."""
+        return f"{self.color}/{self.release}/{instance}/failure"
+
+
+def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What these machines said of their failed boots, by instance; those that said nothing are left out."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    logs, group, found = client(session, "logs"), log_group(boots.stack, "boot"), dict[str, dict[str, Any]]()
+    for instance in instances:
+        with suppress(ClientError, BotoCoreError, ValueError):
+            events = logs.get_log_events(
+                logGroupName=group, logStreamName=boots.stream(instance), limit=1, startFromHead=False
+            )["events"]
+            for event in events:
+                found[instance] = json.loads(event["message"])
+    return found
+
+
+def tell_failure(failure: Mapping[str, Any]) -> list[str]:
+    """A boot's failure for a person: where, why, how long each step took, and its last lines."""
+    timings = failure.get("timings", {})
+    return [
+        f"{failure.get('instance')} failed at step {failure.get('step')}: {failure.get('error')}",
+        "  seconds: " + ", ".join(f"{step} {seconds:g}" for step, seconds in timings.items()),
+        *(f"  | {line}" for line in failure.get("log_tail", ())),
+    ]
 
 
 def gather(session: Any, side: Side) -> list[str]:
@@ -24,6 +67,17 @@ def gather(session: Any, side: Side) -> list[str]:
     return lines or [f"{side.color} has no group of machines"]
 
 
+def console(session: Any, instance: str) -> list[str]:
+    """The last lines of a machine's console, which EC2 keeps for a while after the machine is gone."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with suppress(ClientError, BotoCoreError):
+        output = client(session, "ec2").get_console_output(InstanceId=instance).get("Output", "")
+        if tail := [line for line in output.splitlines() if line.strip()][-CONSOLE_LINES:]:
+            return [f"  console of {instance}:", *(f"    {line}" for line in tail)]
+    return []
+
+
 def _machines(_session: Any, group: Group) -> list[str]:
     return [f"  {one.instance}: {one.lifecycle}, {one.health} {one.reason}".rstrip() for one in group.machines]
 
@@ -35,9 +89,5 @@ def _activities(session: Any, group: Group) -> list[str]:
 
 
 def _consoles(session: Any, group: Group) -> list[str]:
-    ec2, lines = client(session, "ec2"), list[str]()
-    for machine in (one for one in group.machines if not one.is_healthy):
-        output = ec2.get_console_output(InstanceId=machine.instance).get("Output", "")
-        tail = [line for line in output.splitlines() if line.strip()][-CONSOLE_LINES:]
-        lines += [f"  console of {machine.instance}:", *(f"    {line}" for line in tail)] if tail else []
-    return lines
+    ill = (one.instance for one in group.machines if not one.is_healthy)
+    return [line for instance in ill for line in console(session, instance)]

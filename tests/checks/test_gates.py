@@ -14,6 +14,7 @@ from checks import gates
 from checks.colors import Color
 from checks.fleet import Fleet, Group, Machine, Side
 from checks.gates import GateClosed, capacity_needed, not_ready, refuse_in_place, rising
+from checks.waiting import TimedOut
 from tests.scripts.world import STACK, World, two_colors
 
 BLUE, GREEN = Color.BLUE, Color.GREEN
@@ -132,8 +133,8 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     monkeypatch.setattr("pulumi.resource_hooks.register_resource_hook", lambda _hook: None)
 
-    def run(hook: Any, inputs: Mapping[str, Any]) -> None:
-        asyncio.run(hook(ResourceHookArgs(urn="", id="", name="", type="", new_inputs=inputs)))
+    def run(hook: Any, inputs: Mapping[str, Any], id: str = "") -> None:
+        asyncio.run(hook(ResourceHookArgs(urn="", id=id, name="", type="", new_inputs=inputs)))
 
     return run
 
@@ -191,3 +192,13 @@ def test_the_guard_refuses_another_release_for_the_color_with_users(world: World
 def test_the_guard_lets_a_stack_begin(aws: None, session: Any, hooks: Callable[..., Any]) -> None:
     guard = gates.release_guard(STACK, lambda: session)
     hooks(guard, {"tags": {"Stack": STACK, "Color": "blue", "Release": "v1", "Ami": "ami-1"}})
+
+
+def test_a_group_is_made_when_as_many_machines_as_it_must_have_serve(world: World, hooks: Callable[..., Any]) -> None:
+    two_colors(world)
+    group = next(name for name, (color, _) in world.running.items() if color is GREEN)
+    inputs = {"minSize": 2, "targetGroupArns": [world.groups[GREEN]]}
+    hooks(gates.arrival(lambda: world.session, 0), inputs, id=group)
+    world.ill.add(world.machines_of(GREEN)[0]["instance"])
+    with pytest.raises(TimedOut, match=f"waited 0 s for machines of Auto Scaling group {group}: 1 of 2 machines serve"):
+        hooks(gates.arrival(lambda: world.session, 0, "late"), inputs, id=group)

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pulumi
-import pytest
 from pulumi_aws import lb
 
 from checks.colors import Color
-from components.color import Fleet, FleetArgs, Targets, TargetsArgs
+from components.color import Fleet, FleetArgs, FleetHooks, Targets, TargetsArgs
 from components.user_data import UserData, render
 from tests.declared import Declaration, declare
 
@@ -70,7 +69,10 @@ def fleet(data: UserData = DATA, **changes: Any) -> Declaration:
             boot_timeout=300,
             drain_timeout=30,
             target_cpu_percent=60,
-            guard=pulumi.ResourceHook("guard", lambda args: None),
+            hooks=FleetHooks(
+                guard=pulumi.ResourceHook("guard", lambda args: None),
+                arrival=pulumi.ResourceHook("arrival", lambda args: None),
+            ),
             preview_rules=[preview_rule()],
         )
         Fleet("blue-fleet", replace(args, **changes))
@@ -172,13 +174,12 @@ def test_the_group_is_healthy_before_anybody_goes_on() -> None:
         "instanceMaintenancePolicy": {"minHealthyPercentage": 100, "maxHealthyPercentage": 200},
         "launchTemplate": {"id": "ec2.LaunchTemplate:blue-fleet", "version": "1"},
         "maxSize": 4,
-        "minElbCapacity": 2,
         "minSize": 2,
         "namePrefix": "dev-blue-v1-",
         "tags": [{"key": key, "value": value, "propagateAtLaunch": True} for key, value in MACHINE_TAGS.items()],
         "targetGroupArns": ["arn:blue"],
         "vpcZoneIdentifiers": ["subnet-1", "subnet-2"],
-        "waitForCapacityTimeout": "10m",
+        "waitForCapacityTimeout": "0",
     }
 
 
@@ -194,9 +195,8 @@ def test_the_group_waits_for_the_preview_rule() -> None:
     assert declared.one("lb.ListenerRule").urn in declared.one("autoscaling.Group").dependencies
 
 
-@pytest.mark.parametrize(("boot_timeout", "waits"), [(60, "10m"), (300, "10m"), (600, "15m"), (1800, "35m")])
-def test_the_group_waits_longer_than_a_boot_may_take(boot_timeout: int, waits: str) -> None:
-    assert fleet(boot_timeout=boot_timeout).one("autoscaling.Group").inputs["waitForCapacityTimeout"] == waits
+def test_the_group_is_made_when_its_machines_have_arrived() -> None:
+    assert fleet().one("autoscaling.Group").hooks == {"after_create": 1}
 
 
 def test_another_release_has_other_names() -> None:

@@ -55,7 +55,9 @@ def world(aws: None, session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def _tell_the_truth(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto calls every target healthy and ignores reboots; here `world.ill` decides, and a reboot ends in a boot."""
+    """moto calls every target healthy, keeps no activities and ignores reboots; here the world decides on all three."""
+    from moto.autoscaling.responses import AutoScalingResponse
+    from moto.core.responses import ActionResult
     from moto.ec2.models import EC2Backend
     from moto.elbv2.models import FakeHealthStatus, FakeTargetGroup
 
@@ -74,5 +76,10 @@ def _tell_the_truth(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
                 world.autoscaling.set_instance_health(InstanceId=instance, HealthStatus="Healthy")
         return reboot(self, instance_ids)
 
+    def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
+        told = world.told_activities(self._get_param("AutoScalingGroupName"))
+        return ActionResult({"Activities": told[: self._get_int_param("MaxRecords") or 100]})
+
+    monkeypatch.setattr(AutoScalingResponse, "describe_scaling_activities", describe_scaling_activities)
     monkeypatch.setattr(FakeTargetGroup, "health_for", health_for)
     monkeypatch.setattr(EC2Backend, "reboot_instances", reboot_instances)

@@ -4,13 +4,21 @@ from typing import Any
 
 import pytest
 
+from checks import launches
 from checks.colors import Color
 from checks.waiting import TimedOut
+from scripts import deliveries
+from scripts.deliveries import DeliveryFailedError
 from scripts.deploy import DeployArgs, deploy
 from scripts.display import Display
 from scripts.exits import RefusedError, UsageError
 from scripts.history import read
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "LOOK_EVERY_S", 0.02)
 
 
 def go(stack: WorldStack, version: str, **options: Any) -> Any:
@@ -104,3 +112,103 @@ def test_without_a_version_and_a_release_that_serves_one_must_be_named(world: Wo
     world.publish("v1")
     with pytest.raises(UsageError, match="nothing serves users yet, so there is no release to deliver anew"):
         go(WorldStack(world, {}), "", ami=world.ami)
+
+
+def failed_delivery(world: World, **options: Any) -> tuple[WorldStack, DeliveryFailedError]:
+    """v3, whose machines never boot, on green."""
+    stack = two_colors(world)
+    world.never_boots.add("v3")
+    with pytest.raises(DeliveryFailedError) as caught:
+        deploy(stack, DeployArgs(version="v3", deadline_s=600, **options), Display(as_json=True))
+    return stack, caught.value
+
+
+def green_group(world: World) -> Any:
+    name = next(name for name, (color, release) in world.running.items() if (color, release) == (Color.GREEN, "v3"))
+    return world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"][0]
+
+
+def test_a_release_that_never_boots_is_given_up_after_three_machines(world: World) -> None:
+    _, error = failed_delivery(world)
+    group = green_group(world)
+    lost = [f"i-{number:017x}" for number in range(3)]
+    message = str(error)
+    assert message.startswith(
+        f"release v3 does not come up on green: 3 machines came to nothing ({', '.join(lost)}), and 3 are the most "
+        "that this delivery may lose; the last failed at step ready: the container ended with 1 before it was ready. "
+        f"{group['AutoScalingGroupName']} launches no more machines until the next delivery; users were not touched\n"
+    )
+    assert message.endswith(
+        f"{lost[2]} failed at step ready: the container ended with 1 before it was ready\n"
+        "  seconds: identity 0.01, ready 3.5\n  | start step=ready\n  | app: ValueError: no database"
+    )
+    assert error.details["abandoned"] == lost
+    assert [failure["instance"] for failure in error.details["boot_failures"]] == lost
+    assert launches.is_stopped(group)
+    assert (group["MinSize"], group["DesiredCapacity"]) == (2, 2)
+    assert world.served() == "v1"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_how_many_machines_may_be_lost_is_the_callers_choice(world: World, most: int) -> None:
+    _, error = failed_delivery(world, most_abandoned=most)
+    assert len(error.details["abandoned"]) == most
+
+
+def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world: World) -> None:
+    failed_delivery(world)
+    ((subject, content),) = world.heard()
+    assert subject == "dev: delivery of v3 to green failed"
+    assert (content["action"], content["color"], content["release"], content["ami"]) == (
+        "deploy",
+        "green",
+        "v3",
+        world.ami,
+    )
+    assert content["error"].startswith("release v3 does not come up on green: 3 machines came to nothing")
+    assert [one["instance"] for one in content["machines"]] == [f"i-{number:017x}" for number in range(3)]
+    (failure,) = content["boot_failures"]
+    assert (failure["step"], failure["log_tail"]) == ("ready", ["start step=ready", "app: ValueError: no database"])
+    [record] = read(world.s3, BUCKET, STACK)
+    assert (record.outcome, record.notice) == ("failed", "told")
+    assert record.detail.startswith("release v3 does not come up on green")
+
+
+def test_machines_that_left_no_word_are_told_by_what_the_group_says(world: World) -> None:
+    world.keeps_boot_logs = False
+    _, error = failed_delivery(world)
+    assert error.details["boot_failures"] == []
+    assert "i-00000000000000002: Instance failed to complete user's Lifecycle Action" in str(error)
+
+
+def test_the_next_delivery_lets_a_stopped_group_go_on_and_counts_anew(world: World) -> None:
+    stack, _ = failed_delivery(world)
+    group = green_group(world)
+    world.never_boots.clear()
+    world.ill.clear()
+    record = deploy(stack, DeployArgs(version="v3", deadline_s=5), Display(as_json=True))
+    assert record is not None
+    assert (record.outcome, record.target.asg) == ("ok", group["AutoScalingGroupName"])
+    assert not launches.is_stopped(green_group(world))
+    assert [call for call in world.calls if call.startswith("create")] == ["create green v3"]
+
+
+def test_a_new_image_within_the_release_that_stands_ready_replaces_its_machines(world: World) -> None:
+    stack = two_colors(world)
+    ami = world.ec2.register_image(Name="bluegreen-debian-12-2", RootDeviceName="/dev/xvda")["ImageId"]
+    record = go(stack, "v2", ami="newest")
+    assert (record.target.color, record.target.release, record.target.ami) == ("green", "v2", ami)
+    assert {(one["release"], one["ami"]) for one in world.machines_of(Color.GREEN)} == {("v2", ami)}
+    assert [call for call in world.calls if call.startswith(("create", "delete"))] == [
+        "create green v2",
+        "delete dev-green-v2",
+    ]
+
+
+def test_the_color_that_serves_keeps_its_image(world: World) -> None:
+    stack = two_colors(world)
+    with pytest.raises(
+        RefusedError, match=f"blue serves users on {world.ami}, which is never changed in place; deliver"
+    ):
+        go(stack, "v1", color=Color.BLUE, ami="ami-0123456789abcdef0")
+    assert (world.calls, stack.config["blue"]["amiId"]) == ([], world.ami)

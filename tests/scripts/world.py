@@ -21,6 +21,7 @@ from pulumi.automation.errors import CommandError
 from checks.colors import Color
 from checks.fleet import client
 from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release
+from checks.launches import Arrival, LaunchesStoppedError, is_stopped, wait_for_machines
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
 
 REGION = "eu-central-1"
@@ -28,6 +29,7 @@ STACK = "dev"
 BUCKET = "artifacts-dev"
 TOKEN = "token0123"
 HEADER = "X-Bluegreen-Preview"
+WAITS_S = 20.0  # for machines that never come: a test that sits it out has failed
 
 
 @dataclass
@@ -49,6 +51,11 @@ class World:
     ill: set[str] = field(default_factory=set)
     rebooted: list[str] = field(default_factory=list)
     boots_fail: bool = False
+    never_boots: set[str] = field(default_factory=set)
+    """Releases whose machines are abandoned one after the other, for as long as their group launches some."""
+    keeps_boot_logs: bool = True
+    activities: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Scaling activities by group."""
     calls: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     running: dict[str, tuple[Color, str]] = field(default_factory=dict)
@@ -143,14 +150,19 @@ class World:
     def machines_of(self, color: Color) -> list[dict[str, str]]:
         groups = self.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         return [
-            {"instance": machine["InstanceId"], "release": tags["Release"], "group": group["AutoScalingGroupName"]}
+            {
+                "instance": machine["InstanceId"],
+                "release": tags["Release"],
+                "ami": tags["Ami"],
+                "group": group["AutoScalingGroupName"],
+            }
             for group in groups
             for tags in [{tag["Key"]: tag["Value"] for tag in group["Tags"]}]
             if tags["Color"] == color
             for machine in group["Instances"]
         ]
 
-    def start_group(self, color: Color, release: str, ami: str, size: int, maximum: int) -> None:
+    def start_group(self, color: Color, release: str, ami: str, size: int, maximum: int) -> str:
         name = f"{STACK}-{color}-{release}-{len(self.calls)}"
         self.calls.append(f"create {color} {release}")
         self.running[name] = color, release
@@ -168,6 +180,51 @@ class World:
             VPCZoneIdentifier=",".join(self.subnets),
             Tags=[{"Key": key, "Value": value, "PropagateAtLaunch": True} for key, value in tags.items()],
         )
+        return name
+
+    def told_activities(self, group: str) -> list[dict[str, Any]]:
+        """Each time that somebody asks, one more machine of a release that never boots has been abandoned."""
+        color, release = self.running.get(group, (Color.BLUE, ""))
+        found = self.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+        if release in self.never_boots and not is_stopped(found[0]):
+            self.abandon(group, color, release)
+        return self.activities.get(group, [])[::-1]
+
+    def abandon(self, group: str, color: Color, release: str) -> None:
+        told = self.activities.setdefault(group, [])
+        instance = f"i-{len(told):017x}"
+        why = "Instance failed to complete user's Lifecycle Action: Lifecycle Action Completed with ABANDON Result"
+        told.append(
+            {
+                "ActivityId": f"{group}-{len(told)}",
+                "AutoScalingGroupName": group,
+                "Description": f"Launching a new EC2 instance: {instance}.  Status Reason: {why}",
+                "Cause": "At 2026-11-21T00:00:00Z an instance was started",
+                "StartTime": self.began + timedelta(seconds=len(told)),
+                "StatusCode": "Cancelled",
+                "StatusMessage": why,
+                "Progress": 100,
+            }
+        )
+        if self.keeps_boot_logs:
+            self.write_failure(color, release, instance)
+
+    def write_failure(self, color: Color, release: str, instance: str) -> None:
+        """The event that a machine leaves in the boot log group."""
+        logs, stream = client(self.session, "logs"), f"{color}/{release}/{instance}/failure"
+        with suppress(logs.exceptions.ResourceAlreadyExistsException):
+            logs.create_log_group(logGroupName=f"/bluegreen/{STACK}/boot")
+        logs.create_log_stream(logGroupName=f"/bluegreen/{STACK}/boot", logStreamName=stream)
+        failure = {
+            "step": "ready",
+            "error": "the container ended with 1 before it was ready",
+            "instance": instance,
+            "release": release,
+            "timings": {"identity": 0.01, "ready": 3.5},
+            "log_tail": ["start step=ready", "app: ValueError: no database"],
+        }
+        event = {"timestamp": int(self.began.timestamp() * 1000), "message": json.dumps(failure)}
+        logs.put_log_events(logGroupName=f"/bluegreen/{STACK}/boot", logStreamName=stream, logEvents=[event])
 
     def stop_group(self, name: str) -> None:
         self.calls.append(f"delete {name.rsplit('-', 1)[0]}")
@@ -287,7 +344,7 @@ class WorldStack:
         try:
             changes = self._colors() + self._live_rule()
             changes += self._removals()
-        except GateClosed as error:
+        except (GateClosed, LaunchesStoppedError) as error:
             failed = f"error: before hook for urn failed: {error}"
             raise CommandError(CommandResult(stdout="", stderr=failed, code=1)) from error
         self.applied = json.loads(json.dumps(self.config))
@@ -300,14 +357,23 @@ class WorldStack:
         made = 0
         for color in Color:
             wanted = self.color(color)
-            there = {(one["release"]) for one in self.world.machines_of(color)}
-            if wanted["release"] and wanted["release"] not in there:
+            there = {(one["release"], one["ami"]) for one in self.world.machines_of(color)}
+            if wanted["release"] and (wanted["release"], wanted["amiId"]) not in there:
                 tags = {"Color": color, "Release": wanted["release"], "Ami": wanted["amiId"]}
                 judge_release(STACK, lambda: self.world.session, tags)
                 size, maximum = int(wanted["minSize"]), int(wanted["maxSize"])
-                self.world.start_group(color, wanted["release"], wanted["amiId"], size, maximum)
+                group = self.world.start_group(color, wanted["release"], wanted["amiId"], size, maximum)
+                if wanted["release"] in self.world.never_boots:
+                    self._wait_in_vain(color, group, size)
                 made += 2
         return made
+
+    def _wait_in_vain(self, color: Color, group: str, size: int) -> None:
+        """As the program's hook does, for machines that never come."""
+        machines = [one["instance"] for one in self.world.machines_of(color) if one["group"] == group]
+        self.world.ill.update(machines)
+        awaited = Arrival(group=group, machines=size, target_groups=[self.world.groups[color]])
+        wait_for_machines(self.world.session, awaited, WAITS_S)
 
     def _live_rule(self) -> int:
         active = Color(self.config.get("activeColor", "blue"))
@@ -327,7 +393,7 @@ class WorldStack:
             one["group"]
             for color in Color
             for one in self.world.machines_of(color)
-            if one["release"] != self.color(color)["release"]
+            if (one["release"], one["ami"]) != (self.color(color)["release"], self.color(color)["amiId"])
         }
         for name in stale:
             self.world.stop_group(name)

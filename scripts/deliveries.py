@@ -1,0 +1,117 @@
+"""A delivery is followed while it goes on: machines that come to nothing are counted, and too many of them end it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from checks import launches
+from checks.colors import Color
+from checks.fleet import client
+from checks.launches import Loss
+from scripts.exits import ScriptError
+
+LOOK_EVERY_S = 1.0
+
+
+class DeliveryFailedError(ScriptError):
+    """The release can't be brought up; the message holds what its machines said of themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What is delivered where, and after how many lost machines it is given up."""
+
+    stack: str
+    color: Color
+    release: str
+    ami: str
+    most_abandoned: int
+
+    def is_of(self, group: Mapping[str, Any]) -> bool:
+        tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+        wanted = {"Stack": self.stack, "Color": self.color, "Release": self.release, "Ami": self.ami}
+        return not group.get("Status") and all(tags.get(key) == value for key, value in wanted.items())
+
+
+@dataclass(kw_only=True)
+class Follower:
+    """Looks at the delivery's groups once a second, in a thread of its own.
+
+    When too many machines came to nothing, it suspends the group's process Launch. Nothing is launched any more, so
+    nothing more is paid; what still boots may come to its end. Neither sizes nor any input of the program change, so
+    that `up` and a look for drift have nothing to say about it, as they would about a minSize of 0. It is undone when
+    the next delivery of the release begins (`follow`), or with the group when another release replaces it.
+    """
+
+    delivery: Delivery
+    autoscaling: Any
+    before: frozenset[str] = frozenset()
+    lost: Sequence[Loss] = ()
+    stopped: list[str] = field(default_factory=list)
+    trouble: str = ""
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def gave_up(self) -> bool:
+        return bool(self.stopped)
+
+    def begin(self) -> None:
+        """What went on before is an older story, and a group that an earlier delivery stopped may go on."""
+        groups = self._groups()
+        self.before = frozenset(one["ActivityId"] for group in groups for one in self._activities(group))
+        for group in groups:
+            if launches.is_stopped(group):
+                launches.resume(self.autoscaling, group["AutoScalingGroupName"])
+
+    def look(self) -> None:
+        groups = self._groups()
+        told = [one for group in groups for one in self._activities(group)]
+        self.lost = launches.losses(told, before=self.before)
+        if len(self.lost) >= self.delivery.most_abandoned and not self.stopped:
+            for group in groups:
+                launches.stop(self.autoscaling, group["AutoScalingGroupName"])
+            self.stopped = [group["AutoScalingGroupName"] for group in groups]
+
+    def run(self) -> None:
+        while not self.gave_up and not self._over.wait(LOOK_EVERY_S):
+            self.look_on()
+
+    def look_on(self) -> None:
+        """A look that fails is made again: throttling must not leave a delivery without its bound."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.look()
+            self.trouble = ""
+        except (BotoCoreError, ClientError) as error:
+            self.trouble = str(error)
+
+    def end(self) -> None:
+        self._over.set()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        by_stack = [{"Name": "tag:Stack", "Values": [self.delivery.stack]}]
+        pages = self.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(Filters=by_stack)
+        return [group for page in pages for group in page["AutoScalingGroups"] if self.delivery.is_of(group)]
+
+    def _activities(self, group: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return launches.activities(self.autoscaling, group["AutoScalingGroupName"])
+
+
+@contextmanager
+def following(session: Any, delivery: Delivery) -> Iterator[Follower]:
+    """Follow the delivery while the block runs."""
+    follower = Follower(delivery=delivery, autoscaling=client(session, "autoscaling"))
+    follower.begin()
+    thread = threading.Thread(target=follower.run, name="follower", daemon=True)
+    thread.start()
+    try:
+        yield follower
+    finally:
+        follower.end()
+        with suppress(RuntimeError):
+            thread.join(timeout=LOOK_EVERY_S * 10)
