@@ -6,6 +6,7 @@ import itertools
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -27,6 +28,7 @@ from rehearsal.balancer import (
 )
 from rehearsal.haproxy import HAProxy, HAProxyError
 from rehearsal.haproxy_config import NEW, OPEN, Server, backend_of, map_name, render, server_options, weights_map
+from rehearsal.traffic import Answered, Traffic
 
 LOG = logging.getLogger(__name__)
 # How often HAProxy is asked: what a check found is known that much later.
@@ -84,6 +86,7 @@ class FrontDoor:
     def __init__(self, run_dir: Path, bind: str) -> None:
         self._bind = bind
         self._haproxy = HAProxy(run_dir)
+        self._traffic = Traffic()
         self._model = BalancerModel()
         self._targets: dict[Key, Target] = {}
         self._numbers = itertools.count(1)
@@ -124,11 +127,19 @@ class FrontDoor:
                 return False
         return not target.late
 
+    def traffic(self) -> Counter[Answered]:
+        """How many requests of each kind ended since the last call."""
+        with self._lock:
+            names = {backend_of(arn): arn for arn in self._model.target_groups}
+            self._traffic.read()
+            return self._traffic.take(names | {f"{name}{OPEN}": arn for name, arn in names.items()})
+
     def close(self) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
         with self._lock:
             self._haproxy.close()
+            self._traffic.close()
 
     # What the model asks for.
 
@@ -183,7 +194,8 @@ class FrontDoor:
                 target.health = group.health if target.key[0] == arn else target.health
         held = [server for target in self._targets.values() for server in target.servers]
         replaced = self._haproxy.pid
-        self._haproxy.load(render(self._model, bind=self._bind, servers=held, socket=self._haproxy.next_socket))
+        socket, log = self._haproxy.next_socket, self._traffic.log
+        self._haproxy.load(render(self._model, bind=self._bind, servers=held, socket=socket, log=log))
         self._leaving = []
         for target in self._targets.values():
             if target.phase is Phase.DRAINING and target.process is None:
@@ -195,6 +207,7 @@ class FrontDoor:
         while not self._stop.wait(POLL):
             try:
                 with self._lock:
+                    self._traffic.read()
                     self._tick()
             except HAProxyError as error:
                 LOG.warning("ask haproxy error=%s", error)

@@ -20,6 +20,7 @@ from rehearsal.balancer import (
     Rule,
     TargetGroup,
 )
+from rehearsal.traffic import FRONTEND, LINE_LIMIT, LOG_FORMAT
 
 # A request draws a number below this; the map of its rule says which group has it. Fine enough for 1 in 999.
 DRAW = 1_000_000
@@ -87,12 +88,20 @@ def backend_of(arn: str) -> str:
 
 
 def render(
-    model: BalancerModel, *, bind: str, servers: Iterable[Server], socket: str, state: str = "servers.state"
+    model: BalancerModel,
+    *,
+    bind: str,
+    servers: Iterable[Server],
+    socket: str,
+    state: str = "servers.state",
+    log: str = "",
 ) -> Configuration:
+    """`log` is the host:port that gets a line for each request; empty: none."""
     configuration = Configuration(main="")
     held = list(servers)
     parts = [PREAMBLE.format(socket=socket, state=state)]
-    parts += [_frontend(listener, bind, configuration.files) for listener in model.listeners]
+    logged = [f"  log {log} len {LINE_LIMIT} format raw local0", f'  log-format "{LOG_FORMAT}"'] if log else []
+    parts += [_frontend(listener, bind, logged, configuration.files) for listener in model.listeners]
     for arn, group in model.target_groups.items():
         parts += _backends(backend_of(arn), group, held)
     parts.append(f"backend {NOBODY}\n")
@@ -128,10 +137,11 @@ def server_options(server: Server, health: HealthCheck) -> str:
     return f"check inter {int(health.interval * 1000)}ms rise {rise} fall {fall} pool-purge-delay 1s"
 
 
-def _frontend(listener: Listener, bind: str, files: dict[str, str]) -> str:
+def _frontend(listener: Listener, bind: str, logged: Iterable[str], files: dict[str, str]) -> str:
     lines = [
-        f"frontend listener-{listener.port}",
+        f"frontend {FRONTEND}{listener.port}",
         f"  bind {bind}:{listener.port}",
+        *logged,
         "  http-request set-header X-Forwarded-Proto http",
         f"  http-request set-header X-Forwarded-Port {listener.port}",
         "  acl chosen var(txn.group) -m found",

@@ -38,6 +38,7 @@ from rehearsal.front_door import FrontDoor
 from rehearsal.ground import wait_until
 from rehearsal.haproxy import HAProxyError
 from rehearsal.load_log import RequestLog
+from rehearsal.traffic import Answered
 from tests.rehearsal.backends import Backend, Backends, load_process
 
 pytestmark = pytest.mark.skipif(
@@ -551,6 +552,74 @@ def test_a_killed_haproxy_is_replaced(door: FrontDoor, port: int, backends: Back
     wait_until(lambda: None if door._haproxy.pid not in (pid, None) else "gone", what="HAProxy", deadline=5)
     assert ask(port) == (200, "blue")
     assert state(door, BLUE, blue) == "healthy"
+
+
+def counted(door: FrontDoor, wanted: int) -> Counter[Answered]:
+    """The kinds of so many requests; their times, which differ, are left out."""
+    found: Counter[Answered] = Counter()
+
+    def reason() -> str | None:
+        for kind, count in door.traffic().items():
+            found[replace(kind, seconds=None if kind.seconds is None else 0.0)] += count
+        return None if found.total() >= wanted else f"{found.total()} are counted"
+
+    wait_until(reason, what=f"{wanted} requests to be counted", deadline=10)
+    return found
+
+
+def kind(port: int, **changes: Any) -> Answered:
+    given: dict[str, Any] = {
+        "port": port,
+        "target_group": BLUE,
+        "status": 200,
+        "by_target": True,
+        "ordered": False,
+        "failed_connections": 0,
+        "seconds": 0.0,
+    }
+    return Answered(**given | changes)
+
+
+def test_every_request_is_counted_for_whoever_answered_it(door: FrontDoor, port: int, backends: Backends) -> None:
+    blue, green = serving(door, port, backends)
+    for _ in range(3):
+        ask(port)
+    ask(port, X_Bluegreen_Preview="s3cret-green")
+    blue.status = 500
+    ask(port)
+    assert counted(door, 5) == {
+        kind(port): 3,
+        kind(port, target_group=GREEN): 1,
+        kind(port, status=500): 1,
+    }
+    # Another rule: a new HAProxy takes over, and goes on counting. Without the live rule the listener is closed.
+    door.apply(model(port, {BLUE: [blue], GREEN: [green]}))
+    ask(port)
+    assert counted(door, 1) == {kind(port, target_group="", status=503, by_target=False, ordered=True, seconds=None): 1}
+
+
+def test_a_slow_answer_counts_with_the_time_that_its_target_took(
+    door: FrontDoor, port: int, backends: Backends
+) -> None:
+    blue, _green = serving(door, port, backends)
+    blue.delay = 0.2
+    ask(port)
+    found: Counter[Answered] = Counter()
+    wait_until(lambda: found.update(door.traffic()) or (None if found else "none"), what="its line", deadline=10)
+    (slow,) = found
+    assert slow.seconds is not None
+    assert 0.2 <= slow.seconds < 1
+
+
+def test_a_target_that_is_gone_is_counted_as_a_connection_that_failed(
+    door: FrontDoor, port: int, backends: Backends
+) -> None:
+    blue, _green = serving(door, port, backends)
+    backends.stop(blue)
+    assert ask(port)[0] == 503
+    (found,) = counted(door, 1)
+    assert (found.target_group, found.status, found.by_target, found.seconds) == (BLUE, 503, False, None)
+    assert found.failed_connections >= 1
 
 
 def test_a_taken_port_is_named_and_the_next_try_works(door: FrontDoor, port: int) -> None:
