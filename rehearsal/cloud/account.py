@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moto.autoscaling.models import autoscaling_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.ec2.models import ec2_backends
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
@@ -26,6 +27,10 @@ def groups() -> list[Any]:
 
 def balancer_backends() -> list[Any]:
     return list(_existing(elbv2_backends))
+
+
+def metric_backends() -> list[Any]:
+    return list(_existing(cloudwatch_backends))
 
 
 def instance_at(address: str) -> Any | None:

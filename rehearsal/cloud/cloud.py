@@ -7,7 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cloud import account, balancing, drop_ins, warm
+from rehearsal.cloud import account, balancer_metrics, balancing, drop_ins, warm
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
@@ -18,6 +18,7 @@ from rehearsal.cloud.drop_ins import Endpoints
 from rehearsal.cloud.faults import Faults, fault_of
 from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
 from rehearsal.cloud.metadata import MetadataServer
+from rehearsal.cloud.monitoring import Monitoring
 from rehearsal.cloud.notice import Notice
 from rehearsal.cloud.server import Answer, Server
 
@@ -56,13 +57,16 @@ class Cloud:
         self._faults = Faults(color=account.color_at)
         self.aws = Server(options.listen, options.port, self._control, self._faults)
         self.metadata = MetadataServer(options.listen, options.metadata_port, account.about)
+        door = _door(options)
+        self._monitoring = Monitoring(door)
         self._controller = Controller(
             machines=self._machines(options),
-            door=_door(options),
+            door=door,
             images=self._images,
             answer_hooks=not options.docker_host and not options.hold_hooks,
         )
         self._controller.start()
+        self._monitoring.start()
         if options.warm:
             warm.start(self.aws.url)
 
@@ -70,6 +74,7 @@ class Cloud:
         return {"aws": self.aws.url, "metadata": self.metadata.url, "control": f"{self.aws.url}/_rehearsal"}
 
     def close(self) -> None:
+        self._monitoring.close()
         self._controller.close()
         self.metadata.close()
         self.aws.close()
@@ -98,7 +103,9 @@ class Cloud:
             case "GET", "state":
                 return HTTPStatus.OK, {**self._controller.state(), "calls": _calls()}
             case "GET", "gaps":
-                return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in (*GAPS, *balancing.GAPS)]}
+                return HTTPStatus.OK, {
+                    "gaps": [asdict(gap) for gap in (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS)]
+                }
             case "POST", "boots":
                 self._controller.look_at_boots()
                 return HTTPStatus.OK, {}

@@ -10,6 +10,7 @@ from rehearsal.balancer import INITIAL, BalancerModel, TargetHealth
 from rehearsal.cloud import balancing
 from rehearsal.cloud.additions.target_health import Key, draining
 from rehearsal.front_door import FrontDoor
+from rehearsal.traffic import Answered
 
 
 class Door(Protocol):
@@ -23,6 +24,9 @@ class Door(Protocol):
 
     def drain(self, target_group: Any, target: str) -> None:
         """Returns when the target has nothing more to finish."""
+
+    def traffic(self) -> Mapping[Answered, int]:
+        """How many requests of each kind ended since the last call."""
 
     def close(self) -> None: ...
 
@@ -38,6 +42,9 @@ class NoDoor:
 
     def drain(self, target_group: Any, target: str) -> None:
         """No request is on its way."""
+
+    def traffic(self) -> Mapping[Answered, int]:
+        return {}
 
     def close(self) -> None:
         """Nothing was opened."""
@@ -66,6 +73,9 @@ class FollowingDoor:
         if leaving and address:
             delay = balancing.deregistration_delay(target_group)
             self._door.drain(target_group.arn, address, int(leaving["Port"]), delay)
+
+    def traffic(self) -> Mapping[Answered, int]:
+        return self._door.traffic()
 
     def close(self) -> None:
         self._door.close()

@@ -68,13 +68,18 @@ def drained(target_group: Any, target: str) -> None:
 
 
 def in_use(backend: Any, arn: str) -> bool:
-    return any(
-        arn in backend._get_target_group_arns_from(action_data=action.data)
-        for balancer in backend.load_balancers.values()
+    return any(arn in groups_behind(backend, balancer) for balancer in backend.load_balancers.values())
+
+
+def groups_behind(backend: Any, balancer: Any) -> set[str]:
+    """ARNs of the target groups that a rule of the balancer names."""
+    return {
+        arn
         for listener in balancer.listeners.values()
         for rule in listener.rules.values()
         for action in rule.actions
-    )
+        for arn in backend._get_target_group_arns_from(action_data=action.data)
+    }
 
 
 def _deregister(self: Any, targets: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -66,7 +67,7 @@ class App(BaseHTTPRequestHandler):
             self.server.asked.set()
             self.server.answer.wait(timeout=20)
         body = self.server.words.encode()
-        self.send_response(200)
+        self.send_response(self.server.status if self.path != "/health" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -82,7 +83,7 @@ class Instance(ThreadingHTTPServer):
 
     def __init__(self, address: str, words: str) -> None:
         super().__init__((address, 8080), App)
-        self.words = words
+        self.words, self.status = words, 200
         self.asked, self.answer = threading.Event(), threading.Event()
 
 
@@ -192,6 +193,68 @@ def test_weights_and_the_preview_header_choose_the_color(cloud: Running, door: s
         wait_for_answer(door, "green")
         elbv2.modify_rule(RuleArn=live, Actions=[_forward({blue: 100, green: 0})])
         wait_for_status(door, 503)
+
+
+def metrics(cloud: Running, **names: str) -> dict[str, float]:
+    """Each metric of these dimensions with its sum (counts) or largest value (hosts, seconds) of the last minutes."""
+    dimensions = [{"Name": name, "Value": value} for name, value in names.items()]
+    cloudwatch, now = cloud.client("cloudwatch"), datetime.now(UTC)
+    listed = cloudwatch.list_metrics(Namespace="AWS/ApplicationELB", Dimensions=dimensions)["Metrics"]
+    found = {}
+    for each in listed:
+        if len(each["Dimensions"]) == len(dimensions):
+            largest = "Host" in each["MetricName"] or "Time" in each["MetricName"]
+            points = cloudwatch.get_metric_statistics(
+                Namespace="AWS/ApplicationELB",
+                MetricName=each["MetricName"],
+                Dimensions=dimensions,
+                StartTime=now - timedelta(minutes=2),
+                EndTime=now + timedelta(minutes=1),
+                Period=300,
+                Statistics=["Maximum" if largest else "Sum"],
+            )["Datapoints"]
+            values = [point["Maximum" if largest else "Sum"] for point in points]
+            found[each["MetricName"]] = max(values) if largest else sum(values)
+    return found
+
+
+def test_what_users_get_stands_in_the_balancers_metrics(cloud: Running, door: str) -> None:
+    fleet = fleet_behind(cloud, door)
+    elbv2 = cloud.client("elbv2")
+    (loads,) = elbv2.describe_load_balancers()["LoadBalancers"]
+    named = loads["LoadBalancerArn"].partition("loadbalancer/")[2]
+    group = fleet.target_group.rpartition(":")[2]
+    assert (named[:8], group[:17]) == ("app/app/", "targetgroup/blue/")
+    with serving(cloud.row(fleet.member())["address"], "hello") as app:
+        wait_for_targets(fleet, ["healthy"])
+        for status in (200, 200, 200, 500, 404):
+            app.status = status
+            assert requests.get(door, timeout=5).status_code == status
+        wait(lambda: _lacking(metrics(cloud, LoadBalancer=named), "RequestCount", 5), "the balancer's metrics")
+        of_group = metrics(cloud, LoadBalancer=named, TargetGroup=group)
+        assert 0 <= of_group.pop("TargetResponseTime") < 2
+        assert of_group == {
+            "RequestCount": 5,
+            "HTTPCode_Target_2XX_Count": 3,
+            "HTTPCode_Target_4XX_Count": 1,
+            "HTTPCode_Target_5XX_Count": 1,
+            "HealthyHostCount": 1,
+            "UnHealthyHostCount": 0,
+        }
+    (live,) = (
+        r["RuleArn"] for r in elbv2.describe_rules(ListenerArn=fleet.listener)["Rules"] if r["Priority"] == "100"
+    )
+    elbv2.delete_rule(RuleArn=live)
+    wait_for_answer(door, "nothing here")
+    wait(lambda: _lacking(metrics(cloud, LoadBalancer=named), "HTTP_Fixed_Response_Count", 1), "the fixed response")
+    balancer = metrics(cloud, LoadBalancer=named)
+    assert balancer["HTTPCode_ELB_5XX_Count"] == balancer["HTTPCode_ELB_503_Count"]
+    assert balancer["HTTPCode_ELB_5XX_Count"] >= balancer["HTTP_Fixed_Response_Count"]
+    assert balancer["HTTPCode_Target_5XX_Count"] == 1
+
+
+def _lacking(found: dict[str, float], name: str, least: float) -> str | None:
+    return None if found.get(name, 0) >= least else f"{name} is {found.get(name)}"
 
 
 def wait_for_status(door: str, expected: int) -> None:
