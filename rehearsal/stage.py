@@ -152,8 +152,10 @@ class Stage:
 
     def put_parameter(self, name: str, value: str) -> None:
         kind = "SecureString" if name.endswith("_URL") else "String"
-        path = f"/bluegreen/{STACK}/app/{name}"
-        self.client("ssm").put_parameter(Name=path, Value=value, Type=kind, Overwrite=True)
+        self.client("ssm").put_parameter(Name=self.parameter_path(name), Value=value, Type=kind, Overwrite=True)
+
+    def parameter_path(self, name: str) -> str:
+        return f"/bluegreen/{STACK}/app/{name}"
 
     def fallen(self) -> list[str]:
         """Which parts of the stage have ended, though nothing asked them to."""
