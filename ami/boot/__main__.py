@@ -9,17 +9,18 @@ import threading
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from . import drain, report, system_logs
+from . import drain, news, parameters, report, system_logs
 from .cloud import Cloud
 from .machine import Machine, Places
 from .masking import TAIL_LINES, MaskingFormatter, Secrets, Tail
 from .metadata import Metadata
-from .retrying import Deadline
+from .retrying import Deadline, TransientError, retry
 from .settings import LONGEST_BOOT, read_pairs
 from .status import State, Status, now
 from .steps import STEPS, Step, StepError, run_steps
 
 LOG = logging.getLogger("boot")
+FAILED_SECONDS = 60.0  # for the failure unit to learn who it is
 LOG_BYTES = 4 << 20  # and as much of older lines: many boots of a machine that is rebooted each night
 
 
@@ -76,14 +77,13 @@ def fail(machine: Machine, error: StepError, tail: Tail) -> None:
     text = machine.secrets.mask(str(error))
     LOG.error("fail step=%s error=%s", error.step, text)
     machine.status.error = text
-    finish(machine.status, State.FAILED)
+    report.attempt("status", lambda: finish(machine.status, State.FAILED))
     if not hasattr(machine, "cloud"):
         LOG.error("report impossible reason=the machine does not know its region")
         return
     identity, steps = machine.identity.instance_id, machine.status.steps
     failure = failure_of(machine.pairs, error.step, text, instance=identity, timings=steps, tail=tuple(tail.lines))
-    machine.status.reported = tell(machine, failure)
-    machine.status.save()
+    news.spread(machine, failure)
 
 
 def failure_of(
@@ -101,52 +101,51 @@ def failure_of(
     )
 
 
-def tell(machine: Machine, failure: report.Failure) -> bool:
-    """People first: the group ends the machine as soon as it knows. True when both got the news."""
-    cloud, topic = machine.cloud, machine.pairs.get("ALERTS_TOPIC_ARN", "")
-    limit = Deadline(report.REPORT_SECONDS)
-    told = not topic or report.attempt(
-        "notification", lambda: report.notify(cloud, topic, failure, machine.secrets, limit)
-    )
-    _count(machine, failure)
-    hook, served_before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
-    left = report.attempt("group", lambda: report.give_up(cloud, hook, failure.instance, served_before=served_before))
-    return left and told
-
-
-def _count(machine: Machine, failure: report.Failure) -> None:
-    """For the alarm that watches the color; user data that could not be read names none."""
-    if not (failure.stack and failure.color):
-        return
-    dimensions = {"Stack": failure.stack, "Color": failure.color}
-    namespace = machine.pairs.get("METRICS_NAMESPACE", "bluegreen")
-    limit = Deadline(report.REPORT_SECONDS)
-    report.attempt("metric", lambda: report.put_failure(machine.cloud, namespace, dimensions, limit))
-
-
 def finish(status: Status, state: State) -> None:
     status.state, status.finished = state, now()
     status.save()
 
 
 def failed(places: Places) -> int:
-    """Runs after the boot unit failed. Killed, out of memory or of time: then nobody has heard of it yet."""
-    secrets = Secrets()
+    """Runs after the boot unit failed: it was killed, out of memory or of time, or somebody could not be told."""
+    secrets = app_secrets(places.env_file)
     log_to_journal(secrets, places.log)
     status = Status.load(places.status)
     if status.state is State.FAILED and status.reported:
         return 0
-    limit = Deadline(60)
+    limit = Deadline(FAILED_SECONDS)
     machine = Machine(places=places, metadata=Metadata(), secrets=secrets, total=limit, deadline=limit, status=status)
-    machine.identity = machine.metadata.identity()
-    machine.cloud = Cloud(machine.identity.region)
-    machine.pairs = read_pairs(machine.metadata.user_data())
+    try:
+        know_oneself(machine)
+    except (OSError, ValueError, TransientError) as unknown:
+        LOG.error("report impossible reason=the machine does not know itself error=%s", unknown)
+        news.power_off(machine)
+        return 1
     error = status.error or f"the boot program ended without a report: {unit_result()}"
-    instance, tail = machine.identity.instance_id, tuple(boot_journal())
+    instance, tail = machine.identity.instance_id, tuple(secrets.mask(line) for line in boot_journal())
     failure = failure_of(machine.pairs, status.step, error, instance=instance, timings=status.steps, tail=tail)
-    status.error, status.reported = error, tell(machine, failure)
-    finish(status, State.FAILED)
+    status.error = error
+    report.attempt("status", lambda: finish(status, State.FAILED))
+    news.insist(machine, failure)
+    if news.GROUP not in status.told:
+        news.power_off(machine)
     return 0 if status.reported else 1
+
+
+def know_oneself(machine: Machine) -> None:
+    """Identity, region and user data, for a minute."""
+    machine.identity = retry(machine.metadata.identity, what="identity", deadline=machine.deadline)
+    machine.cloud = Cloud(machine.identity.region)
+    machine.pairs = read_pairs(retry(machine.metadata.user_data, what="user data", deadline=machine.deadline))
+
+
+def app_secrets(env_file: Path) -> Secrets:
+    """What the boot that failed had been told, and this process has not: the app's parameters, secret or not."""
+    try:
+        pairs = read_pairs(env_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Secrets()
+    return Secrets(value for name, value in pairs.items() if name not in parameters.MACHINE_NAMES)
 
 
 def unit_result() -> str:

@@ -10,6 +10,7 @@ from .masking import Secrets
 from .settings import Settings
 
 LOG = logging.getLogger("boot")
+MACHINE_NAMES = frozenset({"PORT", "RELEASE", "COLOR", "ENVIRONMENT", "HEALTH_PATH"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

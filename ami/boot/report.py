@@ -2,6 +2,8 @@
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +14,13 @@ from .retrying import Deadline, retry
 
 LOG = logging.getLogger("boot")
 SUBJECT_LENGTH = 100  # SNS refuses more
-REPORT_SECONDS = 20.0  # for each of the calls after a failure; the launch hook's own time runs on
+ERROR_LENGTH = 4000  # with 50 lines of 1,000 letters, of 4 bytes at most, below the 256 KiB of SNS and of a log event
+REPORT_SECONDS = 20.0  # for each of the calls of a boot that is well
+# After a failure: people, log and alarm are told at once, each for this long …
+NEWS_SECONDS = 4.0
+# … and then the group, for twice this long at most. Both with a last call's 5 s stay within the 20 s that the launch
+# hook gives beyond the boot's own time.
+GROUP_SECONDS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +42,48 @@ def subject(failure: Failure, secrets: Secrets) -> str:
 
 
 def message(failure: Failure, secrets: Secrets) -> str:
-    content: dict[str, Any] = {**vars(failure), "error": secrets.mask(failure.error), "timings": dict(failure.timings)}
+    content: dict[str, Any] = {
+        **vars(failure),
+        "error": secrets.mask(failure.error)[:ERROR_LENGTH],
+        "timings": dict(failure.timings),
+    }
     content["log_tail"] = [secrets.mask(line) for line in failure.log_tail]
-    return json.dumps(content, indent=2)
+    return json.dumps(content, indent=2, ensure_ascii=False)  # \\u0000 would take six bytes where UTF-8 takes two
 
 
 def notify(cloud: Cloud, topic: str, failure: Failure, secrets: Secrets, deadline: Deadline) -> None:
     arguments = {"TopicArn": topic, "Subject": subject(failure, secrets), "Message": message(failure, secrets)}
-    _call(lambda: cloud.client("sns").publish(**arguments), "notification", deadline)
+    _call(lambda: cloud.client("sns", impatient=True).publish(**arguments), "notification", deadline)
+
+
+def stream(failure: Failure) -> str:
+    """Where a failure's event goes; user data that could not be read names neither color nor release."""
+    return f"{failure.color or 'none'}/{failure.release or 'none'}/{failure.instance}/failure"
+
+
+def keep(cloud: Cloud, group: str, failure: Failure, secrets: Secrets, deadline: Deadline) -> None:
+    """The notification's text as one event in the log group: it outlives the machine, and a topic that is down."""
+    where = {"logGroupName": group, "logStreamName": stream(failure)}
+    event = {"timestamp": int(time.time() * 1000), "message": message(failure, secrets)}
+
+    def write() -> None:
+        client = cloud.client("logs", impatient=True)
+        try:
+            client.create_log_stream(**where)
+        except client.exceptions.ResourceAlreadyExistsException:
+            LOG.info("reuse log stream name=%s", where["logStreamName"])  # of an earlier boot of this machine
+        client.put_log_events(**where, logEvents=[event])
+
+    _call(write, "failure event", deadline)
 
 
 def group_of(cloud: Cloud, instance_id: str, deadline: Deadline) -> tuple[str, str]:
     """The group's name and this machine's lifecycle state in it; two empty strings for a machine of no group."""
     asked = {"InstanceIds": [instance_id]}
     answer = _call(
-        lambda: cloud.client("autoscaling").describe_auto_scaling_instances(**asked), "group lookup", deadline
+        lambda: cloud.client("autoscaling", impatient=True).describe_auto_scaling_instances(**asked),
+        "group lookup",
+        deadline,
     )
     for entry in answer["AutoScalingInstances"]:
         return entry["AutoScalingGroupName"], entry["LifecycleState"]
@@ -69,7 +104,8 @@ def complete(cloud: Cloud, action: Action, result: str, deadline: Deadline) -> N
         "InstanceId": action.instance_id,
         "LifecycleActionResult": result,
     }
-    _call(lambda: cloud.client("autoscaling").complete_lifecycle_action(**arguments), "lifecycle action", deadline)
+    client = cloud.client("autoscaling", impatient=True)
+    _call(lambda: client.complete_lifecycle_action(**arguments), "lifecycle action", deadline)
     LOG.info("complete lifecycle hook=%s result=%s", action.hook, result)
 
 
@@ -84,7 +120,8 @@ def mark_healthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
 
 def _mark(cloud: Cloud, instance_id: str, health: str, deadline: Deadline) -> None:
     arguments = {"InstanceId": instance_id, "HealthStatus": health, "ShouldRespectGracePeriod": False}
-    _call(lambda: cloud.client("autoscaling").set_instance_health(**arguments), "health mark", deadline)
+    client = cloud.client("autoscaling", impatient=True)
+    _call(lambda: client.set_instance_health(**arguments), "health mark", deadline)
     LOG.info("mark instance health=%s id=%s", health, instance_id)
 
 
@@ -92,11 +129,11 @@ def give_up(cloud: Cloud, hook: str, instance_id: str, *, served_before: bool) -
     """ABANDON while the launch hook waits; where that is over (a reboot) or fails, the machine is unhealthy."""
     if not served_before and attempt("abandon", lambda: _abandon(cloud, hook, instance_id)):
         return
-    mark_unhealthy(cloud, instance_id, Deadline(REPORT_SECONDS))
+    mark_unhealthy(cloud, instance_id, Deadline(GROUP_SECONDS))
 
 
 def _abandon(cloud: Cloud, hook: str, instance_id: str) -> None:
-    deadline = Deadline(REPORT_SECONDS)
+    deadline = Deadline(GROUP_SECONDS)
     group, _ = group_of(cloud, instance_id, deadline)
     if group:
         complete(cloud, Action(hook=hook, group=group, instance_id=instance_id), "ABANDON", deadline)
@@ -124,7 +161,7 @@ def _datum(name: str, dimensions: Mapping[str, str], value: float, unit: str) ->
 
 
 def _put(cloud: Cloud, namespace: str, data: list[dict[str, Any]], deadline: Deadline) -> None:
-    client = cloud.client("cloudwatch")
+    client = cloud.client("cloudwatch", impatient=True)
     _call(lambda: client.put_metric_data(Namespace=namespace, MetricData=data), "metrics", deadline)
 
 
@@ -136,6 +173,25 @@ def attempt(what: str, action: Callable[[], None]) -> bool:
         LOG.error("report failed what=%s error=%s", what, error)
         return False
     return True
+
+
+def at_once(actions: Mapping[str, Callable[[], None]], seconds: float) -> set[str]:
+    """Those that were done within that time. None waits for another, and one that hangs holds up nothing after this."""
+    done = set[str]()
+
+    def one(what: str) -> None:
+        if attempt(what, actions[what]):
+            done.add(what)
+
+    threads = {what: threading.Thread(target=one, args=(what,), daemon=True) for what in actions}
+    for thread in threads.values():
+        thread.start()
+    limit = Deadline(seconds)
+    for what, thread in threads.items():
+        thread.join(limit.remaining())
+        if thread.is_alive():
+            LOG.error("report late what=%s seconds=%.1f", what, seconds)
+    return set(done)
 
 
 def _call(action: Callable[[], Any], what: str, deadline: Deadline) -> Any:

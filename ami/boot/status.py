@@ -26,7 +26,8 @@ class Status:
     step: str = ""
     error: str = ""
     served_before: bool = False  # an earlier boot was ready: the launch hook is history
-    reported: bool = False
+    told: list[str] = field(default_factory=list)  # who has heard of a failure, see news.py
+    reported: bool = False  # all of them
     steps: dict[str, float] = field(default_factory=dict)
     started: str = ""
     finished: str = ""

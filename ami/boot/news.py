@@ -1,0 +1,95 @@
+"""A failed boot is known to people, to the boot log, to the alarm and to the group; to each of them once."""
+
+import logging
+import subprocess
+import time
+from collections.abc import Callable
+
+from . import report
+from .machine import Machine
+from .report import Failure
+from .retrying import Deadline
+
+LOG = logging.getLogger("boot")
+NOTIFICATION, EVENT, METRIC, GROUP = "notification", "event", "metric", "group"
+ALL = (NOTIFICATION, EVENT, METRIC, GROUP)
+INSIST_SECONDS = (
+    60.0  # how long the failure unit goes on telling who has not heard; the group ends the machine meanwhile
+)
+INSIST_PAUSE = 5.0
+POWER_OFF = ("systemctl", "--no-block", "poweroff")
+
+
+def spread(machine: Machine, failure: Failure) -> None:
+    """People, log and alarm at once, then the group, which ends the machine as soon as it knows.
+
+    What is down delays neither of the others by more than NEWS_SECONDS. Those who have heard stand in the status.
+    """
+    news = _news(machine, failure)
+    _note(
+        machine, report.at_once({what: news[what] for what in news if what in _missing(machine)}, report.NEWS_SECONDS)
+    )
+    if GROUP in _missing(machine):
+        hook, before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
+        if report.attempt(GROUP, lambda: report.give_up(machine.cloud, hook, failure.instance, served_before=before)):
+            _note(machine, {GROUP})
+
+
+def insist(machine: Machine, failure: Failure) -> None:
+    """Tell those who have not heard, again and again for a while."""
+    limit = Deadline(INSIST_SECONDS)
+    spread(machine, failure)
+    while _missing(machine) and limit.remaining() > INSIST_PAUSE:
+        time.sleep(INSIST_PAUSE)
+        spread(machine, failure)
+
+
+def power_off(machine: Machine) -> None:
+    """The last resort of a machine whose group can't be told that it is of no use.
+
+    EC2 Auto Scaling takes a machine that stops while its launch is under way for unhealthy, cancels the launch
+    ("Instance became unhealthy while waiting for instance to be in InService state") and starts another; without that,
+    it would wait until the launch hook's heartbeat is over. A machine that served before is left to the balancer's
+    checks: its old container may still serve.
+    """
+    if machine.status.served_before:
+        LOG.error("skip power off reason=the balancer's health checks decide on a machine that served before")
+        return
+    LOG.error("power off reason=the group can't be told that this machine is of no use")
+    try:
+        subprocess.run(POWER_OFF, check=True, timeout=30, capture_output=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        LOG.error("power off failed error=%s", error)
+
+
+def _missing(machine: Machine) -> list[str]:
+    return [who for who in ALL if who not in machine.status.told]
+
+
+def _note(machine: Machine, told: set[str]) -> None:
+    machine.status.told = [who for who in ALL if who in {*machine.status.told, *told}]
+    machine.status.reported = not _missing(machine)
+    report.attempt("status", machine.status.save)  # a full disk is one of the failures that are told here
+
+
+def _news(machine: Machine, failure: Failure) -> dict[str, Callable[[], None]]:
+    """What each is told. Whom user data doesn't name needs no telling; without any, it is not known whom it names."""
+    if not machine.pairs:
+        return {}
+    cloud, secrets, pairs = machine.cloud, machine.secrets, machine.pairs
+    topic, group = pairs.get("ALERTS_TOPIC_ARN", ""), pairs.get("BOOT_LOG_GROUP", "")
+    namespace = pairs.get("METRICS_NAMESPACE", "bluegreen")
+    dimensions = {"Stack": failure.stack, "Color": failure.color}
+    limit = Deadline(report.NEWS_SECONDS)
+
+    def nobody() -> None:
+        return
+
+    news: dict[str, Callable[[], None]] = {NOTIFICATION: nobody, EVENT: nobody, METRIC: nobody}
+    if topic:
+        news[NOTIFICATION] = lambda: report.notify(cloud, topic, failure, secrets, limit)
+    if group:
+        news[EVENT] = lambda: report.keep(cloud, group, failure, secrets, limit)
+    if failure.stack and failure.color:
+        news[METRIC] = lambda: report.put_failure(cloud, namespace, dimensions, limit)
+    return news

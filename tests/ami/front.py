@@ -1,0 +1,102 @@
+"""A way to AWS on which single services are down or never answer, told apart by what requests are signed for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+_SIGNED_FOR = re.compile(r"Credential=[^/]+/\d+/[\w-]+/(\w+)/aws4_request")
+_OF_CONNECTION = {"connection", "transfer-encoding", "date", "server"}
+HANGS_S = 60.0
+
+
+class Front:
+    """`down` services answer 503 at once, `hanging` ones never; the others are those of the emulator behind it."""
+
+    def __init__(self, behind: str) -> None:
+        self.down: set[str] = set()
+        self.hanging: set[str] = set()
+        self.asked: list[str] = []
+        self.released = threading.Event()
+        self._behind = urlsplit(behind).netloc
+        self._server = _server(self)
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def forward(self, exchange: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = HTTPConnection(self._behind, timeout=30)
+        try:
+            connection.request(exchange.command, exchange.path, body, dict(exchange.headers.items()))
+            answer = connection.getresponse()
+            return answer.status, answer.getheaders(), answer.read()
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _AnyMethod(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests read what was asked for in `asked`."""
+
+
+def _server(front: Front) -> ThreadingHTTPServer:
+    class Exchange(_AnyMethod):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            signed = _SIGNED_FOR.search(self.headers.get("Authorization", ""))
+            service = signed[1] if signed else ""
+            front.asked.append(service)
+            if service in front.hanging:
+                front.released.wait(HANGS_S)
+                return
+            if service in front.down:
+                self._answer(503, [], b"<ErrorResponse><Error><Code>ServiceUnavailable</Code></Error></ErrorResponse>")
+                return
+            self._answer(*front.forward(self, body))
+
+        def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in headers:
+                if name.lower() not in {*_OF_CONNECTION, "content-length"}:
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    class Quiet(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Clients that lose patience are what some tests are about."""
+
+    return Quiet(("127.0.0.1", 0), Exchange)
+
+
+@contextmanager
+def fronted(behind: str) -> Iterator[Front]:
+    front = Front(behind)
+    try:
+        yield front
+    finally:
+        front.close()

@@ -1,0 +1,228 @@
+"""A failed boot while those who should hear of it are down, slow, or gone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from ami.boot import news, report
+from ami.boot.__main__ import failed
+from ami.boot.masking import TAIL_LINES, Secrets
+from ami.boot.retrying import Deadline
+from tests.ami.front import Front, fronted
+from tests.ami.releases import TlsServer, app_bundle
+from tests.ami.test_boot import Host, host, parameter
+from tests.ami.test_report import FAILURE
+from tests.rehearsal.cloud.fleet import Running
+
+__all__ = ["host"]
+
+BOOT_LOGS = "/bluegreen/dev/boot"
+
+
+@pytest.fixture
+def front(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    with fronted(aws.aws) as found:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
+        yield found
+
+
+@pytest.fixture
+def failing(host: Host, aws: Running, web: TlsServer) -> Host:
+    """A machine whose bundle is missing, which is known within a moment."""
+    aws.client("logs").create_log_group(logGroupName=BOOT_LOGS)
+    host.task(RELEASE_URL=web.url("/nothing"), BOOT_LOG_GROUP=BOOT_LOGS)
+    return host
+
+
+def events(aws: Running, instance: str) -> list[Any]:
+    found = aws.client("logs").filter_log_events(logGroupName=BOOT_LOGS)["events"]
+    assert {event["logStreamName"] for event in found} <= {f"blue/v1/{instance}/failure"}
+    return [json.loads(event["message"]) for event in found]
+
+
+def sent(host: Host) -> float:
+    """When the one message on the alerts topic was published, in seconds since 1970."""
+    ask = {"MaxNumberOfMessages": 10, "AttributeNames": ["SentTimestamp"]}
+    (message,) = host.mailbox.aws.client("sqs").receive_message(QueueUrl=host.mailbox.queue, **ask)["Messages"]
+    return int(message["Attributes"]["SentTimestamp"]) / 1000
+
+
+def test_the_event_in_the_boot_log_is_the_notification_word_for_word(failing: Host, aws: Running) -> None:
+    assert failing.run().returncode == 1
+    ((_, content),) = failing.mailbox.read()
+    assert events(aws, failing.group.instance) == [content]
+    assert failing.status()["told"] == ["notification", "event", "metric", "group"]
+
+
+@pytest.mark.parametrize("how", ["down", "hanging"])
+def test_without_sns_the_others_hear_in_time_and_people_as_soon_as_it_is_back(
+    failing: Host, aws: Running, front: Front, how: str
+) -> None:
+    getattr(front, how).add("sns")
+    began = time.monotonic()
+    assert failing.run().returncode == 1
+    assert time.monotonic() - began < 15, "the launch hook gives 20 s beyond the boot's own time"
+    assert failing.status()["told"] == ["event", "metric", "group"]
+    failing.group.wait_for("Terminating", "Terminating:Wait", "gone")
+    assert [one["step"] for one in events(aws, failing.group.instance)] == ["download"]
+    assert failing.mailbox.read() == []
+
+    front.down.clear()
+    front.hanging.clear()
+    assert failing.run("failed").returncode == 0
+    ((subject, content),) = failing.mailbox.read()
+    assert subject.startswith("Boot failed at download: dev blue v1 i-")
+    assert content["error"].endswith("/nothing: answered 404 Not Found")
+    assert len(events(aws, failing.group.instance)) == 1
+    assert failing.failures("blue") == 1
+    assert failing.status()["reported"] is True
+
+
+@pytest.mark.parametrize("service", ["logs", "monitoring"])
+@pytest.mark.parametrize("how", ["down", "hanging"])
+def test_people_hear_within_five_seconds_whatever_else_is_down(
+    failing: Host, aws: Running, front: Front, how: str, service: str
+) -> None:
+    getattr(front, how).add(service)
+    done = failing.run()
+    assert done.returncode == 1
+    told = failing.status()["told"]
+    assert told == [who for who in news.ALL if who != {"logs": "event", "monitoring": "metric"}[service]]
+    failing.group.wait_for("Terminating", "Terminating:Wait", "gone")
+    assert 0 <= sent(failing) - datetime.fromisoformat(failing.status()["finished"]).timestamp() < 5
+
+
+def test_each_is_told_at_the_same_time(failing: Host, front: Front) -> None:
+    """Three that hang cost no more than one."""
+    front.hanging.update({"sns", "logs", "monitoring"})
+    began = time.monotonic()
+    assert failing.run().returncode == 1
+    assert time.monotonic() - began < 15
+    assert failing.status()["told"] == ["group"]
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Notes how it was called, in place of ending this machine."""
+    called, folder = tmp_path / "systemctl-called", tmp_path / "bin"
+    folder.mkdir()
+    (folder / "systemctl").write_text(f'#!/bin/sh\necho "$@" > {called}\n')
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(news, "INSIST_SECONDS", 0.0)
+    return called
+
+
+def test_a_machine_whose_group_cannot_be_told_powers_itself_off(failing: Host, front: Front, systemctl: Path) -> None:
+    front.down.add("autoscaling")
+    assert failing.run().returncode == 1
+    assert failing.status()["told"] == ["notification", "event", "metric"]
+    assert not systemctl.exists(), "the boot itself leaves that to the failure unit"
+    assert failed(failing.places) == 1
+    assert systemctl.read_text() == "--no-block poweroff\n"
+
+
+def test_a_machine_that_served_before_is_left_to_the_balancers_checks(
+    failing: Host, front: Front, systemctl: Path
+) -> None:
+    failing.places.disk.mkdir()
+    failing.places.status.write_text('{"state": "failed", "step": "config", "served_before": true}')
+    front.down.add("autoscaling")
+    assert failed(failing.places) == 1
+    assert not systemctl.exists()
+
+
+def test_a_machine_that_knows_nobody_powers_itself_off(
+    failing: Host, systemctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("ami.boot.__main__.FAILED_SECONDS", 0.1)
+    assert failed(failing.places) == 1
+    assert systemctl.read_text() == "--no-block poweroff\n"
+
+
+def test_a_machine_whose_group_was_told_stays_on(failing: Host, front: Front, systemctl: Path) -> None:
+    front.down.add("sns")
+    assert failing.run().returncode == 1
+    assert failed(failing.places) == 1
+    assert not systemctl.exists()
+
+
+def test_an_earlier_event_of_the_same_machine_is_kept_beside_the_new_one(aws: Running) -> None:
+    from ami.boot.cloud import Cloud
+
+    aws.client("logs").create_log_group(logGroupName=BOOT_LOGS)
+    for _ in range(2):
+        report.keep(Cloud("eu-central-1"), BOOT_LOGS, FAILURE, Secrets(), Deadline(5))
+    assert [one["instance"] for one in events(aws, "i-1")] == ["i-1", "i-1"]
+
+
+SECRETS = {
+    "DATABASE_URL": "postgresql://app:s%C3%A9cret+pass%2Fword@db:5432/app",
+    "API_KEY": "aB3+/=zZ9?&k",
+    "JSON_KEY": '{"private": "AAAA-BBBB"}',
+}
+LOOSE = ["sécret+pass/word", "s%C3%A9cret+pass%2Fword"]
+
+
+def forms(secret: str) -> list[str]:
+    """As apps print them: plain, in a URL, in base64 alone and behind a user's name, in JSON."""
+    return [
+        secret,
+        quote(secret, safe=""),
+        base64.b64encode(secret.encode()).decode(),
+        base64.urlsafe_b64encode(b"user:" + secret.encode()).decode(),
+        json.dumps(secret)[1:-1],
+    ]
+
+
+@pytest.mark.docker
+def test_the_last_fifty_lines_are_told_and_no_secret_in_any_form(
+    host: Host, aws: Running, web: TlsServer, docker: Callable[..., str], base_image: str, tmp_path: Path
+) -> None:
+    for name, value in SECRETS.items():
+        parameter(aws, name, value, "SecureString")
+    aws.client("logs").create_log_group(logGroupName=BOOT_LOGS)
+    printed = [form for secret in [*SECRETS.values(), *LOOSE] for form in forms(secret)]
+    lines = [f"line {number} {printed[number % len(printed)]}" for number in range(90)]
+    script = "\n".join(["#!/bin/sh", "while read -r line; do echo \"$line\"; done <<'END'", *lines, "END", "exit 3\n"])
+    source = app_bundle(tmp_path / "b", serve=script)
+    host.task(RELEASE_URL=web.file("/v1.tar.gz", source), BASE_IMAGE=base_image, BOOT_LOG_GROUP=BOOT_LOGS)
+    done = host.run()
+    assert done.returncode == 1
+    ((_, content),) = host.mailbox.read()
+    assert (content["step"], len(content["log_tail"])) == ("ready", TAIL_LINES)
+    assert content["log_tail"][-1].startswith("fail step=ready error=the container ended with 3 before it was ready")
+    assert content["log_tail"][-2].startswith("app: line 89 ***")
+    seen = [done.stdout, done.stderr, json.dumps(content, ensure_ascii=False), host.places.log.read_text()]
+    seen += [host.places.status.read_text(), json.dumps(events(aws, host.group.instance), ensure_ascii=False)]
+    coded = {form for secret in [*SECRETS.values(), *LOOSE] for form in forms(secret)}
+    assert [form for form in coded for text in seen if form in text] == []
+    # Of a name and a password coded together, what the name's letters reach into may stand, and nothing behind it.
+    hearts = {form[8:-4] for form in coded if len(form) > 20}
+    assert [heart for heart in hearts for text in seen if heart in text] == []
+    assert all("***" in line for line in content["log_tail"] if line.startswith("app: line"))
+
+
+def test_fifty_lines_of_the_longest_and_widest_letters_fit_into_one_message() -> None:
+    widest = report.Failure(**{**vars(FAILURE), "error": "😀" * 9_000, "log_tail": ("😀" * 1_000,) * TAIL_LINES})
+    assert len(report.message(widest, Secrets()).encode()) < 256 << 10
+
+
+def test_the_failure_unit_hides_what_the_boot_had_been_told(failing: Host) -> None:
+    failing.places.disk.mkdir()
+    failing.places.memory.mkdir()
+    failing.places.env_file.write_text("RELEASE=v1\nTOKEN=hunter22\n")
+    failing.places.status.write_text('{"state": "booting", "step": "run", "error": "started with hunter22"}')
+    assert failing.run("failed").returncode == 0
+    ((_, content),) = failing.mailbox.read()
+    assert (content["error"], content["release"]) == ("started with ***", "v1")
