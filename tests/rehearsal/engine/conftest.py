@@ -22,7 +22,7 @@ from pulumi.automation import ConfigValue
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from rehearsal.cloud.additions import alarms, nat_gateways, policies
+from rehearsal.cloud.additions import alarms, nat_gateways, object_versions, policies
 from rehearsal.engine import Stack, open_stack
 
 from .front import Client, Front
@@ -136,6 +136,7 @@ def _server() -> Iterator[tuple[str, Traffic]]:
     patch = pytest.MonkeyPatch()
     alarms.extend()
     nat_gateways.extend()
+    object_versions.extend()
     policies.extend()
     patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     patch.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
