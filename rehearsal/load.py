@@ -1,8 +1,8 @@
 """Users knock at an even rate whatever the answers; every request is counted, and so is the generator's own lateness.
 
-Writes into its folder: requests.tsv (a line a request), series.jsonl (100 ms each), status.jsonl (a line a second)
-and, at the end, summary.json. A line `mark NAME` or `stop` appended to its file `control` is obeyed within 100 ms;
-TERM is a stop as well.
+Writes into its folder: requests.tsv (a line a request), retried.tsv (a line for each further try of one), series.jsonl
+(100 ms each), status.jsonl (a line a second) and, at the end, summary.json. A line `mark NAME` or `stop` appended to
+its file `control` is obeyed within 100 ms; TERM is a stop as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
@@ -35,6 +35,9 @@ SLICE, PAUSE = 50, 0.001
 OWN_STALL = 0.05
 FAILURES_SHOWN = 20
 LONGEST_RUN = 3600.0
+MOST_TRIES = 5
+BAD_GATEWAY = 502
+LOST = "connection lost before the answer"
 
 
 class LoadError(Exception):
@@ -43,7 +46,10 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """Requests a second, in turn to each path, for at most so many seconds."""
+    """Requests a second, in turn to each path, for at most so many seconds.
+
+    `tries`: how often one is sent whose answer was lost under way, as a browser sends a GET again.
+    """
 
     url: str
     rate: float
@@ -52,6 +58,7 @@ class LoadPlan:
     seconds: float = 900.0
     timeout: float = 5.0
     in_flight: int = 500
+    tries: int = 1
 
     @property
     def address(self) -> tuple[str, int]:
@@ -72,6 +79,8 @@ class LoadPlan:
             raise LoadError(f"--rate {self.rate:g}: allowed are more than 0 and up to 5000 requests a second")
         if not 0 < self.seconds <= LONGEST_RUN:
             raise LoadError(f"--seconds {self.seconds:g}: allowed are more than 0 and up to {LONGEST_RUN:g}")
+        if not 1 <= self.tries <= MOST_TRIES:
+            raise LoadError(f"--tries {self.tries}: allowed are 1 to {MOST_TRIES}")
         if not self.paths or not all(
             path.startswith("/") and path.isprintable() and " " not in path for path in self.paths
         ):
@@ -131,6 +140,21 @@ def percentile(seconds: Sequence[float], percent: float) -> float:
     return round(ranked[min(len(ranked) - 1, int(len(ranked) * percent / 100))] * 1000, 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Knock:
+    """A request on its way for the `tries`-th time. `due`: by the loop's clock; `lag`: how late its first try was."""
+
+    request: bytes
+    due: float
+    lag: float
+    tries: int = 1
+
+
+def lost(answer: Answer, error: str) -> bool:
+    """Whether the machine went away under the request: a balancer says so by a 502 that is no release's own."""
+    return error.startswith(LOST) or (not error and answer.status == BAD_GATEWAY and not answer.release)
+
+
 class Connection(asyncio.Protocol):
     """One request at a time; between two it waits in the pool."""
 
@@ -138,21 +162,20 @@ class Connection(asyncio.Protocol):
         self.generator = generator
         self.parser = AnswerParser()
         self.transport: asyncio.Transport | None = None
-        self.scheduled: float | None = None
-        self.lag = 0.0
+        self.knock: Knock | None = None
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows what create_connection promises
         self.transport = transport
 
-    def send(self, request: bytes, scheduled: float, lag: float) -> None:
+    def send(self, knock: Knock) -> None:
         assert self.transport is not None  # noqa: S101 - the pool holds connected ones only
-        self.scheduled, self.lag = scheduled, lag
-        self.transport.write(request)
+        self.knock = knock
+        self.transport.write(knock.request)
 
     def data_received(self, data: bytes) -> None:
-        if self.scheduled is None:
+        if self.knock is None:
             self.abandon()  # an answer that nobody asked for
             return
         try:
@@ -164,20 +187,20 @@ class Connection(asyncio.Protocol):
             self.finish(answer, "")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.scheduled is not None and (answer := self.parser.ended()) is not None:
+        if self.knock is not None and (answer := self.parser.ended()) is not None:
             self.finish(answer, "")
-        elif self.scheduled is not None:
-            self.finish(Answer(), f"connection lost before the answer: {exc or 'closed by the other side'}")
+        elif self.knock is not None:
+            self.finish(Answer(), f"{LOST}: {exc or 'closed by the other side'}")
         self.generator.forget(self)
 
     def finish(self, answer: Answer, error: str) -> None:
-        scheduled, self.scheduled = self.scheduled, None
-        if scheduled is not None:
-            self.generator.record(scheduled, self.lag, answer, error)
+        knock, self.knock = self.knock, None
         if error or answer.close:
             self.abandon()
         else:
             self.generator.give_back(self)
+        if knock is not None:
+            self.generator.settle(knock, answer, error)
 
     def abandon(self) -> None:
         self.generator.forget(self)
@@ -215,7 +238,7 @@ class Generator:
                 return
             if due > now or self._has_to_wait(now - due):
                 break
-            self._send(self.requests[self.number % len(self.requests)], due, now - due)
+            self._send(Knock(request=self.requests[self.number % len(self.requests)], due=due, lag=now - due))
             self.number += 1
         self.loop.call_at(due if due > now else now + PAUSE, self.send_due)
 
@@ -231,32 +254,40 @@ class Generator:
             self.behind = False
         return self.behind and self._full and lag < self.plan.timeout
 
-    def _send(self, request: bytes, due: float, lag: float) -> None:
+    def _send(self, knock: Knock) -> None:
         while self.idle:
             connection = self.idle.pop()
             if connection.transport is not None and not connection.transport.is_closing():
                 self.busy[connection] = None
-                connection.send(request, due, lag)
+                connection.send(knock)
                 return
         if self._full:
-            self.record(due, lag, Answer(), f"not sent: {self.plan.in_flight} requests are unanswered already")
+            self.record(knock, Answer(), f"not sent: {self.plan.in_flight} requests are unanswered already")
             return
-        task = self.loop.create_task(self._connect(request, due, lag))
+        task = self.loop.create_task(self._connect(knock))
         self.connecting.add(task)
         task.add_done_callback(self.connecting.discard)
 
-    async def _connect(self, request: bytes, due: float, lag: float) -> None:
+    async def _connect(self, knock: Knock) -> None:
         host, port = self.plan.address
         try:
             async with asyncio.timeout(self.plan.timeout):
                 _transport, connection = await self.loop.create_connection(lambda: Connection(self), host, port)
         except TimeoutError:
-            self.record(due, lag, Answer(), f"no connection within {self.plan.timeout:g} s")
+            self.record(knock, Answer(), f"no connection within {self.plan.timeout:g} s")
         except OSError as error:
-            self.record(due, lag, Answer(), f"no connection: {error.strerror or error}")
+            self.record(knock, Answer(), f"no connection: {error.strerror or error}")
         else:
             self.busy[connection] = None
-            connection.send(request, due, lag)
+            connection.send(knock)
+
+    def settle(self, knock: Knock, answer: Answer, error: str) -> None:
+        """One that was lost under way is sent again, where the plan says so; it stays one request, due when it was."""
+        if knock.tries >= self.plan.tries or not lost(answer, error):
+            self.record(knock, answer, error)
+            return
+        self.files.retried(knock.due + self.epoch, knock.tries, error or f"status {answer.status}")
+        self._send(replace(knock, tries=knock.tries + 1))
 
     def give_back(self, connection: Connection) -> None:
         self.busy.pop(connection, None)
@@ -268,8 +299,9 @@ class Generator:
         if connection in self.idle:
             self.idle.remove(connection)
 
-    def record(self, due: float, lag: float, answer: Answer, error: str) -> None:
+    def record(self, knock: Knock, answer: Answer, error: str) -> None:
         """`due` counts as the beginning: a request that this generator sent late was late for its user too."""
+        due, lag = knock.due, knock.lag
         latency = self.loop.time() - due
         if not error and answer.status >= 400:
             error = f"status {answer.status}"
@@ -283,7 +315,7 @@ class Generator:
         """Give up on requests beyond their time, and close connections before the server would."""
         now = self.loop.time()
         for connection in list(self.busy):
-            if connection.scheduled is None or now - connection.scheduled < self.plan.timeout:
+            if connection.knock is None or now - connection.knock.due < self.plan.timeout:
                 break
             connection.finish(Answer(), f"no answer within {self.plan.timeout:g} s")
         while self.idle and now - self.idle[0].idle_since > IDLE_LIMIT:
@@ -348,6 +380,7 @@ class Files:
         (out / "summary.json").unlink(missing_ok=True)  # of an earlier load: it would pass for this one's
         self.marks: list[dict[str, Any]] = []
         self._requests = _fresh(out / "requests.tsv")
+        self._retried = _fresh(out / "retried.tsv")
         self._series = _fresh(out / "series.jsonl")
         self._status = _fresh(out / "status.jsonl")
         # A new file, read from its start: whoever saw it appear may have written already.
@@ -357,6 +390,11 @@ class Files:
     def request(self, due: float, lag: float, latency: float, answer: Answer, error: str) -> None:
         times = f"{due:.6f}\t{lag * 1000:.2f}\t{latency * 1000:.2f}"
         self._requests.write(f"{times}\t{answer.status}\t{answer.release}\t{answer.color}\t{error}\n")
+
+    def retried(self, due: float, tries: int, reason: str) -> None:
+        """A try that came to nothing, and another follows."""
+        self._retried.write(f"{due:.6f}\t{tries}\t{reason}\n")
+        self._retried.flush()
 
     def write_series(self, now: float, tally: Tally) -> None:
         self._requests.flush()
@@ -371,7 +409,7 @@ class Files:
             yield line.split()
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        for file in (self._requests, self._series, self._status, self._control):
+        for file in (self._requests, self._retried, self._series, self._status, self._control):
             file.close()
         fresh = self.out / "summary.json.new"
         fresh.write_text(json.dumps(summary, indent=1))
@@ -405,6 +443,7 @@ def parse(argv: Sequence[str]) -> LoadPlan:
     parser.add_argument("--seconds", type=float, default=900.0, help="end after so long at the latest (default: 900)")
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds until a request has failed (default: 5)")
     parser.add_argument("--in-flight", type=int, default=500, help="unanswered requests at a time (default: 500)")
+    parser.add_argument("--tries", type=int, default=1, help="times a lost request is sent (default: 1)")
     options = parser.parse_args(argv)
     options.paths = tuple(options.paths.split(","))
     plan = LoadPlan(**vars(options))

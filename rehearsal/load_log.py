@@ -74,6 +74,13 @@ def _request(line: str) -> Request:
     return Request(float(due), float(lag), float(latency), int(status), release, color, error)
 
 
+def retried(folder: Path, start: float, end: float) -> int:
+    """How many requests due in between (epoch seconds) were sent more than once so far."""
+    with (folder / "retried.tsv").open() as file:
+        dues = {line.partition("\t")[0] for line in file if line.endswith("\n")}
+    return sum(start <= float(due) < end for due in dues)
+
+
 def objection(folder: Path) -> str | None:
     """Why the generator in this folder does not take commands yet, or None."""
     return None if (folder / "control").exists() else f"{folder / 'control'} is not there yet"

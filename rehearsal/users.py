@@ -30,10 +30,12 @@ class Users:
     process: Process
 
     @classmethod
-    def arrive(cls, ground: Ground, url: str, rate: int) -> Users:
+    def arrive(cls, ground: Ground, url: str, rate: int, *, tries: int = 1) -> Users:
+        """`tries`: how often a request is sent that was lost with the machine that had it."""
         folder = ground.folder / "load"
         argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--rate", str(rate), "--out", str(folder)]
         argv += ["--paths", ",".join(PATHS), "--seconds", str(LONGEST_S), "--timeout", str(TIMEOUT_S)]
+        argv += ["--tries", str(tries)]
         argv += ["--in-flight", str(min(IN_FLIGHT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))]
         process = ground.start("load", argv, cwd=ROOT, nice=SERVING)
         ground.wait_ready(process, lambda: load_log.objection(folder), what="the load generator")
@@ -45,6 +47,10 @@ class Users:
 
     def log(self) -> RequestLog:
         return RequestLog.read(self.folder)
+
+    def retried(self, start: float, end: float) -> int:
+        """Requests due in this time (epoch seconds) that had to be sent more than once."""
+        return load_log.retried(self.folder, start, end)
 
     def failed(self) -> int:
         """Failures so far."""

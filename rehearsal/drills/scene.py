@@ -32,6 +32,7 @@ SAMPLE = ROOT / "examples" / "hello"
 RELEASE = "v1"
 SERVING, IDLE = Color.BLUE, Color.GREEN
 MACHINES = 2
+TRIES = 3  # as users' browsers do: what went down with a machine that was killed is asked for again, and counted
 RATE = 100  # requests a second: enough to see what fails, while the same few processors build and boot
 # A minute for the boot itself: enough for several beside each other on two cores, short enough to wait for one that
 # comes to nothing.
@@ -208,7 +209,7 @@ def _furnished(stage: Stage, tell: Callable[[str], None]) -> Scene:
         stage.put_parameter(name, value)
     stage.script("publish_release", str(SAMPLE), "--version", RELEASE)
     stage.script("deploy", RELEASE, "--ami", baked.ami_id)
-    users = Users.arrive(stage.ground, stage.url, stage.options.rate)
+    users = Users.arrive(stage.ground, stage.url, stage.options.rate, tries=TRIES)
     return Scene(stage=stage, ami=baked.ami_id, image=baked.image, users=users)
 
 

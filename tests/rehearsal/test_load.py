@@ -155,6 +155,55 @@ def test_a_dropped_connection_is_a_failed_request(backends: Backends, tmp_path: 
     assert all("connection lost before the answer" in failure["error"] for failure in summary["failures"])
 
 
+BALANCERS_OWN = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(("drop", "raw"), [(True, b""), (False, BALANCERS_OWN)])
+def test_a_lost_request_is_sent_again_and_counted_apart(
+    backends: Backends, tmp_path: Path, drop: bool, raw: bytes
+) -> None:
+    backend = backends.start("blue")
+    backend.drop, backend.raw_answer = drop, raw
+    started = time.time()
+    summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5", "--tries", "3")
+    assert (summary["requests"], summary["failed"]) == (20, 20)
+    assert load_log.retried(tmp_path, started, time.time()) == 20
+    assert load_log.retried(tmp_path, 0, started) == 0
+    if raw:
+        assert backend.paths == {"/": 60}
+
+
+def test_what_a_release_answers_itself_is_not_asked_again(backends: Backends, tmp_path: Path) -> None:
+    backend = backends.start("blue")
+    backend.status = 502
+    summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5", "--tries", "3")
+    assert summary["failed"] == 20
+    assert backend.paths == {"/": 20}
+    assert load_log.retried(tmp_path, 0, time.time()) == 0
+
+
+def test_a_request_that_is_answered_at_the_second_try_has_not_failed(backends: Backends, tmp_path: Path) -> None:
+    backend = backends.start("blue")
+    backend.raw_answer = BALANCERS_OWN
+    with load_process(url_of(backend), tmp_path, "--rate", "20", "--tries", "5", "--seconds", "20") as process:
+        backend.delay = 0.5
+        wait_until(lambda: None if tried(tmp_path) else "nothing was lost yet", what="a lost request", deadline=10)
+        backend.raw_answer = b""
+        wait_until(lambda: None if answered(tmp_path) > 10 else "no answers", what="answers", deadline=10)
+        summary = load_log.stop(tmp_path)
+        assert process.wait(10) == 0
+    assert summary["failed"] == 0
+    assert tried(tmp_path) > 0
+
+
+def tried(out: Path) -> int:
+    return load_log.retried(out, 0, time.time()) if (out / "retried.tsv").exists() else 0
+
+
+def answered(out: Path) -> int:
+    return len(RequestLog.read(out).requests)
+
+
 def test_marks_status_and_series_can_be_read_while_it_runs(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("green", "v2")
     with load_process(url_of(backend), tmp_path, "--rate", "100") as process:
@@ -217,6 +266,7 @@ def test_only_this_machines_loopback_may_be_loaded(url: str, tmp_path: Path) -> 
         ("--rate", "0", "--rate 0: allowed are more than 0 and up to 5000"),
         ("--rate", "9000", "--rate 9000: allowed"),
         ("--seconds", "4000", "--seconds 4000: allowed are more than 0 and up to 3600"),
+        ("--tries", "6", "--tries 6: allowed are 1 to 5"),
         ("--paths", "visits", "--paths visits: allowed are paths that begin with /"),
         ("--paths", "/a b", "allowed are paths that begin with / and hold no space"),
     ],
