@@ -220,16 +220,18 @@ def _topic_keys(account: Account) -> tuple[Statement, ...]:
     keys = account.anywhere("kms", "key/*")
     return (
         # A key that is being made has no ARN yet. TagResource could also claim a key: a guard rail keeps the state's.
-        allow("MakeTopicKeys", ["kms:CreateKey", "kms:TagResource"], "*")
+        allow("NewKeys", ["kms:CreateKey", "kms:TagResource"], "*")
         | {"Condition": {"StringEquals": {"aws:RequestTag/Role": TOPIC_KEY_ROLE}}},
         # *KeyRotation is Enable and Disable.
-        allow("KeepTopicKeys", [f"kms:{action}" for action in _TOPIC_KEY_WRITES], keys)
+        allow("KeepKeys", [f"kms:{action}" for action in _TOPIC_KEY_WRITES], keys)
         | {"Condition": {"StringEquals": {"aws:ResourceTag/Role": TOPIC_KEY_ROLE}}},
     )
 
 
 _TOPIC_KEY_WRITES = (
     "*KeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "UntagResource", "UpdateKeyDescription",
+    # Whoever publishes to a topic that the key encrypts, as the scripts do.
+    "Decrypt", "GenerateDataKey*",
 )  # fmt: skip
 
 

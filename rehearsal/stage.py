@@ -38,6 +38,7 @@ PUBLIC_IMAGE = "library/python"
 SAMPLE_BASE = "python:3.12-slim"  # what the sample release builds on when nobody says otherwise
 LOOPBACK = "127.0.0.1"
 SCRIPT_LIMIT_S = 600.0
+BAKE_SECONDS = "2"  # how long a change is watched unless the script is told: users here are many, and seen at once
 CLOUD_LIMIT_S = 60.0
 MACHINES_A_COLOR, MOST_MACHINES = 2, 4
 
@@ -288,6 +289,7 @@ def _environment(
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "BLUEGREEN_STACKS": engine.opener,
+        "BLUEGREEN_BAKE_SECONDS": BAKE_SECONDS,
         **pulumi_engine.environment(ground.folder / "stacks"),
     }
 

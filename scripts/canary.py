@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -11,18 +13,29 @@ from pulumi.automation.errors import CommandError
 from checks.fleet import Fleet, describe
 from checks.gates import ALL_USERS
 from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError
+from scripts.exits import RefusedError, StuckError, TurnedBackError
 from scripts.history import Record
-from scripts.interrupts import terminate_like_ctrl_c, to_the_end
-from scripts.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.watch import BAKE_S, Account, Watched, watch, watched
 
 
-def share(stack: Stack, percent: int, display: Display, *, break_lock: bool = False) -> Record | None:
-    """Give the color that isn't active this share, 0 to 99 percent; the program's own gates judge it first."""
-    facts = read_facts(stack)
-    with changing(facts, "canary", break_lock=break_lock) as run:
+@dataclass(frozen=True, kw_only=True)
+class CanaryArgs:
+    """The share in percent, 0 to 99, and how long its users are watched."""
+
+    percent: int
+    bake_s: float = 0.0
+    reason: str = ""
+    break_lock: bool = False
+
+
+def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
+    """Give the color that isn't active this share; the program's own gates judge it first."""
+    facts, percent = read_facts(stack), args.percent
+    with changing(facts, "canary", break_lock=args.break_lock, why=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
             if reason := refusal(facts, fleet):
@@ -30,6 +43,9 @@ def share(stack: Stack, percent: int, display: Display, *, break_lock: bool = Fa
             run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
         with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
             shift(stack, facts, percent, run, tell)
+        if percent and args.bake_s:
+            with display.stage(f"bake: watch {facts.active.other} for {args.bake_s:g} s"):
+                bake_or_end(stack, watched(facts, fleet, facts.active.other, share=True), args, run, display)
     return run.record
 
 
@@ -57,6 +73,35 @@ def shift(stack: Stack, facts: StackFacts, percent: int, run: Run, tell: Callabl
         raise RefusedError(told) from error
 
 
+def bake_or_end(stack: Stack, canary: Watched, args: CanaryArgs, run: Run, display: Display) -> None:
+    """Watch the share's release; when it is bad, nobody is left on it."""
+    run.state = f"{canary.color} keeps its {args.percent} %, and config says so"
+    account = watch(canary, args.bake_s, display.note)
+    run.figures.update(account.as_json())
+    if account.objection is None:
+        return
+    with shielded():
+        end_share(stack, canary, account, run, display)
+
+
+def end_share(stack: Stack, canary: Watched, account: Account, run: Run, display: Display) -> None:
+    """Never returns."""
+    display.note(f"{canary.color} fails with users on it ({account.objection}); ending its share")
+    run.why = account.objection or ""
+    try:
+        set_value(stack, "canaryPercent", "0")
+        stack.up(on_output=None)
+    except Exception as error:
+        if describe(stack.name, canary.facts.session).sides[canary.color].weight:
+            raise StuckError(
+                f"{canary.color} fails ({run.why}), and its share could not be ended: {update_error(str(error))}. Act "
+                f"now: config says 0 % already, `pulumi up --stack {stack.name}` ends it"
+            ) from error
+    if account.first_bad is not None:
+        run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - account.first_bad, 1)
+    raise TurnedBackError(f"the share of {canary.color} is ended; it failed with users on it: {run.why}")
+
+
 cli = app()
 
 
@@ -66,17 +111,21 @@ def main(
         int, typer.Argument(min=0, max=ALL_USERS - 1, help="Share of the users; 0 ends it. All of them: `cutover`.")
     ],
     stack: StackOption = "dev",
+    bake: BakeOption = BAKE_S,
+    reason: ReasonOption = "",
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send PERCENT of the users to the color that isn't active, to see its release at work before the cutover.
 
-    The color is judged first, as for a cutover; a cutover ends the share, and so does 0.
+    The color is judged first, as for a cutover, and watched afterwards: when its release is bad, the share is ended.
+    A cutover ends it too, and so does 0. Ctrl-C while it watches leaves the share as it is.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
     with exit_codes(display):
-        record = share(open_stack(stack), percent, display, break_lock=break_lock)
+        args = CanaryArgs(percent=percent, bake_s=bake, reason=reason, break_lock=break_lock)
+        record = share(open_stack(stack), args, display)
         if record:
             display.result({"ok": True, "percent": percent, **record.as_json(), "stages": display.stages})
             display.say(

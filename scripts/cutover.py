@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,10 +19,19 @@ from scripts.display import Display, exit_codes, update_error
 from scripts.exits import RefusedError, StuckError, TurnedBackError
 from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
-from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, StackOption, app
+from scripts.options import (
+    AcceptBreakingOption,
+    BakeOption,
+    BreakLockOption,
+    JsonOption,
+    ReasonOption,
+    StackOption,
+    app,
+)
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.watch import BAKE_S, watch, watched
 
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0
@@ -41,6 +51,8 @@ class CutoverArgs:
     accept_breaking_migration: bool = False
     judge_deadline_s: float = 5.0
     smoke_deadline_s: float = 30.0
+    bake_s: float = 0.0
+    reason: str = ""
 
 
 @dataclass(kw_only=True)
@@ -53,6 +65,7 @@ class Cutover:
     target: Color
     display: Display
     args: CutoverArgs
+    run: Run
 
     @property
     def source(self) -> Color:
@@ -66,9 +79,9 @@ class Cutover:
 def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None:
     """The runbook. Until the production traffic shift a failure changes nothing; after it, it is undone."""
     facts = read_facts(stack)
-    with changing(facts, args.action, break_lock=args.break_lock) as run:
+    with changing(facts, args.action, break_lock=args.break_lock, why=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack, the fleet and the releases"):
-            cutover = preflight(stack, facts, args, display)
+            cutover = preflight(stack, facts, args, display, run)
             run.source, run.target = place(cutover.fleet, cutover.source), place(cutover.fleet, cutover.target)
         with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
             scale_up(cutover)
@@ -76,13 +89,16 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None
             gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
             require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
         with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
-            switch(cutover, run, tell)
-        with display.stage("bake: smoke test of the public side"):
+            switch(cutover, tell)
+        with display.stage("smoke test: of the public side"):
             smoke_or_back(cutover)
+        if args.bake_s:
+            with display.stage(f"bake: watch {cutover.target} for {args.bake_s:g} s"):
+                bake_or_back(cutover)
     return run.record
 
 
-def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> Cutover:
+def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display, run: Run) -> Cutover:
     """Read AWS and the releases at the same time; refuse what must not be tried."""
     target = args.target or facts.active.other
     colors = facts.colors
@@ -91,7 +107,9 @@ def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
         breaking = pool.submit(
             breaking_between, facts.s3, facts.bucket, colors[target].release, colors[target.other].release
         )
-        cutover = Cutover(stack=stack, facts=facts, fleet=fleet.result(), target=target, display=display, args=args)
+        cutover = Cutover(
+            stack=stack, facts=facts, fleet=fleet.result(), target=target, display=display, args=args, run=run
+        )
         reason = refusal(cutover, breaking.result())
     if reason:
         raise RefusedError(reason)
@@ -160,8 +178,9 @@ def _still_missing(cutover: Cutover, needed: int) -> str | None:
     return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=needed, weight=0)
 
 
-def switch(cutover: Cutover, run: Run, tell: Callable[[str], None]) -> None:
+def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
     """Set the config and `up`; whatever goes wrong, config and users agree again afterwards."""
+    run = cutover.run
     try:
         _point_at(cutover, cutover.target)
         result = to_the_end(lambda: cutover.stack.up(on_output=tell))
@@ -199,9 +218,19 @@ def smoke_or_back(cutover: Cutover) -> None:
             turn_back(cutover, reason)
 
 
-def turn_back(cutover: Cutover, reason: str) -> None:
-    """Send users back to where they were, and say why; never returns."""
-    cutover.display.note(f"the smoke test failed ({reason}); going back to {cutover.source}")
+def bake_or_back(cutover: Cutover) -> None:
+    # An interrupt here leaves users where they are: nothing was wrong so far.
+    account = watch(watched(cutover.facts, cutover.fleet, cutover.target), cutover.args.bake_s, cutover.display.note)
+    cutover.run.figures.update(account.as_json())
+    if account.objection:
+        with shielded():
+            turn_back(cutover, account.objection, account.first_bad)
+
+
+def turn_back(cutover: Cutover, reason: str, first_bad: float | None = None) -> None:
+    """Send users back to where they were, and say why; never returns. `first_bad`: by `time.monotonic()`."""
+    cutover.display.note(f"{cutover.target} fails with users on it ({reason}); going back to {cutover.source}")
+    cutover.run.why = reason
     try:
         _point_at(cutover, cutover.source)
         cutover.stack.up(on_output=None)
@@ -212,6 +241,8 @@ def turn_back(cutover: Cutover, reason: str) -> None:
                 f"{update_error(str(error))}. Act now: config says {cutover.source} already, "
                 f"`pulumi up --stack {cutover.stack.name}` sends them there"
             ) from error
+    if first_bad is not None:
+        cutover.run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - first_bad, 1)
     raise TurnedBackError(f"users are back on {cutover.source}; {cutover.target} failed with users on it: {reason}")
 
 
@@ -237,14 +268,18 @@ def main(
     smoke_deadline: Annotated[
         float, typer.Option(help="Seconds within which the smoke test after the switch must pass.")
     ] = 30.0,
+    bake: BakeOption = BAKE_S,
+    reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send all users to COLOR, with no failed request, and back by itself if the smoke test then fails.
+    """Send all users to COLOR, with no failed request, and back by itself if its release is bad.
 
     Takes the stack's lock, brings COLOR to the capacity that serves now, judges it through the preview,
-    switches (activeColor and `up`), runs the smoke test on the public side, and records who did what.
+    switches (activeColor and `up`), runs the smoke test on the public side, watches the release for a while
+    (its alarm, its smoke test, the share of failed requests), and records and tells who did what.
+    Ctrl-C while it watches leaves users on COLOR.
     """
     args = CutoverArgs(
         target=color,
@@ -253,6 +288,8 @@ def main(
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         smoke_deadline_s=smoke_deadline,
+        bake_s=bake,
+        reason=reason,
     )
     run_cli(stack, args, Display(as_json=as_json))
 

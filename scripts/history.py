@@ -37,9 +37,13 @@ class Record:
     source: Place = field(default_factory=Place)
     target: Place = field(default_factory=Place)
     detail: str = ""
+    why: str = ""
+    """The operator's reason, or what was wrong with the release that users were taken from."""
     changed_resources: int = 0
     notice: str = ""
     """Whether people were told of it; empty when there was nothing to tell."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What was measured: requests, errors, seconds of the stages."""
     who: str = field(default_factory=who)
     host: str = field(default_factory=socket.gethostname)
     when: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))

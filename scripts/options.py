@@ -22,6 +22,17 @@ AcceptBreakingOption = Annotated[
         help="Go back although a newer release's migration breaks the older one: only in a planned window.",
     ),
 ]
+BakeOption = Annotated[
+    float,
+    typer.Option(
+        "--bake",
+        min=0,
+        max=3600,
+        envvar="BLUEGREEN_BAKE_SECONDS",
+        help="Seconds to watch the release with its users, and to go back by itself when it is bad.",
+    ),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the notification and the history.")]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", dir_okay=False, help="Write the preview's page, Markdown, to this file.")
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripts.cutover import CutoverArgs, run_cli
 from scripts.display import Display
-from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, StackOption, app
+from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 
 cli = app()
 
@@ -12,6 +12,7 @@ cli = app()
 @cli.command()
 def main(
     stack: StackOption = "dev",
+    reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
@@ -21,7 +22,12 @@ def main(
     The same steps as a cutover: the other color is judged and switched on first, and only then the present one off.
     Refused when the other color is off or ill, or when a newer release's migration breaks the older one.
     """
-    args = CutoverArgs(action="rollback", break_lock=break_lock, accept_breaking_migration=accept_breaking_migration)
+    args = CutoverArgs(
+        action="rollback",
+        break_lock=break_lock,
+        accept_breaking_migration=accept_breaking_migration,
+        reason=reason,
+    )
     run_cli(stack, args, Display(as_json=as_json))
 
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from checks.colors import Color
 from checks.fleet import Fleet
 from checks.gates import GateClosed
-from scripts import history
+from scripts import history, notices
+from scripts.display import Display
 from scripts.exits import InterruptedByUserError, RefusedError, StuckError, TurnedBackError
 from scripts.history import Place, Record
 from scripts.interrupts import shielded
@@ -30,6 +32,8 @@ class Run:
     """What an interrupted run left, as a person wants to read it."""
     notice: str = ""
     """Whether people were told, as `notices.tell` answers; empty when there was nothing to tell."""
+    why: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     record: Record | None = None
 
@@ -43,25 +47,50 @@ class Run:
             detail=detail,
             changed_resources=self.changed_resources,
             notice=self.notice,
+            why=self.why,
+            figures=self.figures,
         )
         return self.record
 
 
 @contextmanager
-def changing(facts: StackFacts, action: str, *, break_lock: bool = False) -> Iterator[Run]:
-    """Hold the stack's lock for one change, and record its outcome, however it ends."""
-    run = Run(action=action)
+def changing(
+    facts: StackFacts, action: str, *, break_lock: bool = False, why: str = "", told_by: Display | None = None
+) -> Iterator[Run]:
+    """Hold the stack's lock for one change, and record its outcome, however it ends.
+
+    `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed.
+    """
+    run = Run(action=action, why=why)
     with locked(facts.s3, facts.bucket, facts.stack, action, break_lock=break_lock) as holder:
         try:
             yield run
         except BaseException as error:
             with shielded():
-                history.write(facts.s3, facts.bucket, facts.stack, run.end(_outcome(error), _detail(error)), holder.id)
+                _end(facts, run, (_outcome(error), _detail(error)), holder.id, told_by)
             if isinstance(error, KeyboardInterrupt):
                 raise InterruptedByUserError(f"interrupted; {run.state}") from None
             raise
         with shielded():
-            history.write(facts.s3, facts.bucket, facts.stack, run.end("ok"), holder.id)
+            _end(facts, run, ("ok", ""), holder.id, told_by)
+
+
+def _end(facts: StackFacts, run: Run, ending: tuple[str, str], id: str, told_by: Display | None) -> None:
+    if told_by:
+        # The stages' own words begin before the colon: "production traffic shift: blue to green".
+        stages = {each["name"].partition(":")[0]: each["seconds"] for each in told_by.stages if "seconds" in each}
+        run.figures = {**run.figures, "stages": stages}
+        if ending[0] != "refused":
+            _tell(facts, run, ending, told_by)
+    history.write(facts.s3, facts.bucket, facts.stack, run.end(*ending), id)
+
+
+def _tell(facts: StackFacts, run: Run, ending: tuple[str, str], told_by: Display) -> None:
+    content = run.end(*ending).as_json()
+    subject = f"{run.action} {ending[0]}: {facts.stack} {run.source} to {run.target}"
+    run.notice = notices.tell(facts, subject, **{key: value for key, value in content.items() if key != "notice"})
+    if run.notice != notices.TOLD:
+        told_by.note(run.notice)
 
 
 def place(fleet: Fleet, color: Color) -> Place:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from checks.colors import Color
 from checks.fleet import client
 from checks.gates import GateArgs
+from components.alarm_options import AlarmOptions
 from scripts.exits import UsageError
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class StackFacts:
     active: Color
     canary_percent: int
     colors: Mapping[Color, ColorConfig]
+    alarms: AlarmOptions = field(default_factory=AlarmOptions)
 
     @property
     def region(self) -> str:
@@ -178,6 +180,18 @@ def read_facts(stack: Stack) -> StackFacts:
         active=Color(config.get("activeColor", Color.BLUE)),
         canary_percent=int(config.get("canaryPercent", 0)),
         colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
+        alarms=_alarms(config.get("alarms", "")),
+    )
+
+
+def _alarms(text: str) -> AlarmOptions:
+    """As the program reads them, which has refused what is not allowed."""
+    raw, usual = json.loads(text) if text else {}, AlarmOptions()
+    return AlarmOptions(
+        error_rate_percent=int(raw.get("errorRatePercent") or usual.error_rate_percent),
+        latency_milliseconds=int(raw.get("latencyMilliseconds") or usual.latency_milliseconds),
+        least_requests=int(raw.get("leastRequests") or usual.least_requests),
+        minutes=int(raw.get("minutes") or usual.minutes),
     )
 
 

@@ -68,11 +68,19 @@ def show(display: Display, status: Status) -> None:
     columns = ("color", "users", "release", "healthy", "AMI", "ASG", "target group")
     display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
     told = [
-        (one.when[:19], one.who, one.action, f"{one.source} → {one.target}", f"{one.seconds:.1f} s", one.outcome)
+        (
+            one.when[:19],
+            one.who,
+            one.action,
+            f"{one.source} → {one.target}",
+            f"{one.seconds:.1f} s",
+            one.outcome,
+            one.why,
+        )
         for one in status.records
     ]
     if told:
-        display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome"), told)
+        display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome", "why"), told)
     if status.holder:
         display.say(f"locked by {status.holder}")
 

@@ -146,14 +146,14 @@ MAKING = [
     {"Sid": "Buckets", "Effect": "Allow", "Action": ["s3:*"], "Resource": BUCKETS},
     {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:*"], "Resource": f"arn:aws:sns:*:{ID}:alerts-*"},
     {
-        "Sid": "MakeTopicKeys",
+        "Sid": "NewKeys",
         "Effect": "Allow",
         "Action": ["kms:CreateKey", "kms:TagResource"],
         "Resource": "*",
         "Condition": {"StringEquals": {"aws:RequestTag/Role": "alerts"}},
     },
     {
-        "Sid": "KeepTopicKeys",
+        "Sid": "KeepKeys",
         "Effect": "Allow",
         "Action": [
             "kms:*KeyRotation",
@@ -161,6 +161,8 @@ MAKING = [
             "kms:ScheduleKeyDeletion",
             "kms:UntagResource",
             "kms:UpdateKeyDescription",
+            "kms:Decrypt",
+            "kms:GenerateDataKey*",
         ],
         "Resource": f"arn:aws:kms:*:{ID}:key/*",
         "Condition": {"StringEquals": {"aws:ResourceTag/Role": "alerts"}},
@@ -475,6 +477,10 @@ MAY: list[tuple[str, str, dict[str, str], bool]] = [
     ("ssm:GetParametersByPath", VALUE.rpartition("/")[0], NO, False),
     ("ssm:GetParameterHistory", VALUE, NO, False),
     ("ssm:StartSession", f"arn:aws:ec2:{REGION}:{ID}:instance/i-1", NO, False),
+    ("sns:Publish", f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b", NO, True),
+    ("sns:Publish", f"arn:aws:sns:{REGION}:{ID}:others-1a2b", NO, False),
+    ("cloudwatch:DescribeAlarms", "*", NO, True),
+    ("cloudwatch:GetMetricData", "*", NO, True),
     ("logs:CreateLogGroup", f"arn:aws:logs:{REGION}:{ID}:log-group:/bluegreen/dev/app", NO, True),
     ("logs:DeleteLogGroup", f"arn:aws:logs:{REGION}:{ID}:log-group:/other/app", NO, False),
 ]

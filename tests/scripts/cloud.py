@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from rehearsal.cloud.additions import metrics
 from tests.scripts.world import REGION, World, make_session
 
 
@@ -16,6 +17,7 @@ from tests.scripts.world import REGION, World, make_session
 def moto_url() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
+    metrics.extend()  # moto alone knows no percentiles
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
@@ -32,6 +34,7 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "BLUEGREEN_BAKE_SECONDS": "0",
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # two seconds a test for hundreds of images that nobody uses
     }
     for name, value in settings.items():

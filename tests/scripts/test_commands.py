@@ -93,7 +93,7 @@ def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) ->
         "scale up",
         "test traffic",
         "production traffic shift",
-        "bake",
+        "smoke test",
     ]
     back = run("rollback", "--json")
     assert answer(back)["to"] | {"asg": ""} == {

@@ -228,10 +228,11 @@ def test_ctrl_c_in_other_stages_before_the_switch_changes_nothing_either(world: 
     assert holder(world.s3, BUCKET, STACK) is None
 
 
-def test_ctrl_c_after_the_switch_leaves_users_and_config_on_the_new_color(world: World) -> None:
+@pytest.mark.parametrize("stage", ["smoke test", "bake"])
+def test_ctrl_c_after_the_switch_leaves_users_and_config_on_the_new_color(world: World, stage: str) -> None:
     stack = two_colors(world)
     with pytest.raises(InterruptedByUserError, match="users are on green, and config says so"):
-        cut_over(stack, CutoverArgs(target=Color.GREEN), InterruptedIn("bake"))
+        cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=5), InterruptedIn(stage))
     assert (world.served(), stack.config["activeColor"]) == ("v2", "green")
     assert holder(world.s3, BUCKET, STACK) is None
 

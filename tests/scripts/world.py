@@ -40,6 +40,14 @@ class App:
     answers: bool = True
     fails_with_users: bool = False
     """Well behind the preview header, ill when users come: what only the check after the switch can see."""
+    fails_one_in: int = 0
+    """One in so many requests for the start page is answered by 500."""
+    asked: int = 0
+    """How often the start page was."""
+
+    def stumbles(self) -> bool:
+        self.asked += 1
+        return bool(self.fails_one_in) and self.asked % self.fails_one_in == 0
 
 
 @dataclass
@@ -302,7 +310,8 @@ class WorldStack:
 
     def _color_output(self, color: Color) -> dict[str, str]:
         applied = self.applied.get(color, {})
-        return {key: applied.get(key, "") for key in ("release", "releaseUrl", "sha256", "amiId")}
+        told = {key: applied.get(key, "") for key in ("release", "releaseUrl", "sha256", "amiId")}
+        return {**told, "alarm": f"{STACK}-{color}-bad"}
 
     def preview(
         self,
@@ -430,6 +439,9 @@ def _front(world: World) -> ThreadingHTTPServer:
             checks = {"database": app.database} if deep else {}
             body = {"status": "ok" if fine else "failing", "release": release, "checks": checks}
             known = self.path.split("?")[0] in ("/health", "/")
+            if self.path == "/" and app.stumbles():
+                self._send(500, {"error": "stumbled"}, {"X-Release": release, "X-Color": color})
+                return
             status = 404 if not known else 200 if fine else 503
             self._send(status, body, {"X-Release": release, "X-Color": color})
 

@@ -1,0 +1,232 @@
+"""Watching a release that has just got users: its alarm, its smoke test, and its error budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from checks.budget import Answers, Budget
+from checks.colors import Color
+from checks.fleet import Fleet, client
+from checks.smoke import failures, smoke
+from scripts.probes import Probes
+from scripts.stacks import StackFacts
+
+BAKE_S = 60.0
+EVERY_S = 2.0
+SMOKES_IN_A_ROW = 3
+LEAST_PROBES = 20
+NAMESPACE = "AWS/ApplicationELB"
+PERIOD_S = 60
+# Judged together: the minute that runs, and the one before it.
+MINUTES = 2
+# By the ids of the query; the balancer tells no zeros.
+METRICS = {
+    "requests": ("RequestCount", "Sum"),
+    "errors": ("HTTPCode_Target_5XX_Count", "Sum"),
+    "refused": ("TargetConnectionErrorCount", "Sum"),
+    "p99": ("TargetResponseTime", "p99"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A color with users, and how it is reached."""
+
+    color: Color
+    release: str
+    facts: StackFacts
+    dimensions: Mapping[str, str]
+    """Those of the balancer's metrics; empty where they can't be told."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those of the preview while the color has a share of the users only: asked publicly, others might answer."""
+
+    @property
+    def alarm(self) -> str:
+        return str(self.facts.outputs.get("colors", {}).get(self.color, {}).get("alarm", ""))
+
+    @property
+    def budget(self) -> Budget:
+        options = self.facts.alarms
+        return Budget(error_rate_percent=options.error_rate_percent, least_requests=options.least_requests)
+
+
+@dataclass(kw_only=True)
+class Account:
+    """What was seen: why the release is bad (None: it is not), and the figures."""
+
+    objection: str | None = None
+    first_bad: float | None = None
+    """When the first bad answer was seen, by `time.monotonic()`."""
+    probes: Answers = field(default_factory=Answers)
+    users: Answers = field(default_factory=Answers)
+    p99_ms: float | None = None
+    alarm: str = ""
+    seconds: float = 0.0
+    unread: dict[str, str] = field(default_factory=dict)
+    """What could not be asked, and why."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "bake_seconds": round(self.seconds, 1),
+            "requests": self.users.requests,
+            "errors": self.users.errors,
+            "p99_ms": self.p99_ms,
+            "probes": self.probes.requests,
+            "probes_failed": self.probes.errors,
+            "alarm": self.alarm,
+            **({"unread": self.unread} if self.unread else {}),
+        }
+
+
+def watched(facts: StackFacts, fleet: Fleet, color: Color, *, share: bool = False) -> Watched:
+    """`share`: whether only some users are on the color."""
+    side = fleet.sides[color]
+    return Watched(
+        color=color,
+        release=side.release,
+        facts=facts,
+        dimensions=_dimensions(side.target_group_arn, fleet.live_rule_arn),
+        headers=facts.preview_headers(color) if share else {},
+    )
+
+
+def _dimensions(target_group_arn: str, rule_arn: str) -> dict[str, str]:
+    # arn:...:targetgroup/NAME/ID and arn:...:listener-rule/app/NAME/ID/LISTENER/RULE
+    group, rule = target_group_arn.rpartition(":")[2], rule_arn.rpartition(":")[2].split("/")
+    if not group or len(rule) < 4:
+        return {}
+    return {"TargetGroup": group, "LoadBalancer": "/".join(rule[1:4])}
+
+
+def watch(watched: Watched, seconds: float, note: Callable[[str], None]) -> Account:
+    """Look for `seconds`, or until there is an objection.
+
+    The balancer's metrics come once a minute at AWS, and some minutes late
+    (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html), its
+    alarm later still: what shows within seconds is what the probes meet. What can't be read is noted once, and the
+    rest goes on. An alarm that was on when the watch began is nobody's news, and counts from when it was off.
+    """
+    account, began, since = Account(), time.monotonic(), datetime.now(UTC)
+    look = _Look(watched=watched, account=account, since=since, note=note)
+    look.begin()
+    with Probes(f"{watched.facts.url}/", watched.headers) as probes:
+        while account.objection is None:
+            left = began + seconds - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(EVERY_S, left))
+            account.probes, account.first_bad = probes.answers, account.first_bad or probes.first_error
+            account.objection = look.objection()
+    account.probes = probes.answers
+    account.seconds = time.monotonic() - began
+    return account
+
+
+@dataclass(kw_only=True)
+class _Look:
+    watched: Watched
+    account: Account
+    since: datetime
+    note: Callable[[str], None]
+    old_alarm: bool = False
+    failed_smokes: int = 0
+
+    def begin(self) -> None:
+        self.old_alarm = self._read("alarm", self._alarm_state) == "ALARM"
+        if self.old_alarm:
+            self.note(f"the alarm {self.watched.alarm} was on already: it counts once it has been off")
+
+    def objection(self) -> str | None:
+        return self._probes() or self._users() or self._smoke() or self._alarm()
+
+    def _probes(self) -> str | None:
+        budget = Budget(error_rate_percent=self.watched.budget.error_rate_percent, least_requests=LEAST_PROBES)
+        return budget.objection(self.account.probes, "probes")
+
+    def _users(self) -> str | None:
+        if self.watched.dimensions:
+            self._read("metrics", self._count_users)
+        if self.account.users.errors and self.account.first_bad is None:
+            self.account.first_bad = time.monotonic()
+        return self.watched.budget.objection(self.account.users, "users' requests")
+
+    def _smoke(self) -> str | None:
+        # Shallow: what both colors depend on is no reason to go back to the other one.
+        found = smoke(
+            self.watched.facts.url,
+            headers=self.watched.headers,
+            expect_release=self.watched.release,
+            health_path=self.watched.facts.health_path,
+            deep=False,
+            deadline=0,
+        )
+        reason = failures(found)
+        self.failed_smokes = self.failed_smokes + 1 if reason else 0
+        if reason and self.account.first_bad is None:
+            self.account.first_bad = time.monotonic()
+        if self.failed_smokes < SMOKES_IN_A_ROW:
+            return None
+        return f"the smoke test failed {self.failed_smokes} times in a row: {reason}"
+
+    def _alarm(self) -> str | None:
+        state = self._read("alarm", self._alarm_state)
+        self.account.alarm = state or "unknown"
+        if state == "OK":
+            self.old_alarm = False
+        return f"the alarm {self.watched.alarm} is on" if state == "ALARM" and not self.old_alarm else None
+
+    def _alarm_state(self) -> str:
+        if not self.watched.alarm:
+            return ""
+        found = client(self.watched.facts.session, "cloudwatch").describe_alarms(
+            AlarmNames=[self.watched.alarm], AlarmTypes=["CompositeAlarm", "MetricAlarm"]
+        )
+        return next((each["StateValue"] for each in [*found["CompositeAlarms"], *found["MetricAlarms"]]), "")
+
+    def _count_users(self) -> None:
+        found = self._metrics()
+        judged = sorted({when for points in found.values() for when, _ in points})[-MINUTES:]
+        total = {name: sum(value for when, value in points if when in judged) for name, points in found.items()}
+        self.account.users = Answers(requests=int(total["requests"]), errors=int(total["errors"] + total["refused"]))
+        if found["p99"]:
+            self.account.p99_ms = round(1000 * found["p99"][0][1], 1)
+
+    def _metrics(self) -> dict[str, list[tuple[datetime, float]]]:
+        """By the query's ids, the newest first."""
+        named = [{"Name": name, "Value": value} for name, value in self.watched.dimensions.items()]
+        queries = [
+            {
+                "Id": id,
+                "MetricStat": {
+                    "Metric": {"Namespace": NAMESPACE, "MetricName": name, "Dimensions": named},
+                    "Period": PERIOD_S,
+                    "Stat": stat,
+                },
+            }
+            for id, (name, stat) in METRICS.items()
+        ]
+        answer = client(self.watched.facts.session, "cloudwatch").get_metric_data(
+            MetricDataQueries=queries,
+            StartTime=self.since.replace(second=0, microsecond=0),
+            EndTime=datetime.now(UTC) + timedelta(seconds=PERIOD_S),
+            ScanBy="TimestampDescending",
+        )
+        return {
+            each["Id"]: sorted(zip(each["Timestamps"], each["Values"], strict=True), reverse=True)
+            for each in answer["MetricDataResults"]
+        }
+
+    def _read(self, what: str, ask: Callable[[], str | None]) -> str | None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return ask()
+        except (ClientError, BotoCoreError) as error:
+            if what not in self.account.unread:
+                self.account.unread[what] = str(error)
+                self.note(f"the {what} can't be read, the rest is watched on: {error}")
+            return None
