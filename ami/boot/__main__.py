@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -68,7 +69,7 @@ def boot(places: Places, steps: tuple[Step, ...] = STEPS) -> int:
     except StepError as error:
         fail(machine, error, tail)
         return 1
-    finish(machine.status, State.READY)
+    report.attempt("status", lambda: finish(machine.status, State.READY))
     LOG.info("finish boot release=%s seconds=%.3f", machine.status.release, sum(machine.status.steps.values()))
     return 0
 
@@ -77,6 +78,7 @@ def fail(machine: Machine, error: StepError, tail: Tail) -> None:
     text = machine.secrets.mask(str(error))
     LOG.error("fail step=%s error=%s", error.step, text)
     machine.status.error = text
+    shutil.rmtree(machine.places.work, ignore_errors=True)  # where the disk is full, this is what filled it
     report.attempt("status", lambda: finish(machine.status, State.FAILED))
     if not hasattr(machine, "cloud"):
         LOG.error("report impossible reason=the machine does not know its region")

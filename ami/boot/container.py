@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -19,6 +20,8 @@ LOG = logging.getLogger("boot")
 NAME = "app"
 POLL = 0.05
 HEALTH_TIMEOUT = 2.0
+# Docker starts a container in well under one. Where a log driver holds it up, half a minute is lost, not the boot.
+LOGGED_START_SECONDS = 30.0
 
 
 class NotReadyError(Exception):
@@ -62,13 +65,35 @@ def _log_options(args: RunArgs) -> list[str]:
     return ["--log-driver", "awslogs", *(f"--log-opt={key}={value}" for key, value in options.items())]
 
 
-def replace(args: RunArgs, deadline: Deadline) -> None:
-    """The container of an earlier boot goes first: its environment is old, and so is its hold on name and port."""
+def replace(args: RunArgs, deadline: Deadline) -> bool:
+    """The container of an earlier boot goes first: its environment is old, and so is its hold on name and port.
+
+    Returns whether the app's lines leave the machine as wished. Where Docker can't send them away, the app starts all
+    the same, and its lines stay with Docker.
+    """
     left = run(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{args.name}$"], deadline=deadline, quiet=True)
     if left:
         run(["docker", "stop", args.name], deadline=deadline, quiet=True)
-        run(["docker", "rm", "--force", "--volumes", args.name], deadline=deadline, quiet=True)
-    run(run_command(args), deadline=deadline, quiet=True)
+        _remove(args.name, deadline)
+    try:
+        run(run_command(args), deadline=Deadline(LOGGED_START_SECONDS, within=deadline), quiet=True)
+    except CommandError as error:
+        if not _is_of_logs(args, error):
+            raise
+        LOG.warning("keep app log on the machine reason=%s", error)
+        _remove(args.name, deadline)
+        run(run_command(changed(args, settings=changed(args.settings, log_group=""))), deadline=deadline, quiet=True)
+        return False
+    return True
+
+
+def _is_of_logs(args: RunArgs, error: CommandError) -> bool:
+    """Docker has no code for it; what runs out of time may hang in the driver as well."""
+    return bool(_log_options(args)) and ("logging driver" in str(error) or "ran out of time" in str(error))
+
+
+def _remove(name: str, deadline: Deadline) -> None:
+    run(["docker", "rm", "--force", "--volumes", name], deadline=deadline, quiet=True)
 
 
 def keep_running(name: str, deadline: Deadline) -> None:

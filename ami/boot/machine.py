@@ -71,6 +71,7 @@ class Machine:
     settings: Settings = field(init=False)
     parameters: list[Parameter] = field(default_factory=list)
     image_kept: bool = False
+    logs_leave: bool = True
     digest: str = ""
     top: Path = field(init=False)
     kind: Kind = field(init=False)

@@ -155,6 +155,11 @@ def put_failure(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], dea
     _put(cloud, namespace, [_datum("BootFailures", dimensions, 1, "Count")], deadline)
 
 
+def put_local_log(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], deadline: Deadline) -> None:
+    """The app serves, but its lines stay on the machine and go with it."""
+    _put(cloud, namespace, [_datum("AppLogsKeptLocal", dimensions, 1, "Count")], deadline)
+
+
 def _datum(name: str, dimensions: Mapping[str, str], value: float, unit: str) -> dict[str, Any]:
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     return {"MetricName": name, "Dimensions": named, "Value": value, "Unit": unit}

@@ -1,6 +1,7 @@
 """The status file says how far this boot has come; a later boot and the failure unit read it."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
+
+LOG = logging.getLogger("boot")
 
 
 class State(StrEnum):
@@ -46,7 +49,10 @@ class Status:
         last = cls.load(path)
         served_before = last.served_before or last.state is State.READY
         status = cls(path=path, release=last.release, served_before=served_before, started=now())
-        status.save()
+        try:
+            status.save()
+        except OSError as error:
+            LOG.error("save status failed file=%s error=%s", path, error)  # the first step fails by it, and tells it
         return status
 
     def save(self) -> None:

@@ -113,7 +113,7 @@ def run_container(machine: Machine) -> None:
         endpoint=machine.cloud.endpoint,
         name=machine.container,
     )
-    container.replace(args, machine.deadline)
+    machine.logs_leave = container.replace(args, machine.deadline)
 
 
 def wait_ready(machine: Machine) -> None:
@@ -134,6 +134,9 @@ def report_success(machine: Machine) -> None:
         "metrics",
         lambda: report.put_timings(machine.cloud, namespace, dimensions, steps, Deadline(report.REPORT_SECONDS)),
     )
+    if not machine.logs_leave:
+        limit = Deadline(report.REPORT_SECONDS)
+        report.attempt("metric", lambda: report.put_local_log(machine.cloud, namespace, dimensions, limit))
     shutil.rmtree(machine.places.work, ignore_errors=True)  # a volatile machine's disk is for its app
 
 
@@ -179,11 +182,11 @@ def run_steps(machine: Machine, steps: tuple[Step, ...] = STEPS) -> None:
 
 def _run_step(machine: Machine, step: Step) -> None:
     machine.status.step = step.name
-    machine.status.save()
     machine.deadline = Deadline(step.seconds, within=machine.total)
     LOG.info("start step=%s", step.name)
     began = time.monotonic()
     try:
+        machine.status.save()
         if machine.deadline.passed:
             raise TimeoutError("the whole boot's time is over")
         step.run(machine)

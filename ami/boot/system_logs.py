@@ -14,6 +14,7 @@ from .settings import Settings, parse
 
 LOG = logging.getLogger("boot")
 CONTROL = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
+CONTROL_SECONDS = 90.0  # with the minute for the metadata below the unit's own limit
 SYSTEM_LOG = Path("/var/log/syslog")
 FIRST_BOOT_LOG = Path("/var/log/cloud-init-output.log")
 
@@ -43,4 +44,8 @@ def main(metadata: Metadata, places: Places, control: str = CONTROL) -> int:
     path = places.memory / "log-agent.json"
     write_atomically(path, json.dumps(agent_config(settings, identity, places.log)))
     command = [control, "-a", "fetch-config", "-m", "ec2", "-s", "-c", f"file:{path}"]
-    return subprocess.run(command, check=False, timeout=120).returncode
+    try:
+        return subprocess.run(command, check=False, timeout=CONTROL_SECONDS).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        LOG.error("start log agent failed error=%s", error)  # the unit tries again, the app serves meanwhile
+        return 1

@@ -202,6 +202,7 @@ def test_a_hostile_bundle_fails_its_step_by_name_and_everybody_is_told(
 ) -> None:
     host.task(RELEASE_URL=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
     told_of_failure(host, host.run(), "unpack")
+    assert not host.places.work.exists(), "a full disk must have room again to keep the reason"
 
 
 def test_a_wrong_checksum_fails_at_verify(host: Host, web: TlsServer, tmp_path: Path) -> None:
@@ -310,3 +311,17 @@ def test_a_machine_that_does_not_know_its_region_says_so(
         assert boot(places, (Step("identity", steps.read_identity, 0.1),)) == 1
     assert "report impossible reason=the machine does not know its region" in caplog.text
     assert "no answer" in Status.load(places.status).error
+
+
+def test_a_disk_that_takes_no_status_fails_the_first_step_by_its_reason(host: Host) -> None:
+    host.task()
+    host.places.status.mkdir(parents=True)
+    done = host.run()
+    assert done.returncode == 1
+    assert f"save status failed file={host.places.status}" in done.stdout
+    assert "fail step=identity error=[Errno" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    host.run("failed")
+    ((_, content),) = host.mailbox.read()
+    assert content["instance"] == host.group.instance
+    host.group.wait_for("Terminating", "Terminating:Wait", "gone")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ami.boot import system_logs
 from ami.boot.drain import end_in_group, wait_for_end
 from ami.boot.machine import Places
 from ami.boot.metadata import Metadata
@@ -98,6 +99,25 @@ def test_the_log_agent_is_started_with_that_config(imds: Imds, places: Places, t
     arguments = (tmp_path / "called").read_text().split()
     assert arguments[:5] == ["-a", "fetch-config", "-m", "ec2", "-s"]
     assert "logs" in json.loads(Path(arguments[-1].removeprefix("file:")).read_text())
+
+
+@pytest.mark.parametrize("broken", ["missing", "hanging"])
+def test_a_broken_log_agent_is_a_line_in_the_journal(
+    imds: Imds,
+    places: Places,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str,
+) -> None:
+    imds.user_data = user_data(SYSTEM_LOG_GROUP="/bluegreen/dev/system")
+    monkeypatch.setattr(system_logs, "CONTROL_SECONDS", 0.2)
+    control = tmp_path / "control"
+    if broken == "hanging":
+        control.write_text("#!/bin/sh\nexec sleep 60\n")
+        control.chmod(0o755)
+    assert send_logs(Metadata(), places, str(control)) == 1
+    assert "start log agent failed" in caplog.text
 
 
 def test_without_a_log_group_no_agent_is_started(imds: Imds, places: Places, tmp_path: Path) -> None:

@@ -173,3 +173,18 @@ def test_every_unit_with_an_install_section_is_enabled_and_only_those() -> None:
         re.findall(r"[\w-]+\.service", (AMI / "provision/40-boot.sh").read_text().split("systemctl enable")[1])
     )
     assert enabled == {unit.name for unit in UNITS if "\n[Install]\n" in unit.read_text()}
+
+
+def test_nothing_that_serves_waits_for_the_logs() -> None:
+    for name in ("boot", "drain", "boot-failed"):
+        text = (AMI / "units" / f"bluegreen-{name}.service").read_text()
+        settings = [line for line in text.splitlines() if not line.startswith("#")]
+        assert [line for line in settings if "logs" in line or "cloudwatch" in line] == []
+    told = (AMI / "units" / "bluegreen-logs.service").read_text()
+    assert re.findall(r"^(?:Before|RequiredBy|Conflicts|OnFailure)=", told, re.MULTILINE) == []
+
+
+def test_the_unit_of_the_log_agent_outlasts_its_own_times() -> None:
+    from ami.boot.system_logs import CONTROL_SECONDS
+
+    assert seconds("bluegreen-logs.service", "TimeoutStartSec") > 60 + CONTROL_SECONDS

@@ -1,0 +1,136 @@
+"""The app starts and ends in its normal time while the log service is gone, down, or never answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace as changed
+from pathlib import Path
+
+import pytest
+
+from ami.boot import container
+from ami.boot.commands import CommandError
+from ami.boot.container import RunArgs, last_lines, replace, stop, wait_ready
+from ami.boot.retrying import Deadline
+from checks.waiting import wait_until
+from tests.ami.front import Front, fronted
+from tests.ami.releases import TlsServer, app_bundle, free_port
+from tests.ami.test_boot import Host, host
+from tests.ami.test_container import app
+from tests.ami.test_report import BLUE, told
+from tests.rehearsal.cloud.fleet import Running
+
+__all__ = ["app", "host"]
+
+pytestmark = pytest.mark.docker
+Docker = Callable[..., str]
+NORMAL_S = 5.0  # what it takes without any logs is a tenth of it
+# More lines than the log driver holds for a service that takes none.
+CHATTY = """#!/bin/sh
+trap 'exit 0' TERM
+i=0
+while [ $i -lt 20000 ]; do i=$((i+1)); echo "line $i"; done
+httpd -f -p "$PORT" -h /www &
+wait
+"""
+
+
+def logged(given: RunArgs, endpoint: str) -> RunArgs:
+    return changed(given, endpoint=endpoint, settings=changed(given.settings, log_group="/bluegreen/dev/app"))
+
+
+@pytest.mark.parametrize("how", ["gone", "down", "hanging"])
+def test_the_app_starts_serves_and_ends_in_its_normal_time(
+    app: Callable[..., RunArgs], docker: Docker, aws: Running, how: str
+) -> None:
+    with fronted(aws.aws) as front:
+        if how != "gone":
+            getattr(front, how).add("logs")
+        given = logged(app("v1", serve=CHATTY), f"http://127.0.0.1:{free_port()}" if how == "gone" else front.url)
+        began = time.monotonic()
+        assert replace(given, Deadline(60)) is True
+        wait_ready("app", given.settings, Deadline(60))
+        assert time.monotonic() - began < NORMAL_S
+        if how != "gone":
+            wait_until(lambda: None if "logs" in front.asked else "not asked", what="the driver", deadline_s=10)
+        assert last_lines("app")[-1].startswith("line "), "Docker's own copy serves whoever looks at the machine"
+        began = time.monotonic()
+        stop("app", 5)
+        assert time.monotonic() - began < NORMAL_S
+
+
+def test_what_docker_refuses_to_log_starts_all_the_same(app: Callable[..., RunArgs], docker: Docker) -> None:
+    given = changed(
+        logged(app("v1"), "http://127.0.0.1:9"), region=""
+    )  # which the driver can't ask a metadata service for
+    assert replace(given, Deadline(60)) is False
+    wait_ready("app", given.settings, Deadline(30))
+    assert docker("inspect", "--format", "{{.HostConfig.LogConfig.Type}}", "app") == "json-file"
+
+
+def test_a_log_driver_that_holds_up_the_start_is_left_out(
+    app: Callable[..., RunArgs], docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, folder = shutil.which("docker"), tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text(f'#!/bin/sh\ncase "$*" in *awslogs*) exec sleep 60;; esac\nexec {client} "$@"\n')
+    (folder / "docker").chmod(0o755)
+    given = logged(app("v1"), "http://127.0.0.1:9")
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(container, "LOGGED_START_SECONDS", 0.5)
+    began = time.monotonic()
+    assert replace(given, Deadline(60)) is False
+    wait_ready("app", given.settings, Deadline(30))
+    assert time.monotonic() - began < NORMAL_S
+
+
+def test_what_fails_for_another_reason_fails(app: Callable[..., RunArgs], docker: Docker) -> None:
+    given = app("v1")
+    missing = changed(logged(given, "http://127.0.0.1:9"), env_file=Path("/nowhere/app.env"))
+    with pytest.raises(CommandError, match=r"/nowhere/app\.env"):
+        replace(missing, Deadline(30))
+
+
+def boots(host: Host, web: TlsServer, bundle: Path, base_image: str, front: Front) -> float:
+    """Seconds of a whole boot with logs."""
+    host.task(RELEASE_URL=web.file("/v1.tar.gz", bundle), BASE_IMAGE=base_image, LOG_GROUP="/bluegreen/dev/app")
+    done = host.run(AWS_ENDPOINT_URL=front.url)
+    assert done.returncode == 0, done.stdout
+    host.group.wait_for("InService")
+    return float(sum(host.status()["steps"].values()))
+
+
+def test_a_boot_is_ready_in_its_normal_time_while_the_log_service_hangs(
+    host: Host, aws: Running, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
+) -> None:
+    with fronted(aws.aws) as front:
+        front.hanging.add("logs")
+        assert boots(host, web, app_bundle(tmp_path / "b"), base_image, front) < 2 * NORMAL_S
+    assert host.health()["release"] == "v1"
+    assert told(aws, "AppLogsKeptLocal") == []
+
+
+def test_an_app_whose_lines_stay_on_the_machine_is_told_of(
+    host: Host,
+    aws: Running,
+    web: TlsServer,
+    docker: Docker,
+    base_image: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, folder = shutil.which("docker"), tmp_path / "bin"
+    folder.mkdir()
+    refused = "docker: Error response from daemon: failed to initialize logging driver: no region."
+    (folder / "docker").write_text(
+        f'#!/bin/sh\ncase "$*" in *awslogs*) echo "{refused}"; exit 125;; esac\nexec {client} "$@"\n'
+    )
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    with fronted(aws.aws) as front:
+        boots(host, web, app_bundle(tmp_path / "b"), base_image, front)
+    assert "keep app log on the machine reason=docker run ended with 125" in host.places.log.read_text()
+    assert told(aws, "AppLogsKeptLocal") == [(BLUE, 1.0)]
