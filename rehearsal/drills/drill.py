@@ -46,7 +46,7 @@ class Drill:
 
     fault: str
     play: Callable[[Scene], Outcome]
-    deadline: float = 120.0
+    deadline: float = 150.0
     notifies: bool = True
     bad_share: float = 0.0
     detected_within: float = float("inf")

@@ -62,6 +62,9 @@ def members(group: Any) -> list[Member]:
 
 
 def launch(group: Any, count: int, cause: str) -> None:
+    """Nothing while the group's process Launch is suspended, whoever asks."""
+    if "Launch" in group._suspended_processes:
+        return
     for _ in range(count):
         subnet = _emptiest_subnet(group)
         instance = _run_instance(group, subnet)

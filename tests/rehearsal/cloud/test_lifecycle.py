@@ -45,6 +45,18 @@ def test_an_abandoned_launch_is_replaced(make_fleet: Maker) -> None:
     assert [abandoned in activity["Description"] for activity in failed] == [True]
 
 
+def test_a_group_whose_launches_are_suspended_starts_none_until_they_are_resumed(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT], MaxSize=2)
+    client, launches = autoscaling(fleet), {"AutoScalingGroupName": fleet.group, "ScalingProcesses": ["Launch"]}
+    client.suspend_processes(**launches)
+    fleet.complete(fleet.member(), "boot", "ABANDON")
+    fleet.wait_for([])
+    client.set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=2)
+    assert fleet.states() == []
+    client.resume_processes(**launches)
+    fleet.wait_for(["Pending:Wait", "Pending:Wait"])
+
+
 def test_a_hook_whose_heartbeat_runs_out_takes_its_default(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
     fleet.wait_for(["InService"])
