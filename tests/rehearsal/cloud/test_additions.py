@@ -196,3 +196,13 @@ def test_a_bucket_whose_versioning_is_suspended_can_be_emptied_version_by_versio
     objects = [{"Key": "lock", "VersionId": each["VersionId"]} for each in found["Versions"]]
     assert "Errors" not in s3.delete_objects(Bucket="versions", Delete={"Objects": objects})
     s3.delete_bucket(Bucket="versions")
+
+
+def test_a_launch_template_that_is_gone_is_not_found_by_its_id(cloud: Running) -> None:
+    ec2 = cloud.client("ec2")
+    made = ec2.create_launch_template(LaunchTemplateName="gone", LaunchTemplateData={"ImageId": "ami-1"})
+    gone = made["LaunchTemplate"]["LaunchTemplateId"]
+    ec2.delete_launch_template(LaunchTemplateId=gone)
+    with pytest.raises(ClientError) as refused:
+        ec2.delete_launch_template(LaunchTemplateId=gone)
+    assert refused.value.response["Error"]["Code"] == "InvalidLaunchTemplateId.NotFound"
