@@ -165,9 +165,9 @@ def boot_journal() -> list[str]:
     return done.stdout.splitlines()
 
 
-def drain_unit(_: Places) -> int:
+def drain_unit(places: Places) -> int:
     log_to_journal(Secrets())
-    return drain.main(Metadata())
+    return drain.main(Metadata(), places)
 
 
 def logs_unit(places: Places) -> int:

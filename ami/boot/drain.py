@@ -3,10 +3,12 @@
 import logging
 import signal
 import threading
+import time
 
 from . import container, report
-from .cloud import Cloud
+from .cloud import Cloud, may_pass
 from .commands import CommandError
+from .machine import Places
 from .metadata import TERMINATED, Metadata
 from .retrying import Deadline, TransientError, retry
 from .settings import Settings, SettingsError, parse
@@ -14,9 +16,16 @@ from .settings import Settings, SettingsError, parse
 LOG = logging.getLogger("boot")
 POLL = 1.0  # one small request to the metadata service
 LONGEST_DEREGISTRATION = 3700.0  # a balancer may take up to 3,600 s to let go
+# Without an answer on where the group is, the app goes on for so long: the default time of a balancer to let go, twice.
+LONGEST_SILENCE = 60.0
+# Docker sends what it holds when a container ends. The log agent sends every 2 s, and needs some time to do it.
+APP_LINES_SECONDS, SYSTEM_LINES_SECONDS = 1.0, 4.0
+# The termination hook holds a machine for DRAIN_SECONDS and 30 more: 10 for Docker's own work, 4 for the last lines, 10
+# for this; when it is over, the group goes on by itself.
+COMPLETE_SECONDS = 10.0
 
 
-def main(metadata: Metadata) -> int:
+def main(metadata: Metadata, places: Places) -> int:
     shutdown = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shutdown.set())
@@ -28,7 +37,7 @@ def main(metadata: Metadata) -> int:
         return 0
     if wait_for_end(metadata, shutdown):
         LOG.info("drain reason=terminated")
-        end_in_group(metadata, settings, container.NAME)
+        end_in_group(metadata, settings, container.NAME, places)
     else:
         LOG.info("drain reason=shutdown")
         stop_app(container.NAME, settings.drain_seconds)
@@ -47,8 +56,9 @@ def wait_for_end(metadata: Metadata, shutdown: threading.Event) -> bool:
     return False
 
 
-def end_in_group(metadata: Metadata, settings: Settings, name: str) -> None:
-    identity = metadata.identity()
+def end_in_group(metadata: Metadata, settings: Settings, name: str, places: Places) -> None:
+    """No new work since the balancer let go, the work that there was is done, its lines are away, the group goes on."""
+    identity = retry(metadata.identity, what="identity", deadline=Deadline(LONGEST_SILENCE))
     cloud = Cloud(identity.region)
     group = ""
 
@@ -58,21 +68,34 @@ def end_in_group(metadata: Metadata, settings: Settings, name: str) -> None:
 
     report.attempt("group lookup", look_up)
     stop_app(name, settings.drain_seconds)
+    time.sleep(seconds_of_last_lines(settings, places))
     if group:
         action = report.Action(hook=settings.termination_hook, group=group, instance_id=identity.instance_id)
-        report.attempt("drain", lambda: report.complete(cloud, action, "CONTINUE", Deadline(report.REPORT_SECONDS)))
+        report.attempt("drain", lambda: report.complete(cloud, action, "CONTINUE", Deadline(COMPLETE_SECONDS)))
 
 
 def _group_past_balancer(cloud: Cloud, instance_id: str) -> str:
     """The metadata says Terminated as soon as the way out begins; the balancer lets go before the hook waits."""
 
     def ask() -> str:
-        group, state = report.group_of(cloud, instance_id, Deadline(report.REPORT_SECONDS))
+        group, state = retry(
+            lambda: report.group_of(cloud, instance_id, Deadline(report.GROUP_SECONDS)),
+            what="group",
+            deadline=Deadline(LONGEST_SILENCE),
+            may_pass=may_pass,
+        )
         if state == "Terminating":
             raise TransientError(f"group {group} still waits for the balancer")
         return group
 
     return retry(ask, what="balancer", deadline=Deadline(LONGEST_DEREGISTRATION))
+
+
+def seconds_of_last_lines(settings: Settings, places: Places) -> float:
+    """How long the machine stays so that what the app and the system said last is sent away."""
+    if places.log_agent.exists():
+        return SYSTEM_LINES_SECONDS
+    return APP_LINES_SECONDS if settings.log_group else 0.0
 
 
 def stop_app(name: str, seconds: int) -> None:

@@ -48,6 +48,11 @@ class Places:
         return self.memory / "app.env"
 
     @property
+    def log_agent(self) -> Path:
+        """The log agent's config: there while the agent has something to send."""
+        return self.memory / "log-agent.json"
+
+    @property
     def docker_config(self) -> Path:
         return self.memory / "docker"
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ami.boot import system_logs
-from ami.boot.drain import end_in_group, wait_for_end
+from ami.boot import drain, report, system_logs
+from ami.boot.drain import end_in_group, seconds_of_last_lines, wait_for_end
 from ami.boot.machine import Places
 from ami.boot.metadata import Metadata
 from ami.boot.settings import parse
 from ami.boot.system_logs import agent_config
 from ami.boot.system_logs import main as send_logs
+from components.color import DRAIN_RESERVE
 from tests.ami.conftest import Imds
+from tests.ami.front import fronted
 from tests.ami.group import Group
 from tests.ami.releases import free_port, user_data
 from tests.rehearsal.cloud.fleet import REGION, Running
@@ -44,7 +46,7 @@ def test_metadata_out_of_reach_ends_nothing() -> None:
 
 @pytest.mark.docker
 def test_the_app_finishes_before_the_group_hears_of_it(
-    aws: Running, imds: Imds, docker: Docker, base_image: str
+    aws: Running, imds: Imds, places: Places, docker: Docker, base_image: str
 ) -> None:
     group = Group.create(aws)
     group.into_service()
@@ -52,28 +54,87 @@ def test_the_app_finishes_before_the_group_hears_of_it(
     imds.instance = group.instance
     finishes = "trap 'sleep 1; echo finished; exit 0' TERM; while :; do sleep 0.1; done"
     docker("run", "--detach", "--name", "app", base_image, "sh", "-c", finishes)
-    end_in_group(Metadata(), parse(user_data()), "app")
+    end_in_group(Metadata(), parse(user_data()), "app", places)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", "app") == "0"
     assert docker("logs", "app") == "finished"
     group.wait_for("gone")
 
 
 def test_a_machine_without_an_app_still_lets_its_group_go_on(
-    aws: Running, imds: Imds, monkeypatch: pytest.MonkeyPatch
+    aws: Running, imds: Imds, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     group = Group.create(aws)
     group.into_service()
     group.terminate()
     imds.instance = group.instance
-    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app")
+    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
     group.wait_for("gone")
+
+
+def leaving(aws: Running, imds: Imds) -> Group:
+    """A machine that its group ends."""
+    group = Group.create(aws)
+    group.into_service()
+    group.terminate()
+    imds.instance = group.instance
+    return group
+
+
+@pytest.fixture
+def _no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+
+@pytest.mark.usefixtures("_no_docker")
+def test_the_last_lines_have_their_time_before_the_group_hears(
+    aws: Running, imds: Imds, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, states = leaving(aws, imds), list[tuple[float, str]]()
+    monkeypatch.setattr("ami.boot.drain.time.sleep", lambda seconds: states.append((seconds, group.state())))
+    places.memory.mkdir()
+    places.log_agent.write_text("{}")
+    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
+    assert states == [(drain.SYSTEM_LINES_SECONDS, "Terminating:Wait")]
+    group.wait_for("gone")
+
+
+@pytest.mark.parametrize(
+    ("log_group", "agent", "seconds"), [("", False, 0.0), ("/app", False, 1.0), ("/app", True, 4.0), ("", True, 4.0)]
+)
+def test_only_lines_that_leave_need_time(places: Places, log_group: str, agent: bool, seconds: float) -> None:
+    if agent:
+        places.memory.mkdir()
+        places.log_agent.write_text("{}")
+    assert seconds_of_last_lines(parse(user_data(LOG_GROUP=log_group)), places) == seconds
+
+
+def test_what_follows_the_app_fits_into_the_hooks_reserve() -> None:
+    assert 10 + drain.SYSTEM_LINES_SECONDS + drain.COMPLETE_SECONDS < DRAIN_RESERVE
+
+
+@pytest.mark.usefixtures("_no_docker")
+def test_a_group_that_does_not_answer_holds_nobody_for_ever(
+    aws: Running, imds: Imds, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = leaving(aws, imds)
+    monkeypatch.setattr(drain, "LONGEST_SILENCE", 0.5)
+    monkeypatch.setattr(report, "GROUP_SECONDS", 0.1)
+    with fronted(aws.aws) as front:
+        front.down.add("autoscaling")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
+        began = time.monotonic()
+        end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
+        assert time.monotonic() - began < 5
+        assert front.asked.count("autoscaling") > 1, "it may pass: asked again"
+    assert group.state() == "Terminating:Wait", "the hook's own time goes on, and ends with CONTINUE"
 
 
 def test_the_machines_logs_go_to_their_groups(imds: Imds) -> None:
     imds.user_data = user_data(BOOT_LOG_GROUP="/bluegreen/dev/boot", SYSTEM_LOG_GROUP="/bluegreen/dev/system")
     config = agent_config(parse(imds.user_data), Metadata().identity(), Path("/var/lib/bluegreen/boot.log"))
     assert config["agent"] == {"region": REGION}
+    assert config["logs"]["force_flush_interval"] < drain.SYSTEM_LINES_SECONDS
     files = config["logs"]["logs_collected"]["files"]["collect_list"]
     assert [tuple(each.values()) for each in files] == [
         ("/var/log/syslog", "/bluegreen/dev/system", f"blue/v1/{imds.instance}/syslog"),
