@@ -198,10 +198,11 @@ def given_up(follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> s
     """One sentence that names the bound, the machines and, where one told it, the failed step."""
     delivery = follower.delivery
     named = ", ".join(loss.instance or "one that EC2 never gave" for loss in follower.lost)
+    count = f"{len(follower.lost)} machine{'s' if len(follower.lost) > 1 else ''}"
     said = [f"; the last failed at step {one['step']}: {one['error']}" for one in failures.values()][-1:]
     return (
-        f"release {delivery.release} does not come up on {delivery.color}: {len(follower.lost)} machines came to "
-        f"nothing ({named}), and {delivery.most_abandoned} are the most that this delivery may lose"
+        f"release {delivery.release} does not come up on {delivery.color}: {count} came to nothing ({named}), "
+        f"and --most-abandoned is {delivery.most_abandoned}"
         f"{''.join(said)}. {', '.join(follower.stopped)} launches no more machines until the next delivery; "
         "users were not touched"
     )

@@ -134,8 +134,8 @@ def test_a_release_that_never_boots_is_given_up_after_three_machines(world: Worl
     lost = [f"i-{number:017x}" for number in range(3)]
     message = str(error)
     assert message.startswith(
-        f"release v3 does not come up on green: 3 machines came to nothing ({', '.join(lost)}), and 3 are the most "
-        "that this delivery may lose; the last failed at step ready: the container ended with 1 before it was ready. "
+        f"release v3 does not come up on green: 3 machines came to nothing ({', '.join(lost)}), and "
+        "--most-abandoned is 3; the last failed at step ready: the container ended with 1 before it was ready. "
         f"{group['AutoScalingGroupName']} launches no more machines until the next delivery; users were not touched\n"
     )
     assert message.endswith(
@@ -153,6 +153,7 @@ def test_a_release_that_never_boots_is_given_up_after_three_machines(world: Worl
 def test_how_many_machines_may_be_lost_is_the_callers_choice(world: World, most: int) -> None:
     _, error = failed_delivery(world, most_abandoned=most)
     assert len(error.details["abandoned"]) == most
+    assert f"on green: {most} machine{'s' if most > 1 else ''} came to nothing" in str(error)
 
 
 def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world: World) -> None:
