@@ -36,11 +36,12 @@ class BadBoot:
     """It fails at `step`, with `words` in the error that people are told.
 
     `publish` makes what is delivered; `disturb` is called before the delivery, `beside` once it runs; `image` makes
-    the machine image.
+    the machine image. `line` must stand in the log lines that people are told.
     """
 
     step: str
     words: str
+    line: str = ""
     publish: Callable[[Scene], str] = releases.sound
     disturb: Callable[[Scene], None] = _nothing
     beside: Callable[[Scene], None] = _nothing
@@ -57,6 +58,8 @@ class BadBoot:
         notice = first_notice(scene, version)
         require_facts(notice.facts, step=self.step, words=self.words)
         require_no_secret(scene, notice)
+        if not any(self.line in line for line in notice.facts["log_tail"]):
+            raise DrillError(f"the last lines that people were told lack {self.line!r}")
         cleared = cleared_away(scene, delivery)
         timing = timing_of(scene, notice.facts)
         late = notice.at - timing.failed
@@ -131,7 +134,12 @@ DRILLS = (
     ),
     Drill(
         fault="container exits at once",
-        play=BadBoot(step="ready", words="the container ended with 3", publish=releases.exits_at_once),
+        play=BadBoot(
+            step="ready",
+            words="the container ended with 3",
+            line="connect to ***",
+            publish=releases.exits_at_once,
+        ),
     ),
     Drill(
         fault="container never healthy",

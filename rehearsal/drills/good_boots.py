@@ -97,7 +97,7 @@ def parameter_missing(scene: Scene) -> Outcome:
 
 
 def agent_dead(scene: Scene) -> Outcome:
-    """The agent ends at once and the log service is away; neither may hold up the boot."""
+    """The agent ends at once and the log service is away; neither may hold up the boot, whose end is the recovery."""
     scene.cloud.set_fault("logs", "down", color=IDLE)
     began = booted(scene, releases.sound(scene), "--ami", releases.dead_agent(scene))
     refused = sum(fault["requests"] for fault in scene.cloud.faults())
@@ -114,7 +114,7 @@ def agent_dead(scene: Scene) -> Outcome:
     return Outcome(
         detected_by="systemd: bluegreen-logs failed",
         detected_seconds=detected - began,
-        recovered_seconds=seconds,
+        recovered_seconds=seconds_of(record_of(scene, machine)["finished"]) - began,
         notified=bool(scene.notices(began)),
         note=f"the app started in {seconds:.1f} s, others in up to {usual:.1f} s; {refused} requests for logs refused",
     )

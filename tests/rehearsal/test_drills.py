@@ -1,0 +1,60 @@
+"""Each fault as `make drill` plays it: who noticed, how soon all was well, and that no user met it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.drills.drill import Drill
+from rehearsal.drills.register import DRILLS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ALL_WITHIN_S = 900.0
+SETTING_UP_S = 300.0  # the machine image may have to be made anew, and the stage to be cleared
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.timeout(ALL_WITHIN_S + SETTING_UP_S + 60),
+    pytest.mark.skipif(os.geteuid() != 0, reason="the drills need root"),
+]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("drills")
+    done = subprocess.run(
+        [sys.executable, "-m", "rehearsal.drills", "--report", str(folder)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=ALL_WITHIN_S + SETTING_UP_S,
+        check=False,
+    )
+    if done.returncode == 3:
+        pytest.skip(f"this machine can't play drills: {done.stdout.strip()} {done.stderr.strip()}")
+    found = json.loads((folder / "drills.json").read_text())["drills"]
+    assert [row["fault"] for row in found] == [drill.fault for drill in DRILLS], done.stdout + done.stderr
+    assert done.returncode == (0 if all(row["ok"] for row in found) else 1), done.stdout + done.stderr
+    return {row["fault"]: row for row in found}
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.fault)
+def test_the_fault_is_met_as_it_must_be(drill: Drill, rows: dict[str, dict[str, Any]]) -> None:
+    row = rows[drill.fault]
+    assert row["ok"], row["note"]
+    assert row["detected_by"]
+    assert row["failed"] <= drill.bad_share * row["requests"]
+    assert 0 <= row["detected_seconds"] <= drill.detected_within
+    assert 0 <= row["recovered_seconds"] <= drill.recovered_within
+    assert row["notified"] or not drill.notifies
+
+
+def test_all_drills_together_are_over_in_a_quarter_of_an_hour(rows: dict[str, dict[str, Any]]) -> None:
+    assert sum(row["seconds"] for row in rows.values()) <= ALL_WITHIN_S
