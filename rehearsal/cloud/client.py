@@ -73,6 +73,13 @@ class CloudClient:
         told = [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
         return [notice for notice in told if since is None or notice.time >= since]
 
+    def set_alarm_scale(self, scale: float) -> None:
+        """From now on 60 seconds of the alarms' periods count as 60 / scale; 1 to 60, and 1 at first.
+
+        Raises RefusedError.
+        """
+        self._ask("POST", "time-scale", {"alarms": scale})
+
     def gaps(self) -> list[dict[str, str]]:
         """What the rehearsal's AWS has in moto's place, and why: report.json's `gaps`."""
         return list(self._ask("GET", "gaps")["gaps"])

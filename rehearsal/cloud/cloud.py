@@ -12,6 +12,7 @@ from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
 from rehearsal.cloud.additions.notices import NOTICES
+from rehearsal.cloud.alarms import Alarms
 from rehearsal.cloud.controller import Controller, Images
 from rehearsal.cloud.doors import Door, FollowingDoor, NoDoor
 from rehearsal.cloud.drop_ins import Endpoints
@@ -22,7 +23,10 @@ from rehearsal.cloud.monitoring import Monitoring
 from rehearsal.cloud.notice import Notice
 from rehearsal.cloud.server import Answer, Server
 
-FAULT_CONTROLS = "GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
+CONTROLS = (
+    "GET state, GET gaps, GET notices, POST boots, POST images {ami, image}, POST time-scale {alarms}, "
+    "GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,8 @@ class Cloud:
         self.aws = Server(options.listen, options.port, self._control, self._faults)
         self.metadata = MetadataServer(options.listen, options.metadata_port, account.about)
         door = _door(options)
-        self._monitoring = Monitoring(door)
+        self._alarms = Alarms()
+        self._monitoring = Monitoring(door, self._alarms)
         self._controller = Controller(
             machines=self._machines(options),
             door=door,
@@ -103,9 +108,8 @@ class Cloud:
             case "GET", "state":
                 return HTTPStatus.OK, {**self._controller.state(), "calls": _calls()}
             case "GET", "gaps":
-                return HTTPStatus.OK, {
-                    "gaps": [asdict(gap) for gap in (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS)]
-                }
+                gaps = (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS, *self._alarms.gaps())
+                return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in gaps]}
             case "POST", "boots":
                 self._controller.look_at_boots()
                 return HTTPStatus.OK, {}
@@ -114,10 +118,12 @@ class Cloud:
                 return HTTPStatus.OK, {"images": self._images.by_ami}
             case "GET", "notices":
                 return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES)]}
+            case "POST", "time-scale" if body.keys() == {"alarms"}:
+                self._alarms.set_scale(body["alarms"])
+                return HTTPStatus.OK, {"alarms": self._alarms.scale}
             case "GET" | "POST" | "DELETE", "faults":
                 return self._control_faults(method, body)
-        allowed = f"GET state, GET gaps, GET notices, POST boots, POST images {{ami, image}}, {FAULT_CONTROLS}"
-        return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {allowed} are what there is"}
+        return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {CONTROLS} are what there is"}
 
     def _control_faults(self, method: str, body: dict[str, Any]) -> Answer:
         if method == "POST":

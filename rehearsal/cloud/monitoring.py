@@ -10,6 +10,7 @@ from collections.abc import Callable
 from rehearsal.cloud import account, balancer_metrics
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.metrics import store_of
+from rehearsal.cloud.alarms import Alarms
 from rehearsal.cloud.doors import Door
 
 TICK_S = 1.0
@@ -21,8 +22,8 @@ log = logging.getLogger(__name__)
 class Monitoring:
     """In a thread of its own, from `start` until `close`."""
 
-    def __init__(self, door: Door, clock: Callable[[], float] = time.time) -> None:
-        self._door, self._clock = door, clock
+    def __init__(self, door: Door, alarms: Alarms, clock: Callable[[], float] = time.time) -> None:
+        self._door, self._alarms, self._clock = door, alarms, clock
         self._tidied = 0.0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitoring", daemon=True)
@@ -39,6 +40,8 @@ class Monitoring:
         now, traffic = self._clock(), self._door.traffic()
         with LOCK:
             balancer_metrics.tell(account.balancer_backends(), traffic, now)
+            for backend in account.metric_backends():
+                self._alarms.judge(backend, now)
         if now - self._tidied > TIDY_S:
             self._tidied = now
             for backend in account.metric_backends():

@@ -1,26 +1,208 @@
-"""Composite alarms, which moto keeps and describes but has no action to make."""
+"""Alarms that tell: composite ones too, with a history, and with messages to their topics when they change."""
 
 from __future__ import annotations
 
-from moto.cloudwatch.responses import CloudWatchResponse
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+from moto.cloudwatch.exceptions import ValidationError
+from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
+from moto.sns.models import sns_backends
+
+from rehearsal.cloud import alarm_rules
+from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.alarm_judging import State
+from rehearsal.cloud.alarm_rules import RuleError
 
 GAPS = [
     Gap(
         service="cloudwatch",
-        action="PutCompositeAlarm",
-        reason="moto lacks the action, although its alarms can hold a rule",
+        action="PutCompositeAlarm, DescribeAlarmHistory",
+        reason="moto lacks the actions, although its alarms can hold a rule; suppressors are not emulated",
     ),
     Gap(
         service="cloudwatch",
-        action="alarm states",
-        reason="moto judges no alarm by its metrics: alarms stay OK unless they are set by hand",
+        action="alarm states and actions",
+        reason="moto judges no alarm and tells nobody; here each is judged every second over the periods that end "
+        "just then, where AWS takes whole minutes, and its actions reach SNS topics, no others",
     ),
 ]
+
+HISTORY = 2000  # items kept of an account in a region
+SUBJECT_LIMIT = 100  # characters, SNS's
+
+log = logging.getLogger(__name__)
+_put_plain = CloudWatchBackend.put_metric_alarm
+_update_plain = Alarm.update_state
 
 
 def extend() -> None:
     # What a rule stands in makes it a composite one; the rest of the two actions is the same.
-    put_into(CloudWatchResponse, put_composite_alarm=CloudWatchResponse.put_metric_alarm)
+    put_into(
+        CloudWatchResponse,
+        put_composite_alarm=_put_composite_alarm,
+        describe_alarm_history=_describe_alarm_history,
+    )
+    put_into(CloudWatchBackend, put_metric_alarm=_put_metric_alarm)
+    put_into(Alarm, update_state=_update_state)
+
+
+def _put_composite_alarm(self: Any) -> Any:
+    try:
+        alarm_rules.names(self._get_param("AlarmRule"))
+    except RuleError as error:
+        raise ValidationError(str(error)) from error
+    return CloudWatchResponse.put_metric_alarm(self)
+
+
+def _put_metric_alarm(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    with LOCK:
+        before = self.alarms.get(name)
+        alarm = _put_plain(self, name, *args, **kwargs)
+        if before is None:
+            alarm.state_value = State.INSUFFICIENT_DATA.value
+            _remember(alarm, "ConfigurationUpdate", f'Alarm "{name}" created')
+            return alarm
+        # Whoever changes an alarm changes nothing about its state; the next judgement does.
+        kept = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
+        for part in kept:
+            setattr(alarm, part, getattr(before, part))
+        _remember(alarm, "ConfigurationUpdate", f'Alarm "{name}" updated')
+        return alarm
+
+
+def _update_state(self: Any, reason: str, reason_data: str, state_value: str) -> None:
+    """Also for a state that is set by hand, which the next judgement overrules."""
+    before = self.state_value
+    _update_plain(self, reason, reason_data, state_value)
+    if before == state_value:
+        return
+    data = {
+        "version": "1.0",
+        "oldState": {"stateValue": before},
+        "newState": {"stateValue": state_value, "stateReason": reason},
+    }
+    _remember(self, "StateUpdate", f"Alarm updated from {before} to {state_value}", data)
+    actions = _actions(self) if self.actions_enabled else []
+    if actions:
+        message = json.dumps(_message(self, before))
+        subject = f'{state_value}: "{self.name}" in {self.region_name}'[:SUBJECT_LIMIT]
+        # A webhook behind a topic may take its time; the other alarms' judgement does not wait for it.
+        threading.Thread(target=_tell, args=(self, actions, subject, message), daemon=True).start()
+
+
+def _actions(alarm: Any) -> list[str]:
+    by_state = {State.ALARM: alarm.alarm_actions, State.OK: alarm.ok_actions}
+    return list(by_state.get(alarm.state_value, alarm.insufficient_data_actions))
+
+
+def _tell(alarm: Any, actions: list[str], subject: str, message: str) -> None:
+    for action in actions:
+        topic = sns_backends[account_of(alarm)][alarm.region_name].topics.get(action)
+        if topic is None:
+            _remember(alarm, "Action", f"Failed to execute action {action}")
+            continue
+        try:
+            topic.publish(message, subject)
+            _remember(alarm, "Action", f"Successfully executed action {action}")
+        except Exception as error:
+            log.exception("alarm action failed alarm=%s action=%s", alarm.name, action)
+            _remember(alarm, "Action", f"Failed to execute action {action}: {error}")
+
+
+def account_of(alarm: Any) -> str:
+    return str(alarm.alarm_arn.split(":")[4])
+
+
+def _message(alarm: Any, before: str) -> dict[str, Any]:
+    """What a topic gets, in the words of CloudWatch."""
+    told = {
+        "AlarmName": alarm.name,
+        "AlarmDescription": alarm.description,
+        "AWSAccountId": account_of(alarm),
+        "NewStateValue": alarm.state_value,
+        "NewStateReason": alarm.state_reason,
+        "StateChangeTime": alarm.state_updated_timestamp.replace(tzinfo=UTC).isoformat(timespec="milliseconds"),
+        "Region": alarm.region_name,
+        "AlarmArn": alarm.alarm_arn,
+        "OldStateValue": before,
+        "OKActions": alarm.ok_actions,
+        "AlarmActions": alarm.alarm_actions,
+        "InsufficientDataActions": alarm.insufficient_data_actions,
+    }
+    return told | ({"AlarmRule": alarm.rule} if alarm.rule else {"Trigger": _trigger(alarm)})
+
+
+def _trigger(alarm: Any) -> dict[str, Any]:
+    metrics = [
+        {"Id": query.id, "Expression": query.expression}
+        if query.expression
+        else {
+            "Id": query.id,
+            "Namespace": query.metric_stat.metric.namespace,
+            "Name": query.metric_stat.metric.metric_name,
+        }
+        for query in alarm.metric_data_queries
+    ]
+    return {
+        "MetricName": alarm.metric_name,
+        "Namespace": alarm.namespace,
+        "Metrics": metrics,
+        "ComparisonOperator": alarm.comparison_operator,
+        "Threshold": alarm.threshold,
+        "EvaluationPeriods": alarm.evaluation_periods,
+        "DatapointsToAlarm": alarm.datapoints_to_alarm,
+        "TreatMissingData": alarm.treat_missing_data or "",
+    }
+
+
+def _history(backend: Any) -> deque[dict[str, Any]]:
+    found: deque[dict[str, Any]] = backend.__dict__.setdefault("alarm_history", deque(maxlen=HISTORY))
+    return found
+
+
+def _remember(alarm: Any, kind: str, summary: str, data: Mapping[str, Any] | None = None) -> None:
+    item = {
+        "AlarmName": alarm.name,
+        "AlarmType": "CompositeAlarm" if alarm.rule else "MetricAlarm",
+        "Timestamp": datetime.now(UTC),
+        "HistoryItemType": kind,
+        "HistorySummary": summary,
+        "HistoryData": json.dumps(data or {"version": "1.0"}),
+    }
+    _history(cloudwatch_backends[account_of(alarm)][alarm.region_name]).append(item)
+
+
+def _describe_alarm_history(self: Any) -> ActionResult:
+    asked = self._get_params()
+    found = list(_asked_for(list(_history(self.cloudwatch_backend)), asked))
+    if asked.get("ScanBy") != "TimestampAscending":
+        found.reverse()
+    return ActionResult({"AlarmHistoryItems": found[: int(asked.get("MaxRecords") or HISTORY)]})
+
+
+def _asked_for(items: list[dict[str, Any]], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    begin, end = (_moment(asked.get(name)) for name in ("StartDate", "EndDate"))
+    for item in items:
+        if asked.get("AlarmName") not in (None, item["AlarmName"]):
+            continue
+        if asked.get("HistoryItemType") not in (None, item["HistoryItemType"]):
+            continue
+        # Metric alarms alone, unless the question names more.
+        if item["AlarmType"] not in (asked.get("AlarmTypes") or ["MetricAlarm"]):
+            continue
+        if (begin is None or item["Timestamp"] >= begin) and (end is None or item["Timestamp"] <= end):
+            yield item
+
+
+def _moment(given: datetime | None) -> datetime | None:
+    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
