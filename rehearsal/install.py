@@ -64,6 +64,7 @@ FOR_VPN = (
     Tool(program=PLUGIN.format("curve25519"), package="libstrongswan-extra-plugins"),
     Tool(program="ip", package="iproute2"),
     Tool(program="nsenter", package="util-linux"),
+    Tool(program="nft", package="nftables", services=("nftables.service",)),
 )
 
 

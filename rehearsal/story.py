@@ -146,7 +146,7 @@ class Story:
         place = vpn.MachinePlace.find(stage.docker, stage.machine_of(release), NETWORK)
         result = vpn.play(stage.ground, place, stage.docker.bridge, port=APP_PORT, release=release)
         self.journal.facts["vpn"] = result.as_json()
-        self.journal.gaps += vpn.GAPS
+        self.journal.gaps += vpn.gaps(result)
         _require(result.ok, "; ".join(result.problems))
         step.note = f"{place.address} answers, {result.failover_seconds:.1f} s to fail over, 0 packets in clear"
 

@@ -7,6 +7,12 @@ from scripts.vpn_sheet import sheet
 
 HOME = "/etc/swanctl"  # where the rendered folder is put on the gateway
 METRICS = (100, 200)  # of the routes over the first and the second tunnel: the lower one is taken
+LAST_METRIC = 9999  # of the route that takes what no tunnel takes; above FRR's 20 too
+# Seconds. A peer that said nothing for DPD_DELAY is asked four times, and dead RETRANSMIT_TIMEOUT after the last: 7 in
+# all, so that the other tunnel carries within 10. AWS's own 10 and 30 would do for the way back only.
+DPD_DELAY, RETRANSMIT_TIMEOUT, RETRANSMIT_TRIES = 3, 1.0, 3
+# Seconds between BGP's keepalives, and of silence until a neighbor is dead: of both ends' numbers the lower ones hold.
+BGP_KEEPALIVE, BGP_HOLD = 3, 9
 ESP_OVERHEAD = 40  # bytes of IPv4 and TCP headers: what AWS's MSS leaves out of the MTU
 # A share of the lifetime: the office renews a key before AWS lets it end.
 RENEW_AFTER = 0.9
@@ -29,6 +35,7 @@ def render(connection: Connection, *, userspace: bool = False, home: str = HOME)
         "strongswan.conf": _strongswan(userspace, home),
         "sysctl.conf": _sysctl(userspace),
         "clamp.nft": _clamp(connection, userspace),
+        "guard.sh": _guard(connection),
         "sheet.md": sheet(connection),
     }
     if not userspace:
@@ -71,7 +78,7 @@ def _connection(connection: Connection, tunnel: Tunnel, place: int, userspace: b
     rekey_time = {int(tunnel.ike_lifetime * RENEW_AFTER)}s
     reauth_time = 0s
     # A silent peer is asked after this long; strongswan.conf says when it is given up.
-    dpd_delay = {tunnel.dpd_interval}s
+    dpd_delay = {DPD_DELAY}s
     # Never stop trying: nobody is there to start it again after a long outage.
     keyingtries = 0
     # AWS may start the tunnel at the same moment; one of the two is kept.
@@ -139,25 +146,36 @@ def _strongswan(userspace: bool, home: str) -> str:
     }
   }
 """
+        first = ""
     else:
-        kernel = f"""\
+        kernel = """\
   # The selectors say 0.0.0.0/0: a route made of them would take all of the office's traffic.
   install_routes = no
-  # The interfaces, and no memory of tunnels from before.
-  start-scripts {{
+"""
+        first = f"""\
+    # The tunnels' interfaces, and no memory of tunnels from before.
     interfaces = {home}/interfaces.sh
-  }}
 """
     return f"""\
 # To be included by /etc/strongswan.conf, as a file of /etc/strongswan.d.
 charon {{
-  # A question goes out five times within 26 seconds before a tunnel counts as dead; the usual 165 are too long
-  # for a second tunnel that waits.
-  retransmit_timeout = 2.0
-  retransmit_base = 1.5
-  retransmit_tries = 4
-{kernel}}}
+  # {DPD_DELAY} s of silence (dpd_delay), then {RETRANSMIT_TRIES + 1} questions in as many seconds:
+  # after {_given_up():.0f} s a tunnel counts as dead and the other one takes over. strongSwan's usual 165 s are long
+  # with a second one waiting. A line that is gone for longer costs one new handshake, of less than a second.
+  retransmit_timeout = {RETRANSMIT_TIMEOUT}
+  retransmit_base = 1.0
+  retransmit_tries = {RETRANSMIT_TRIES}
+{kernel}  start-scripts {{
+{first}    # Before any tunnel: what is meant for the VPC goes into one, or nowhere.
+    guard = {home}/guard.sh
+  }}
+}}
 """
+
+
+def _given_up() -> float:
+    """Seconds from a peer's last word to the end of waiting for an answer to the last question."""
+    return DPD_DELAY + RETRANSMIT_TIMEOUT * (RETRANSMIT_TRIES + 1)
 
 
 def _sysctl(userspace: bool) -> str:
@@ -190,6 +208,17 @@ table inet bluegreen_vpn {{
     iifname "{interface}" tcp flags syn tcp option maxseg size > {mss} tcp option maxseg size set {mss}
   }}
 }}
+"""
+
+
+def _guard(connection: Connection) -> str:
+    routes = "\n".join(f"ip route replace blackhole {each} metric {LAST_METRIC}" for each in connection.vpc_cidrs)
+    return f"""\
+#!/bin/sh
+# What is meant for the VPC never goes out in clear: when no tunnel has a route, this one drops it instead of the
+# default route. Running it again changes nothing. strongSwan runs it when it starts, and leaves it when it stops.
+set -eu
+{routes}
 """
 
 
@@ -262,7 +291,7 @@ def _frr(connection: Connection) -> str:
     neighbors = "\n".join(
         f" neighbor {each.aws_inside_ip} remote-as {connection.amazon_asn}\n"
         f" neighbor {each.aws_inside_ip} description {connection.id} tunnel {place}\n"
-        f" neighbor {each.aws_inside_ip} timers 10 30"
+        f" neighbor {each.aws_inside_ip} timers {BGP_KEEPALIVE} {BGP_HOLD}"
         for place, each in enumerate(connection.tunnels, start=1)
     )
     activated = "\n".join(

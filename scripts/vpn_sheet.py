@@ -31,6 +31,9 @@ this sheet, one for each tunnel, and shall be handed over by another way than th
 - Ranges of the VPC: {", ".join(connection.vpc_cidrs)}
 - Selectors: 0.0.0.0/0 at both ends where the gateway routes into tunnel interfaces; else one pair with the ranges.
 {_routing(connection)}
+- Silence: a gateway that gives a peer up 7 s after its last word has the other tunnel within 10 s. AWS asks after 10 s
+  and gives up after 30 more, for its own way back.
+- Without a tunnel the VPC's ranges are dropped (a discard route of the highest metric), never sent in clear.
 - Both tunnels stay up: AWS replaces the endpoint of one at a time, with the other in use meanwhile. Answers may come
   through the other tunnel than the question went: reverse-path checks have to be loose.
 """
@@ -42,7 +45,7 @@ def _crypto(first: Tunnel, second: Tunnel) -> str:
         "Phase 1 lifetime": ("ike_lifetime", " s"),
         "Phase 2 (ESP) proposal, with forward secrecy": ("esp_proposal", ""),
         "Phase 2 lifetime": ("esp_lifetime", " s"),
-        "Dead peer detection every": ("dpd_interval", " s"),
+        "Dead peer detection, AWS's, every": ("dpd_interval", " s"),
     }
     return "\n".join(
         f"| {label} | {getattr(first, name)}{unit} | {getattr(second, name)}{unit} |"

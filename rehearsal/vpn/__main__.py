@@ -21,7 +21,6 @@ from rehearsal import install
 from rehearsal.commands import CommandError
 from rehearsal.ground import RUNS, Ground, GroundError
 from rehearsal.vpn import alone, host, provisioned
-from rehearsal.vpn.patience import REAL, SHORT, Patience
 from rehearsal.vpn.plan import own_connection
 from rehearsal.vpn.result import Result, Step
 from scripts.vpn_render import Connection, parse_xml, render
@@ -42,8 +41,9 @@ def main(
     office_cidr: Annotated[list[str] | None, typer.Option(help="A range of the office; with --configuration.")] = None,
     vpc_cidr: Annotated[list[str] | None, typer.Option(help="A range of the VPC; with --configuration.")] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Make the connection up: no stack, no emulator.")] = False,
-    real_patience: Annotated[
-        bool, typer.Option("--real-patience", help="Give a silent peer up as late as the rendered office and AWS do.")
+    silent_path: Annotated[
+        bool,
+        typer.Option("--silent-path", help="Also cut the way to an endpoint that AWS goes on using."),
     ] = False,
     report: Annotated[Path, typer.Option(help="Folder for vpn.json.")] = RUNS,
 ) -> None:
@@ -53,7 +53,7 @@ def main(
     source = _source(configuration, office_cidr or [], vpc_cidr or [], bare=bare)
     _require_means(console)
     try:
-        result = _perform(console, source, REAL if real_patience else SHORT)
+        result = _perform(console, source, silent_path=silent_path)
     except KeyboardInterrupt:
         console.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
@@ -90,7 +90,7 @@ def _require_means(console: Console) -> None:
         raise typer.Exit(CANNOT_RUN)
 
 
-def _perform(console: Console, source: Source, patience: Patience) -> Result:
+def _perform(console: Console, source: Source, *, silent_path: bool) -> Result:
     def tell(step: Step) -> None:
         mark = "[green]ok[/]" if step.ok else "[red]failed[/]"
         line = f"{mark} {step.seconds:6.2f} s  {escape(step.name)}: {escape(step.note)}"
@@ -102,7 +102,7 @@ def _perform(console: Console, source: Source, patience: Patience) -> Result:
             connection = source(ground)
             note = f"{connection.id}, {connection.routing} routing"
             tell(Step(name="the connection is there", seconds=time.monotonic() - began, ok=True, note=note))
-            return alone.play(ground, tell, connection, patience)
+            return alone.play(ground, tell, connection, silent_path=silent_path)
     except (GroundError, CommandError, EngineError) as error:
         return Result(error=str(error))
 

@@ -9,7 +9,6 @@ from rehearsal.commands import CommandError
 from rehearsal.ground import Ground
 from rehearsal.vpn import gateways, host, topology
 from rehearsal.vpn.namespaces import Namespace, link
-from rehearsal.vpn.patience import SHORT, Patience
 from rehearsal.vpn.plan import plan_of
 from rehearsal.vpn.result import Result, Step
 from rehearsal.vpn.scenario import ROOT, App, Scenario
@@ -21,13 +20,12 @@ APP_S = 30.0
 HELLO = ROOT / "examples" / "hello" / "app.py"
 
 
-def play(ground: Ground, tell: Callable[[Step], None], connection: Connection, patience: Patience = SHORT) -> Result:
+def play(ground: Ground, tell: Callable[[Step], None], connection: Connection, *, silent_path: bool = False) -> Result:
     """On a ground that the caller opened and closes."""
-    wanted = patience.applied(connection)
     office, _cloud = gateways.folders(ground)
-    gateways.write_office(office, wanted)
-    built = topology.build(ground, wanted, plan_of(wanted), gateways.kernel_settings(office))
-    scenario = Scenario(topology=built, app=_app(built), patience=patience, tell=tell)
+    gateways.write_office(office, connection)
+    built = topology.build(ground, connection, plan_of(connection), gateways.kernel_settings(office))
+    scenario = Scenario(topology=built, app=_app(built), silent_path=silent_path, tell=tell)
     scenario.result.kernel_could = host.kernel_has_esp()
     return scenario.play()
 

@@ -57,9 +57,9 @@ class Charon:
 
     @classmethod
     def start(
-        cls, ground: Ground, namespace: Namespace, folder: Path, *, patience: str, included: Path | None = None
+        cls, ground: Ground, namespace: Namespace, folder: Path, *, patience: str = "", included: Path | None = None
     ) -> Charon:
-        """`patience`: strongswan.conf's lines on retransmission, which come after those of the `included` file."""
+        """Waits until it answers. `patience`: lines on retransmission, unless the `included` file has them."""
         name = f"charon-{namespace.name}"
         socket, config = ground.sockets / f"{name}.vici", folder / "charon.conf"
         config.write_text(settings(socket, included=included, patience=patience))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from scripts.vpn_render import Connection, Tunnel
 
+# strongswan.conf: asked after the connection's dpd_interval, the office is dead 30 s later, AWS's least dpdTimeout.
+PATIENCE = "retransmit_timeout = 10.0\n  retransmit_base = 1.0\n  retransmit_tries = 2"
+
 
 def render(connection: Connection) -> str:
     """swanctl.conf of a gateway that has both outside addresses."""

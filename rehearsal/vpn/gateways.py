@@ -9,12 +9,12 @@ from rehearsal.commands import CommandError
 from rehearsal.ground import Ground, wait_until
 from rehearsal.vpn import cloud_end
 from rehearsal.vpn.charon import Charon
-from rehearsal.vpn.patience import Patience
+from rehearsal.vpn.namespaces import Namespace
 from rehearsal.vpn.topology import Topology
+from scripts.vpn_config import write
 from scripts.vpn_findings import Finding, Sight, explain
 from scripts.vpn_render import Connection, render
 
-SECRET_MODE = 0o600
 STANDING_S = 20.0
 
 
@@ -24,17 +24,21 @@ def folders(ground: Ground) -> tuple[Path, Path]:
 
 
 def write_office(folder: Path, connection: Connection) -> None:
-    for name, text in render(connection, userspace=True, home=str(folder)).items():
-        _write(folder / name, text)
+    """All files, by what users call too."""
+    write(render(connection, userspace=True, home=str(folder)), folder)
 
 
 def write_cloud(folder: Path, connection: Connection) -> None:
-    _write(folder / "swanctl.conf", cloud_end.render(connection))
+    write({"swanctl.conf": cloud_end.render(connection)}, folder)
 
 
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=SECRET_MODE)
-    path.write_text(text)
+def load_clamp(gateway: Namespace, folder: Path) -> str:
+    """Why the rendered clamp.nft can't be loaded at the office's gateway; empty when it is."""
+    try:
+        gateway.run("nft", "-f", str(folder / "clamp.nft"))
+    except CommandError as error:
+        return str(error)
+    return ""
 
 
 def kernel_settings(folder: Path) -> tuple[str, ...]:
@@ -53,19 +57,18 @@ class Gateways:
     cloud: Charon
 
     @classmethod
-    def start(cls, topology: Topology, patience: Patience) -> Gateways:
+    def start(cls, topology: Topology) -> Gateways:
         """Both daemons run; the cloud waits for the office, which has not been told to begin."""
         ground, connection = topology.ground, topology.connection
         office, cloud = folders(ground)
         write_cloud(cloud, connection)
         gateways = cls(
             connection=connection,
-            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=patience.cloud),
+            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=cloud_end.PATIENCE),
             office=Charon.start(
                 ground,
                 topology.office_gateway,
                 office,
-                patience=patience.office,
                 included=office / "strongswan.conf",
             ),
         )
@@ -85,6 +88,18 @@ class Gateways:
             return f"no {', '.join(lacking)}" if lacking else None
 
         wait_until(missing, what="both tunnels", deadline=limit)
+
+    def lose_endpoint(self, place: int) -> None:
+        """AWS's endpoint of tunnel 1 or 2 is gone, and AWS knows it; nothing is waited for."""
+        self.cloud.control("--terminate", "--ike", f"tunnel{place}", "--force")
+
+    def wait_given_up(self, limit: float = STANDING_S) -> None:
+        """Until the office has given both tunnels up."""
+
+        def standing() -> str | None:
+            return ", ".join(sorted(self.office.established())) or None
+
+        wait_until(standing, what="the office to give up both tunnels", deadline=limit)
 
     def give_keys(self, connection: Connection, *, cloud: bool = True) -> None:
         """The connection's keys for both ends, or for the office alone; tunnels that stand go on for now."""

@@ -13,10 +13,9 @@ from pathlib import Path
 from rehearsal.commands import CommandError
 from rehearsal.ground import GroundError, Process, wait_until
 from rehearsal.vpn import pings
-from rehearsal.vpn.gateways import Gateways
-from rehearsal.vpn.patience import SHORT, Patience
+from rehearsal.vpn.gateways import Gateways, folders, load_clamp
 from rehearsal.vpn.plan import with_new_key
-from rehearsal.vpn.result import ESTABLISHED_LIMIT_S, Result, Step
+from rehearsal.vpn.result import ESTABLISHED_LIMIT_S, SILENT_PATH_LIMIT_S, Result, Step
 from rehearsal.vpn.topology import Topology
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +24,12 @@ QUIET_S = 1.2  # so many seconds of pings without a loss are the usual state aga
 ANSWER_S = 20.0
 REFUSED = "AUTHENTICATION_FAILED"
 KEY_CAUSE = "the pre-shared key"
+DARK_PINGS = 15  # so many are sent with no tunnel at all: three seconds' worth
+# The negotiated size, less what TCP's own options take.
+SEGMENT = (
+    "import socket, sys; made = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); "
+    "print(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))"
+)
 
 
 class VpnError(Exception):
@@ -43,11 +48,14 @@ class App:
 
 @dataclass(kw_only=True)
 class Scenario:
-    """One performance on a topology that is wired, with an app behind the cloud's gateway."""
+    """One performance on a topology that is wired, with an app behind the cloud's gateway.
+
+    `silent_path`: also cut a way that AWS's end has to find out about by itself, which takes most of a minute.
+    """
 
     topology: Topology
     app: App
-    patience: Patience = SHORT
+    silent_path: bool = False
     tell: Callable[[Step], None] = lambda _step: None
     result: Result = field(default_factory=Result)
     _gateways: Gateways = field(init=False)
@@ -60,8 +68,11 @@ class Scenario:
         return [
             ("both gateways start, and a ping comes through", self.establish),
             ("the app answers at its private address", self.reach_app),
-            ("the tunnel that carries is cut: the other takes over", self.fail_over),
-            ("the cut tunnel comes back", self.restore),
+            ("TCP is told to send what fits", self.clamp),
+            ("the endpoint of the tunnel that carries is lost: the other takes over", self.fail_over),
+            ("the lost tunnel comes back", self.restore),
+            *([("the way to an endpoint is cut, and AWS is not told", self.cut_silently)] if self.silent_path else []),
+            ("both tunnels are cut: nothing leaves in clear", self.black_out),
             ("new keys at both ends, one tunnel after the other", self.rotate),
             ("a wrong key is refused by name", self.refuse),
             ("nothing crossed the internet in clear", self.judge_wire),
@@ -69,7 +80,6 @@ class Scenario:
 
     def play(self) -> Result:
         """Steps in order, up to the first that fails; the error is in the result, as a sentence."""
-        self.result.failover_limit = self.patience.limit
         for name, action in self.steps():
             began, note, ok = time.monotonic(), "", False
             try:
@@ -86,7 +96,7 @@ class Scenario:
 
     def establish(self) -> str:
         began = time.monotonic()
-        self._gateways = Gateways.start(self.topology, self.patience)
+        self._gateways = Gateways.start(self.topology)
         self._pinger, self._file = self.topology.start_pings("vpn-pings")
         self._gateways.office.load()
         wait_until(self._no_answer, what="a ping through a tunnel", deadline=ANSWER_S, process=self._pinger)
@@ -115,25 +125,72 @@ class Scenario:
         checks = json.loads(done.stdout)["checks"]
         return f"{app.address}:{app.port}: {len(checks)} checks passed, {app.release} answered"
 
+    def clamp(self) -> str:
+        office, _cloud = folders(self.topology.ground)
+        if reason := load_clamp(self.topology.office_gateway, office):
+            self.result.clamp = reason
+            return f"not played: {reason}"
+        argv = (sys.executable, "-c", SEGMENT, self.app.address, str(self.app.port))
+        self.result.segment_bytes = found = int(self.topology.office_host.run(*argv))
+        allowed = min(tunnel.mss for tunnel in self.topology.connection.tunnels)
+        if found > allowed:
+            raise VpnError(f"TCP sends {found} bytes in a segment, more than the {allowed} that fit")
+        return f"{found} bytes in a segment, {allowed} fit"
+
     def fail_over(self) -> str:
+        """The office hears nothing more of it, and has to notice; AWS answers through its other endpoint at once."""
         place = self._carrier()
         began = time.monotonic()
         self.topology.cut(place)
+        self._gateways.lose_endpoint(place)
         self._cut = place
-        self._wait_quiet(began, at_least_one_lost=True)
-        now = time.monotonic()
-        seen = self._pings(now)
-        seconds, lost = pings.outage(seen, since=began, until=now), pings.lost(seen, since=began, until=now)
+        seconds, lost = self._outage(began)
         self.result.failover_seconds, self.result.lost_pings = seconds, lost
         if (taken := self._carrier()) == place:
             raise VpnError(f"pings came back over tunnel {place}, though it is cut")
-        return f"tunnel {place} cut, tunnel {taken} carries after {seconds:.2f} s; {lost} pings lost"
+        return f"tunnel {place} lost, tunnel {taken} carries after {seconds:.2f} s; {lost} pings lost"
 
     def restore(self) -> str:
         began = time.monotonic()
         self.topology.restore(self._cut)
         self._gateways.wait_standing()
         return f"tunnel {self._cut} stands again after {time.monotonic() - began:.2f} s"
+
+    def cut_silently(self) -> str:
+        """Answers are lost until AWS's end gives the office up on the tunnel that it prefers."""
+        place = self._carrier()
+        began = time.monotonic()
+        self.topology.cut(place)
+        seconds, lost = self._outage(began)
+        self.result.silent_path_seconds = seconds
+        self.topology.restore(place)
+        self._gateways.wait_standing()
+        return f"tunnel {place} cut, pings come back after {seconds:.2f} s; {lost} pings lost"
+
+    def black_out(self) -> str:
+        """Counted from when the office has no tunnel left: until then packets go into one that leads nowhere."""
+        for place in (1, 2):
+            self.topology.cut(place)
+        self._gateways.wait_given_up()
+        began = time.monotonic()
+        wait_until(
+            lambda: None if self._sent_since(began) >= DARK_PINGS else "too few pings yet",
+            what="pings without a tunnel",
+            deadline=ANSWER_S,
+            process=self._pinger,
+        )
+        self._count_wire()
+        self.result.dark_pings = dark = self._sent_since(began)
+        if answered := [ping for ping in self._pings(time.monotonic()) if ping.sent >= began and ping.answered]:
+            raise VpnError(f"{len(answered)} pings were answered with both tunnels cut")
+        if plain := self.result.plain_packets_on_wire:
+            raise VpnError(f"{plain} packets left in clear with both tunnels cut")
+        again = time.monotonic()
+        for place in (1, 2):
+            self.topology.restore(place)
+        self._gateways.wait_standing()
+        self._wait_quiet(again)
+        return f"{dark} pings, none of them on the wire; both tunnels stand {time.monotonic() - again:.1f} s later"
 
     def rotate(self) -> str:
         began = time.monotonic()
@@ -181,6 +238,19 @@ class Scenario:
     def _complaint(self) -> str | None:
         return "; ".join(f"{one.tunnel}: {one.seen}" for one in self._gateways.ailments()) or None
 
+    def _sent_since(self, moment: float) -> int:
+        return sum(ping.sent >= moment for ping in pings.read(self._file))
+
+    def _outage(self, began: float) -> tuple[float, int]:
+        """Seconds until pings come through for good, and how many were lost."""
+        self._wait_quiet(began, at_least_one_lost=True)
+        now = time.monotonic()
+        seen = self._pings(now)
+        seconds = pings.outage(seen, since=began, until=now)
+        if seconds is None:
+            raise VpnError("pings stopped again")
+        return seconds, pings.lost(seen, since=began, until=now)
+
     def _no_answer(self) -> str | None:
         seen = pings.read(self._file)
         return None if any(ping.answered for ping in seen) else f"{len(seen)} pings, no answer"
@@ -202,7 +272,7 @@ class Scenario:
             return None if steady >= QUIET_S else f"{len(losses)} pings lost, answers for {steady:.1f} s"
 
         # Beyond the limit that counts, so that a figure is had and not only a failure.
-        deadline = ANSWER_S + 1.5 * self.patience.limit
+        deadline = ANSWER_S + SILENT_PATH_LIMIT_S
         wait_until(unquiet, what="answered pings", deadline=deadline, process=self._pinger)
 
     def _carrier(self) -> int:

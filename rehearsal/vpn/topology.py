@@ -14,9 +14,6 @@ from scripts.vpn_render import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER_S = 20.0
-# RFC 1918: as on any office's gateway, what is private never leaves by the provider's line. strongSwan's own table of
-# routes comes before this one, so that what a tunnel takes is not held back.
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +85,6 @@ def _wire_internet(topology: Topology) -> None:
     link(topology.office_gateway, "wan", internet, "office")
     topology.office_gateway.ip("address", "add", f"{connection.office_ip}/32", "dev", "wan")
     topology.office_gateway.ip("route", "add", "default", "dev", "wan")
-    for network in PRIVATE:
-        topology.office_gateway.ip("route", "add", "blackhole", network)
     # The rest of the internet: whatever else is sent out is taken, and so would be seen.
     internet.ip("route", "add", "default", "dev", "lo")
     internet.ip("route", "add", connection.office_ip, "dev", "office")

@@ -85,6 +85,7 @@ def test_a_document_becomes_files_for_their_owner_only(xml: Path, tmp_path: Path
         "sheet.md": "0o600",
         "interfaces.sh": "0o700",
         "updown.sh": "0o700",
+        "guard.sh": "0o700",
     }
     assert 'secret = "first.key_1"' in (into / "swanctl.conf").read_text()
     assert "first.key_1" not in done.output

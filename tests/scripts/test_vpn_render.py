@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -49,7 +50,7 @@ def test_files_are_the_kept_ones(folder: str, connection: Connection, userspace:
 
 
 @pytest.mark.parametrize("connection", [STATIC, BGP], ids=["static", "bgp"])
-@pytest.mark.parametrize("name", ["interfaces.sh", "updown.sh"])
+@pytest.mark.parametrize("name", ["interfaces.sh", "updown.sh", "guard.sh"])
 def test_the_gateways_scripts_are_clean(connection: Connection, name: str, tmp_path: Path) -> None:
     script = tmp_path / name
     script.write_text(render(connection)[name])
@@ -69,6 +70,20 @@ def test_the_files_know_where_they_will_lie() -> None:
     files = render(STATIC, home="/srv/vpn")
     assert "updown = /srv/vpn/updown.sh vpn1 100" in files["swanctl.conf"]
     assert "interfaces = /srv/vpn/interfaces.sh" in files["strongswan.conf"]
+
+
+@pytest.mark.parametrize("userspace", [False, True])
+def test_a_silent_peer_is_given_up_in_seven_seconds_and_nothing_leaks_meanwhile(userspace: bool) -> None:
+    files = render(STATIC, userspace=userspace)
+    assert files["swanctl.conf"].count("dpd_delay = 3s\n") == 2
+    daemon = dict(re.findall(r"^ +(retransmit_\w+|guard) = (.+)$", files["strongswan.conf"], re.MULTILINE))
+    assert daemon == {
+        "retransmit_timeout": "1.0",
+        "retransmit_base": "1.0",
+        "retransmit_tries": "3",
+        "guard": "/etc/swanctl/guard.sh",
+    }
+    assert files["guard.sh"].endswith("\nip route replace blackhole 10.20.0.0/16 metric 9999\n")
 
 
 def test_bgp_needs_interfaces() -> None:

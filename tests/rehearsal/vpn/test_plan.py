@@ -8,7 +8,6 @@ import pytest
 
 from rehearsal.vpn import cloud_end
 from rehearsal.vpn.gateways import kernel_settings, write_office
-from rehearsal.vpn.patience import REAL, SHORT
 from rehearsal.vpn.plan import Plan, new_key, own_connection, plan_of, with_new_key
 from rehearsal.vpn.result import Result
 from scripts.vpn_connection import KEY, problems
@@ -59,15 +58,6 @@ def test_a_new_key_changes_one_tunnel_and_nothing_else(place: int) -> None:
     assert replace(after, tunnels=(tunnels[0], tunnels[1])) == before
 
 
-def test_a_short_patience_changes_nothing_but_the_interval_and_the_real_one_nothing() -> None:
-    before = own_connection()
-    after = SHORT.applied(before)
-    assert [tunnel.dpd_interval for tunnel in after.tunnels] == [2, 2]
-    assert REAL.applied(before) is before
-    back = tuple(replace(tunnel, dpd_interval=10) for tunnel in after.tunnels)
-    assert replace(after, tunnels=(back[0], back[1])) == before
-
-
 def test_the_clouds_end_has_each_tunnels_address_and_key() -> None:
     connection = own_connection()
     text = cloud_end.render(connection)
@@ -76,6 +66,7 @@ def test_the_clouds_end_has_each_tunnels_address_and_key() -> None:
         assert text.count(f"id-aws = {tunnel.outside_ip}\n") == 1
         assert text.count(f'secret = "{tunnel.preshared_key}"\n') == 1
     assert text.count(f"remote_addrs = {connection.office_ip}\n") == 2
+    assert text.count("dpd_delay = 10s\n") == 2  # AWS's own, whatever the office does
     assert text.count("{") == text.count("}")
 
 
@@ -84,7 +75,7 @@ def test_the_kernel_settings_are_the_rendered_ones(tmp_path: Path) -> None:
     write_office(folder, own_connection())
     assert "net/ipv4/ip_forward=1" in kernel_settings(folder)
     assert all(setting.startswith("net/ipv4/") for setting in kernel_settings(folder))
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600, 0o700}
 
 
 GOOD = Result(established_seconds=1.0, failover_seconds=6.0, rotation_seconds=0.0, esp_packets_on_wire=9)
@@ -93,7 +84,8 @@ GOOD = Result(established_seconds=1.0, failover_seconds=6.0, rotation_seconds=0.
 def test_a_result_is_good_only_within_its_limits() -> None:
     assert (GOOD.problems, GOOD.ok, GOOD.as_json()["ok"]) == ([], True, True)
     assert replace(GOOD, failover_seconds=10.0).problems == ["failover_seconds is 10.00, not below 10"]
-    assert replace(GOOD, failover_seconds=10.0, failover_limit=60.0).ok
+    assert replace(GOOD, silent_path_seconds=42.0).problems == ["silent_path_seconds is 42.00, not below 42"]
+    assert replace(GOOD, silent_path_seconds=41.9).ok
     assert replace(GOOD, rotation_seconds=5.0).problems == ["rotation_seconds is 5.00, not below 5"]
     assert replace(GOOD, established_seconds=None).problems == ["established_seconds was not measured"]
     assert replace(GOOD, plain_packets_on_wire=1).problems == ["1 packets crossed the internet in clear"]

@@ -24,8 +24,10 @@ REASON = reason_against()
 STEPS = [
     "both gateways start, and a ping comes through",
     "the app answers at its private address",
-    "the tunnel that carries is cut: the other takes over",
-    "the cut tunnel comes back",
+    "TCP is told to send what fits",
+    "the endpoint of the tunnel that carries is lost: the other takes over",
+    "the lost tunnel comes back",
+    "both tunnels are cut: nothing leaves in clear",
     "new keys at both ends, one tunnel after the other",
     "a wrong key is refused by name",
     "nothing crossed the internet in clear",
@@ -73,9 +75,9 @@ def test_every_step_passes_in_its_order(played: tuple[dict[str, Any], str]) -> N
 def test_the_figures_are_within_their_limits(played: tuple[dict[str, Any], str]) -> None:
     found, _ = played
     assert 0 < found["established_seconds"] < 10
-    # A dead peer is asked after 2 s, and then given up after 4.
-    assert 2 < found["failover_seconds"] < 10
-    assert found["lost_pings"] >= 5
+    # As rendered for users: a dead peer is asked after 3 s, and given up after 4 more; the last word may be a bit old.
+    assert 5 < found["failover_seconds"] < 10
+    assert found["lost_pings"] >= 20
     assert 0 <= found["rotation_seconds"] < 5
 
 
@@ -84,6 +86,13 @@ def test_packets_cross_the_wire_as_esp_only(played: tuple[dict[str, Any], str]) 
     assert found["plain_packets_on_wire"] == 0
     assert found["esp_packets_on_wire"] > 20
     assert (found["esp"], found["kernel_could"]) == ("userspace", kernel_has_esp())
+
+
+def test_without_a_tunnel_nothing_leaves_and_tcp_knows_what_fits(played: tuple[dict[str, Any], str]) -> None:
+    found, _ = played
+    assert found["dark_pings"] >= 15
+    assert (found["clamp"], found["silent_path_seconds"]) == ("", None)
+    assert 1000 < found["segment_bytes"] <= 1379
 
 
 def test_the_connection_is_the_one_that_the_program_made(played: tuple[dict[str, Any], str]) -> None:
