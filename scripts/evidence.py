@@ -10,10 +10,12 @@ from typing import Any
 
 from checks.colors import Color
 from checks.fleet import Group, Side, client
+from checks.waiting import TimedOut, wait_until
 from components.policy_documents import log_group
 
 CONSOLE_LINES = 15
 ACTIVITIES = 5
+PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,22 @@ class Boots:
 
 
 def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What these machines said of their failed boots, by instance; those that said nothing are left out."""
+    """What these machines said of their failed boots, by instance; those that said nothing are left out.
+
+    The last of them is given some seconds: what was just written to a log can be read a moment later.
+    """
+    found = dict[str, dict[str, Any]]()
+
+    def silent() -> str | None:
+        found.update(_failures(session, boots, [one for one in instances if one not in found]))
+        return None if not instances or instances[-1] in found else f"{instances[-1]} says nothing"
+
+    with suppress(TimedOut):
+        wait_until(silent, what="boot failures", deadline_s=PATIENCE_S)
+    return {instance: found[instance] for instance in instances if instance in found}
+
+
+def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, dict[str, Any]]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     logs, group, found = client(session, "logs"), log_group(boots.stack, "boot"), dict[str, dict[str, Any]]()

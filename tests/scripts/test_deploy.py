@@ -7,7 +7,7 @@ import pytest
 from checks import launches
 from checks.colors import Color
 from checks.waiting import TimedOut
-from scripts import deliveries
+from scripts import deliveries, evidence
 from scripts.deliveries import DeliveryFailedError
 from scripts.deploy import DeployArgs, deploy
 from scripts.display import Display
@@ -175,7 +175,10 @@ def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world:
     assert record.detail.startswith("release v3 does not come up on green")
 
 
-def test_machines_that_left_no_word_are_told_by_what_the_group_says(world: World) -> None:
+def test_machines_that_left_no_word_are_told_by_what_the_group_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "PATIENCE_S", 0.0)
     world.keeps_boot_logs = False
     _, error = failed_delivery(world)
     assert error.details["boot_failures"] == []
@@ -213,3 +216,12 @@ def test_the_color_that_serves_keeps_its_image(world: World) -> None:
     ):
         go(stack, "v1", color=Color.BLUE, ami="ami-0123456789abcdef0")
     assert (world.calls, stack.config["blue"]["amiId"]) == ([], world.ami)
+
+
+def test_a_word_that_comes_a_moment_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_colors(world)
+    boots = evidence.Boots(stack=STACK, color=Color.GREEN, release="v3")
+    monkeypatch.setattr("time.sleep", lambda _seconds: world.write_failure(Color.GREEN, "v3", "i-2"))
+    world.write_failure(Color.GREEN, "v3", "i-1")
+    found = evidence.boot_failures(world.session, boots, ["i-0", "i-1", "i-2"])
+    assert {instance: failure["instance"] for instance, failure in found.items()} == {"i-1": "i-1", "i-2": "i-2"}
