@@ -1,0 +1,74 @@
+"""The alarms of a color whose machines fail to boot, as the emulated CloudWatch judges them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ami.boot import report
+from ami.boot.cloud import Cloud
+from ami.boot.retrying import Deadline
+from checks.colors import Color
+from components.alarm_options import AlarmOptions
+from components.color_alarms import ColorAlarms, ColorAlarmsArgs
+from rehearsal.engine.handlers.alarms import CompositeAlarm, MetricAlarm
+from tests.ami.group import Mailbox
+from tests.declared import declare
+from tests.rehearsal.cloud.fleet import REGION, Running, wait
+
+BOOTS, BAD = "dev-blue-boots", "dev-blue-bad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What the embedded engine's handlers ask of an account."""
+
+    aws: Running
+
+    def client(self, service: str) -> Any:
+        return self.aws.client(service)
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{REGION}:123456789012:{resource}"
+
+
+@pytest.fixture
+def mailbox(aws: Running) -> Mailbox:
+    """Hears what the alarms of blue tell, which are in place."""
+    made = Mailbox.create(aws)
+    args = ColorAlarmsArgs(
+        stack="dev",
+        color=Color.BLUE,
+        options=AlarmOptions(),
+        balancer="app/web/1a2b",
+        target_group="targetgroup/blue/3c4d",
+        topic_arn=made.topic,
+    )
+    declared, account = declare(lambda: ColorAlarms("blue-alarms", args)), Account(aws=aws)
+    for alarm in declared.all("cloudwatch.MetricAlarm").values():
+        MetricAlarm().create(account, alarm.inputs)  # type: ignore[arg-type]
+    CompositeAlarm().create(account, declared.one("cloudwatch.CompositeAlarm").inputs)  # type: ignore[arg-type]
+    return made
+
+
+def states(aws: Running) -> dict[str, str]:
+    kinds = ["MetricAlarm", "CompositeAlarm"]
+    told = aws.client("cloudwatch").describe_alarms(AlarmNames=[BOOTS, BAD], AlarmTypes=kinds)
+    return {one["AlarmName"]: one["StateValue"] for kind in kinds for one in told[f"{kind}s"]}
+
+
+def expect(aws: Running, state: str) -> None:
+    wanted = {BOOTS: state, BAD: state}
+    wait(lambda: None if states(aws) == wanted else f"{states(aws)}", f"alarms {state}", 30)
+
+
+def test_people_are_told_of_a_color_whose_machines_fail_to_boot(aws: Running, mailbox: Mailbox) -> None:
+    expect(aws, "OK")
+    mailbox.read()
+    for _ in range(2):
+        report.put_failure(Cloud(REGION), "bluegreen", {"Stack": "dev", "Color": "blue"}, Deadline(5))
+        expect(aws, "ALARM")
+    subjects = [subject for subject, _ in mailbox.read()]
+    assert [subject for subject in subjects if subject.startswith("ALARM")] == [f'ALARM: "{BAD}" in eu-central-1']
