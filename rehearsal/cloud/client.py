@@ -67,6 +67,10 @@ class CloudClient:
         """Those in force: as given, with `requests` that it has hit and `first`, when (ISO 8601), or None."""
         return list(self._ask("GET", "faults")["faults"])
 
+    def set_zones_gone(self, *zones: str) -> None:
+        """Groups launch nothing in these availability zones from now on, and in all others again."""
+        self._ask("POST", "zones", {"gone": list(zones)})
+
     def notices(self, since: datetime | None = None) -> list[Notice]:
         """Every message published to a topic, or those from that moment on, in their order."""
         rows = self._ask("GET", "notices")["notices"]

@@ -11,6 +11,7 @@ from rehearsal.cloud import account, balancer_metrics, balancing, drop_ins, warm
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
+from rehearsal.cloud.additions.groups import ZONES_GONE
 from rehearsal.cloud.additions.notices import NOTICES
 from rehearsal.cloud.alarms import Alarms
 from rehearsal.cloud.controller import Controller, Images
@@ -25,7 +26,7 @@ from rehearsal.cloud.server import Answer, Server
 
 CONTROLS = (
     "GET state, GET gaps, GET notices, POST boots, POST images {ami, image}, POST time-scale {alarms}, "
-    "GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
+    "POST zones {gone}, GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
 )
 
 
@@ -116,6 +117,10 @@ class Cloud:
             case "POST", "images" if {"ami", "image"} <= body.keys():
                 self._images.by_ami[str(body["ami"])] = str(body["image"])
                 return HTTPStatus.OK, {"images": self._images.by_ami}
+            case "POST", "zones" if isinstance(body.get("gone"), list):
+                ZONES_GONE.clear()
+                ZONES_GONE.update(map(str, body["gone"]))
+                return HTTPStatus.OK, {"gone": sorted(ZONES_GONE)}
             case "GET", "notices":
                 return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES)]}
             case "POST", "time-scale" if body.keys() == {"alarms"}:

@@ -39,6 +39,9 @@ GAPS = [
     ),
 ]
 
+# Availability zones that fail: nothing can be launched there. What runs there is the caller's to end.
+ZONES_GONE: set[str] = set()
+
 
 def extend() -> None:
     put_into(
@@ -112,7 +115,9 @@ def deregister(member: Member) -> None:
 def _emptiest_subnet(group: Any) -> str | None:
     if not group.vpc_zone_identifier:
         return None
-    subnets = group.vpc_zone_identifier.split(",")
+    named = group.vpc_zone_identifier.split(",")
+    # A launch into a zone that is gone fails, and AWS tries the others.
+    subnets = [one for one in named if group.ec2_backend.get_subnet(one).availability_zone not in ZONES_GONE] or named
     taken = Counter(m.instance.subnet_id for m in members(group) if Lifecycle(m.lifecycle_state).counts)
     return str(min(subnets, key=lambda subnet: taken[subnet]))
 

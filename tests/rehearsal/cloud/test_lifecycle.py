@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from rehearsal.cloud.client import CloudClient
 from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Maker, wait
 
 
@@ -194,3 +195,23 @@ def test_ec2_termination_behind_the_group_is_made_good(make_fleet: Maker) -> Non
 def _waiting(fleet: Fleet) -> str:
     (waiting,) = (m["InstanceId"] for m in fleet.members() if m["LifecycleState"] == "Pending:Wait")
     return str(waiting)
+
+
+def test_nothing_is_launched_in_a_zone_that_is_gone(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[])
+    asked = CloudClient(control=fleet.cloud.control)
+    asked.set_zones_gone("eu-central-1a")
+    try:
+        autoscaling(fleet).update_auto_scaling_group(AutoScalingGroupName=fleet.group, MaxSize=5, DesiredCapacity=5)
+        fleet.wait_for(["InService"] * 5)
+        added = [zone for zone in zones(fleet) if zone != "eu-central-1a"]
+    finally:
+        asked.set_zones_gone()
+    assert len(added) >= 4
+    autoscaling(fleet).update_auto_scaling_group(AutoScalingGroupName=fleet.group, MaxSize=8, DesiredCapacity=8)
+    fleet.wait_for(["InService"] * 8)
+    assert sorted(zones(fleet)) == ["eu-central-1a"] * 4 + ["eu-central-1b"] * 4
+
+
+def zones(fleet: Fleet) -> list[str]:
+    return [str(member["AvailabilityZone"]) for member in fleet.members()]
