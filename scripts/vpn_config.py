@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ from scripts.vpn_findings import Sight, explain
 from scripts.vpn_render import HOME, render
 
 LIST_SAS_S = 15.0
+# It is written into files that strongSwan and a shell read.
+HOME_FOLDER = re.compile(r"/[\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +144,10 @@ def check(described: Described | None, log: Path | None, display: Display) -> No
 def read_document(path: Path, office_cidrs: Sequence[str], vpc_cidrs: Sequence[str]) -> Connection:
     try:
         return parse_xml(path.read_text(), office_cidrs=office_cidrs, vpc_cidrs=vpc_cidrs)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: this is no text; allowed is AWS's customer gateway XML") from None
 
 
 cli = app()
@@ -174,6 +179,8 @@ def main(
     """Write the office gateway's configuration for a stack's VPN, or check the VPN."""
     display = Display(as_json=as_json)
     with exit_codes(display):
+        if not HOME_FOLDER.fullmatch(home):
+            raise UsageError(f"--home {home}: allowed is an absolute folder of letters, digits, and any of . _ - /")
         try:
             if checking:
                 described = None if xml else from_stack(read_facts(open_stack(stack)), with_keys=False)
@@ -191,7 +198,10 @@ def main(
             files = render(connection, userspace=userspace, home=home)
         except ValueError as error:
             raise RefusedError(str(error)) from error
-        written = write(files, into)
+        try:
+            written = write(files, into)
+        except OSError as error:
+            raise UsageError(f"--into {into}: {error.strerror}; allowed is a folder that can be written") from None
         display.say(f"{len(written)} files in {into}; keys are in swanctl.conf. Read sheet.md first.")
         display.result({"connection": connection.id, "files": [str(path) for path in written]})
 

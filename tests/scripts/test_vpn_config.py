@@ -113,6 +113,31 @@ def test_what_is_no_document_is_a_wrong_argument(tmp_path: Path) -> None:
     assert (done.exit_code, "root is other" in done.stderr) == (Exit.USAGE, True)
 
 
+@pytest.mark.parametrize(
+    ("under", "told"), [("file/office", "Not a directory"), ("taken", "Is a directory")], ids=["a file", "taken"]
+)
+def test_a_folder_that_cannot_be_written_is_told_without_keys(xml: Path, tmp_path: Path, under: str, told: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "swanctl.conf").mkdir(parents=True)
+    done = run("--xml", str(xml), *RANGES, "--into", str(tmp_path / under))
+    assert (done.exit_code, f"{told}; allowed is a folder that can be written" in done.stderr) == (Exit.USAGE, True)
+    assert "first.key_1" not in done.output
+
+
+@pytest.mark.parametrize("home", ["office", "/etc/swan ctl", "/etc/x; reboot"])
+def test_a_home_that_a_shell_would_misread_is_refused(xml: Path, tmp_path: Path, home: str) -> None:
+    done = run("--xml", str(xml), *RANGES, "--home", home, "--into", str(tmp_path / "office"))
+    assert (done.exit_code, f"--home {home}: allowed is" in done.stderr) == (Exit.USAGE, True)
+    assert not (tmp_path / "office").exists()
+
+
+def test_what_is_no_text_is_a_wrong_argument(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.xml"
+    wrong.write_bytes(bytes(range(256)))
+    done = run("--xml", str(wrong), *RANGES)
+    assert (done.exit_code, "this is no text" in done.stderr) == (Exit.USAGE, True)
+
+
 def test_a_stacks_connection_comes_with_the_keys_that_aws_keeps(connection: str, tmp_path: Path) -> None:
     done = run("--into", str(tmp_path / "office"), "--json")
     assert done.exit_code == Exit.OK, done.output
