@@ -33,6 +33,33 @@ exits_at_once = edited("exits", "config = Config.read()", EXITS)
 never_healthy = edited("unwell", "status=200 if ok else 503", "status=503")
 wrong_release = edited("wrong", '"failing", "release": self.config.release', '"failing", "release": "v0"')
 
+# As an app may do without its database: the part of the answer that needs it is missing, the rest is there.
+NO_VISITS = '{"error": "the database does not answer"}, '
+degrading = edited("degrading", f"{NO_VISITS}status=503", f"{NO_VISITS}status=200")
+# Counted, so that a few requests are always good, and only while the last three came within a second.
+UNSTEADY = """    from collections import deque
+    from itertools import count
+    from time import monotonic
+
+    recent, numbers = deque([float("-inf")], maxlen=3), count(1)
+
+    @web.middleware
+    async def unsteady(request, handler):
+        if request.path == config.health_path:
+            return await handler(request)
+        recent.append(monotonic())
+        busy = len(recent) == 3 and recent[-1] - recent[0] < 1
+        return web.Response(status=500) if busy and next(numbers) % 10 == 0 else await handler(request)
+
+    app = web.Application(middlewares=[unsteady])
+"""
+unsteady = edited("unsteady", "    app = web.Application()\n", UNSTEADY)
+# A quarter of a megabyte with each page, which its logger remembers for good.
+LEAK = 'vars(log).setdefault("kept", []).append(b"x" * (256 << 10))'
+leaking = edited(
+    "leaking", "config = self.config\n        facts", f"{LEAK}\n        config = self.config\n        facts"
+)
+
 
 def sound(scene: Scene) -> str:
     """Nothing is wrong with it but what happens to its machine."""

@@ -1,0 +1,56 @@
+"""A silent database is silent on all its connections, and takes up again where it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from rehearsal import processes
+from rehearsal.database import Database, DatabaseError, find
+from rehearsal.drills.outages import children, silent
+from rehearsal.ground import Ground
+from rehearsal.processes import STATE
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    try:
+        programs = find()
+    except DatabaseError as error:
+        pytest.skip(str(error))
+    assert programs.version
+    with Ground.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as ground:
+        yield Database.start(ground, host="127.0.0.1")
+
+
+def test_every_process_of_it_stops_and_goes_on(database: Database) -> None:
+    postmaster = database.process.pid
+    before = {one.pid for one in children(postmaster)}
+    assert len(before) >= 3  # checkpointer, writers and the like, each in a session of its own
+    assert len(processes.session_of(database.process.identity)) == 1
+    with silent(database):
+        assert {states()[pid] for pid in (postmaster, *before)} == {"T"}
+    assert "T" not in {states()[pid] for pid in (postmaster, *before)}
+    assert database.query("SELECT 1") == "1"
+
+
+def test_it_goes_on_also_when_the_block_fails(database: Database) -> None:
+    with pytest.raises(ValueError, match="odd"), silent(database):
+        raise ValueError("odd")
+    assert database.query("SELECT 2") == "2"
+
+
+def test_children_are_the_direct_ones() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert child.pid in {one.pid for one in children(os.getpid())}
+            assert children(child.pid) == []
+        finally:
+            child.kill()
+
+
+def states() -> dict[int, str]:
+    return {pid: fields[STATE] for pid, fields in processes.everyone()}
