@@ -132,6 +132,7 @@ def problems(connection: Connection) -> list[str]:
         if not ranges:
             found.append(f"no range of {what} is known")
         found += [f"{each}: no IPv4 range (of {what})" for each in ranges if not _is_range(each)]
+    found += _overlaps(connection)
     found += [
         f"tunnel {place} ({each.outside_ip}) has no pre-shared key"
         for place, each in enumerate(connection.tunnels, start=1)
@@ -140,6 +141,16 @@ def problems(connection: Connection) -> list[str]:
     if connection.routing not in ROUTINGS:
         found.append(f"routing {connection.routing}: allowed is static or bgp")
     return found
+
+
+def _overlaps(connection: Connection) -> list[str]:
+    """Each end would route the other's packets to itself."""
+    return [
+        f"{office} (of the office) overlaps {vpc} (of the VPC): allowed are ranges apart from each other"
+        for office in filter(_is_range, connection.office_cidrs)
+        for vpc in filter(_is_range, connection.vpc_cidrs)
+        if IPv4Network(office).overlaps(IPv4Network(vpc))
+    ]
 
 
 def _is_range(text: str) -> bool:

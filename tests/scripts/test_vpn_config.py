@@ -138,6 +138,13 @@ def test_what_is_no_text_is_a_wrong_argument(tmp_path: Path) -> None:
     assert (done.exit_code, "this is no text" in done.stderr) == (Exit.USAGE, True)
 
 
+def test_ranges_that_overlap_are_refused_and_nothing_written(xml: Path, tmp_path: Path) -> None:
+    done = run("--xml", str(xml), *RANGES, "--vpc-cidr", "192.168.0.0/16", "--into", str(tmp_path / "office"))
+    told = "192.168.0.0/24 (of the office) overlaps 192.168.0.0/16 (of the VPC)"
+    assert (done.exit_code, told in done.stderr) == (Exit.REFUSED, True)
+    assert not (tmp_path / "office").exists()
+
+
 def test_a_stacks_connection_comes_with_the_keys_that_aws_keeps(connection: str, tmp_path: Path) -> None:
     done = run("--into", str(tmp_path / "office"), "--json")
     assert done.exit_code == Exit.OK, done.output
