@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rehearsal.drills import boots
+from rehearsal.drills import bad_releases, boots, people, serving
 
-DRILLS = (*boots.DRILLS,)
+DRILLS = (*boots.DRILLS, *serving.DRILLS, *bad_releases.DRILLS, *people.DRILLS)

@@ -1,0 +1,154 @@
+"""Faults that meet machines and their database while users are served."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pulumi.automation as auto
+
+from rehearsal.drills import outages, releases
+from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.scene import IDLE, MACHINES, SERVING, Scene
+
+NOTICED_DEADLINE_S, WHOLE_DEADLINE_S, BOOT_DEADLINE_S = 40.0, 90.0, 120.0
+CHECKS_S = 12.0  # two health checks of 5 s, and a little: what a machine would be taken out for shows by then
+JUDGE_S = "4"  # what is bad stays bad; a deep check alone takes 2 s
+
+
+@contextmanager
+def on_green(scene: Scene, version: str) -> Iterator[None]:
+    """Delivered there to as many machines as serve."""
+    _set_least(scene, MACHINES)
+    try:
+        answer = scene.delivered(version, deadline=BOOT_DEADLINE_S)
+        if answer.exit_code:
+            raise DrillError(f"the delivery of {version} ended with exit code {answer.exit_code}: {answer.reason}")
+        yield
+    finally:
+        _set_least(scene, 1)
+
+
+def _set_least(scene: Scene, machines: int) -> None:
+    scene.stage.stack.set_config(f"bluegreen:{IDLE}.minSize", auto.ConfigValue(str(machines)), path=True)
+
+
+def machine_killed(scene: Scene) -> Outcome:
+    return _lost(scene, [scene.machines(SERVING)[0]["instance"]], note="one of two machines, by SIGKILL to all of it")
+
+
+def zone_gone(scene: Scene) -> Outcome:
+    """Of the color that serves, half of the machines; groups can launch nothing there meanwhile."""
+    zone = str(scene.machines(SERVING)[0]["zone"])
+    lost = [row["instance"] for row in scene.machines(SERVING) if row["zone"] == zone]
+    if len(lost) == MACHINES:
+        raise DrillError(f"all {MACHINES} machines are in {zone}: nobody would be left to serve")
+    scene.cloud.set_zones_gone(zone)
+    try:
+        outcome = _lost(scene, lost, note=f"{zone} with {len(lost)} of {MACHINES} machines")
+        elsewhere = {row["zone"] for row in scene.machines(SERVING) if row["lifecycle"] == "InService"}
+    finally:
+        scene.cloud.set_zones_gone()
+    if zone in elsewhere:
+        raise DrillError(f"a machine serves in {zone}, which is gone")
+    return outcome
+
+
+def _lost(scene: Scene, lost: list[str], *, note: str) -> Outcome:
+    began = time.time()
+    outages.kill_machines(scene, lost)
+    detected = scene.until(
+        lambda: outages.unnoticed(scene, SERVING, lost), what="the group to notice", deadline=NOTICED_DEADLINE_S
+    )
+    recovered = scene.until(
+        lambda: outages.doubt(scene, SERVING, lost), what="as many machines as before", deadline=WHOLE_DEADLINE_S
+    )
+    outages.bury(scene, lost)
+    return Outcome(
+        detected_by="balancer's health check",
+        detected_seconds=detected - began,
+        recovered_seconds=recovered - began,
+        notified=bool(scene.notices(began)),
+        retried=scene.users.retried(began, time.time()),
+        note=note,
+    )
+
+
+def docker_killed(scene: Scene) -> Outcome:
+    machine = str(scene.machines(SERVING)[0]["instance"])
+    before = outages.docker_starts(scene, machine)
+    began = time.time()
+    outages.kill_docker(scene, machine)
+
+    def down() -> str | None:
+        return None if outages.docker_starts(scene, machine) > before else "systemd has not started Docker again"
+
+    detected = scene.until(down, what="systemd to notice", deadline=NOTICED_DEADLINE_S)
+    recovered = scene.until(lambda: _app_doubt(scene, machine), what="the app to serve", deadline=WHOLE_DEADLINE_S)
+    return Outcome(
+        detected_by="systemd: docker.service",
+        detected_seconds=detected - began,
+        recovered_seconds=recovered - began,
+        notified=bool(scene.notices(began)),
+        retried=scene.users.retried(began, time.time()),
+        note=f"{machine} stayed, and its app serves again",
+    )
+
+
+def _app_doubt(scene: Scene, machine: str) -> str | None:
+    state = scene.inside(machine, "systemctl", "show", "--property=ActiveState", "--value", "docker.service")
+    if state != "active":
+        return f"docker.service is {state}"
+    if "true" not in scene.inside(machine, "docker", "inspect", "--format", "{{.State.Running}}", "app"):
+        return "the app's container does not run"
+    return outages.doubt(scene, SERVING, [])
+
+
+def database_down(scene: Scene) -> Outcome:
+    """The release answers without its database what it can; the balancer asks nothing that needs one."""
+    version = releases.degrading(scene)
+    with on_green(scene, version):
+        scene.stage.script("cutover", IDLE)
+        fleet = {row["instance"] for row in scene.machines(IDLE)}
+        began = time.time()
+        with outages.silent(scene.stage.database):
+            detected = _judged(scene, good=False)
+            time.sleep(max(0.0, began + CHECKS_S - time.time()))
+            _require_whole(scene, fleet)
+        recovered = _judged(scene, good=True)
+        _require_whole(scene, fleet)
+    return Outcome(
+        detected_by="deep smoke test",
+        detected_seconds=detected - began,
+        recovered_seconds=recovered - began,
+        notified=bool(scene.notices(began)),
+        retried=scene.users.retried(began, time.time()),
+        note=f"{len(fleet)} machines stayed healthy for {CHECKS_S:g} s without a database: none was replaced",
+    )
+
+
+def _judged(scene: Scene, *, good: bool) -> float:
+    """When the public side's deep smoke test had said so."""
+    deadline = "40" if good else JUDGE_S
+    answer = scene.stage.script("smoke_test", "--deadline", deadline, may_fail=True)
+    failed = [check["name"] for check in answer.json.get("checks", []) if not check["ok"]]
+    if good != (answer.exit_code == 0) or (not good and "database" not in failed):
+        raise DrillError(f"the smoke test ended with exit code {answer.exit_code}, failed checks: {failed}")
+    return time.time()
+
+
+def _require_whole(scene: Scene, fleet: set[str]) -> None:
+    """The same machines, each a healthy target."""
+    rows = scene.machines(IDLE)
+    ill = [row["instance"] for row in rows if set(row["targets"].values()) != {"healthy"}]
+    if {row["instance"] for row in rows} != fleet or ill:
+        raise DrillError(f"the outage reached the fleet: {sorted(fleet)} were there, ill are {ill}")
+
+
+DRILLS = (
+    Drill(fault="machine killed under load", play=machine_killed, deadline=150.0, notifies=False),
+    Drill(fault="machine's Docker killed under load", play=docker_killed, deadline=150.0, notifies=False),
+    Drill(fault="a whole zone gone", play=zone_gone, deadline=150.0, notifies=False),
+    Drill(fault="database down after cutover", play=database_down, deadline=200.0, notifies=False),
+)
