@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from checks.colors import Color
 from rehearsal import processes
 from rehearsal.database import Database
+from rehearsal.docker_engine import DockerError
 from rehearsal.drills.scene import MACHINES, Scene
 from rehearsal.processes import PARENT, Identity
 
@@ -31,6 +33,14 @@ def docker_starts(scene: Scene, instance: str) -> int:
     return int(scene.inside(instance, "systemctl", "show", "--property=NRestarts", "--value", "docker.service"))
 
 
+def app_runs(scene: Scene, instance: str) -> bool:
+    """Also False where Docker, or the whole machine, does not answer."""
+    try:
+        return scene.inside(instance, "docker", "inspect", "--format", "{{.State.Running}}", "app") == "true"
+    except (LookupError, DockerError):
+        return False
+
+
 def doubt(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:
     """Why this color is not what it was before these machines were lost, or None."""
     healthy = scene.fleet().sides[color].healthy
@@ -41,13 +51,13 @@ def doubt(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:
 
 
 def unnoticed(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:
-    """Which of these machines the group still takes for good ones, or None."""
-    taken = [
-        row["instance"]
-        for row in scene.machines(color)
-        if row["instance"] in lost and row["lifecycle"] == "InService" and row["health"] == "Healthy"
-    ]
-    return f"the group takes {', '.join(taken)} for healthy" if taken else None
+    """To which of these machines the balancer still sends users, or None."""
+    used = [row["instance"] for row in scene.machines(color) if row["instance"] in lost and _takes_users(row)]
+    return f"the balancer takes {', '.join(used)} for healthy" if used else None
+
+
+def _takes_users(row: dict[str, Any]) -> bool:
+    return row["lifecycle"] == "InService" and "healthy" in row["targets"].values()
 
 
 def bury(scene: Scene, lost: Sequence[str]) -> None:
