@@ -8,7 +8,7 @@ ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse rehearse-vpn drill bench image clean lock
+.PHONY: help setup check format test rehearse rehearse-vpn drill test-drills bench image clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -40,7 +40,7 @@ format: setup ## Put the code into the one format
 
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
 	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
-	$(BIN)/python -m pytest -m "not (rehearsal or network or docker)" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
+	$(BIN)/python -m pytest -m "not (rehearsal or network or docker or drills)" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
 	$(BIN)/python -m pytest -m "rehearsal or network or docker" --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5 # that many it says when ARGS name none
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
@@ -48,6 +48,9 @@ rehearse: setup ## Play the whole journey on this machine; report in build/rehea
 
 rehearse-vpn: setup ## Play the VPN alone: an office, an internet and a cloud, real IPsec; figures in build/rehearsal/vpn.json
 	$(BIN)/python -m rehearsal.vpn $(ARGS)
+
+test-drills: setup ## Play each fault once, and hold what came of it against what must
+	$(BIN)/python -m pytest -m drills --junit-xml=build/drills.xml $(ARGS)
 
 drill: setup ## Play each fault on this machine while users are served; figures in build/rehearsal/drills.json
 	$(BIN)/python -m rehearsal.drills $(ARGS)

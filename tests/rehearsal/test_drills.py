@@ -19,7 +19,7 @@ ALL_WITHIN_S = 900.0
 SETTING_UP_S = 300.0  # the machine image may have to be made anew, and the stage to be cleared
 
 pytestmark = [
-    pytest.mark.rehearsal,
+    pytest.mark.drills,
     pytest.mark.timeout(ALL_WITHIN_S + SETTING_UP_S + 60),
     pytest.mark.skipif(os.geteuid() != 0, reason="the drills need root"),
 ]
