@@ -6,6 +6,7 @@ import time
 
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.notice import Notice
 from rehearsal.drills.scene import IDLE, Scene
 from rehearsal.drills.serving import WHOLE_DEADLINE_S, on_green
 from scripts.exits import Exit
@@ -51,11 +52,18 @@ def _account(scene: Scene, version: str, flipped: float, share: str) -> Outcome:
         raise DrillError(f"nobody was told that {version} lost its users")
     return Outcome(
         detected_by="cutover's watch",
-        detected_seconds=last - first,
+        detected_seconds=max(0.0, objected(told[0]) - first),
         recovered_seconds=last - first,
         notified=True,
         note=f"bad: {share}; {len(bad)} with all. {told[0].facts.get('why', '')}",
     )
+
+
+def objected(notice: Notice) -> float:
+    """When (epoch seconds) the watch had seen enough: its stage is the look and then the way back, and people hear."""
+    figures = notice.facts.get("figures", {})
+    stage = figures.get("stages", {}).get("bake", 0.0)
+    return notice.at - max(0.0, float(stage) - float(figures.get("bake_seconds", stage)))
 
 
 def leaking_release(scene: Scene) -> Outcome:

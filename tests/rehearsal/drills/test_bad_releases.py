@@ -1,0 +1,24 @@
+"""When a watch had seen enough is told by the account that people get."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rehearsal.drills.bad_releases import objected
+from rehearsal.drills.notice import Notice
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"figures": {"bake_seconds": 4.5, "stages": {"bake": 8.0, "smoke test": 0.1}}}, 96.5),
+        ({"figures": {"stages": {"smoke test": 3.0}}}, 100.0),  # it came no further than the smoke test
+        ({"figures": {"bake_seconds": 4.1, "stages": {"bake": 4.0}}}, 100.0),
+        ({}, 100.0),
+    ],
+)
+def test_the_way_back_is_no_part_of_the_look(facts: dict[str, Any], expected: float) -> None:
+    assert objected(Notice(at=100.0, subject="cutover turned back", message=json.dumps(facts))) == expected
