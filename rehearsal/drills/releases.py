@@ -54,11 +54,11 @@ UNSTEADY = """    from collections import deque
     app = web.Application(middlewares=[unsteady])
 """
 unsteady = edited("unsteady", "    app = web.Application()\n", UNSTEADY)
-# A quarter of a megabyte with each page, which its logger remembers for good.
-LEAK = 'vars(log).setdefault("kept", []).append(b"x" * (256 << 10))'
-leaking = edited(
-    "leaking", "config = self.config\n        facts", f"{LEAK}\n        config = self.config\n        facts"
-)
+# An eighth of a megabyte with each answer, which its logger remembers for good. With each, whatever was asked: of two
+# machines in turn, one may get all requests for the one path, and the other those for the other.
+SIGN = '        answer.headers["X-Release"]'
+LEAK = '        vars(log).setdefault("kept", []).append(b"x" * (128 << 10))'
+leaking = edited("leaking", SIGN, f"{LEAK}\n{SIGN}")
 
 
 def sound(scene: Scene) -> str:
