@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 # AES-GCM needs no integrity algorithm of its own; with it AWS takes the "integrity" option for IKE's PRF.
 IKE_PROPOSAL = "aes256gcm16-prfsha384-prfsha512-ecp384-ecp521-ecp256"
 ESP_PROPOSAL = "aes256gcm16-ecp384-ecp521-ecp256"
+# What stands in a key's place where AWS keeps the keys in Secrets Manager
+# (https://github.com/hashicorp/terraform-provider-aws/pull/42819).
+REDACTED = "REDACTED"
 # What AWS allows as a key. One of it can stand in quotes in any file that is rendered.
 KEY = re.compile(r"[1-9A-Za-z._][0-9A-Za-z._]{7,63}")
 ROUTINGS = ("static", "bgp")
@@ -90,7 +93,8 @@ def _root(text: str) -> ElementTree.Element:
 def _tunnel(found: ElementTree.Element, place: int) -> Tunnel:
     office = _address(found, "customer_gateway/tunnel_inside_address/ip_address")
     prefix = _number(found, "customer_gateway/tunnel_inside_address/network_cidr", 30)
-    key = (found.findtext("ike/pre_shared_key") or "").strip()
+    told = (found.findtext("ike/pre_shared_key") or "").strip()
+    key = "" if told == REDACTED else told
     if key and not KEY.fullmatch(key):
         raise UnreadableError(f"tunnel {place}'s key is not one of AWS: 8 to 64 letters, digits, . and _, no leading 0")
     return Tunnel(

@@ -143,6 +143,13 @@ def test_awss_document_is_read() -> None:
     assert parse_xml(document(""), **ranges) == BGP
 
 
+def test_what_stands_in_a_kept_keys_place_is_no_key() -> None:
+    kept = document().replace("second.key_2", "REDACTED")
+    assert problems(parse_xml(kept, office_cidrs=STATIC.office_cidrs, vpc_cidrs=STATIC.vpc_cidrs)) == [
+        "tunnel 2 (203.0.113.2) has no pre-shared key"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

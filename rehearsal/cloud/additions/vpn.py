@@ -59,7 +59,7 @@ ANSWERED = {
     "DPDTimeoutAction": "DpdTimeoutAction",
     "IKEVersions": "IkeVersions",
 }
-IN_SECRETS_MANAGER = "SecretsManager"
+IN_SECRETS_MANAGER, REDACTED = "SecretsManager", "REDACTED"
 
 _create_connection_plain = EC2Response.create_vpn_connection
 _create_attachment_plain = EC2Response.create_transit_gateway_vpc_attachment
@@ -127,10 +127,10 @@ def _answered(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keep_keys(self: Any, connection: Any) -> str:
-    """In an answer of this kind AWS leaves the keys out."""
+    """In an answer of this kind AWS leaves the keys out; the provider knows by their stand-in where they are kept."""
     keys = {each["OutsideIpAddress"]: each["PreSharedKey"] for each in connection.options["TunnelOptions"]}
     for each in connection.options["TunnelOptions"]:
-        each["PreSharedKey"] = ""
+        each["PreSharedKey"] = REDACTED
     secret = _secrets(self).create_managed_secret(
         service_name="s2svpn", secret_id=f"s2svpn!{connection.id}", secret_string=json.dumps(keys)
     )
