@@ -30,26 +30,34 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
+    """`retried`: how many of the requests were sent more than once."""
+
     requests: int
     failed: int
+    retried: int
 
 
 @dataclass(frozen=True)
 class RequestLog:
-    """In the order of the answers."""
+    """In the order of the answers; `retried`: when those were due that were sent more than once."""
 
     requests: Sequence[Request]
+    retried: frozenset[float] = frozenset()
 
     @classmethod
     def read(cls, folder: Path) -> RequestLog:
         """Also while the generator runs: what is at most 100 ms old may still be missing."""
-        with (folder / "requests.tsv").open() as file:
-            return cls([_request(line) for line in file if line.endswith("\n")])
+        again = frozenset(float(line.partition("\t")[0]) for line in _lines(folder / "retried.tsv"))
+        return cls([_request(line) for line in _lines(folder / "requests.tsv")], again)
 
     def between(self, start: float, end: float) -> Window:
         """Requests that were due in this time."""
         inside = [request for request in self.requests if start <= request.due < end]
-        return Window(requests=len(inside), failed=sum(bool(request.error) for request in inside))
+        return Window(
+            requests=len(inside),
+            failed=sum(bool(request.error) for request in inside),
+            retried=sum(start <= due < end for due in self.retried),
+        )
 
     def first_streak(self, release: str, *, after: float, length: int = 20) -> float | None:
         """When the first of so many answers in a row from this release came."""
@@ -74,11 +82,10 @@ def _request(line: str) -> Request:
     return Request(float(due), float(lag), float(latency), int(status), release, color, error)
 
 
-def retried(folder: Path, start: float, end: float) -> int:
-    """How many requests due in between (epoch seconds) were sent more than once so far."""
-    with (folder / "retried.tsv").open() as file:
-        dues = {line.partition("\t")[0] for line in file if line.endswith("\n")}
-    return sum(start <= float(due) < end for due in dues)
+def _lines(file: Path) -> Iterator[str]:
+    """The whole ones: the last may still be being written."""
+    with file.open() as text:
+        yield from (line for line in text if line.endswith("\n"))
 
 
 def objection(folder: Path) -> str | None:

@@ -48,10 +48,6 @@ class Users:
     def log(self) -> RequestLog:
         return RequestLog.read(self.folder)
 
-    def retried(self, start: float, end: float) -> int:
-        """Requests due in this time (epoch seconds) that had to be sent more than once."""
-        return load_log.retried(self.folder, start, end)
-
     def failed(self) -> int:
         """Failures so far."""
         return sum(bool(request.error) for request in self.log().requests)

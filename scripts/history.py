@@ -39,6 +39,8 @@ class Record:
     detail: str = ""
     why: str = ""
     """The operator's reason, or what was wrong with the release that users were taken from."""
+    took_over: str = ""
+    """Who held the lock that was broken for this run: they left no record of their own."""
     changed_resources: int = 0
     notice: str = ""
     """Whether people were told of it; empty when there was nothing to tell."""

@@ -9,7 +9,7 @@ import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ class Holder:
     since: str
     action: str
     id: str
+    took_over: str = ""
+    """Whose lock was broken for this one, in the words of this class."""
 
     def __str__(self) -> str:
         return f"{self.holder} on {self.host} (pid {self.pid}) for {self.action} since {self.since}"
@@ -53,6 +55,7 @@ def locked(s3: Any, bucket: str, stack: str, action: str, *, break_lock: bool = 
     """Hold the stack's lock, or raise LockedError naming the holder; given back however the block ends."""
     key, mine = f"deployments/{stack}/lock.json", me(action)
     if break_lock:
+        mine = replace(mine, took_over=str(_read(s3, bucket, key) or ""))
         s3.delete_object(Bucket=bucket, Key=key)
     try:
         _take(s3, bucket, key, mine)

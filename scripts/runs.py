@@ -33,6 +33,7 @@ class Run:
     notice: str = ""
     """Whether people were told, as `notices.tell` answers; empty when there was nothing to tell."""
     why: str = ""
+    took_over: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     record: Record | None = None
@@ -48,6 +49,7 @@ class Run:
             changed_resources=self.changed_resources,
             notice=self.notice,
             why=self.why,
+            took_over=self.took_over,
             figures=self.figures,
         )
         return self.record
@@ -63,6 +65,7 @@ def changing(
     """
     run = Run(action=action, why=why)
     with locked(facts.s3, facts.bucket, facts.stack, action, break_lock=break_lock) as holder:
+        run.took_over = holder.took_over
         try:
             yield run
         except BaseException as error:

@@ -75,7 +75,7 @@ def show(display: Display, status: Status) -> None:
             f"{one.source} → {one.target}",
             f"{one.seconds:.1f} s",
             one.outcome,
-            one.why,
+            _reason(one),
         )
         for one in status.records
     ]
@@ -83,6 +83,12 @@ def show(display: Display, status: Status) -> None:
         display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome", "why"), told)
     if status.holder:
         display.say(f"locked by {status.holder}")
+
+
+def _reason(record: Record) -> str:
+    """Why it was done or undone; a broken lock is the one trace of whoever held it."""
+    broken = f"broke the lock of {record.took_over}" if record.took_over else ""
+    return "; ".join(each for each in (record.why, broken) if each)
 
 
 def _row(status: Status, side: Side) -> tuple[str, ...]:

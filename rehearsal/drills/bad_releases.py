@@ -88,7 +88,6 @@ def leaking_release(scene: Scene) -> Outcome:
         detected_seconds=ended - since,
         recovered_seconds=recovered - since,
         notified=bool(scene.notices(since)),
-        retried=scene.users.retried(since, time.time()),
         note=f"killed at {ROOM}, started again by Docker {recovered - ended:.1f} s later; then rolled back",
     )
 

@@ -26,13 +26,12 @@ class DeadlineError(DrillError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the drill saw. Seconds from the fault's begin; `retried`: requests that the balancer had to send twice."""
+    """What the drill saw. Times are seconds since the fault's begin; `notified`: somebody was told of this fault."""
 
     detected_by: str
     detected_seconds: float
     recovered_seconds: float
     notified: bool
-    retried: int = 0
     note: str = ""
 
 
@@ -55,7 +54,10 @@ class Drill:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table and of drills.json. The two times are None where the drill did not come so far."""
+    """One line of the table and of drills.json. The two times are None where the drill did not come so far.
+
+    `retried`: requests that users sent again, because the balancer had lost them with a machine.
+    """
 
     fault: str
     detected_by: str
@@ -96,7 +98,7 @@ class Played:
             failed=users.failed,
             notified=outcome.notified if outcome else False,
             ok=outcome is not None and not problems,
-            retried=outcome.retried if outcome else 0,
+            retried=users.retried,
             seconds=round(self.ended - self.began, 3),
             note="; ".join([*problems, *([outcome.note] if outcome and outcome.note else [])])[:NOTE_LENGTH],
         )

@@ -69,7 +69,7 @@ def script_killed(scene: Scene) -> Outcome:
         detected_by="next command: the lock",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=any(str(one.facts.get("took_over")).startswith("ann on ") for one in scene.notices(began)),
         note="users stayed on the new release, and were back on the old one by one command; an up changes nothing",
     )
 
@@ -131,7 +131,6 @@ DRILLS = (
         fault="cutover script killed between flip and smoke",
         play=script_killed,
         deadline=BOOT_DEADLINE_S + SWITCH_DEADLINE_S,
-        notifies=False,
     ),
     Drill(fault="two people cutting over at once", play=two_people, deadline=BOOT_DEADLINE_S + SWITCH_DEADLINE_S),
 )

@@ -72,7 +72,6 @@ def _lost(scene: Scene, lost: list[str], *, note: str) -> Outcome:
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
         notified=bool(scene.notices(began)),
-        retried=scene.users.retried(began, time.time()),
         note=note,
     )
 
@@ -99,7 +98,6 @@ def docker_killed(scene: Scene) -> Outcome:
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
         notified=bool(scene.notices(began)),
-        retried=scene.users.retried(began, time.time()),
         note=f"{machine} " + ("stayed, and its app serves again" if stayed else "was replaced: its app stayed down"),
     )
 
@@ -122,7 +120,6 @@ def database_down(scene: Scene) -> Outcome:
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
         notified=bool(scene.notices(began)),
-        retried=scene.users.retried(began, time.time()),
         note=f"{len(fleet)} machines stayed healthy for {CHECKS_S:g} s without a database: none was replaced",
     )
 

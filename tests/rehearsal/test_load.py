@@ -167,8 +167,8 @@ def test_a_lost_request_is_sent_again_and_counted_apart(
     started = time.time()
     summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5", "--tries", "3")
     assert (summary["requests"], summary["failed"]) == (20, 20)
-    assert load_log.retried(tmp_path, started, time.time()) == 20
-    assert load_log.retried(tmp_path, 0, started) == 0
+    assert RequestLog.read(tmp_path).between(started, time.time()).retried == 20
+    assert RequestLog.read(tmp_path).between(0, started).retried == 0
     if raw:
         assert backend.paths == {"/": 60}
 
@@ -179,7 +179,7 @@ def test_what_a_release_answers_itself_is_not_asked_again(backends: Backends, tm
     summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5", "--tries", "3")
     assert summary["failed"] == 20
     assert backend.paths == {"/": 20}
-    assert load_log.retried(tmp_path, 0, time.time()) == 0
+    assert RequestLog.read(tmp_path).between(0, time.time()).retried == 0
 
 
 def test_a_request_that_is_answered_at_the_second_try_has_not_failed(backends: Backends, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_request_that_is_answered_at_the_second_try_has_not_failed(backends: B
 
 
 def tried(out: Path) -> int:
-    return load_log.retried(out, 0, time.time()) if (out / "retried.tsv").exists() else 0
+    return len(RequestLog.read(out).retried) if (out / "retried.tsv").exists() else 0
 
 
 def answered(out: Path) -> int:

@@ -206,6 +206,12 @@ def test_break_lock_takes_it_from_a_dead_holder(world: World) -> None:
     go(stack, break_lock=True)
     assert world.served() == "v2"
     assert holder(world.s3, BUCKET, STACK) is None
+    assert read(world.s3, BUCKET, STACK)[0].took_over == "ann on elsewhere (pid 1) for cutover since 2024-05-01"
+
+
+def test_break_lock_takes_nothing_over_where_nobody_holds_it(world: World) -> None:
+    go(two_colors(world), break_lock=True)
+    assert read(world.s3, BUCKET, STACK)[0].took_over == ""
 
 
 def test_ctrl_c_before_the_switch_changes_nothing_and_gives_the_lock_back(world: World) -> None:
