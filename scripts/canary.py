@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,13 +12,14 @@ from pulumi.automation.errors import CommandError
 from checks.fleet import Fleet, describe
 from checks.gates import ALL_USERS
 from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError, StuckError, TurnedBackError
+from scripts.exits import RefusedError
 from scripts.history import Record
-from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
-from scripts.watch import BAKE_S, Account, Watched, watch, watched
+from scripts.watch import BAKE_S, watched
+from scripts.way_back import WayBack, bake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
             shift(stack, facts, percent, run, tell)
         if percent and args.bake_s:
             with display.stage(f"bake: watch {facts.active.other} for {args.bake_s:g} s"):
-                bake_or_end(stack, watched(facts, fleet, facts.active.other, share=True), args, run, display)
+                run.state = f"{facts.active.other} keeps its {percent} %, and config says so"
+                release = watched(facts, fleet, facts.active.other, share=True)
+                bake(way_back(stack, facts), release, args.bake_s, run, display)
     return run.record
 
 
@@ -73,33 +75,17 @@ def shift(stack: Stack, facts: StackFacts, percent: int, run: Run, tell: Callabl
         raise RefusedError(told) from error
 
 
-def bake_or_end(stack: Stack, canary: Watched, args: CanaryArgs, run: Run, display: Display) -> None:
-    """Watch the share's release; when it is bad, nobody is left on it."""
-    run.state = f"{canary.color} keeps its {args.percent} %, and config says so"
-    account = watch(canary, args.bake_s, display.note)
-    run.figures.update(account.as_json())
-    if account.objection is None:
-        return
-    with shielded():
-        end_share(stack, canary, account, run, display)
-
-
-def end_share(stack: Stack, canary: Watched, account: Account, run: Run, display: Display) -> None:
-    """Never returns."""
-    display.note(f"{canary.color} fails with users on it ({account.objection}); ending its share")
-    run.why = account.objection or ""
-    try:
-        set_value(stack, "canaryPercent", "0")
-        stack.up(on_output=None)
-    except Exception as error:
-        if describe(stack.name, canary.facts.session).sides[canary.color].weight:
-            raise StuckError(
-                f"{canary.color} fails ({run.why}), and its share could not be ended: {update_error(str(error))}. Act "
-                f"now: config says 0 % already, `pulumi up --stack {stack.name}` ends it"
-            ) from error
-    if account.first_bad is not None:
-        run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - account.first_bad, 1)
-    raise TurnedBackError(f"the share of {canary.color} is ended; it failed with users on it: {run.why}")
+def way_back(stack: Stack, facts: StackFacts) -> WayBack:
+    color = facts.active.other
+    return WayBack(
+        stack=stack,
+        color=color,
+        set_config=lambda: set_value(stack, "canaryPercent", "0"),
+        is_free=lambda: describe(stack.name, facts.session).sides[color].weight == 0,
+        going="ending its share",
+        gone=f"the share of {color} is ended",
+        stuck=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",
+    )
 
 
 cli = app()
@@ -111,7 +97,7 @@ def main(
         int, typer.Argument(min=0, max=ALL_USERS - 1, help="Share of the users; 0 ends it. All of them: `cutover`.")
     ],
     stack: StackOption = "dev",
-    bake: BakeOption = BAKE_S,
+    bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
@@ -124,7 +110,7 @@ def main(
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
     with exit_codes(display):
-        args = CanaryArgs(percent=percent, bake_s=bake, reason=reason, break_lock=break_lock)
+        args = CanaryArgs(percent=percent, bake_s=bake_seconds, reason=reason, break_lock=break_lock)
         record = share(open_stack(stack), args, display)
         if record:
             display.result({"ok": True, "percent": percent, **record.as_json(), "stages": display.stages})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.smoke import failures, smoke
 from checks.waiting import wait_until
 from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError, StuckError, TurnedBackError
+from scripts.exits import RefusedError
 from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.options import (
@@ -31,7 +30,8 @@ from scripts.options import (
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
-from scripts.watch import BAKE_S, watch, watched
+from scripts.watch import BAKE_S, watched
+from scripts.way_back import WayBack, bake
 
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0
@@ -94,7 +94,8 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None
             smoke_or_back(cutover)
         if args.bake_s:
             with display.stage(f"bake: watch {cutover.target} for {args.bake_s:g} s"):
-                bake_or_back(cutover)
+                release = watched(facts, cutover.fleet, cutover.target)
+                bake(way_back(cutover), release, args.bake_s, run, display)
     return run.record
 
 
@@ -196,7 +197,7 @@ def _settle(cutover: Cutover, error: BaseException) -> str:
     """After a switch that didn't go through: say where users are, or raise what a person must read."""
     moved = describe(cutover.stack.name, cutover.facts.session).serving == cutover.target
     if moved and isinstance(error, Exception):
-        turn_back(cutover, update_error(str(error)))
+        way_back(cutover).take(cutover.run, cutover.display, update_error(str(error)))
     if moved:
         return f"users are on {cutover.target}, and config says so"
     _point_at(cutover, cutover.source)
@@ -214,36 +215,20 @@ def smoke_or_back(cutover: Cutover) -> None:
         in_a_row=3,
     )
     if reason := failures(results):
-        with shielded():
-            turn_back(cutover, reason)
+        way_back(cutover).take(cutover.run, cutover.display, reason)
 
 
-def bake_or_back(cutover: Cutover) -> None:
-    # An interrupt here leaves users where they are: nothing was wrong so far.
-    account = watch(watched(cutover.facts, cutover.fleet, cutover.target), cutover.args.bake_s, cutover.display.note)
-    cutover.run.figures.update(account.as_json())
-    if account.objection:
-        with shielded():
-            turn_back(cutover, account.objection, account.first_bad)
-
-
-def turn_back(cutover: Cutover, reason: str, first_bad: float | None = None) -> None:
-    """Send users back to where they were, and say why; never returns. `first_bad`: by `time.monotonic()`."""
-    cutover.display.note(f"{cutover.target} fails with users on it ({reason}); going back to {cutover.source}")
-    cutover.run.why = reason
-    try:
-        _point_at(cutover, cutover.source)
-        cutover.stack.up(on_output=None)
-    except Exception as error:
-        if describe(cutover.stack.name, cutover.facts.session).serving != cutover.source:
-            raise StuckError(
-                f"users are on {cutover.target}, which fails ({reason}), and the way back failed too: "
-                f"{update_error(str(error))}. Act now: config says {cutover.source} already, "
-                f"`pulumi up --stack {cutover.stack.name}` sends them there"
-            ) from error
-    if first_bad is not None:
-        cutover.run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - first_bad, 1)
-    raise TurnedBackError(f"users are back on {cutover.source}; {cutover.target} failed with users on it: {reason}")
+def way_back(cutover: Cutover) -> WayBack:
+    stack, source = cutover.stack, cutover.source
+    return WayBack(
+        stack=stack,
+        color=cutover.target,
+        set_config=lambda: _point_at(cutover, source),
+        is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
+        going=f"going back to {source}",
+        gone=f"users are back on {source}",
+        stuck=f"config says {source} already, `pulumi up --stack {stack.name}` sends them there",
+    )
 
 
 def _point_at(cutover: Cutover, color: Color) -> None:
@@ -268,7 +253,7 @@ def main(
     smoke_deadline: Annotated[
         float, typer.Option(help="Seconds within which the smoke test after the switch must pass.")
     ] = 30.0,
-    bake: BakeOption = BAKE_S,
+    bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
@@ -288,7 +273,7 @@ def main(
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         smoke_deadline_s=smoke_deadline,
-        bake_s=bake,
+        bake_s=bake_seconds,
         reason=reason,
     )
     run_cli(stack, args, Display(as_json=as_json))

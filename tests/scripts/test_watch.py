@@ -205,7 +205,7 @@ def test_a_good_cutover_is_told_with_its_reason(world: World) -> None:
 def test_a_bad_canary_is_ended(world: World) -> None:
     stack = two_colors(world)
     world.apps["v2"].fails_one_in = 5
-    with pytest.raises(TurnedBackError, match="the share of green is ended; it failed with users on it: "):
+    with pytest.raises(TurnedBackError, match="the share of green is ended; green failed with users on it: "):
         share(stack, CanaryArgs(percent=5, bake_s=20), QUIET)
     assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
     assert stack.config["canaryPercent"] == "0"

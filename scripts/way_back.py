@@ -1,0 +1,59 @@
+"""Users have left a release that was bad with users on it, or a person knows the one command that is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from checks.colors import Color
+from scripts.display import Display, update_error
+from scripts.exits import StuckError, TurnedBackError
+from scripts.interrupts import shielded
+from scripts.runs import Run
+from scripts.stacks import Stack
+from scripts.watch import Watched, watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayBack:
+    """How users leave `color`. `set_config` says so in the stack's config, the `up` that follows does it.
+
+    `is_free` asks AWS whether they have left; `going`, `gone` and `stuck` are what people read before, after and when
+    the `up` fails.
+    """
+
+    stack: Stack
+    color: Color
+    set_config: Callable[[], None]
+    is_free: Callable[[], bool]
+    going: str
+    gone: str
+    stuck: str
+
+    def take(self, run: Run, display: Display, reason: str, first_bad: float | None = None) -> NoReturn:
+        """Raises TurnedBackError, or StuckError. `first_bad`: when users met it first, by `time.monotonic()`."""
+        display.note(f"{self.color} fails with users on it ({reason}); {self.going}")
+        run.why = reason
+        with shielded():
+            try:
+                self.set_config()
+                self.stack.up(on_output=None)
+            except Exception as error:
+                if not self.is_free():
+                    raise StuckError(
+                        f"{self.color} fails with users on it ({reason}), and {self.going} failed too: "
+                        f"{update_error(str(error))}. Act now: {self.stuck}"
+                    ) from error
+        if first_bad is not None:
+            run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - first_bad, 1)
+        raise TurnedBackError(f"{self.gone}; {self.color} failed with users on it: {reason}")
+
+
+def bake(way_back: WayBack, release: Watched, seconds: float, run: Run, display: Display) -> None:
+    """Watch a release with users; when it is bad they leave it. An interrupt leaves them: nothing was wrong so far."""
+    account = watch(release, seconds, display.note)
+    run.figures.update(account.as_json())
+    if account.objection:
+        way_back.take(run, display, account.objection, account.first_bad)
