@@ -13,6 +13,8 @@ from checks.colors import Color
 
 # DescribeTags of the load balancing API takes at most 20 ARNs.
 ARNS_PER_TAG_CALL = 20
+# Of impatient clients.
+CONNECT_S, READ_S = 2, 3
 
 
 class NoSuchStack(Exception):  # noqa: N818 - reads as the sentence that its message is
@@ -126,15 +128,25 @@ def describe(stack: str, session: Any) -> Fleet:
         return _assemble(stack, balancer.result(), targets.result(), groups.result())
 
 
-def client(session: Any, service: str) -> Any:
-    """The session's client of this service: made once, as making one takes longer (0.1 s) than most calls."""
+def client(session: Any, service: str, *, impatient: bool = False) -> Any:
+    """The session's client of this service: made once, as making one takes longer (0.1 s) than most calls.
+
+    An impatient one tries once, for 5 s at most, where the usual one may try for minutes: for whoever asks again
+    soon, and has other things to look at meanwhile.
+    """
     made = _CLIENTS.setdefault(session, {})
-    if service not in made:
-        made[service] = session.client(service)
-    return made[service]
+    if (service, impatient) not in made:
+        made[service, impatient] = session.client(service, config=_impatience() if impatient else None)
+    return made[service, impatient]
 
 
-_CLIENTS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+def _impatience() -> Any:
+    from botocore.config import Config
+
+    return Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": 1})
+
+
+_CLIENTS: WeakKeyDictionary[Any, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)

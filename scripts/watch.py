@@ -19,10 +19,13 @@ BAKE_S = 60.0
 EVERY_S = 2.0
 SMOKES_IN_A_ROW = 3
 LEAST_PROBES = 20
+# A watch that is over before so many were answered has these to go by: then most of at least so many must fail.
+FEW_PROBES, MOST_PERCENT = 3, 50.0
 NAMESPACE = "AWS/ApplicationELB"
 PERIOD_S = 60
 # Judged together: the minute that runs, and the one before it.
 MINUTES = 2
+UNREADABLE = ("InternalError", "Forbidden")
 # By the ids of the query; the balancer tells no zeros.
 METRICS = {
     "requests": ("RequestCount", "Sum"),
@@ -67,7 +70,7 @@ class Account:
     alarm: str = ""
     seconds: float = 0.0
     unread: dict[str, str] = field(default_factory=dict)
-    """What could not be asked, and why."""
+    """What could not be read to the last, and why."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -107,49 +110,69 @@ def watch(watched: Watched, seconds: float, note: Callable[[str], None]) -> Acco
 
     The balancer's metrics come once a minute at AWS, and some minutes late
     (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html), its
-    alarm later still: what shows within seconds is what the probes meet. What can't be read is noted once, and the
-    rest goes on. An alarm that was on when the watch began is nobody's news, and counts from when it was off.
+    alarm later still: what shows within seconds is what the probes meet. What can't be read is noted, and the rest
+    goes on. An alarm that was on when the watch began is nobody's news, and counts from when it was off.
     """
     account, began, since = Account(), time.monotonic(), datetime.now(UTC)
-    look = _Look(watched=watched, account=account, since=since, note=note)
-    look.begin()
     with Probes(f"{watched.facts.url}/", watched.headers) as probes:
-        while account.objection is None:
-            left = began + seconds - time.monotonic()
-            if left <= 0:
-                break
+        look = _Look(watched=watched, account=account, probes=probes, since=since, note=note)
+        look.begin()
+        left = seconds
+        # Once at least, and once when the time is over.
+        while account.objection is None and left > 0:
             time.sleep(min(EVERY_S, left))
-            account.probes, account.first_bad = probes.answers, account.first_bad or probes.first_error
+            left = began + seconds - time.monotonic()
             account.objection = look.objection()
-    account.probes = probes.answers
+    look.end()
     account.seconds = time.monotonic() - began
     return account
+
+
+class _UnseenError(Exception):
+    """What was to be watched is not there."""
 
 
 @dataclass(kw_only=True)
 class _Look:
     watched: Watched
     account: Account
+    probes: Probes
     since: datetime
     note: Callable[[str], None]
-    old_alarm: bool = False
+    old_alarm: bool | None = None
+    """Whether the alarm has been on since before the watch; None until it could be read."""
+    begun: bool = False
     failed_smokes: int = 0
 
     def begin(self) -> None:
-        self.old_alarm = self._read("alarm", self._alarm_state) == "ALARM"
-        if self.old_alarm:
-            self.note(f"the alarm {self.watched.alarm} was on already: it counts once it has been off")
+        self._alarm()
+        self.begun = True
 
     def objection(self) -> str | None:
         return self._probes() or self._users() or self._smoke() or self._alarm()
 
+    def end(self) -> None:
+        """The last probes are counted, and what the release was not judged by is told."""
+        account = self.account
+        account.probes = self.probes.answers
+        if account.objection is None and account.probes.requests < LEAST_PROBES:
+            few = Budget(error_rate_percent=MOST_PERCENT, least_requests=FEW_PROBES)
+            account.objection = few.objection(account.probes, "probes")
+        account.first_bad = account.first_bad or self.probes.first_error
+        if account.objection is None and not account.users.requests and "metrics" not in account.unread:
+            self.note(
+                f"the balancer has told of no user's request of {self.watched.color} yet: its release was judged by "
+                f"{account.probes.requests} probes"
+            )
+
     def _probes(self) -> str | None:
-        budget = Budget(error_rate_percent=self.watched.budget.error_rate_percent, least_requests=LEAST_PROBES)
-        return budget.objection(self.account.probes, "probes")
+        account, allowed = self.account, self.watched.budget.error_rate_percent
+        account.probes = self.probes.answers
+        account.first_bad = account.first_bad or self.probes.first_error
+        return Budget(error_rate_percent=allowed, least_requests=LEAST_PROBES).objection(account.probes, "probes")
 
     def _users(self) -> str | None:
-        if self.watched.dimensions:
-            self._read("metrics", self._count_users)
+        self._read("metrics", self._count_users)
         if self.account.users.errors and self.account.first_bad is None:
             self.account.first_bad = time.monotonic()
         return self.watched.budget.objection(self.account.users, "users' requests")
@@ -164,6 +187,7 @@ class _Look:
             deep=False,
             deadline=0,
         )
+        self.probes.beside()
         reason = failures(found)
         self.failed_smokes = self.failed_smokes + 1 if reason else 0
         if reason and self.account.first_bad is None:
@@ -175,28 +199,58 @@ class _Look:
     def _alarm(self) -> str | None:
         state = self._read("alarm", self._alarm_state)
         self.account.alarm = state or "unknown"
-        if state == "OK":
-            self.old_alarm = False
+        if state is None:
+            return None
+        # What has no data yet rings as little as what is well.
+        self.old_alarm = self.old_alarm and state == "ALARM"
         return f"the alarm {self.watched.alarm} is on" if state == "ALARM" and not self.old_alarm else None
 
     def _alarm_state(self) -> str:
         if not self.watched.alarm:
-            return ""
-        found = client(self.watched.facts.session, "cloudwatch").describe_alarms(
+            raise _UnseenError(f"the stack's outputs name no alarm of {self.watched.color}")
+        found = self._cloudwatch.describe_alarms(
             AlarmNames=[self.watched.alarm], AlarmTypes=["CompositeAlarm", "MetricAlarm"]
         )
-        return next((each["StateValue"] for each in [*found["CompositeAlarms"], *found["MetricAlarms"]]), "")
+        alarms = [*found["CompositeAlarms"], *found["MetricAlarms"]]
+        if not alarms:
+            raise _UnseenError(f"there is no alarm {self.watched.alarm}")
+        if self.old_alarm is None:
+            self._know_alarm(alarms[0])
+        return str(alarms[0]["StateValue"])
+
+    def _know_alarm(self, alarm: Mapping[str, Any]) -> None:
+        """At the first reading. Where that comes late, what has come on since the watch began is news even so."""
+        changed = alarm.get("StateTransitionedTimestamp") or alarm.get("StateUpdatedTimestamp")
+        news = self.begun and changed is not None and changed >= self.since
+        self.old_alarm = alarm["StateValue"] == "ALARM" and not news
+        if self.old_alarm:
+            self.note(f"the alarm {self.watched.alarm} was on already: it counts once it has been off")
+
+    @property
+    def _cloudwatch(self) -> Any:
+        # The probes wait for their judgement meanwhile, and the next look asks again.
+        return client(self.watched.facts.session, "cloudwatch", impatient=True)
 
     def _count_users(self) -> None:
         found = self._metrics()
         judged = sorted({when for points in found.values() for when, _ in points})[-MINUTES:]
-        total = {name: sum(value for when, value in points if when in judged) for name, points in found.items()}
-        self.account.users = Answers(requests=int(total["requests"]), errors=int(total["errors"] + total["refused"]))
+        users = Answers()
+        for minute in judged:
+            told = {name: sum(value for when, value in points if when == minute) for name, points in found.items()}
+            # At five a second, probes would make a site with few users look well whatever those meet.
+            own = self.probes.in_minute(minute)
+            users += Answers(
+                requests=max(0, int(told["requests"]) - own.requests),
+                errors=max(0, int(told["errors"] + told["refused"]) - own.errors),
+            )
+        self.account.users = users
         if found["p99"]:
             self.account.p99_ms = round(1000 * found["p99"][0][1], 1)
 
     def _metrics(self) -> dict[str, list[tuple[datetime, float]]]:
         """By the query's ids, the newest first."""
+        if not self.watched.dimensions:
+            raise _UnseenError(f"the target group of {self.watched.color} or the live rule is not known")
         named = [{"Name": name, "Value": value} for name, value in self.watched.dimensions.items()]
         queries = [
             {
@@ -209,12 +263,15 @@ class _Look:
             }
             for id, (name, stat) in METRICS.items()
         ]
-        answer = client(self.watched.facts.session, "cloudwatch").get_metric_data(
+        answer = self._cloudwatch.get_metric_data(
             MetricDataQueries=queries,
             StartTime=self.since.replace(second=0, microsecond=0),
             EndTime=datetime.now(UTC) + timedelta(seconds=PERIOD_S),
             ScanBy="TimestampDescending",
         )
+        for each in answer["MetricDataResults"]:
+            if each.get("StatusCode") in UNREADABLE:
+                raise _UnseenError(f"CloudWatch answers {each['StatusCode']} for {METRICS[each['Id']][0]}")
         return {
             each["Id"]: sorted(zip(each["Timestamps"], each["Values"], strict=True), reverse=True)
             for each in answer["MetricDataResults"]
@@ -224,9 +281,11 @@ class _Look:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return ask()
-        except (ClientError, BotoCoreError) as error:
+            answer = ask()
+        except (ClientError, BotoCoreError, _UnseenError) as error:
             if what not in self.account.unread:
-                self.account.unread[what] = str(error)
                 self.note(f"the {what} can't be read, the rest is watched on: {error}")
+            self.account.unread[what] = str(error)
             return None
+        self.account.unread.pop(what, None)
+        return answer

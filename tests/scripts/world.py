@@ -42,6 +42,8 @@ class App:
     """Well behind the preview header, ill when users come: what only the check after the switch can see."""
     fails_one_in: int = 0
     """One in so many requests for the start page is answered by 500."""
+    hangs: threading.Event | None = None
+    """Until then the start page gives no answer, and the health path does."""
     asked: int = 0
     """How often the start page was."""
 
@@ -439,6 +441,8 @@ def _front(world: World) -> ThreadingHTTPServer:
             checks = {"database": app.database} if deep else {}
             body = {"status": "ok" if fine else "failing", "release": release, "checks": checks}
             known = self.path.split("?")[0] in ("/health", "/")
+            if self.path == "/" and app.hangs:
+                app.hangs.wait(30)
             if self.path == "/" and app.stumbles():
                 self._send(500, {"error": "stumbled"}, {"X-Release": release, "X-Color": color})
                 return
