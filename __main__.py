@@ -11,6 +11,7 @@ from components.instance_role import InstanceRole
 from components.load_balancer import LoadBalancer
 from components.logs import Logs
 from components.machine_access import MachineAccess
+from components.machine_events import MachineEvents
 from components.network import Network
 
 settings = config.load()
@@ -19,6 +20,7 @@ place = compose.place(settings)
 network = Network("network", compose.network(settings))
 artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
 alerts = Alerts("alerts", compose.alerts(settings, place))
+MachineEvents("machine-events", compose.machine_events(settings, place, alerts))
 logs = Logs("logs", compose.logs(settings))
 archive = compose.log_archive(settings, place, logs, alerts)
 base_image = compose.base_image(settings)

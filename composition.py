@@ -26,6 +26,7 @@ from components.load_balancer import PREVIEW_HEADER, LoadBalancer, LoadBalancerA
 from components.log_archive import LogArchive, LogArchiveArgs
 from components.logs import Logs, LogsArgs
 from components.machine_access import MachineAccess, MachineAccessArgs
+from components.machine_events import MachineEventsArgs
 from components.network import Network, NetworkArgs
 from components.policy_documents import Place
 from components.user_data import LogGroups, UserData
@@ -105,6 +106,12 @@ def artifact_bucket(settings: Settings, place: Place) -> ArtifactBucketArgs:
 
 def alerts(settings: Settings, place: Place) -> AlertsArgs:
     return AlertsArgs(place=place, emails=settings.alert_emails, webhooks=settings.alert_webhooks)
+
+
+def machine_events(settings: Settings, place: Place, alerts: Alerts) -> MachineEventsArgs:
+    return MachineEventsArgs(
+        place=place, topic_arn=alerts.topic_arn, key_arn=alerts.key_arn, boundary=settings.permissions_boundary
+    )
 
 
 def logs(settings: Settings) -> LogsArgs:

@@ -39,8 +39,10 @@ LONGEST_URL = 256  # it is a tag's value
 
 # What publish_release takes as a version; it stands in names, tags, object keys and as a Docker tag.
 RELEASE = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_RELEASE - 1}}}")
-# ECR repositories take lower-case names only, with single separators inside.
-STACK = re.compile(rf"(?=.{{1,{LONGEST_STACK}}}$)[a-z0-9]+([-_][a-z0-9]+)*")
+# ECR repositories take lower-case names only, with single separators inside. A color in it could be another stack's:
+# by their names alone, groups of a stack dev-blue could not be told from those of dev's blue.
+STACK = re.compile(rf"(?=.{{1,{LONGEST_STACK}}}$)(?!.*-(blue|green)(-|$))[a-z0-9]+([-_][a-z0-9]+)*")
+STACK_ALLOWED = f"a-z, 0-9, and single - or _ inside, at most {LONGEST_STACK}, without -blue or -green"
 AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RELEASE_URL = re.compile(
@@ -145,7 +147,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
     """
     reader = _Reader(raw)
     settings = Settings(
-        stack=reader.given("stack", stack, STACK, f"a-z, 0-9, and single - or _ inside, at most {LONGEST_STACK}"),
+        stack=reader.given("stack", stack, STACK, STACK_ALLOWED),
         region=reader.given("aws:region", region, REGION, "a region, such as eu-central-1"),
         active_color=Color(reader.choice("activeColor", "blue", tuple(Color))),
         canary_percent=reader.number("canaryPercent", 0, (0, ALL_USERS)),

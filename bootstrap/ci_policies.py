@@ -13,9 +13,10 @@ OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, u
 # What the main program names: paths of parameters, log groups, repositories and roles all begin so.
 NAMES = "bluegreen"
 # Pulumi's names of the main program's, to which it adds a random end.
-BUCKETS, TOPICS, ARCHIVE = "artifacts", "alerts", "log-archive"
+BUCKETS, TOPICS, ARCHIVE, EVENTS = "artifacts", "alerts", "log-archive", "machine-events"
 SERVICES_WITH_ROLES = (
-    "ec2.amazonaws.com", "firehose.amazonaws.com", "logs.amazonaws.com", "vpc-flow-logs.amazonaws.com",
+    "ec2.amazonaws.com", "events.amazonaws.com", "firehose.amazonaws.com", "logs.amazonaws.com",
+    "vpc-flow-logs.amazonaws.com",
 )  # fmt: skip
 KEY_USERS = ("ec2", "sns", "ssm")
 SERVICES_WITH_OWN_ROLES = (
@@ -145,6 +146,8 @@ def _reading(account: Account) -> tuple[Statement, ...]:
             ["firehose:DescribeDeliveryStream", "firehose:ListTagsForDeliveryStream"],
             _streams(account),
         ),
+        # List* are a rule's targets and tags.
+        allow("ReadRules", ["events:DescribeRule", "events:List*"], _rules(account)),
         allow("ReadImages", [f"ecr:{action}" for action in _IMAGE_READS], _images(account)),
         allow(
             "ReadParameters",
@@ -207,7 +210,7 @@ _MACHINES = (
     "autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*", "logs:*LogDeliver*", "logs:PutResourcePolicy",
 )  # fmt: skip
 # All that these services do, with what bears the program's names.
-_NAMED = ("ecr:*", "firehose:*", "logs:*", "s3:*", "sns:*", "ssm:*")
+_NAMED = ("ecr:*", "events:*", "firehose:*", "logs:*", "s3:*", "sns:*", "ssm:*")
 # *Secret is Create, Delete, Describe and Update: no read of a value ends so. Tag* is TagResource.
 _KEY_WRITES = ("*Secret", "PutSecretValue", "Tag*")
 
@@ -216,6 +219,7 @@ def _named(account: Account) -> tuple[str, ...]:
     """The end is a stack's name and what it has, or the one that Pulumi adds; a bucket's covers its objects too."""
     return (
         _images(account),
+        _rules(account),
         _streams(account),
         account.anywhere("logs", f"log-group:/{NAMES}/*"),
         *_buckets(account),
@@ -250,6 +254,10 @@ def _buckets(account: Account) -> tuple[str, ...]:
 
 def _streams(account: Account) -> str:
     return account.anywhere("firehose", f"deliverystream/{ARCHIVE}-*")
+
+
+def _rules(account: Account) -> str:
+    return account.anywhere("events", f"rule/{EVENTS}-*")
 
 
 def _tunnel_keys(account: Account) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_aws import cloudwatch, iam, kinesis, s3
+from pulumi_aws import cloudwatch, kinesis, s3
 
 from components import policy_documents
 from components.alarm_options import Metric, Question
 from components.metric_alarm import metric_alarm
 from components.policy_documents import MACHINE_LOGS, Document, Place
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
+from components.service_role import service_role
 from components.user_data import LogGroups
 
 COLD_AFTER_DAYS = 30  # by then what still happens is over; until then reading costs nothing but the request
@@ -117,17 +118,10 @@ class LogArchive(pulumi.ComponentResource):
             )
 
     def _role(self, name: str, trust: Document, policy: pulumi.Output[Document]) -> pulumi.Output[str]:
-        """Its ARN, known only when it has its policy: AWS tries a role out when it is named."""
-        role = iam.Role(
-            name,
-            path=policy_documents.role_path(self._args.place.stack),
-            assume_role_policy=policy_documents.text(trust),
-            permissions_boundary=self._args.boundary or None,
-            tags=self._tags,
-            opts=self._child,
+        args = self._args
+        return service_role(
+            name, stack=args.place.stack, trust=trust, policy=policy, boundary=args.boundary, opts=self._child
         )
-        granted = iam.RolePolicy(name, role=role.id, policy=policy.apply(policy_documents.text), opts=self._child)
-        return pulumi.Output.all(role.arn, granted.id).apply(lambda values: str(values[0]))
 
     def _alarm(self, stream: kinesis.FirehoseDeliveryStream) -> pulumi.Output[str]:
         stack = self._args.place.stack

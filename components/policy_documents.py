@@ -27,8 +27,8 @@ def document(*statements: Mapping[str, Any]) -> Document:
     return {"Version": VERSION, "Statement": list(statements)}
 
 
-def assumed_by(service: str, *, for_things: str = "") -> Document:
-    """Who may take a role: one AWS service, where it tells for which thing, only on behalf of ARNs of this pattern."""
+def assumed_by(service: str, *, for_things: str | Sequence[str] = "") -> Document:
+    """Who may take a role: one AWS service, where it tells for which thing, only on behalf of such ARNs (patterns)."""
     own = {"Condition": {"ArnLike": {"aws:SourceArn": for_things}}} if for_things else {}
     return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}} | own)
 
@@ -75,9 +75,7 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repo
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
         allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
         | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
-        allow("TellFailures", ["sns:Publish"], topic_arn),
-        allow("EncryptFailures", TOPIC_KEY_USES, key_arn)
-        | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{place.region}.amazonaws.com"}}},
+        *_telling(place, "Failures", topic_arn, key_arn),
         # Describe actions of Auto Scaling know no ARN.
         allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
         allow(
@@ -96,6 +94,11 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repo
         *(_pull(repository_arn) if repository_arn else ()),
     ]
     return document(*statements)
+
+
+def events_teller(place: Place, *, topic_arn: str, key_arn: str) -> Document:
+    """What EventBridge may do for a stack's rules: publish to its topic."""
+    return document(*_telling(place, "Events", topic_arn, key_arn))
 
 
 def flow_logs(log_group_arn: str) -> Document:
@@ -169,6 +172,14 @@ def allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
     """A statement; AWS takes one resource without a list, and shows it so."""
     resource = list(resources) if len(resources) > 1 else resources[0]
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
+
+
+def _telling(place: Place, what: str, topic_arn: str, key_arn: str) -> tuple[Mapping[str, Any], ...]:
+    return (
+        allow(f"Tell{what}", ["sns:Publish"], topic_arn),
+        allow(f"Encrypt{what}", TOPIC_KEY_USES, key_arn)
+        | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{place.region}.amazonaws.com"}}},
+    )
 
 
 def _session_manager() -> tuple[Mapping[str, Any], ...]:

@@ -20,6 +20,7 @@ TAGGABLE = frozenset(
     {
         *("aws:acm/certificate:Certificate", "aws:cloudwatch/logGroup:LogGroup"),
         *("aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"),
+        *("aws:cloudwatch/eventRule:EventRule",),
         *("aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/routeTable:RouteTable", "aws:ec2/eip:Eip"),
         *("aws:ec2/internetGateway:InternetGateway", "aws:ec2/natGateway:NatGateway", "aws:ec2/flowLog:FlowLog"),
         *("aws:ec2/securityGroup:SecurityGroup", "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"),

@@ -468,6 +468,17 @@ def test_both_colors_are_watched_before_the_first_release_and_for_ever_after(sta
     assert len(alarms[0]) == {"dev": 13, "prod": 14}[stack], "prod's archive of logs has one besides"
 
 
+@STACKS
+def test_losses_are_told_of_whatever_release_a_color_runs(stack: str) -> None:
+    fresh, full = program(stack), program(stack, activeColor="green", **BOTH, canaryPercent=10)
+    rules = [run.all("cloudwatch.EventRule") for run in (fresh, full)]
+    targets = [run.all("cloudwatch.EventTarget") for run in (fresh, full)]
+    assert rules[0] == rules[1]
+    assert targets[0] == targets[1]
+    assert len(rules[0]) == len(targets[0]) == 4
+    assert {each.inputs["arn"] for each in targets[0].values()} == {full.one("sns.Topic").arn}
+
+
 def test_other_thresholds_change_alarms_and_the_line_on_the_dashboard() -> None:
     slower, later = {"latencyMilliseconds": 5000}, {"minutes": 5}
     assert changed(program(**BOTH), program(**BOTH, alarms=slower)) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import runpy
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from ami.boot.report import Failure
 from ami.boot.steps import STEPS
+from checks.colors import Color
+from components import machine_news
 from rehearsal.drills.register import DRILLS
 from tests.declared import ROOT, Declared, declare, stack_config
 
@@ -131,3 +134,12 @@ def test_every_key_of_the_config_and_every_script_that_it_names_exists() -> None
     known = Path(ROOT / "settings.py").read_text()
     assert keys
     assert {key for key in keys if f'"{key}"' not in known} == set()
+
+
+def test_the_facts_of_a_lost_machine_are_the_ones_that_are_told() -> None:
+    (row,) = re.findall(r"^\| which machine was lost, or could not be launched \|(.*)\|$", TEXT, re.M)
+    told = json.loads(re.sub(r"<(\w+)>", r'"\1"', machine_news.template(machine_news.LOST, "prod", Color.BLUE)))
+    named = re.findall(r"`([\w ]+)`", row)
+    events = [news.event for news in machine_news.ALL]
+    assert [name for name in named if name not in events] == [key for key in told if key != "subject"]
+    assert [name for name in named if name in events] == events

@@ -477,10 +477,17 @@ def test_a_region_is_needed(region: str) -> None:
     assert told == f"aws:region: {region or '(not set)'}: allowed is a region, such as eu-central-1"
 
 
-@pytest.mark.parametrize("stack", ["Dev", "-dev", "dev-", "d" * 41, "dev.eu"])
+@pytest.mark.parametrize("stack", ["Dev", "-dev", "dev-", "d" * 41, "dev.eu", "dev-blue", "dev-green-eu"])
 def test_the_stacks_name_must_serve_in_other_names(stack: str) -> None:
     (told,) = problems(stack)
-    assert told == f"stack: {stack}: allowed is a-z, 0-9, and single - or _ inside, at most 40"
+    assert told == (
+        f"stack: {stack}: allowed is a-z, 0-9, and single - or _ inside, at most 40, without -blue or -green"
+    )
+
+
+@pytest.mark.parametrize("stack", ["dev-eu", "dev_2", "bluebird", "dev-bluebird", "blue", "evergreen-2"])
+def test_a_stack_may_be_called_as_no_others_color_is(stack: str) -> None:
+    assert parse({}, stack=stack, region=REGION).stack == stack
 
 
 def test_names_fit_into_awss_limits() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from .values import Secret, plain
 
 # Objects whose every key counts. Of any other one only the keys that the program gave do: the rest are AWS's defaults.
-_MAPS = frozenset({"tags", "tagsAll", "dimensions", "filterPolicy"})
+_MAPS = frozenset({"tags", "tagsAll", "dimensions", "filterPolicy", "inputPaths"})
 
 
 def settled(given: Any, found: Any, key: str = "") -> Any:

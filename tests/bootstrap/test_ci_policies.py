@@ -32,6 +32,8 @@ TOKEN = f"arn:aws:ssm:{REGION}:{ID}:parameter/bluegreen/dev/preview-token"
 
 BUCKETS = ["arn:aws:s3:::artifacts-*", "arn:aws:s3:::log-archive-*"]
 STREAMS = f"arn:aws:firehose:*:{ID}:deliverystream/log-archive-*"
+RULES = f"arn:aws:events:*:{ID}:rule/machine-events-*"
+RULE = f"arn:aws:events:{REGION}:{ID}:rule/machine-events-blue-lost-1a2b"
 STREAM = f"arn:aws:firehose:{REGION}:{ID}:deliverystream/log-archive-1a2b"
 
 STATE_READING = [
@@ -94,6 +96,12 @@ READING = [
         "Resource": STREAMS,
     },
     {
+        "Sid": "ReadRules",
+        "Effect": "Allow",
+        "Action": ["events:DescribeRule", "events:List*"],
+        "Resource": RULES,
+    },
+    {
         "Sid": "ReadImages",
         "Effect": "Allow",
         "Action": [
@@ -146,9 +154,10 @@ MAKING = [
     {
         "Sid": "Named",
         "Effect": "Allow",
-        "Action": ["ecr:*", "firehose:*", "logs:*", "s3:*", "sns:*", "ssm:*"],
+        "Action": ["ecr:*", "events:*", "firehose:*", "logs:*", "s3:*", "sns:*", "ssm:*"],
         "Resource": [
             f"arn:aws:ecr:*:{ID}:repository/bluegreen/*",
+            RULES,
             STREAMS,
             f"arn:aws:logs:*:{ID}:log-group:/bluegreen/*",
             *BUCKETS,
@@ -245,6 +254,7 @@ ROLES = [
             "StringEquals": {
                 "iam:PassedToService": [
                     "ec2.amazonaws.com",
+                    "events.amazonaws.com",
                     "firehose.amazonaws.com",
                     "logs.amazonaws.com",
                     "vpc-flow-logs.amazonaws.com",
@@ -458,6 +468,10 @@ MAY: list[tuple[str, str, dict[str, str], bool]] = [
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "ec2.amazonaws.com"}, True),
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "firehose.amazonaws.com"}, True),
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "logs.amazonaws.com"}, True),
+    ("iam:PassRole", MACHINE, {"iam__PassedToService": "events.amazonaws.com"}, True),
+    ("events:PutTargets", RULE, NO, True),
+    ("events:PutRule", RULE.replace("machine-events", "other"), NO, False),
+    ("events:PutEvents", f"arn:aws:events:{REGION}:{ID}:event-bus/default", NO, False),
     ("iam:PassRole", MACHINE, {"iam__PassedToService": "lambda.amazonaws.com"}, False),
     ("firehose:CreateDeliveryStream", STREAM, NO, True),
     ("firehose:DeleteDeliveryStream", STREAM.replace("log-archive", "other"), NO, False),
@@ -501,6 +515,8 @@ def test_what_a_deploying_job_may(action: str, resource: str, known: dict[str, s
         ("firehose:DescribeDeliveryStream", STREAM, True),
         ("firehose:UpdateDestination", STREAM, False),
         ("s3:GetObject", "arn:aws:s3:::log-archive-1a2b/logs/2026/11/21/09/1a2b.json.gz", False),
+        ("events:ListTargetsByRule", RULE, True),
+        ("events:PutTargets", RULE, False),
         ("kms:Decrypt", KEY, True),
         ("kms:Encrypt", KEY, False),
         ("ssm:GetParameter", TOKEN, True),
@@ -544,15 +560,18 @@ def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
     flows = policy_documents.flow_logs(f"arn:aws:logs:{REGION}:{ID}:log-group:/bluegreen/dev/flow")
     writer = policy_documents.archive_writer("arn:aws:s3:::log-archive-1a2b", "logs/")
     sender = policy_documents.archive_sender(STREAM)
+    teller = policy_documents.events_teller(
+        place, topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b", key_arn=KEY.replace("1a2b", "3c4d")
+    )
     limit = ci_policies.boundary(ACCOUNT, BACKEND)
     asked = [
         (action, resource, each.get("Condition", {}).get("StringEquals", {}))
-        for document in (granted, flows, writer, sender)
+        for document in (granted, flows, writer, sender, teller)
         for each in document["Statement"]
         for action in each["Action"]
         for resource in ([each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"])
     ]
-    assert len(asked) >= 23
+    assert len(asked) >= 26
     told = [
         (action, resource, {key.replace(":", "__"): value for key, value in known.items()})
         for action, resource, known in asked
@@ -585,6 +604,9 @@ def test_the_main_programs_names_are_those_that_ci_is_held_to(program: Declarati
     held = (f"{ci_policies.BUCKETS}-", f"{ci_policies.ARCHIVE}-")
     assert {name for name in buckets if not f"{name}-".startswith(held)} == set()
     assert set(program.all("kinesis.FirehoseDeliveryStream")) == {ci_policies.ARCHIVE}
+    rules = set(program.all("cloudwatch.EventRule"))
+    assert {name for name in rules if not name.startswith(f"{ci_policies.EVENTS}-")} == set()
+    assert len(rules) == 4
     topics = set(program.all("sns.Topic"))
     assert {name for name in topics if not f"{name}-".startswith(f"{ci_policies.TOPICS}-")} == set()
     logs = [each.inputs for each in program.all("cloudwatch.LogGroup").values()]

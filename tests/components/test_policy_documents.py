@@ -191,6 +191,22 @@ def test_lines_are_handed_to_one_stream_on_behalf_of_the_accounts_own_groups() -
     ]
 
 
+def test_events_are_told_to_one_topic_on_behalf_of_the_given_rules() -> None:
+    place = Place(partition="aws", region="eu-central-1", account="123456789012", stack="dev")
+    assert statements(policy_documents.events_teller(place, topic_arn="arn:topic", key_arn="arn:key")) == [
+        {"Sid": "TellEvents", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": "arn:topic"},
+        {
+            "Sid": "EncryptEvents",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "Resource": "arn:key",
+            "Condition": {"StringEquals": {"kms:ViaService": "sns.eu-central-1.amazonaws.com"}},
+        },
+    ]
+    (trusted,) = statements(policy_documents.assumed_by("events.amazonaws.com", for_things=["arn:one", "arn:two"]))
+    assert trusted["Condition"] == {"ArnLike": {"aws:SourceArn": ["arn:one", "arn:two"]}}
+
+
 def test_the_archive_is_written_below_its_prefix() -> None:
     assert statements(policy_documents.archive_writer(BUCKET, "logs/")) == [
         {

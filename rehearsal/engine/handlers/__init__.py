@@ -17,7 +17,7 @@ _MODULES = {
     "aws:iam": ("roles", "policies", "identity_providers"),
     "aws:kms": ("keys",),
     "aws:budgets": ("budgets",),
-    "aws:cloudwatch": ("logs", "alarms"),
+    "aws:cloudwatch": ("logs", "alarms", "event_rules"),
     "aws:kinesis": ("log_delivery",),
     "aws:lb": ("load_balancing",),
     "aws:autoscaling": ("scaling",),

@@ -130,6 +130,7 @@ class Census:
             "aws:cloudwatch/metricAlarm:MetricAlarm": lambda: _all(
                 aws("cloudwatch"), "describe_alarms", "MetricAlarms", "AlarmName"
             ),
+            "aws:cloudwatch/eventRule:EventRule": lambda: _all(aws("events"), "list_rules", "Rules", "Name"),
             "aws:ssm/parameter:Parameter": lambda: [
                 each["Name"]
                 for each in aws("ssm").get_parameters_by_path(Path="/bluegreen", Recursive=True)["Parameters"]

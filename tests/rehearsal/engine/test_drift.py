@@ -183,6 +183,9 @@ def spoil_storage(hands: Hands) -> dict[str, list[str]]:
     hands.aws("sns").set_topic_attributes(
         TopicArn=hands.id("Topic alerts"), AttributeName="KmsMasterKeyId", AttributeValue="alias/mine"
     )
+    events, silenced = hands.aws("events"), hands.id("EventRule machine-events-blue-lost")
+    events.disable_rule(Name=silenced)
+    events.remove_targets(Rule=silenced, Ids=["alerts"])
     token = hands.id("Parameter web-preview-token")
     hands.aws("ssm").remove_tags_from_resource(ResourceType="Parameter", ResourceId=token, TagKeys=["Stack"])
     return {
@@ -198,6 +201,8 @@ def spoil_storage(hands: Hands) -> dict[str, list[str]]:
         "LogGroup logs-app": GONE,
         "LogGroup network-flow": ["retentionInDays"],
         "Topic alerts": ["kmsMasterKeyId"],
+        "EventRule machine-events-blue-lost": ["state"],
+        "EventTarget machine-events-blue-lost": GONE,
         "Parameter web-preview-token": ["tags.Stack"],
     }
 

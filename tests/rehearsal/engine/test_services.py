@@ -72,6 +72,7 @@ def left(aws: Client) -> list[str]:
     found += [each["repositoryName"] for each in aws("ecr").describe_repositories()["repositories"]]
     found += [each["logGroupName"] for each in aws("logs").describe_log_groups()["logGroups"]]
     found += [each["AlarmName"] for each in aws("cloudwatch").describe_alarms()["MetricAlarms"]]
+    found += [each["Name"] for each in aws("events").list_rules()["Rules"]]
     found += [each["Name"] for each in aws("ssm").describe_parameters()["Parameters"]]
     return [each for each in found if each != "default"]
 
@@ -119,7 +120,7 @@ def test_the_whole_life_of_every_kind(gallery: Stack, aws: Client, traffic: Traf
 
     names = {key: outputs(gallery)[key] for key in ("vpc", "bucket", "targets", "fleet", "balancer")}
     changed = up(gallery, "changed")
-    assert (set(changed), changed["update"]) == ({"same", "update"}, 45)
+    assert (set(changed), changed["update"]) == ({"same", "update"}, 47)
     check_changed(outputs(gallery), aws)
     assert {key: outputs(gallery)[key]["arn"] for key in ("bucket", "fleet", "balancer")} == {
         key: names[key]["arn"] for key in ("bucket", "fleet", "balancer")

@@ -342,6 +342,21 @@ aws.autoscaling.LifecycleHook(
 topic = aws.sns.Topic("alerts", name=f"alerts-{letter}", display_name=variant, tags=tags, opts=under)
 aws.sns.TopicPolicy("may", arn=topic.arn, policy=document, opts=under)
 aws.sns.TopicSubscription("mail", topic=topic.arn, protocol="email", endpoint="a@example.org", opts=under)
+heard = aws.cloudwatch.EventRule(
+    "heard",
+    name=f"heard-{letter}",
+    event_pattern=json.dumps({"source": [variant]}),
+    tags=tags,
+    opts=under,
+)
+aws.cloudwatch.EventTarget(
+    "heard",
+    rule=heard.name,
+    target_id="alerts",
+    arn=topic.arn,
+    input_transformer={"input_paths": {"who": "$.source"}, "input_template": f'{{"{variant}": <who>}}'},
+    opts=under,
+)
 images = aws.ecr.Repository(
     "images",
     name=f"gallery/{letter}",

@@ -1,0 +1,33 @@
+"""A role that an AWS service takes to act for the stack."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi_aws import iam
+
+from components import policy_documents
+from components.policy_documents import Document
+
+
+def service_role(
+    name: str,
+    *,
+    stack: str,
+    trust: pulumi.Input[Document],
+    policy: pulumi.Input[Document],
+    boundary: str,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str]:
+    """Its ARN, known only when it has its policy: AWS tries a role out when it is named. `boundary` may be empty."""
+    role = iam.Role(
+        name,
+        path=policy_documents.role_path(stack),
+        assume_role_policy=pulumi.Output.from_input(trust).apply(policy_documents.text),
+        permissions_boundary=boundary or None,
+        tags={"Stack": stack},
+        opts=opts,
+    )
+    granted = iam.RolePolicy(
+        name, role=role.id, policy=pulumi.Output.from_input(policy).apply(policy_documents.text), opts=opts
+    )
+    return pulumi.Output.all(role.arn, granted.id).apply(lambda values: str(values[0]))
