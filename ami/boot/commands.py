@@ -38,7 +38,8 @@ def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> s
         timer.cancel()
     if code:
         reason = "ran out of time" if deadline.passed else f"ended with {code}"
-        raise CommandError(f"{' '.join(command[:2])} {reason}: {' | '.join(deque(lines, QUOTED_LINES))}")
+        quoted = " | ".join(deque(lines, QUOTED_LINES))
+        raise CommandError(f"{' '.join(command[:2])} {reason}" + (f": {quoted}" if quoted else ""))
     return "\n".join(lines)
 
 

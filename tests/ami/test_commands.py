@@ -1,0 +1,27 @@
+"""A command that fails is told by what it was, how it ended and what it said last."""
+
+from __future__ import annotations
+
+import pytest
+
+from ami.boot.commands import CommandError, run
+from ami.boot.retrying import Deadline
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo one; echo two >&2; exit 3", "sh -c ended with 3: one | two"),
+        ("exit 3", "sh -c ended with 3"),
+    ],
+)
+def test_a_failure_is_one_line(script: str, told: str) -> None:
+    with pytest.raises(CommandError) as raised:
+        run(["sh", "-c", script], deadline=Deadline(30))
+    assert str(raised.value) == told
+
+
+def test_one_that_hangs_without_a_word_ran_out_of_time() -> None:
+    with pytest.raises(CommandError) as raised:
+        run(["sleep", "300"], deadline=Deadline(0.1))
+    assert str(raised.value) == "sleep 300 ran out of time"
