@@ -100,8 +100,13 @@ class Played:
             ok=outcome is not None and not problems,
             retried=users.retried,
             seconds=round(self.ended - self.began, 3),
-            note="; ".join([*problems, *([outcome.note] if outcome and outcome.note else [])])[:NOTE_LENGTH],
+            note=_line("; ".join([*problems, *([outcome.note] if outcome and outcome.note else [])])),
         )
+
+
+def _line(text: str) -> str:
+    """What others wrote may be of several lines, and long."""
+    return " ".join(text.split())[:NOTE_LENGTH]
 
 
 def objections(drill: Drill, outcome: Outcome | None, requests: int, failed: int) -> list[str]:

@@ -97,6 +97,17 @@ def test_a_drill_that_failed_has_no_times() -> None:
     )
 
 
+def test_a_note_is_one_line() -> None:
+    row = played(drill(), None, "it did not come up\n  i-1 failed:\n\n  at run").row(RequestLog([request(101.0)]))
+    assert row.note == "it did not come up i-1 failed: at run"
+
+
+def test_what_users_sent_again_is_counted_apart() -> None:
+    log = RequestLog([request(101.0), request(102.0)], retried=frozenset([99.0, 102.0]))
+    row = played(drill()).row(log)
+    assert (row.requests, row.failed, row.retried) == (2, 0, 1)
+
+
 def test_one_that_fails_does_not_stop_the_others() -> None:
     scene, seen = Stand(), list[Played]()
     drills = [drill(failing(DrillError("nobody saw it"))), drill(failing(ValueError("no such thing"))), drill()]
