@@ -8,7 +8,7 @@ import secrets
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -248,20 +248,25 @@ def _start_registry(ground: Ground) -> tuple[Registry, Process]:
 
 
 def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tuple[Process, dict[str, str]]:
-    """The emulator and its URLs, once all of it answers."""
-    port, ready = ground.port(ground.gateway), ground.folder / "cloud.json"
-    argv = [sys.executable, "-m", "rehearsal.cloud", "--listen", ground.gateway, "--port", str(port)]
-    argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready), "--warm"]
-    argv += ["--dns-name", LOOPBACK, "--front-door", LOOPBACK]
-    argv += ["--docker-host", docker.host, "--network", NETWORK]
-    argv += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
-    password = {"BLUEGREEN_REGISTRY_PASSWORD": mirror.password}
-    process = ground.start("cloud", argv, password, cwd=ROOT, grace=20.0, nice=SERVING)
-    ground.wait_ready(
-        process, lambda: None if ready.exists() else f"no {ready.name} yet", what="the emulator", deadline=CLOUD_LIMIT_S
-    )
-    endpoints: dict[str, str] = json.loads(ready.read_text())
-    return process, endpoints
+    """With machines, and with the load balancer where users are."""
+    port = ground.port(ground.gateway)
+    options = ["--listen", ground.gateway, "--port", str(port), "--warm", "--dns-name", LOOPBACK]
+    options += ["--front-door", LOOPBACK, "--docker-host", docker.host, "--network", NETWORK]
+    options += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
+    return start_cloud(ground, *options, environment={"BLUEGREEN_REGISTRY_PASSWORD": mirror.password})
+
+
+def start_cloud(
+    ground: Ground, *options: str, environment: Mapping[str, str] | None = None
+) -> tuple[Process, dict[str, str]]:
+    """The emulator and its URLs, once all of it answers; `options` are those of `python -m rehearsal.cloud`."""
+    ready = ground.folder / "cloud.json"
+    argv = [sys.executable, "-m", "rehearsal.cloud", *options]
+    argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready)]
+    process = ground.start("cloud", argv, environment, cwd=ROOT, grace=20.0, nice=SERVING)
+    reason = f"no {ready.name} yet"
+    ground.wait_ready(process, lambda: None if ready.exists() else reason, what="the emulator", deadline=CLOUD_LIMIT_S)
+    return process, json.loads(ready.read_text())
 
 
 def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
@@ -274,6 +279,18 @@ def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
     return next(digest for digest in digests if digest.startswith(f"{name}@"))
 
 
+def aws_environment(endpoint: str) -> dict[str, str]:
+    """Leads every AWS SDK to the emulator."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "rehearsal",
+        "AWS_SECRET_ACCESS_KEY": "rehearsal",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
 def _environment(
     ground: Ground, docker: DockerEngine, mirror: Registry, endpoint: str, engine: Engine
 ) -> dict[str, str]:
@@ -282,12 +299,7 @@ def _environment(
         **docker.environment,
         **_programs(ground, docker),
         **_trust(ground, mirror),
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "rehearsal",
-        "AWS_SECRET_ACCESS_KEY": "rehearsal",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
+        **aws_environment(endpoint),
         "BLUEGREEN_STACKS": engine.opener,
         "BLUEGREEN_BAKE_SECONDS": BAKE_SECONDS,
         **pulumi_engine.environment(ground.folder / "stacks"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import Any
 
 import boto3
@@ -12,7 +10,7 @@ import pulumi.automation as auto
 
 from rehearsal import engine, pulumi_engine
 from rehearsal.ground import Ground
-from rehearsal.stage import CLOUD_LIMIT_S, LOOPBACK, REGION, ROOT, STACK
+from rehearsal.stage import LOOPBACK, REGION, STACK, aws_environment, start_cloud
 from rehearsal.vpn.plan import OFFICE_CIDR, OFFICE_IP, VPC_CIDR, new_key
 from scripts.vpn_render import Connection, parse_xml
 
@@ -26,8 +24,9 @@ CONFIG = {
 
 def connection(ground: Ground) -> Connection:
     """As AWS's own document tells it, keys included. The emulator stays, for as long as the ground does."""
-    endpoint = _start_cloud(ground)
-    os.environ.update(_environment(ground, endpoint))
+    # Machines exist in name only: nobody delivers a release.
+    endpoint = start_cloud(ground, "--listen", LOOPBACK)[1]["aws"]
+    os.environ.update(aws_environment(endpoint) | pulumi_engine.environment(ground.folder / "stacks"))
     stack = engine.create_stack(STACK)
     config = {key: auto.ConfigValue(value) for key, value in CONFIG.items()}
     # Of the config's own, so that the document holds them: AWS leaves those that it makes out of it.
@@ -38,27 +37,3 @@ def connection(ground: Ground) -> Connection:
     client: Any = boto3.Session(region_name=REGION).client("ec2", endpoint_url=endpoint)
     (found,) = client.describe_vpn_connections()["VpnConnections"]
     return parse_xml(found["CustomerGatewayConfiguration"], office_cidrs=(OFFICE_CIDR,), vpc_cidrs=(VPC_CIDR,))
-
-
-def _start_cloud(ground: Ground) -> str:
-    """The emulator's URL. Machines exist in name only: nobody delivers a release."""
-    ready = ground.folder / "cloud.json"
-    argv = [sys.executable, "-m", "rehearsal.cloud", "--listen", LOOPBACK]
-    argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready)]
-    process = ground.start("cloud", argv, cwd=ROOT, grace=10.0)
-    reason = f"no {ready.name} yet"
-    ground.wait_ready(process, lambda: None if ready.exists() else reason, what="the emulator", deadline=CLOUD_LIMIT_S)
-    endpoints: dict[str, str] = json.loads(ready.read_text())
-    return endpoints["aws"]
-
-
-def _environment(ground: Ground, endpoint: str) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "rehearsal",
-        "AWS_SECRET_ACCESS_KEY": "rehearsal",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        **pulumi_engine.environment(ground.folder / "stacks"),
-    }
