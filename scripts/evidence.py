@@ -90,9 +90,17 @@ def console(session: Any, instance: str) -> list[str]:
 
     with suppress(ClientError, BotoCoreError):
         output = client(session, "ec2").get_console_output(InstanceId=instance).get("Output", "")
-        if tail := [line for line in output.splitlines() if line.strip()][-CONSOLE_LINES:]:
+        if tail := [line for line in plain(output) if line.strip()][-CONSOLE_LINES:]:
             return [f"  console of {instance}:", *(f"    {line}" for line in tail)]
     return []
+
+
+def plain(output: str) -> list[str]:
+    """A console's lines without the colors and moves of a terminal, which systemd and the kernel write there."""
+    from rich.control import strip_control_codes
+    from rich.text import Text
+
+    return [strip_control_codes(line) for line in Text.from_ansi(output.replace("\r\n", "\n")).plain.splitlines()]
 
 
 def _machines(_session: Any, group: Group) -> list[str]:

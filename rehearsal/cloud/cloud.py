@@ -56,7 +56,12 @@ class Cloud:
 
     def __init__(self, options: Options) -> None:
         extend_moto(
-            Facts(dns_name=options.dns_name, registry=options.registry, registry_password=options.registry_password)
+            Facts(
+                dns_name=options.dns_name,
+                registry=options.registry,
+                registry_password=options.registry_password,
+                console=lambda instance: self._machines.console(instance),
+            )
         )
         self._images = Images(default=options.machine_image)
         self._faults = Faults(color=account.color_at)
@@ -65,8 +70,9 @@ class Cloud:
         door = _door(options)
         self._alarms = Alarms()
         self._monitoring = Monitoring(door, self._alarms)
+        self._machines = self._made(options)
         self._controller = Controller(
-            machines=self._machines(options),
+            machines=self._machines,
             door=door,
             images=self._images,
             answer_hooks=not options.docker_host and not options.hold_hooks,
@@ -85,7 +91,7 @@ class Cloud:
         self.metadata.close()
         self.aws.close()
 
-    def _machines(self, options: Options) -> Machines:
+    def _made(self, options: Options) -> Machines:
         if not options.docker_host:
             return NamesOnly()
         endpoints = Endpoints(

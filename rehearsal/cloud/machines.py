@@ -16,7 +16,7 @@ LABEL = "bluegreen.machines"
 STATUS_FILE = "/var/lib/bluegreen/status.json"
 COMMAND_SECONDS = 60
 REBOOT_SECONDS = 10  # systemd in a container halts in well under a second; a stuck unit is killed after this
-JOURNAL_LINES = 2000
+JOURNAL_LINES = CONSOLE_LINES = 2000
 AT_A_TIME = 4  # docker commands in parallel: more only queue up in the daemon
 
 # What systemd and an inner dockerd need, on cgroup v1, without CAP_SYS_RESOURCE, which some hosts can't grant.
@@ -28,6 +28,7 @@ MACHINE_FLAGS = (
     *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
     *("--volume", "/var/lib/docker"),  # a volume of the machine's own: overlay on overlay fails
     *("--stop-signal", "SIGRTMIN+3"),  # systemd's signal for a clean halt
+    "--tty",  # its console, for systemd and for units that write there
 )
 
 
@@ -70,7 +71,7 @@ class Ground:
 
 
 class Machines(Protocol):
-    """What the controller asks of machines; all calls return at once."""
+    """What is asked of machines; all calls return at once, but for `console`, which waits for Docker."""
 
     def phase(self, instance: str) -> Phase: ...
 
@@ -83,6 +84,8 @@ class Machines(Protocol):
     def instances(self) -> set[str]: ...
 
     def status(self, instance: str) -> Mapping[str, Any]: ...
+
+    def console(self, instance: str) -> str: ...
 
     def look(self, instance: str) -> None: ...
 
@@ -128,6 +131,11 @@ class ContainerMachines:
         with self._lock:
             return self._statuses.get(instance, {})
 
+    def console(self, instance: str) -> str:
+        """What the machine wrote to its console so far; it outlives the machine."""
+        kept = self._ground.evidence / f"{instance}.console"
+        return kept.read_text() if kept.exists() else self._shown(instance)
+
     def start(self, machine: Machine) -> None:
         self._set(machine.instance, Phase.STARTING)
         self._submit(self._start, machine)
@@ -170,9 +178,13 @@ class ContainerMachines:
         journal = self._docker("exec", self._name(instance), "journalctl", "--no-pager", "--lines", str(JOURNAL_LINES))
         if journal.returncode == 0:
             (self._ground.evidence / f"{instance}.journal").write_text(journal.stdout)
+        (self._ground.evidence / f"{instance}.console").write_text(self._shown(instance))
         self._docker("rm", "--force", "--volumes", self._name(instance))
         with self._lock:
             self._phases.pop(instance, None)
+
+    def _shown(self, instance: str) -> str:
+        return self._docker("logs", "--tail", str(CONSOLE_LINES), self._name(instance)).stdout
 
     def _look(self, instance: str) -> None:
         done = self._docker("exec", self._name(instance), "cat", STATUS_FILE)
@@ -242,6 +254,9 @@ class NamesOnly:
 
     def reboot(self, instance: str) -> None:
         """Nothing runs that could be started anew."""
+
+    def console(self, instance: str) -> str:
+        return ""
 
     def look(self, instance: str) -> None:
         """There is nothing to see."""

@@ -7,6 +7,7 @@ from rehearsal.cloud.additions import (
     activities,
     alarms,
     balancers,
+    consoles,
     groups,
     hooks,
     launch_templates,
@@ -43,11 +44,12 @@ PARTS = (
     vpn,
 )
 
-GAPS: list[Gap] = [gap for part in (*PARTS, balancers, registries) for gap in part.GAPS]
+GAPS: list[Gap] = [gap for part in (*PARTS, balancers, consoles, registries) for gap in part.GAPS]
 
 
 def extend_moto(facts: Facts) -> None:
     for part in PARTS:
         part.extend()
     balancers.extend(facts)
+    consoles.extend(facts)
     registries.extend(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -18,9 +19,10 @@ class Gap:
 class Facts:
     """What the emulated account can't know by itself: where its load balancer and registry really are.
 
-    An empty value leaves moto's own answer.
+    An empty value leaves moto's own answer. `console` gives what an instance's machine wrote to its console.
     """
 
     dns_name: str = ""
     registry: str = ""
     registry_password: str = ""
+    console: Callable[[str], str] = lambda _instance: ""

@@ -40,6 +40,7 @@ ask() {
 ask 'PUT /latest/api/token HTTP/1.1' $'X-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 0'
 token=$answer
 ask 'GET /latest/meta-data/instance-id HTTP/1.1' "X-aws-ec2-metadata-token: $token"
+echo "boot of $answer"
 mkdir -p /var/lib/bluegreen
 echo boot >>/var/lib/bluegreen/boots
 boots=$(wc -l </var/lib/bluegreen/boots)
@@ -107,6 +108,11 @@ def fleet_of(cloud: Running, ground: Ground) -> Fleet:
     return Fleet(cloud=cloud, group=group, target_group=target_group, listener=listener)
 
 
+def console(cloud: Running, instance: str) -> list[str]:
+    output: str = cloud.client("ec2").get_console_output(InstanceId=instance)["Output"]
+    return output.splitlines()
+
+
 def wait_for_boots(client: CloudClient, number: int) -> None:
     def reason() -> str | None:
         found = [boot["steps"]["boots"] for boot in client.boots()]
@@ -129,6 +135,7 @@ def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine
     fleet.wait_for(["InService"])
     cloud.client("ec2").reboot_instances(InstanceIds=[instance])
     wait_for_boots(client, 2)
+    assert console(cloud, instance) == [f"boot of {instance}"] * 2
 
     cloud.client("autoscaling").update_auto_scaling_group(
         AutoScalingGroupName=fleet.group, MinSize=0, DesiredCapacity=0
@@ -140,6 +147,7 @@ def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine
     assert containers(engine) == []
     assert engine.run("volume", "ls", "--quiet") == ""
     assert [found["instance"] for found in client.boots()] == [instance]
+    assert console(cloud, instance) == [f"boot of {instance}"] * 2
 
 
 def test_a_machine_whose_image_is_not_there_is_a_failed_launch(
