@@ -39,7 +39,7 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    requests.post(f"{moto_url}/moto-api/reset", timeout=5)
+    requests.post(f"{moto_url}/moto-api/reset", timeout=30).raise_for_status()
 
 
 @pytest.fixture(scope="session")
