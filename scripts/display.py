@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -28,6 +28,8 @@ class Display:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self.stages: list[dict[str, Any]] = []
+        self.on_stage: Callable[[str], None] = lambda _: None
+        """Told a stage's name as it begins."""
         self._spins = not as_json and sys.stderr.isatty()
 
     @contextmanager
@@ -37,6 +39,7 @@ class Display:
         entry: dict[str, Any] = {"name": name, "ok": False}
         self.stages.append(entry)
         try:
+            self.on_stage(name)
             with self.working(name) as tell:
                 yield tell
             entry["ok"] = True
@@ -46,7 +49,9 @@ class Display:
 
     def note(self, text: str) -> None:
         if not self.as_json:
-            typer.echo(text, err=True)
+            # A terminal that is gone, or a pipe that nobody reads, must not keep users on a bad release.
+            with suppress(OSError):
+                typer.echo(text, err=True)
 
     def result(self, document: Mapping[str, Any]) -> None:
         """One JSON document; what a person sees is the table or sentence printed beside it."""

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,8 +57,16 @@ class Record:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Record:
-        told = dict(raw)
-        return cls(source=Place(**told.pop("from")), target=Place(**told.pop("to")), **told)
+        """Fields that another version of this project wrote are left out."""
+        places = {
+            name: Place(**_known(Place, raw.get(key, {}))) for name, key in (("source", "from"), ("target", "to"))
+        }
+        return cls(**{**_known(cls, raw), **places})
+
+
+def _known(kind: type, raw: Mapping[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}
 
 
 def write(s3: Any, bucket: str, stack: str, record: Record, run_id: str) -> None:
@@ -75,7 +83,14 @@ def read(s3: Any, bucket: str, stack: str, newest: int = 10) -> list[Record]:
     keys = sorted((item["Key"] for page in pages for item in page.get("Contents", [])), reverse=True)[:newest]
     with ThreadPoolExecutor(8) as pool:
         bodies = pool.map(lambda key: s3.get_object(Bucket=bucket, Key=key)["Body"].read(), keys)
-        return [Record.parse(json.loads(body)) for body in bodies]
+        return [_parsed(key, body) for key, body in zip(keys, bodies, strict=True)]
+
+
+def _parsed(key: str, body: bytes) -> Record:
+    try:
+        return Record.parse(json.loads(body))
+    except (ValueError, TypeError, AttributeError):  # one bad object must not hide all others
+        return Record(action="unknown", outcome="unreadable", seconds=0, detail=key, who="-", host="-", when="-")
 
 
 def _prefix(stack: str) -> str:

@@ -7,9 +7,9 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +29,31 @@ class Holder:
     id: str
     took_over: str = ""
     """Whose lock was broken for this one, in the words of this class."""
+    stage: str = ""
+    """What is done now, as the holder's script names it: for whoever finds the lock of one that was killed."""
+    stage_since: str = ""
 
     def __str__(self) -> str:
-        return f"{self.holder} on {self.host} (pid {self.pid}) for {self.action} since {self.since}"
+        told = f"{self.holder} on {self.host} (pid {self.pid}) for {self.action} since {self.since}"
+        return f"{told}, in the stage `{self.stage}` since {self.stage_since}" if self.stage else told
+
+    @property
+    def is_gone(self) -> bool | None:
+        """Whether its process has ended; None for that of another host."""
+        return None if self.host != socket.gethostname() else not _runs(self.pid)
+
+    @classmethod
+    def parse(cls, body: bytes) -> Holder:
+        """What another version of this script wrote is a holder, too, and so is what nobody can read."""
+        try:
+            told = json.loads(body)
+        except ValueError:
+            told = None
+        if not isinstance(told, Mapping):
+            told = {}
+        unknown: dict[str, Any] = {name: "unknown" for name in ("holder", "host", "since", "action", "id")}
+        known = {each.name for each in fields(cls)}
+        return cls(**{**unknown, "pid": 0, **{name: value for name, value in told.items() if name in known}})
 
 
 def me(action: str) -> Holder:
@@ -39,10 +61,14 @@ def me(action: str) -> Holder:
         holder=who(),
         host=socket.gethostname(),
         pid=os.getpid(),
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        since=_now(),
         action=action,
         id=uuid.uuid4().hex,
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def who() -> str:
@@ -51,8 +77,19 @@ def who() -> str:
 
 
 @contextmanager
-def locked(s3: Any, bucket: str, stack: str, action: str, *, break_lock: bool = False) -> Iterator[Holder]:
-    """Hold the stack's lock, or raise LockedError naming the holder; given back however the block ends."""
+def locked(
+    s3: Any,
+    bucket: str,
+    stack: str,
+    action: str,
+    *,
+    break_lock: bool = False,
+    note: Callable[[str], None] = lambda _: None,
+) -> Iterator[Holder]:
+    """Hold the stack's lock, or raise LockedError naming the holder; given back however the block ends.
+
+    A lock that can't be given back is noted only: what the block did, and how it ended, matters more.
+    """
     key, mine = f"deployments/{stack}/lock.json", me(action)
     if break_lock:
         mine = replace(mine, took_over=str(_read(s3, bucket, key) or ""))
@@ -62,11 +99,22 @@ def locked(s3: Any, bucket: str, stack: str, action: str, *, break_lock: bool = 
         yield mine
     finally:
         with shielded():
-            _give_back(s3, bucket, key, mine)
+            if trouble := _give_back(s3, bucket, key, mine):
+                note(f"the stack's lock could not be given back, the next run must say --break-lock: {trouble}")
 
 
 def holder(s3: Any, bucket: str, stack: str) -> Holder | None:
     return _read(s3, bucket, f"deployments/{stack}/lock.json")
+
+
+def enter_stage(s3: Any, bucket: str, stack: str, mine: Holder, stage: str) -> None:
+    """Write into the lock what is done from now on. Raises botocore's errors, and does nothing to another's lock."""
+    key = f"deployments/{stack}/lock.json"
+    found = s3.get_object(Bucket=bucket, Key=key)
+    if Holder.parse(found["Body"].read()).id != mine.id:
+        return
+    body = json.dumps(asdict(replace(mine, stage=stage, stage_since=_now()))).encode()
+    s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=found["ETag"], ContentType="application/json")
 
 
 def _take(s3: Any, bucket: str, key: str, mine: Holder) -> None:
@@ -79,16 +127,18 @@ def _take(s3: Any, bucket: str, key: str, mine: Holder) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
             raise
-        raise LockedError(_refusal(_read(s3, bucket, key))) from error
+        other = _read(s3, bucket, key)
+        if other == mine:
+            return  # the first try got through, and its answer did not
+        raise LockedError(_refusal(other)) from error
 
 
 def _refusal(other: Holder | None) -> str:
     if other is None:
         return "somebody else took the stack's lock at this moment; try again"
-    gone = other.host == socket.gethostname() and not _runs(other.pid)
     return f"the stack is locked by {other}; " + (
         "that process is gone: take the lock over with --break-lock"
-        if gone
+        if other.is_gone
         else "wait for it to end, or, when you know that it is dead, use --break-lock"
     )
 
@@ -107,14 +157,22 @@ def _read(s3: Any, bucket: str, key: str) -> Holder | None:
     from botocore.exceptions import ClientError
 
     try:
-        return Holder(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
+        return Holder.parse(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None
         raise
 
 
-def _give_back(s3: Any, bucket: str, key: str, mine: Holder) -> None:
-    # Only our own: the lock may have been broken and taken by another meanwhile.
-    if _read(s3, bucket, key) == mine:
-        s3.delete_object(Bucket=bucket, Key=key)
+def _give_back(s3: Any, bucket: str, key: str, mine: Holder) -> str:
+    """Why it could not be, or nothing."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        # Only our own: the lock may have been broken and taken by another meanwhile.
+        found = _read(s3, bucket, key)
+        if found and found.id == mine.id:
+            s3.delete_object(Bucket=bucket, Key=key)
+    except (ClientError, BotoCoreError) as error:
+        return str(error)
+    return ""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from checks.colors import Color
-from checks.fleet import Fleet
+from checks.fleet import Fleet, client
 from checks.gates import GateClosed
 from scripts import history, notices
 from scripts.display import Display
 from scripts.exits import InterruptedByUserError, RefusedError, StuckError, TurnedBackError
 from scripts.history import Place, Record
 from scripts.interrupts import shielded
-from scripts.lock import locked
+from scripts.lock import Holder, enter_stage, locked
 from scripts.stacks import StackFacts
 
 
@@ -61,10 +61,15 @@ def changing(
 ) -> Iterator[Run]:
     """Hold the stack's lock for one change, and record its outcome, however it ends.
 
-    `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed.
+    `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed, and in the
+    lock, for the case that nobody comes to write an account.
     """
-    run = Run(action=action, why=why)
-    with locked(facts.s3, facts.bucket, facts.stack, action, break_lock=break_lock) as holder:
+    run, display = Run(action=action, why=why), told_by or Display()
+    where = facts.s3, facts.bucket, facts.stack, action
+    with (
+        locked(*where, break_lock=break_lock, note=display.note) as holder,
+        _stages_in_lock(facts, holder, display),
+    ):
         run.took_over = holder.took_over
         try:
             yield run
@@ -78,6 +83,27 @@ def changing(
             _end(facts, run, ("ok", ""), holder.id, told_by)
 
 
+@contextmanager
+def _stages_in_lock(facts: StackFacts, holder: Holder, display: Display) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    def nowhere(_: str) -> None:
+        return
+
+    def note(stage: str) -> None:
+        try:
+            enter_stage(client(facts.session, "s3", impatient=True), facts.bucket, facts.stack, holder, stage)
+        except (ClientError, BotoCoreError):
+            # Without it the lock tells less. Trying again would cost users seconds between the stages.
+            display.on_stage = nowhere
+
+    display.on_stage = note
+    try:
+        yield
+    finally:
+        display.on_stage = nowhere
+
+
 def _end(facts: StackFacts, run: Run, ending: tuple[str, str], id: str, told_by: Display | None) -> None:
     if told_by:
         # The stages' own words begin before the colon: "production traffic shift: blue to green".
@@ -85,7 +111,12 @@ def _end(facts: StackFacts, run: Run, ending: tuple[str, str], id: str, told_by:
         run.figures = {**run.figures, "stages": stages}
         if ending[0] != "refused":
             _tell(facts, run, ending, told_by)
-    history.write(facts.s3, facts.bucket, facts.stack, run.end(*ending), id)
+    try:
+        history.write(facts.s3, facts.bucket, facts.stack, run.end(*ending), id)
+    except Exception as error:  # whatever it is: how the run ended, and the lock, matter more than their record
+        unrecorded = f"the history has no record of this run: {error}"
+        run.end(ending[0], "; ".join(each for each in (ending[1], unrecorded) if each))
+        (told_by or Display()).note(unrecorded)
 
 
 def _tell(facts: StackFacts, run: Run, ending: tuple[str, str], told_by: Display) -> None:

@@ -35,9 +35,27 @@ class Status:
             "active_color": self.facts.active,
             "serving": self.fleet.serving,
             "colors": {color: self.color(color) for color in Color if color in self.fleet.sides},
-            "lock": asdict(self.holder) if self.holder else None,
+            "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "history": [record.as_json() for record in self.records],
         }
+
+    @property
+    def left(self) -> str:
+        """What the lock's holder leaves behind if its process has ended, which is known of this host's only."""
+        if not self.holder or self.holder.is_gone is False:
+            return ""
+        known = "that process is gone, it" if self.holder.is_gone else "if that process is dead, it"
+        stage = self.holder.stage.partition(":")[0]
+        users = f"users are on {self.fleet.serving}" if self.fleet.serving else "nobody serves users"
+        told = {
+            "bake": f"{users}, and its watch never ended: nobody knows whether that release is good",
+            "smoke test": f"{users}, and nobody has judged what they get",
+            "production traffic shift": f"{users}, and config may say otherwise",
+        }
+        return (
+            f"{known} left no record; {told.get(stage, users)}: `python -m scripts.smoke_test --stack "
+            f"{self.facts.stack}` judges what users get, and the next change must say --break-lock"
+        )
 
     def color(self, color: Color) -> dict[str, Any]:
         side = self.fleet.sides[color]
@@ -83,6 +101,8 @@ def show(display: Display, status: Status) -> None:
         display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome", "why"), told)
     if status.holder:
         display.say(f"locked by {status.holder}")
+    if status.left:
+        display.say(status.left)
 
 
 def _reason(record: Record) -> str:

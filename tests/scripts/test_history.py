@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 from scripts import history
@@ -29,3 +30,15 @@ def test_a_records_key_holds_nothing_that_tools_must_escape(world: World) -> Non
     (found,) = world.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"deployments/{STACK}/history/")["Contents"]
     assert re.fullmatch(r"[A-Za-z0-9/._-]+", found["Key"])
     assert found["Key"].endswith("Z-f00d.json")
+
+
+def test_records_of_other_versions_and_broken_ones_hide_nothing(world: World) -> None:
+    record = Record(action="deploy", outcome="done", seconds=1, when="2026-11-21T10:00:00.000+00:00")
+    history.write(world.s3, BUCKET, STACK, record, "f00d")
+    newer = {**record.as_json(), "weather": "fine", "from": {"color": "blue", "zone": "a"}}
+    for name, body in (("3", json.dumps(newer)), ("2", "{"), ("1", "[]"), ("0", "{}")):
+        world.s3.put_object(Bucket=BUCKET, Key=f"deployments/{STACK}/history/3{name}.json", Body=body)
+    found = history.read(world.s3, BUCKET, STACK)
+    assert [each.outcome for each in found] == ["done", *["unreadable"] * 3, "done"]
+    assert found[0].source == Place(color="blue")
+    assert found[1].detail == f"deployments/{STACK}/history/32.json"
