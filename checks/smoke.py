@@ -17,6 +17,8 @@ from checks.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S
 REQUEST_TIMEOUT_S = 10.0
 # Renewal by ACM starts 60 days before the end; with a week left, something is wrong.
 CERTIFICATE_DAYS = 7
+# Of what an app says of itself, in messages.
+QUOTED_LENGTH = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ def _health(probe: _Probe) -> list[CheckResult]:
     seconds = time.monotonic() - started
     results = [_status(answer, body, target, seconds), *_parts(probe, body)]
     if probe.expect_release:
-        results.append(_same("release", probe.expect_release, str(body.get("release", ""))))
+        results.append(_same("release", probe.expect_release, _quoted(body.get("release", ""))))
     if probe.expect_color:
         results.append(_same("color", probe.expect_color, answer.headers.get("X-Color", "")))
     return results
@@ -153,13 +155,13 @@ def _health_body(answer: requests.Response, target: str) -> dict[str, Any]:
 
 def _status(answer: requests.Response, body: Mapping[str, Any], target: str, seconds: float) -> CheckResult:
     ok = answer.status_code == 200 and body.get("status") == "ok"
-    detail = f"GET {target} answered {answer.status_code} with status {body.get('status')!r}"
+    detail = f"GET {target} answered {answer.status_code} with status {_quoted(body.get('status'))!r}"
     return CheckResult(name="health", ok=ok, detail=detail + ("" if ok else ", not 200 with 'ok'"), seconds=seconds)
 
 
 def _parts(probe: _Probe, body: Mapping[str, Any]) -> list[CheckResult]:
     told = body.get("checks")
-    parts = {str(name): str(state) for name, state in told.items()} if isinstance(told, dict) else {}
+    parts = {_quoted(name): _quoted(state) for name, state in told.items()} if isinstance(told, dict) else {}
     missing = [name for name in probe.require if name not in parts]
     return [CheckResult(name=name, ok=state == "ok", detail=state) for name, state in parts.items()] + [
         CheckResult(
@@ -167,6 +169,11 @@ def _parts(probe: _Probe, body: Mapping[str, Any]) -> list[CheckResult]:
         )
         for name in missing
     ]
+
+
+def _quoted(told: Any) -> str:
+    """As every terminal and file takes it: JSON may hold halves of letters."""
+    return str(told).encode(errors="replace").decode()[:QUOTED_LENGTH]
 
 
 def _same(name: str, expected: str, found: str) -> CheckResult:

@@ -26,6 +26,7 @@ from scripts.options import (
     ReasonOption,
     StackOption,
     app,
+    seconds,
 )
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
@@ -251,7 +252,7 @@ def main(
         bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR serves all users already.")
     ] = False,
     smoke_deadline: Annotated[
-        float, typer.Option(help="Seconds within which the smoke test after the switch must pass.")
+        float, seconds(help="Seconds within which the smoke test after the switch must pass.")
     ] = 30.0,
     bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",

@@ -24,7 +24,7 @@ from scripts.exits import RefusedError, UsageError
 from scripts.history import Place, Record
 from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.notices import TOLD, tell
-from scripts.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases import bundle_url, require
 from scripts.runs import Run, changing, place
 from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
@@ -245,9 +245,7 @@ def main(
         str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
     ] = "",
     color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
-    deadline: Annotated[
-        float, typer.Option(help="Seconds within which the machines must be ready.")
-    ] = READY_DEADLINE_S,
+    deadline: Annotated[float, seconds(help="Seconds within which the machines must be ready.")] = READY_DEADLINE_S,
     most_abandoned: Annotated[
         int, typer.Option(min=1, help="Machines that may come to nothing before the delivery is given up.")
     ] = MOST_ABANDONED,

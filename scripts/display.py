@@ -79,8 +79,19 @@ class Display:
         if not self._spins:
             yield lambda _: None
             return
-        with _console(sys.stderr).status(f"{name} …") as status:
-            yield lambda text: status.update(f"{name}: {text.strip()[:100]}")
+        status = _console(sys.stderr).status(f"{name} …")
+
+        def update(text: str) -> None:
+            with suppress(OSError):
+                status.update(f"{name}: {text.strip()[:100]}")
+
+        with suppress(OSError):
+            status.start()
+        try:
+            yield update
+        finally:
+            with suppress(OSError):
+                status.stop()
 
 
 def _console(stream: Any) -> Console:

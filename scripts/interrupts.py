@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a script in order: what runs comes to its end, what must be put back is put back."""
+"""Ctrl-C, SIGTERM and a closed terminal end a script in order: what runs comes to its end, and is put right."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def terminate_like_ctrl_c() -> None:
-    """Let SIGTERM, which CI sends on cancel, take the same way out as Ctrl-C."""
+    """Let SIGTERM, which CI sends on cancel, and a closed terminal's SIGHUP take the same way out as Ctrl-C."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupt)
+        for number in _heeded():
+            if number != signal.SIGINT:
+                signal.signal(number, interrupt)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Without those that whoever started this script has it ignore, as `nohup` does."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
@@ -29,7 +36,7 @@ def shielded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _heeded()}
     try:
         yield
     finally:
@@ -45,7 +52,7 @@ def to_the_end(work: Callable[[], T]) -> T:
     if threading.current_thread() is not threading.main_thread():
         return work()
     came = list[int]()
-    before = {number: signal.signal(number, lambda given, _frame: came.append(given)) for number in SIGNALS}
+    before = {number: signal.signal(number, lambda given, _frame: came.append(given)) for number in _heeded()}
     try:
         done = work()
     finally:

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+LONGEST_DEADLINE_S = 86_400
+REASON_LENGTH = 500
+
+
+def seconds(*names: str, most: int = LONGEST_DEADLINE_S, **settings: Any) -> Any:
+    """An option of so many seconds: a number, 0 to `most`."""
+    return typer.Option(*names, min=0, max=most, callback=_number, **settings)
+
+
+def _number(value: float) -> float:
+    # It is neither below nor above any bound, and no wait for it ever ends.
+    if math.isnan(value):
+        raise typer.BadParameter("nan is not a number of seconds")
+    return value
+
+
+def _one_line(text: str) -> str:
+    """As tables, messages and a workflow's steps can hold it; too long a reason is no reason to refuse a rollback."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = " ".join(plain.split())
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
+
 
 StackOption = Annotated[
     str, typer.Option("--stack", "-s", envvar="BLUEGREEN_STACK", help="The Pulumi stack, for example dev or prod.")
@@ -24,15 +48,16 @@ AcceptBreakingOption = Annotated[
 ]
 BakeOption = Annotated[
     float,
-    typer.Option(
+    seconds(
         "--bake",
-        min=0,
-        max=3600,
+        most=3600,
         envvar="BLUEGREEN_BAKE_SECONDS",
         help="Seconds to watch the release with its users, and to go back by itself when it is bad.",
     ),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the notification and the history.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", callback=_one_line, help="Why, for the notification and the history.")
+]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", dir_okay=False, help="Write the preview's page, Markdown, to this file.")
 ]

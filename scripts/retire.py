@@ -14,7 +14,7 @@ from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError
 from scripts.history import Record
 from scripts.interrupts import terminate_like_ctrl_c, to_the_end
-from scripts.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.runs import changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
 
@@ -73,7 +73,7 @@ cli = app()
 def main(
     stack: StackOption = "dev",
     color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
-    deadline: Annotated[float, typer.Option(help="Seconds within which the machines must be gone.")] = GONE_DEADLINE_S,
+    deadline: Annotated[float, seconds(help="Seconds within which the machines must be gone.")] = GONE_DEADLINE_S,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -29,7 +29,7 @@ from checks.colors import Color
 from checks.smoke import CheckResult, PathCheck, failures, smoke
 from scripts.display import Display, exit_codes
 from scripts.exits import Exit, UsageError
-from scripts.options import JsonOption, app
+from scripts.options import JsonOption, app, seconds
 from scripts.private_path import MACHINES, PrivateAddress, addresses_of, parse
 
 
@@ -137,7 +137,7 @@ def main(
         Path | None, typer.Option(exists=True, dir_okay=False, help="File of further paths: `/path [status [text]]`.")
     ] = None,
     shallow: Annotated[bool, typer.Option("--shallow", help="Leave out the deep checks.")] = False,
-    deadline: Annotated[float, typer.Option(min=0, help="Seconds within which everything must have passed.")] = 30.0,
+    deadline: Annotated[float, seconds(help="Seconds within which everything must have passed.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a release over HTTP whether it is fit for users; exit code 1 when it isn't."""

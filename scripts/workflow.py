@@ -50,7 +50,7 @@ def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _plain(value, f"{name}_")
         elif isinstance(value, bool):
             yield prefix + name, str(value).lower()
-        elif isinstance(value, (str, int, float)) and "\n" not in str(value):
+        elif isinstance(value, (str, int, float)) and len(str(value).splitlines()) < 2:
             yield prefix + name, value
 
 
@@ -67,5 +67,5 @@ def _summary(script: str, document: Mapping[str, Any]) -> str:
 
 def _append(variable: str, text: str) -> None:
     if path := os.environ.get(variable):
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)

@@ -206,3 +206,12 @@ def _context(certificates: Path, days: int) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / f"{days}.pem", certificates / f"{days}.key")
     return context
+
+
+def test_what_an_app_says_of_itself_is_quoted_as_everything_can_hold_it() -> None:
+    site = Site()
+    site.health(ok(status="\ud800" + "x" * 10_000, release="\udfff", checks={"db": "\ud800down" + "!" * 10_000}))
+    told = failures(judge(site)) or ""
+    assert told.encode()
+    assert len(told) < 1_000
+    assert "db: ?down!!" in told

@@ -20,6 +20,8 @@ from checks.smoke import PathCheck
 from scripts import stacks
 from scripts.display import update_error
 from scripts.exits import Exit, UsageError
+from scripts.history import read
+from scripts.interrupts import SIGNALS
 from scripts.lock import locked
 from scripts.smoke_test import read_paths
 from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, two_colors
@@ -34,11 +36,12 @@ COMMANDS = [
 @pytest.fixture
 def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldStack]:
     monkeypatch.setenv(stacks.OPENER_VARIABLE, f"{two_colors.__module__}:open_world")
-    terminate = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     OPEN[STACK] = two_colors(world)
     yield OPEN[STACK]
     OPEN.clear()
-    signal.signal(signal.SIGTERM, terminate)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -258,3 +261,49 @@ def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"pulumi is not on the PATH; install the Pulumi CLI, 3\.238 or later"):
         stacks.open_stack("dev")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cutover", ["green", "--bake"]),
+        ("cutover", ["green", "--smoke-deadline"]),
+        ("canary", ["5", "--bake"]),
+        ("deploy", ["v2", "--deadline"]),
+        ("retire", ["--deadline"]),
+        ("smoke_test", ["--deadline"]),
+    ],
+)
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e9", "soon"])
+def test_seconds_are_a_number_that_ends(run: Callable[..., Result], name: str, words: list[str], seconds: str) -> None:
+    result = run(name, *words, seconds)
+    assert result.exit_code == Exit.USAGE
+    assert f"Invalid value for '{words[-1]}'" in result.stderr
+
+
+def test_a_bake_of_the_environment_is_checked_too_and_none_is_the_usual_one(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLUEGREEN_BAKE_SECONDS", "a minute")
+    result = run("cutover", "green")
+    assert result.exit_code == Exit.USAGE
+    assert "Invalid value for '--bake' (env var: 'BLUEGREEN_BAKE_SECONDS')" in result.stderr
+    # As a workflow gives a variable that is not set.
+    monkeypatch.setenv("BLUEGREEN_BAKE_SECONDS", "")
+    monkeypatch.setattr("scripts.cutover.bake", lambda *given: seen.append(given[2]))
+    seen: list[float] = []
+    assert run("cutover", "green").exit_code == Exit.OK
+    assert seen == [60]
+
+
+def test_a_reason_of_any_kind_is_told_in_one_line(run: Callable[..., Result], world: World) -> None:
+    reason = "Ümläut 🚀\n| <b>x</b> \x1b[2J\udcff\rok=false " + "x" * 10_000
+    result = run("cutover", "green", "--json", "--reason", reason)
+    assert result.exit_code == Exit.OK
+    told = answer(result)["why"]
+    assert told.startswith("Ümläut 🚀 | <b>x</b> [2J ok=false xxx")
+    assert (len(told), told[-1]) == (500, "…")
+    assert read(world.s3, BUCKET, STACK)[0].why == told
+    [(_, content)] = world.heard()
+    assert content["why"] == told
+    assert run("status").exit_code == Exit.OK

@@ -31,10 +31,17 @@ def denied(**_: Any) -> Any:
 
 
 class Broken(io.StringIO):
-    """A pipe that nobody reads."""
+    """A pipe that nobody reads, or a terminal that was closed."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
 
     def write(self, _: str) -> int:
-        raise BrokenPipeError(32, "Broken pipe")
+        raise OSError(5, "Input/output error") if self._terminal else BrokenPipeError(32, "Broken pipe")
 
 
 def without_history(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,12 +91,14 @@ def test_a_way_back_of_which_aws_says_nothing_is_an_emergency(world: World, monk
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), QUIET)
 
 
-def test_users_go_back_though_nobody_reads_what_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As behind `| head`, or in a terminal that was closed."""
+@pytest.mark.parametrize("terminal", [False, True])
+def test_users_go_back_though_nobody_reads_what_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
     stack = two_colors(world)
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
-    monkeypatch.setattr(sys, "stderr", Broken())
+    monkeypatch.setattr(sys, "stderr", Broken(terminal=terminal))
     with pytest.raises(TurnedBackError, match="users are back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), Display())
     assert world.served() == "v1"
