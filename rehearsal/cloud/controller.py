@@ -111,12 +111,12 @@ class Controller:
             self._machines.look(member.instance_id)
             groups.put_in_service(member)
         elif outcome == "ABANDON":
-            self._give_up(member, f"the launch of {member.instance_id} was abandoned by a lifecycle hook")
+            self._give_up(member, member.abandoned())
 
     def _in_service(self, member: Member) -> None:
         if self._has_machine(member) and _unhealthy_by_elb(member):
             member.health_status = "Unhealthy"
-            member.cause = "an instance was taken out of service in response to an ELB system health check failure"
+            member.cause = activities.UNHEALTHY_BY_ELB
 
     def _terminating(self, member: Member) -> None:
         attached = groups.target_groups(member.auto_scaling_group)
@@ -144,15 +144,15 @@ class Controller:
             instance = member.instance
             image = self._images.of(instance.image_id)
             self._machines.start(Machine(instance=instance.id, address=str(instance.private_ip), image=image))
+        elif phase is Phase.FAILED and member.lifecycle_state == Lifecycle.IN_SERVICE:
+            member.health_status, member.cause = "Unhealthy", activities.STOPPED
         elif phase is Phase.FAILED:
-            self._give_up(member, f"the machine of {member.instance_id} did not start")
+            self._give_up(member, activities.NOT_STARTED)
         return phase is Phase.RUNNING
 
-    def _give_up(self, member: Member, cause: str) -> None:
-        group = member.auto_scaling_group
-        activities.record(group, f"Launching a new EC2 instance: {member.instance_id}", cause, failed=True)
-        self._not_before[group.name] = time.monotonic() + BACK_OFF_S
-        groups.dismiss(member, cause)
+    def _give_up(self, member: Member, message: str) -> None:
+        self._not_before[member.auto_scaling_group.name] = time.monotonic() + BACK_OFF_S
+        groups.give_up(member, message)
 
     def _fill(self, group: Any) -> None:
         """Brings the group to its desired capacity with healthy members."""
@@ -162,11 +162,14 @@ class Controller:
         desired = int(group.desired_capacity or 0)
         lacking = desired - (len(active) - len(unhealthy))
         if lacking > 0 and time.monotonic() >= self._not_before.get(group.name, 0):
-            groups.launch(group, lacking, "an instance was started: fewer healthy ones were there than desired")
+            groups.launch(group, lacking, activities.REPLACED if unhealthy else activities.NEEDED)
         serving = [m for m in active if m not in unhealthy and m.lifecycle_state == Lifecycle.IN_SERVICE]
         if not groups.replacements_first(group) or len(serving) >= desired:
             for member in unhealthy:
-                groups.dismiss(member, member.cause or "an instance was marked unhealthy in response to a user request")
+                if member.lifecycle_state == Lifecycle.IN_SERVICE:
+                    groups.dismiss(member, member.cause or activities.UNHEALTHY_BY_USER)
+                else:
+                    self._give_up(member, activities.NEVER_HEALTHY)
 
     def _drop_strays(self) -> None:
         """Machines whose instance was terminated behind its group's back, as `ec2 terminate-instances` does."""

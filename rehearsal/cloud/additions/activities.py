@@ -1,9 +1,11 @@
-"""Scaling activities: what a group did and why, newest first."""
+"""Scaling activities: what a group did, why, and what came of it, newest first; in AWS's own words."""
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from moto.autoscaling.responses import AutoScalingResponse
@@ -20,31 +22,79 @@ GAPS = [
     ),
 ]
 
+# Causes and messages by which others tell what happened: EC2 Auto Scaling's user guide, "Troubleshoot health checks"
+# and "Retrieve an error message from scaling activities".
+OUT = "an instance was taken out of service in response to"
+STOPPED = f"{OUT} an EC2 health check indicating it has been terminated or stopped."
+UNHEALTHY_BY_ELB = f"{OUT} an ELB system health check failure."
+UNHEALTHY_BY_USER = f"{OUT} a user health-check."
+REQUESTED = f"{OUT} a user request."
+REPLACED = "an instance was launched in response to an unhealthy instance needing to be replaced."
+NEEDED = "an instance was started in response to a difference between desired and actual capacity."
+NEVER_HEALTHY = "Instance became unhealthy while waiting for instance to be in InService state."
+NOT_STARTED = f"{NEVER_HEALTHY} Termination Reason: Client.InternalError: Client error on launch"
+
+Activity = dict[str, Any]
+
+
+class Status(StrEnum):
+    """Those of AWS's status codes that an activity has here."""
+
+    WAITING = "MidLifecycleAction"
+    IN_PROGRESS = "InProgress"
+    SUCCESSFUL = "Successful"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
 
 def extend() -> None:
     put_into(AutoScalingResponse, describe_scaling_activities=_describe_scaling_activities)
 
 
-def record(group: Any, description: str, cause: str, *, failed: bool = False) -> None:
-    now = datetime.now(UTC)
-    _of(group.autoscaling_backend).append(
-        {
-            "ActivityId": str(uuid.uuid4()),
-            "AutoScalingGroupName": group.name,
-            "AutoScalingGroupARN": group.arn,
-            "Description": description,
-            "Cause": f"At {now:%Y-%m-%dT%H:%M:%SZ} {cause}",
-            "StartTime": now,
-            "EndTime": now,
-            "StatusCode": "Failed" if failed else "Successful",
-            "StatusMessage": cause if failed else None,
-            "Progress": 100,
-        }
+def abandoned(token: str, *, by_timeout: bool) -> str:
+    why = "Heartbeat Timeout" if by_timeout else "Lifecycle Action Completed with ABANDON Result"
+    return (
+        f"Instance failed to complete user's Lifecycle Action: Lifecycle Action with token {token} was abandoned: {why}"
     )
 
 
-def _of(backend: Any) -> list[dict[str, Any]]:
-    activities: list[dict[str, Any]] = backend.__dict__.setdefault("activities_of_groups", [])
+def begin(group: Any, description: str, cause: str, *, subnet: Any, status: Status = Status.IN_PROGRESS) -> Activity:
+    """`subnet` is moto's, or None for an instance of none."""
+    now = datetime.now(UTC)
+    place = {"Subnet ID": subnet.id, "Availability Zone": subnet.availability_zone} if subnet else {}
+    activity = {
+        "ActivityId": str(uuid.uuid4()),
+        "AutoScalingGroupName": group.name,
+        "AutoScalingGroupARN": group.arn,
+        "Description": description,
+        "Cause": f"At {now:%Y-%m-%dT%H:%M:%SZ} {cause}",
+        "StartTime": now,
+        "EndTime": None,
+        "StatusCode": str(status),
+        "StatusMessage": "",
+        "Progress": 50,
+        "Details": json.dumps(place),
+    }
+    _of(group.autoscaling_backend).append(activity)
+    return activity
+
+
+def end(activity: Activity, status: Status = Status.SUCCESSFUL, message: str = "") -> None:
+    """Nothing for one that has ended."""
+    if activity["EndTime"] is not None:
+        return
+    reason = f".  Status Reason: {message}" if message else ""
+    activity.update(
+        EndTime=datetime.now(UTC),
+        StatusCode=str(status),
+        StatusMessage=message,
+        Progress=100,
+        Description=f"{activity['Description']}{reason}",
+    )
+
+
+def _of(backend: Any) -> list[Activity]:
+    activities: list[Activity] = backend.__dict__.setdefault("activities_of_groups", [])
     return activities
 
 

@@ -14,7 +14,8 @@ from moto.autoscaling.models import (
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import EmptyResult
 
-from rehearsal.cloud.additions import activities
+from rehearsal.cloud.additions import activities, events
+from rehearsal.cloud.additions.activities import Status
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.members import Lifecycle, Member, Transition
 from rehearsal.cloud.additions.patching import put_into
@@ -41,6 +42,9 @@ GAPS = [
 
 # Availability zones that fail: nothing can be launched there. What runs there is the caller's to end.
 ZONES_GONE: set[str] = set()
+LAUNCHING = "Launching a new EC2 instance"
+
+_notify_plain = AutoScalingBackend.notify_terminate_instances
 
 
 def extend() -> None:
@@ -54,6 +58,7 @@ def extend() -> None:
         AutoScalingBackend,
         update_attached_target_groups=_update_attached_target_groups,
         terminate_instance=_terminate_instance,
+        notify_terminate_instances=_notify_terminate_instances,
         enter_standby_instances=_enter_standby_instances,
         exit_standby_instances=_exit_standby_instances,
     )
@@ -69,13 +74,15 @@ def launch(group: Any, count: int, cause: str) -> None:
     if "Launch" in group._suspended_processes:
         return
     for _ in range(count):
-        subnet = _emptiest_subnet(group)
-        instance = _run_instance(group, subnet)
+        subnet = _emptiest_subnet(group, cause)
+        instance = _run_instance(group, subnet.id if subnet else None)
         member = Member(instance, group)
         group.instance_states.append(member)
-        if member.hold(Transition.LAUNCHING):
+        held = member.hold(Transition.LAUNCHING)
+        if held:
             member.move(Lifecycle.PENDING_WAIT)
-        activities.record(group, f"Launching a new EC2 instance: {instance.id}", cause)
+        doing, status = f"{LAUNCHING}: {instance.id}", Status.WAITING if held else Status.IN_PROGRESS
+        member.activity = activities.begin(group, doing, cause, subnet=subnet, status=status)
 
 
 def dismiss(member: Member, cause: str) -> None:
@@ -83,12 +90,25 @@ def dismiss(member: Member, cause: str) -> None:
     if Lifecycle(member.lifecycle_state).leaves:
         return
     deregister(member)
+    if member.activity:
+        activities.end(member.activity)  # of a launch that was under way nobody says what AWS calls it
     member.cause = cause
     member.move(Lifecycle.TERMINATING)
-    activities.record(member.auto_scaling_group, f"Terminating EC2 instance: {member.instance_id}", cause)
+    _begin_end(member, cause)
+
+
+def give_up(member: Member, message: str) -> None:
+    """Ends a launch that came to nothing, and the machine of it."""
+    group, activity = member.auto_scaling_group, member.activity
+    if activity:
+        activities.end(activity, Status.CANCELLED, message)
+        events.send(group, events.NOT_LAUNCHED, activity, member.instance_id)
+    dismiss(member, message)
 
 
 def put_in_service(member: Member) -> None:
+    if member.activity:
+        activities.end(member.activity)
     member.move(Lifecycle.IN_SERVICE)
     _update_attached_target_groups(member.auto_scaling_group.autoscaling_backend, member.auto_scaling_group_name)
 
@@ -99,6 +119,25 @@ def forget(member: Member) -> None:
     group.instance_states = [other for other in group.instance_states if other is not member]
     if member.instance.state != "terminated":
         group.ec2_backend.terminate_instances([member.instance_id])
+    if Lifecycle(member.lifecycle_state).leaves:
+        _finish_end(member)
+
+
+def _begin_end(member: Member, cause: str) -> None:
+    group, doing = member.auto_scaling_group, f"Terminating EC2 instance: {member.instance_id}"
+    member.activity = activities.begin(group, doing, cause, subnet=_subnet_of(member))
+
+
+def _finish_end(member: Member) -> None:
+    """AWS's event still calls the activity in progress."""
+    if member.activity:
+        events.send(member.auto_scaling_group, events.TERMINATED, member.activity, member.instance_id)
+        activities.end(member.activity)
+
+
+def _subnet_of(member: Member) -> Any:
+    subnet = member.instance.subnet_id
+    return member.auto_scaling_group.ec2_backend.get_subnet(subnet) if subnet else None
 
 
 def target_groups(group: Any) -> list[Any]:
@@ -112,14 +151,25 @@ def deregister(member: Member) -> None:
             target_group.deregister([{"Id": member.instance_id}])
 
 
-def _emptiest_subnet(group: Any) -> str | None:
+def _emptiest_subnet(group: Any, cause: str) -> Any:
+    """A launch into a zone that is gone fails, and AWS tries the others."""
     if not group.vpc_zone_identifier:
         return None
-    named = group.vpc_zone_identifier.split(",")
-    # A launch into a zone that is gone fails, and AWS tries the others.
-    subnets = [one for one in named if group.ec2_backend.get_subnet(one).availability_zone not in ZONES_GONE] or named
+    subnets = [group.ec2_backend.get_subnet(one) for one in group.vpc_zone_identifier.split(",")]
     taken = Counter(m.instance.subnet_id for m in members(group) if Lifecycle(m.lifecycle_state).counts)
-    return str(min(subnets, key=lambda subnet: taken[subnet]))
+    wanted = sorted(subnets, key=lambda subnet: taken[subnet.id])
+    if all(subnet.availability_zone in ZONES_GONE for subnet in wanted):
+        return wanted[0]
+    while wanted[0].availability_zone in ZONES_GONE:
+        _refuse(group, wanted.pop(0), cause)
+    return wanted[0]
+
+
+def _refuse(group: Any, subnet: Any, cause: str) -> None:
+    activity = activities.begin(group, LAUNCHING, cause, subnet=subnet)
+    why = f"There is no capacity in the Availability Zone {subnet.availability_zone}. Launching EC2 instance failed."
+    activities.end(activity, Status.FAILED, why)
+    events.send(group, events.NOT_LAUNCHED, activity)
 
 
 def _run_instance(group: Any, subnet: str | None) -> Any:
@@ -151,19 +201,18 @@ def _active_instances(self: Any) -> list[Member]:
 
 
 def _replace_autoscaling_group_instances(self: Any, count_needed: int, propagated_tags: dict[str, str]) -> None:
-    launch(
-        self, count_needed, "an instance was started in response to a difference between desired and actual capacity"
-    )
+    launch(self, count_needed, activities.NEEDED)
 
 
 def _set_desired_capacity(self: Any, new_capacity: int | None) -> None:
     self.desired_capacity = self.min_size if new_capacity is None else new_capacity
-    surplus = len(self.active_instances()) - int(self.desired_capacity or 0)
-    if surplus > 0:
-        for member in _least_needed(self)[:surplus]:
-            dismiss(member, f"an instance was taken out, shrinking the capacity to {self.desired_capacity}")
-    elif surplus < 0:
-        launch(self, -surplus, f"capacity was set to {self.desired_capacity}")
+    actual, desired = len(self.active_instances()), int(self.desired_capacity or 0)
+    if actual > desired:
+        difference = "a difference between desired and actual capacity"
+        for member in _least_needed(self)[: actual - desired]:
+            dismiss(member, f"{activities.OUT} {difference}, shrinking the capacity from {actual} to {desired}.")
+    elif actual < desired:
+        launch(self, desired - actual, activities.NEEDED)
 
 
 def _least_needed(group: Any) -> list[Member]:
@@ -199,8 +248,19 @@ def _terminate_instance(self: Any, instance_id: str, should_decrement: bool) -> 
     before = group.desired_capacity
     if should_decrement:
         group.desired_capacity = before - 1
-    dismiss(member, "an instance was taken out of service in response to a user request")
+    dismiss(member, activities.REQUESTED)
     return TerminateInstanceActivity(member.instance, before)
+
+
+def _notify_terminate_instances(self: Any, instance_ids: list[str]) -> None:
+    """EC2 has ended instances that are still in a group: somebody did it behind the group's back."""
+    for group in list(self.autoscaling_groups.values()):
+        for member in members(group):
+            if member.instance_id in instance_ids:
+                member.cause = activities.STOPPED
+                _begin_end(member, activities.STOPPED)
+                _finish_end(member)
+    _notify_plain(self, instance_ids)
 
 
 def _enter_standby_instances(self: Any, group_name: str, instance_ids: list[str], should_decrement: bool) -> list[Any]:

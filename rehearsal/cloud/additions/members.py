@@ -10,6 +10,8 @@ from typing import Any
 
 from moto.autoscaling.models import InstanceState
 
+from rehearsal.cloud.additions.activities import Activity, abandoned
+
 
 class Lifecycle(StrEnum):
     """The states of a group's member that last long enough to be seen."""
@@ -75,6 +77,7 @@ class Member(InstanceState):
         self.moves: list[tuple[str, float]] = [(str(Lifecycle.PENDING), time.time())]
         self.since = time.monotonic()
         self.cause = ""
+        self.activity: Activity | None = None  # the last: its launch, then its end
 
     def move(self, to: Lifecycle) -> None:
         self.lifecycle_state = to
@@ -98,6 +101,11 @@ class Member(InstanceState):
             if hook.lifecycle_transition == transition
         ]
         return bool(self.actions)
+
+    def abandoned(self) -> str:
+        """The words of the hook that gave this member up."""
+        given_up = next(action for action in self.actions if action.outcome(time.monotonic()) == "ABANDON")
+        return abandoned(given_up.token, by_timeout=not given_up.result)
 
     def outcome(self) -> str:
         """CONTINUE once every hook said so, ABANDON as soon as one does, empty while some are open."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import Any
 
@@ -41,9 +43,52 @@ def test_an_abandoned_launch_is_replaced(make_fleet: Maker) -> None:
     )
     # Launches are paused after a failed one, so the replacement comes a little later.
     fleet.wait_for(["Pending:Wait"])
+    assert told(fleet, abandoned, "Launching") == (
+        "Cancelled",
+        "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token … was abandoned: "
+        "Lifecycle Action Completed with ABANDON Result",
+    )
+
+
+def told(fleet: Fleet, instance: str, doing: str) -> tuple[str, str]:
+    """Status and message of the only activity of that kind."""
     activities = autoscaling(fleet).describe_scaling_activities(AutoScalingGroupName=fleet.group)["Activities"]
-    failed = [activity for activity in activities if activity["StatusCode"] == "Failed"]
-    assert [abandoned in activity["Description"] for activity in failed] == [True]
+    found = [each for each in activities if each["Description"].startswith(f"{doing} ") and instance in str(each)]
+    (only,) = found
+    message = re.sub(r"token \S+", "token …", only.get("StatusMessage", ""))
+    assert only["Description"].endswith(f"Status Reason: {only['StatusMessage']}" if message else instance)
+    assert json.loads(only["Details"])["Availability Zone"].startswith("eu-central-1")
+    return only["StatusCode"], message
+
+
+def test_an_activity_goes_from_its_begin_to_its_end(make_fleet: Maker) -> None:
+    fleet = make_fleet(MinSize=0, DesiredCapacity=1)
+    instance = fleet.member()
+    assert told(fleet, instance, "Launching") == ("MidLifecycleAction", "")
+    fleet.complete(instance, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    assert told(fleet, instance, "Launching") == ("Successful", "")
+    autoscaling(fleet).set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=0)
+    fleet.wait_for(["Terminating:Wait"])
+    assert told(fleet, instance, "Terminating") == ("InProgress", "")
+    fleet.complete(instance, "drain", "CONTINUE")
+    fleet.wait_for([])
+    assert told(fleet, instance, "Terminating") == ("Successful", "")
+
+
+def test_a_launch_that_nobody_completes_is_cancelled_for_its_heartbeat(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1}])
+    silent = fleet.member()
+    wait(lambda: None if told(fleet, silent, "Launching")[0] == "Cancelled" else "waits", "the end of the launch")
+    assert told(fleet, silent, "Launching")[1].endswith("was abandoned: Heartbeat Timeout")
+
+
+def test_a_launch_whose_machine_turns_ill_is_cancelled(make_fleet: Maker) -> None:
+    fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
+    ill = fleet.member()
+    autoscaling(fleet).set_instance_health(InstanceId=ill, HealthStatus="Unhealthy")
+    wait(lambda: None if told(fleet, ill, "Launching")[0] == "Cancelled" else "waits", "the end of the launch")
+    assert told(fleet, ill, "Launching")[1].startswith("Instance became unhealthy while waiting for instance to be")
 
 
 def test_a_group_whose_launches_are_suspended_starts_none_until_they_are_resumed(make_fleet: Maker) -> None:

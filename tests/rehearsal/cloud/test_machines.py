@@ -150,7 +150,7 @@ def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine
     assert console(cloud, instance) == [f"boot of {instance}"] * 2
 
 
-def test_a_machine_whose_image_is_not_there_is_a_failed_launch(
+def test_a_machine_whose_image_is_not_there_is_a_cancelled_launch(
     cloud: Running, ground: Ground, engine: DockerEngine, tmp_path: Path
 ) -> None:
     CloudClient(control=cloud.control).register_image("ami-0deb1a12000000001", "nobody/made:this")
@@ -160,9 +160,9 @@ def test_a_machine_whose_image_is_not_there_is_a_failed_launch(
     def reason() -> str | None:
         asked = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
         states = {activity["StatusCode"] for activity in asked["Activities"]}
-        return None if "Failed" in states else f"activities: {states}"
+        return None if "Cancelled" in states else f"activities: {states}"
 
-    wait(reason, "a failed activity")
+    wait(reason, "a cancelled activity")
     assert "nobody/made:this" in (tmp_path / "machines" / f"{failed}.errors").read_text()
     assert containers(engine) == []
 
