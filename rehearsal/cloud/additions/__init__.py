@@ -30,7 +30,6 @@ PARTS = (
     actions,
     activities,
     alarms,
-    events,
     groups,
     hooks,
     launch_templates,
@@ -46,7 +45,7 @@ PARTS = (
     vpn,
 )
 
-GAPS: list[Gap] = [gap for part in (*PARTS, balancers, consoles, registries) for gap in part.GAPS]
+GAPS: list[Gap] = [gap for part in (*PARTS, balancers, consoles, events, registries) for gap in part.GAPS]
 
 
 def extend_moto(facts: Facts) -> None:

@@ -40,10 +40,6 @@ _NAME = re.compile(r"<([A-Za-z0-9_-]+)>")
 log = logging.getLogger(__name__)
 
 
-def extend() -> None:
-    """Nothing of moto's is replaced: groups send their events by `send`."""
-
-
 def send(group: Any, kind: str, activity: Activity, instance: str = "") -> None:
     """Rules hear of the activity as it is now. `kind` is the detail-type, `instance` empty where there is none."""
     event = _event(group, kind, activity, instance)
