@@ -18,6 +18,7 @@ LONGEST_PAUSE_S = 0.5
 _INSTANCE = re.compile(r"\bi-[0-9a-f]+")
 # AWS cancels a launch whose hook was abandoned or whose machine went away meanwhile; one that never began has failed.
 _CAME_TO_NOTHING = ("Cancelled", "Failed")
+_ENDED = ("Successful", *_CAME_TO_NOTHING)
 _UNHEALTHY = re.compile(r"health[ -]check", re.IGNORECASE)
 
 
@@ -69,11 +70,20 @@ def losses(told: Iterable[Mapping[str, Any]], *, before: Collection[str] = ()) -
     return list(found.values())
 
 
+def past(told: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Ids of the activities that are an older story from now on: not of launches that may yet come to nothing."""
+    return frozenset(one["ActivityId"] for one in told if not _is_launch(one) or one["StatusCode"] in _ENDED)
+
+
+def _is_launch(activity: Mapping[str, Any]) -> bool:
+    return str(activity.get("Description", "")).startswith("Launching")
+
+
 def _is_loss(activity: Mapping[str, Any]) -> bool:
-    description = activity.get("Description", "")
-    if description.startswith("Launching"):
+    if _is_launch(activity):
         return activity["StatusCode"] in _CAME_TO_NOTHING
-    return description.startswith("Terminating") and bool(_UNHEALTHY.search(activity.get("Cause", "")))
+    description, cause = activity.get("Description", ""), activity.get("Cause", "")
+    return description.startswith("Terminating") and bool(_UNHEALTHY.search(cause))
 
 
 def stop(autoscaling: Any, group: str) -> None:

@@ -62,7 +62,7 @@ class Follower:
     def begin(self) -> None:
         """What went on before is an older story, and a group that an earlier delivery stopped may go on."""
         groups = self._groups()
-        self.before = frozenset(one["ActivityId"] for group in groups for one in self._activities(group))
+        self.before = launches.past(one for group in groups for one in self._activities(group))
         for group in groups:
             if launches.is_stopped(group):
                 launches.resume(self.autoscaling, group["AutoScalingGroupName"])

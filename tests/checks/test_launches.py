@@ -8,7 +8,7 @@ import pytest
 
 from checks import launches
 from checks.colors import Color
-from checks.launches import Arrival, LaunchesStoppedError, Loss, losses, missing, wait_for_machines
+from checks.launches import Arrival, LaunchesStoppedError, Loss, losses, missing, past, wait_for_machines
 from checks.waiting import TimedOut
 from tests.checks.test_waiting import Clock
 from tests.scripts.world import World, two_colors
@@ -118,3 +118,17 @@ def test_it_asks_twice_a_second_however_long_it_takes(monkeypatch: pytest.Monkey
     for seconds in (0.1, 2.0):
         launches.ATTENTIVE.sleep(seconds)
     assert slept == [0.1, 0.5]
+
+
+def test_a_launch_under_way_is_no_older_story() -> None:
+    cause = "At 2026-11-21T00:00:00Z an instance was taken out of service in response to a user health-check."
+    told = [
+        activity(1, "Launching a new EC2 instance: i-0a"),
+        activity(2, "Launching a new EC2 instance: i-0b", "MidLifecycleAction"),
+        abandoned(3, "i-0c"),
+        activity(4, "Terminating EC2 instance: i-0d", "InProgress", cause=cause),
+    ]
+    before = past(told)
+    assert before == {"a1", "a3", "a4"}
+    told[1] = abandoned(2, "i-0b")
+    assert losses(told, before=before) == [Loss(instance="i-0b", reason=ABANDONED)]

@@ -25,7 +25,7 @@ class Session:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: object = None) -> Any:
         return self._fleet.cloud.client(service)
 
 
