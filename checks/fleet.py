@@ -13,6 +13,8 @@ from checks.colors import Color
 
 # DescribeTags of the load balancing API takes at most 20 ARNs.
 ARNS_PER_TAG_CALL = 20
+# The process of a group that launches machines.
+LAUNCH = "Launch"
 # Of impatient clients.
 CONNECT_S, READ_S = 2, 3
 
@@ -46,6 +48,8 @@ class Group:
     minimum: int
     maximum: int
     machines: tuple[Machine, ...] = ()
+    is_stopped: bool = False
+    """Whether it launches nothing: a delivery that failed left it so."""
 
     @property
     def healthy(self) -> int:
@@ -136,7 +140,7 @@ def client(session: Any, service: str, *, impatient: bool = False) -> Any:
     """
     made = _CLIENTS.setdefault(session, {})
     if (service, impatient) not in made:
-        made[service, impatient] = session.client(service, config=_impatience() if impatient else None)
+        made[service, impatient] = session.client(service, **({"config": _impatience()} if impatient else {}))
     return made[service, impatient]
 
 
@@ -287,11 +291,17 @@ def _group(raw: Mapping[str, Any], health: Mapping[str, tuple[str, str]]) -> Gro
         desired=raw["DesiredCapacity"],
         minimum=raw["MinSize"],
         maximum=raw["MaxSize"],
+        is_stopped=is_stopped(raw),
         machines=tuple(
             _machine(instance, *health.get(instance["InstanceId"], ("unregistered", "not in the target group yet")))
             for instance in raw["Instances"]
         ),
     )
+
+
+def is_stopped(group: Mapping[str, Any]) -> bool:
+    """Whether this group, as AWS describes it, launches nothing."""
+    return any(process["ProcessName"] == LAUNCH for process in group.get("SuspendedProcesses", ()))
 
 
 def _machine(instance: Mapping[str, Any], health: str, reason: str) -> Machine:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checks.fleet import client
-from checks.waiting import Clock, wait_until
+from checks.fleet import LAUNCH, client
+from checks.fleet import is_stopped as is_stopped
+from checks.waiting import Clock, patient, wait_until
 
-LAUNCH = "Launch"
 # One call's worth: a hundred launches in one delivery would be far beyond any bound.
 ACTIVITIES = 100
 LONGEST_PAUSE_S = 0.5
@@ -95,11 +95,6 @@ def resume(autoscaling: Any, group: str) -> None:
     autoscaling.resume_processes(AutoScalingGroupName=group, ScalingProcesses=[LAUNCH])
 
 
-def is_stopped(group: Mapping[str, Any]) -> bool:
-    """Whether this group, as AWS describes it, launches nothing."""
-    return any(process["ProcessName"] == LAUNCH for process in group.get("SuspendedProcesses", ()))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
     """Machines that are awaited from a new group: as many in service and healthy in each of its target groups."""
@@ -112,7 +107,7 @@ class Arrival:
 def wait_for_machines(session: Any, arrival: Arrival, deadline_s: float, clock: Clock = ATTENTIVE) -> None:
     """Return once they serve; raise LaunchesStoppedError as soon as the group is stopped, TimedOut at the deadline."""
     wait_until(
-        lambda: missing(session, arrival),
+        patient(lambda: missing(session, arrival)),
         what=f"machines of Auto Scaling group {arrival.group}",
         deadline_s=deadline_s,
         clock=clock,

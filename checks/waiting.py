@@ -26,6 +26,24 @@ class TimedOut(Exception):  # noqa: N818 - reads as the sentence that its messag
         self.reason = reason
 
 
+def patient(ask: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The same question; that AWS can't be asked now is a reason to go on waiting, and none to give up."""
+
+    def asked() -> str | None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from ami.boot.cloud import may_pass
+
+        try:
+            return ask()
+        except (ClientError, BotoCoreError) as error:
+            if not may_pass(error):
+                raise
+            return f"AWS can't be asked: {error}"
+
+    return asked
+
+
 def wait_until(
     reason_fn: Callable[[], str | None],
     *,

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
+from checks import launches
 from checks.colors import Color
-from checks.fleet import Fleet, client, describe
+from checks.fleet import Fleet, Group, client, describe
 from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.smoke import failures, smoke
-from checks.waiting import wait_until
+from checks.waiting import patient, wait_until
 from scripts.display import Display, exit_codes, update_error
 from scripts.exits import RefusedError
 from scripts.history import Record
@@ -158,7 +159,11 @@ def scale_up(cutover: Cutover) -> None:
     config = cutover.facts.colors[cutover.target]
     needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_USERS)
     group = cutover.fleet.sides[cutover.target].group_of(config.release)
-    if group is None or group.healthy >= needed:
+    if group is None:
+        return
+    if group.is_stopped:
+        let_launch_again(cutover, group, needed)
+    if group.healthy >= needed:
         return
     if needed > group.maximum:
         raise RefusedError(
@@ -169,10 +174,22 @@ def scale_up(cutover: Cutover) -> None:
         scaling = client(cutover.facts.session, "autoscaling")
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
     wait_until(
-        lambda: _still_missing(cutover, needed),
+        patient(lambda: _still_missing(cutover, needed)),
         what=f"{needed} healthy machines of {cutover.target}",
         deadline_s=SCALE_UP_DEADLINE_S,
     )
+
+
+def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
+    """With users on it a group must replace what it loses, also one that a failed delivery stopped."""
+    if group.healthy < needed:
+        raise RefusedError(
+            f"{cutover.target} has {group.healthy} of {needed} healthy machines of release {group.release}, and a "
+            f"delivery that failed has stopped {group.name} from launching more; deliver it again: "
+            f"`python -m scripts.deploy {group.release} --stack {cutover.stack.name} --color {cutover.target}`"
+        )
+    launches.resume(client(cutover.facts.session, "autoscaling"), group.name)
+    cutover.display.note(f"{group.name} may launch machines again, which a delivery that failed had stopped")
 
 
 def _still_missing(cutover: Cutover, needed: int) -> str | None:

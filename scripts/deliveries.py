@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from checks import launches
 from checks.colors import Color
 from checks.fleet import client
-from checks.launches import Loss
+from checks.launches import Arrival, LaunchesStoppedError, Loss
 from scripts.exits import ScriptError
 
 LOOK_EVERY_S = 1.0
@@ -48,12 +48,19 @@ class Follower:
     """
 
     delivery: Delivery
-    autoscaling: Any
+    session: Any
     before: frozenset[str] = frozenset()
     lost: Sequence[Loss] = ()
     stopped: list[str] = field(default_factory=list)
     trouble: str = ""
+    note: Callable[[str], None] = lambda _: None
+    """Told, once, that the machines can't be counted."""
+    _noted: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def autoscaling(self) -> Any:
+        return client(self.session, "autoscaling")
 
     @property
     def gave_up(self) -> bool:
@@ -82,13 +89,29 @@ class Follower:
 
     def look_on(self) -> None:
         """A look that fails is made again: throttling must not leave a delivery without its bound."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             self.look()
             self.trouble = ""
-        except (BotoCoreError, ClientError) as error:
-            self.trouble = str(error)
+        except Exception as error:  # whatever it is: a thread that ends counts nothing any more
+            self.trouble = str(error) or type(error).__name__
+            if not self._noted:
+                self.note(f"machines that come to nothing can't be counted, or not be stopped, now: {self.trouble}")
+                self._noted = True
+
+    def halt(self) -> list[str]:
+        """Stop the groups that don't serve yet: nobody looks at them any more. Their names."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        halted = list[str]()
+        with suppress(BotoCoreError, ClientError):
+            for group in self._groups():
+                name, arns = group["AutoScalingGroupName"], group.get("TargetGroupARNs", ())
+                awaited = Arrival(group=name, machines=group["MinSize"], target_groups=arns)
+                with suppress(LaunchesStoppedError):
+                    if launches.missing(self.session, awaited):
+                        launches.stop(self.autoscaling, name)
+                        halted.append(name)
+        return halted
 
     def end(self) -> None:
         self._over.set()
@@ -103,9 +126,9 @@ class Follower:
 
 
 @contextmanager
-def following(session: Any, delivery: Delivery) -> Iterator[Follower]:
+def following(session: Any, delivery: Delivery, note: Callable[[str], None] = lambda _: None) -> Iterator[Follower]:
     """Follow the delivery while the block runs."""
-    follower = Follower(delivery=delivery, autoscaling=client(session, "autoscaling"))
+    follower = Follower(delivery=delivery, session=session, note=note)
     follower.begin()
     thread = threading.Thread(target=follower.run, name="follower", daemon=True)
     thread.start()

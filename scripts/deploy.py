@@ -16,13 +16,13 @@ from checks.colors import Color
 from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
 from checks.launches import LaunchesStoppedError
-from checks.waiting import wait_until
+from checks.waiting import patient, wait_until
 from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
 from scripts.display import Display, exit_codes, update_error
 from scripts.evidence import Boots, boot_failures, console, gather, tell_failure
 from scripts.exits import RefusedError, UsageError
 from scripts.history import Place, Record
-from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.notices import TOLD, tell
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases import bundle_url, require
@@ -32,6 +32,8 @@ from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, op
 READY_DEADLINE_S = 900.0
 # The first may be AWS's fault and the second chance; a third says that the release can't boot.
 MOST_ABANDONED = 3
+# AWS is asked for the last 100 activities, and a machine that comes to nothing makes two.
+MOST_COUNTED = 50
 NEWEST = "newest"
 # As ami/ names what it builds.
 IMAGE_NAMES = "bluegreen-debian-12-*"
@@ -71,12 +73,15 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
             ami=wanted.ami,
             most_abandoned=args.most_abandoned,
         )
-        with following(facts.session, delivery) as follower:
+        with following(facts.session, delivery, display.note) as follower:
             try:
                 with display.stage(f"scale up: new machines of {color} with release {args.version}") as say:
                     bring_up(stack, color, wanted, run, say)
                 with display.stage(f"wait until {color} is ready"):
                     wait_ready(facts, follower, args, wanted)
+            except KeyboardInterrupt:
+                leave(follower, display)
+                raise
             except Exception as error:
                 give_account(facts, follower, error, run, display)
         run.target = place(describe(stack.name, facts.session), color)
@@ -151,7 +156,7 @@ def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: 
             fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
         ) or other_image(fleet, follower.delivery)
 
-    wait_until(reason, what=f"release {args.version} on {follower.delivery.color}", deadline_s=args.deadline_s)
+    wait_until(patient(reason), what=f"release {args.version} on {follower.delivery.color}", deadline_s=args.deadline_s)
 
 
 def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
@@ -161,9 +166,17 @@ def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
     return f"{delivery.color} still has machines of {', '.join(others)}, not of {delivery.ami}" if others else None
 
 
+def leave(follower: Follower, display: Display) -> None:
+    """Interrupted: a delivery that goes well may go on by itself, one that has lost machines may not."""
+    with shielded():
+        if follower.lost and (stopped := follower.halt()):
+            display.note(f"{', '.join(stopped)} launches no more machines until the next delivery")
+
+
 def give_account(facts: StackFacts, follower: Follower, error: Exception, run: Run, display: Display) -> NoReturn:
     """Show and tell people what is known, then raise: the error itself, or that the delivery was given up."""
     follower.look_on()
+    halted = follower.halt()
     delivery = follower.delivery
     lost = [loss.instance for loss in follower.lost if loss.instance]
     boots = Boots(stack=delivery.stack, color=delivery.color, release=delivery.release)
@@ -182,11 +195,14 @@ def give_account(facts: StackFacts, follower: Follower, error: Exception, run: R
         machines=[{"instance": loss.instance, "reason": loss.reason} for loss in follower.lost],
         boot_failures=list(failures.values())[-1:],
         evidence=seen,
+        launches_stopped=follower.stopped or halted,
         users="not touched",
     )
     if run.notice != TOLD:
         display.note(run.notice)
     if not follower.gave_up:
+        if halted:
+            display.note(f"{', '.join(halted)} launches no more machines until the next delivery")
         for line in words:
             display.note(line)
         raise error
@@ -247,7 +263,10 @@ def main(
     color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
     deadline: Annotated[float, seconds(help="Seconds within which the machines must be ready.")] = READY_DEADLINE_S,
     most_abandoned: Annotated[
-        int, typer.Option(min=1, help="Machines that may come to nothing before the delivery is given up.")
+        int,
+        typer.Option(
+            min=1, max=MOST_COUNTED, help="Machines that may come to nothing before the delivery is given up."
+        ),
     ] = MOST_ABANDONED,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,

@@ -9,7 +9,7 @@ import typer
 
 from checks.colors import Color
 from checks.fleet import Fleet, describe
-from checks.waiting import wait_until
+from checks.waiting import patient, wait_until
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError
 from scripts.history import Record
@@ -45,7 +45,9 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
             run.state = f"config says {color} is off; run the same command again, or `pulumi up`"
             run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
         with display.stage(f"wait until {color} is gone"):
-            wait_until(lambda: _still_there(facts, color), what=f"the end of {color}", deadline_s=args.deadline_s)
+            wait_until(
+                patient(lambda: _still_there(facts, color)), what=f"the end of {color}", deadline_s=args.deadline_s
+            )
     return run.record
 
 

@@ -66,6 +66,7 @@ class Status:
             "asg": side.group.name if side.group else "",
             "target_group": side.target_group_arn,
             "healthy": side.healthy,
+            "launches_stopped": any(group.is_stopped for group in side.groups),
             "machines": sum(len(group.machines) for group in side.groups),
             "weight": side.weight,
         }
@@ -117,7 +118,7 @@ def _row(status: Status, side: Side) -> tuple[str, ...]:
     if told["configured"] != told["release"]:
         release += f" (config: {told['configured'] or 'off'})"
     name = side.target_group_arn.split(":")[-1].split("/")[1] if "/" in side.target_group_arn else ""
-    healthy = f"{told['healthy']} of {told['machines']}"
+    healthy = f"{told['healthy']} of {told['machines']}" + (", launches stopped" if told["launches_stopped"] else "")
     return (side.color, f"{side.weight} %", release, healthy, told["ami"] or "-", told["asg"] or "-", name)
 
 

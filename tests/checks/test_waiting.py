@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from checks.waiting import LONGEST_PAUSE_S, TimedOut, wait_until
+from checks.waiting import LONGEST_PAUSE_S, TimedOut, patient, wait_until
 
 
 class Clock:
@@ -58,3 +58,26 @@ def test_good_answers_must_come_in_a_row() -> None:
 def test_too_few_good_answers_in_a_row_are_told() -> None:
     with pytest.raises(TimedOut, match="only 1 of 3 good answers in a row"):
         wait_until(lambda: None, what="blue", deadline_s=0, clock=Clock(), in_a_row=3)
+
+
+def test_aws_that_is_away_for_a_moment_is_asked_again() -> None:
+    from botocore.exceptions import ClientError, EndpointConnectionError
+
+    def refused(code: str) -> ClientError:
+        return ClientError({"Error": {"Code": code, "Message": "no"}}, "Describe")
+
+    clock, errors = Clock(), [EndpointConnectionError(endpoint_url="https://a"), refused("Throttling")]
+
+    def ask() -> str | None:
+        if errors:
+            raise errors.pop()
+        return None
+
+    wait_until(patient(ask), what="blue", deadline_s=10, clock=clock)
+    assert len(clock.pauses) == 2
+    errors.append(refused("AccessDenied"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        wait_until(patient(ask), what="blue", deadline_s=10, clock=clock)
+    errors += [refused("Throttling")] * 50
+    with pytest.raises(TimedOut, match=r"AWS can't be asked: .*Throttling"):
+        wait_until(patient(ask), what="blue", deadline_s=1, clock=clock)

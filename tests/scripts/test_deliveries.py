@@ -110,7 +110,8 @@ def test_groups_of_another_release_color_or_image_are_left_alone(fleet: Fleet) -
 def test_a_look_that_fails_is_made_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     from botocore.exceptions import EndpointConnectionError
 
-    follower = Follower(delivery=DELIVERY, autoscaling=fleet.cloud.client("autoscaling"))
+    notes: list[str] = []
+    follower = Follower(delivery=DELIVERY, session=Session(fleet), note=notes.append)
     with monkeypatch.context() as patch:
 
         def unreachable(_group: str) -> Any:
@@ -119,5 +120,12 @@ def test_a_look_that_fails_is_made_again(fleet: Fleet, monkeypatch: pytest.Monke
         patch.setattr(launches, "activities", lambda _client, group: unreachable(group))
         follower.look_on()
         assert "Could not connect to the endpoint URL" in follower.trouble
+        patch.setattr(launches, "activities", lambda _client, _group: [{}])
+        follower.look_on()
+        assert follower.trouble == "'StartTime'"
+    assert notes == [
+        "machines that come to nothing can't be counted, or not be stopped, now: "
+        'Could not connect to the endpoint URL: "https://autoscaling"'
+    ]
     follower.look_on()
     assert follower.trouble == ""

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from checks import launches
 from checks.colors import Color
 from checks.waiting import TimedOut
 from scripts import deliveries, evidence
-from scripts.deliveries import DeliveryFailedError
-from scripts.deploy import DeployArgs, deploy
+from scripts.cutover import CutoverArgs, cut_over
+from scripts.deliveries import Delivery, DeliveryFailedError, Follower
+from scripts.deploy import DeployArgs, cli, deploy
 from scripts.display import Display
-from scripts.exits import RefusedError, UsageError
+from scripts.exits import Exit, InterruptedByUserError, RefusedError, UsageError
 from scripts.history import read
+from scripts.status import read_status, show
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 
@@ -195,6 +201,82 @@ def test_the_next_delivery_lets_a_stopped_group_go_on_and_counts_anew(world: Wor
     assert (record.outcome, record.target.asg) == ("ok", group["AutoScalingGroupName"])
     assert not launches.is_stopped(green_group(world))
     assert [call for call in world.calls if call.startswith("create")] == ["create green v3"]
+
+
+def lose_one(world: World, stack: WorldStack, then: Callable[[], None]) -> None:
+    """One machine of v3 is abandoned, which is too few for the bound; the others stay ill."""
+    wait = world.told_activities
+
+    def once(group: str) -> list[dict[str, Any]]:
+        color, release = world.running.get(group, (Color.BLUE, ""))
+        if release == "v3" and not world.activities.get(group):
+            world.ill.update(one["instance"] for one in world.machines_of(color))
+            world.abandon(group, color, release)
+            then()
+        return wait(group)
+
+    world.told_activities = once  # type: ignore[method-assign]
+
+
+def test_a_delivery_that_nobody_follows_any_more_launches_nothing_more(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = two_colors(world)
+    lose_one(world, stack, lambda: None)
+    with pytest.raises(TimedOut, match="waited 3 s for release v3 on green"):
+        deploy(stack, DeployArgs(version="v3", deadline_s=3), Display())
+    group = green_group(world)
+    assert launches.is_stopped(group)
+    assert (
+        f"{group['AutoScalingGroupName']} launches no more machines until the next delivery" in capsys.readouterr().err
+    )
+    ((_, content),) = world.heard()
+    assert content["launches_stopped"] == [group["AutoScalingGroupName"]]
+
+
+def test_an_interrupted_delivery_that_lost_machines_launches_no_more(world: World) -> None:
+    stack = two_colors(world)
+    lose_one(world, stack, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
+    with pytest.raises(InterruptedByUserError):
+        deploy(stack, DeployArgs(version="v3", deadline_s=30), Display(as_json=True))
+    assert launches.is_stopped(green_group(world))
+
+
+@pytest.mark.parametrize(("ill", "stops"), [(0, False), (1, True)])
+def test_a_group_that_serves_is_not_stopped(world: World, ill: int, stops: bool) -> None:
+    two_colors(world)
+    world.ill.update(one["instance"] for one in world.machines_of(Color.GREEN)[:ill])
+    delivery = Delivery(stack=STACK, color=Color.GREEN, release="v2", ami=world.ami, most_abandoned=3)
+    stopped = Follower(delivery=delivery, session=world.session).halt()
+    assert [name.rsplit("-", 1)[0] for name in stopped] == ["dev-green-v2"] * stops
+
+
+def test_a_stopped_group_that_serves_launches_again_once_it_gets_users(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = two_colors(world)
+    [name] = {one["group"] for one in world.machines_of(Color.GREEN)}
+    launches.stop(world.autoscaling, name)
+    show(Display(), read_status(stack, 0))
+    assert "2 of 2, launches stopped" in capsys.readouterr().out
+    cut_over(stack, CutoverArgs(target=Color.GREEN), Display(as_json=True))
+    groups = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
+    assert (world.served(), launches.is_stopped(groups[0])) == ("v2", False)
+
+
+def test_too_few_machines_of_a_stopped_group_are_not_waited_for(world: World) -> None:
+    stack = two_colors(world, sizes=(3, 2))
+    [name] = {one["group"] for one in world.machines_of(Color.GREEN)}
+    launches.stop(world.autoscaling, name)
+    told = rf"green has 2 of 3 healthy machines of release v2, .* stopped {name} from launching more; deliver it again"
+    with pytest.raises(RefusedError, match=told):
+        cut_over(stack, CutoverArgs(target=Color.GREEN), Display(as_json=True))
+    assert world.served() == "v1"
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "51", "many"])
+def test_how_many_machines_may_be_lost_has_bounds(most: str) -> None:
+    assert CliRunner().invoke(cli, ["v3", "--most-abandoned", most]).exit_code == Exit.USAGE
 
 
 def test_a_new_image_within_the_release_that_stands_ready_replaces_its_machines(world: World) -> None:

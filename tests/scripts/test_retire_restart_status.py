@@ -129,6 +129,7 @@ def test_status_tells_what_belongs_together_and_what_was_done(world: World, caps
         "asg": world.machines_of(Color.GREEN)[0]["group"],
         "target_group": world.groups[Color.GREEN],
         "healthy": 2,
+        "launches_stopped": False,
         "machines": 2,
         "weight": 100,
     }
