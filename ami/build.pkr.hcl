@@ -16,7 +16,7 @@ build {
   }
 
   provisioner "file" {
-    sources     = ["${path.root}/boot", "${path.root}/units", "${path.root}/versions.env"]
+    sources     = ["${path.root}/boot", "${path.root}/docker", "${path.root}/units", "${path.root}/versions.env"]
     destination = "${local.staging}/"
   }
 

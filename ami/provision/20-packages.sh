@@ -1,9 +1,14 @@
 #!/bin/bash
-# Docker and the boot program's one library are installed; nothing happens when they already are.
+# Docker and the boot program's one library are installed, when they are not yet, and Docker is set up.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck source=../versions.env
 source "${STAGING:?}/versions.env"
+
+# Before Docker, which starts when it is installed. live-restore: containers outlive the daemon that started them, so
+# that its crash costs no user anything. The unit has its part in that, explained in its file.
+install -D -m 0644 "$STAGING/docker/daemon.json" /etc/docker/daemon.json
+install -D -m 0644 "$STAGING/docker/service.conf" /etc/systemd/system/docker.service.d/20-bluegreen.conf
 
 missing=()
 for package in "${DOCKER_PACKAGE:?}" "${BOTO3_PACKAGE:?}" ca-certificates; do

@@ -11,8 +11,9 @@ from checks.colors import Color
 from rehearsal import processes
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerError
-from rehearsal.drills.scene import MACHINES, Scene
+from rehearsal.drills.scene import MACHINES, RELEASE, Scene
 from rehearsal.processes import PARENT, Identity
+from rehearsal.stage import STACK
 
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 WAITING = "Terminating:Wait"
@@ -33,12 +34,26 @@ def docker_starts(scene: Scene, instance: str) -> int:
     return int(scene.inside(instance, "systemctl", "show", "--property=NRestarts", "--value", "docker.service"))
 
 
-def app_runs(scene: Scene, instance: str) -> bool:
-    """Also False where Docker, or the whole machine, does not answer."""
+def app_start(scene: Scene, instance: str) -> str:
+    """When the app's process began, as Docker tells it; empty where it ended, or Docker or the machine is gone."""
+    told = "{{if .State.Running}}{{.State.StartedAt}} {{.State.Pid}}{{end}}"
     try:
-        return scene.inside(instance, "docker", "inspect", "--format", "{{.State.Running}}", "app") == "true"
+        return scene.inside(instance, "docker", "inspect", "--format", told, "app")
     except (LookupError, DockerError):
-        return False
+        return ""
+
+
+def let_app_say(scene: Scene, instance: str, line: str) -> None:
+    """On its own standard output, which Docker sends away."""
+    scene.inside(instance, "docker", "exec", "app", "sh", "-c", f"echo {line} >/proc/1/fd/1")
+
+
+def app_lines(scene: Scene, color: Color, instance: str) -> list[str]:
+    """What has come to the log group of what this machine's app said."""
+    found = scene.stage.client("logs").get_log_events(
+        logGroupName=f"/bluegreen/{STACK}/app", logStreamName=f"{color}/{RELEASE}/{instance}/app", startFromHead=True
+    )
+    return [str(event["message"]) for event in found["events"]]
 
 
 def doubt(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:

@@ -15,6 +15,8 @@ from rehearsal.drills.scene import IDLE, MACHINES, SERVING, Scene
 NOTICED_DEADLINE_S, BOOT_DEADLINE_S = 40.0, 120.0
 # A group lets a new machine be ill for a minute before it replaces it, and its successor has to boot.
 WHOLE_DEADLINE_S = 130.0
+# Docker is back in a second or two, on a busy machine later; it sends lines away every 5 s.
+DAEMON_DEADLINE_S, LINES_DEADLINE_S = 30.0, 20.0
 CHECKS_S = 12.0  # two health checks of 5 s, and a little: what a machine would be taken out for shows by then
 JUDGE_S = "4"  # what is bad stays bad; a deep check alone takes 2 s
 
@@ -77,29 +79,47 @@ def _lost(scene: Scene, lost: list[str], *, note: str) -> Outcome:
 
 
 def docker_killed(scene: Scene) -> Outcome:
+    """The daemon comes back to an app that has gone on all the while, and takes up its lines again."""
     machine = str(scene.machines(SERVING)[0]["instance"])
-    before = outages.docker_starts(scene, machine)
+    app, starts = outages.app_start(scene, machine), outages.docker_starts(scene, machine)
     began = time.time()
     outages.kill_docker(scene, machine)
 
     def down() -> str | None:
-        return None if outages.docker_starts(scene, machine) > before else "systemd has not started Docker again"
+        return None if outages.docker_starts(scene, machine) > starts else "systemd has not started Docker again"
+
+    def doubt() -> str | None:
+        """The same machine, the same process in it, a daemon that knows it, and the balancer content with both."""
+        found = outages.app_start(scene, machine)
+        return outages.doubt(scene, SERVING, []) if found == app else f"the app began {found or 'nowhere'}, not {app}"
 
     detected = scene.until(down, what="systemd to notice", deadline=NOTICED_DEADLINE_S)
-
-    def reason() -> str | None:
-        """Docker starts the app again, or the group replaces the machine."""
-        return outages.doubt(scene, SERVING, [] if outages.app_runs(scene, machine) else [machine])
-
-    recovered = scene.until(reason, what="as many machines as before", deadline=WHOLE_DEADLINE_S)
-    stayed = outages.app_runs(scene, machine)
+    recovered = scene.until(doubt, what="Docker to know its app again", deadline=DAEMON_DEADLINE_S)
+    _require_lines(scene, machine)
+    time.sleep(max(0.0, began + CHECKS_S - time.time()))
+    if reason := doubt():
+        raise DrillError(f"{CHECKS_S:g} s after the daemon was killed: {reason}")
+    if again := scene.users.log().between(began, time.time()).retried:
+        raise DrillError(f"{again} requests met the daemon's end and had to be sent again")
     return Outcome(
         detected_by="systemd: docker.service",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
         notified=bool(scene.notices(began)),
-        note=f"{machine} " + ("stayed, and its app serves again" if stayed else "was replaced: its app stayed down"),
+        note=f"{machine} stayed, its app ran on, and its lines arrive",
     )
+
+
+def _require_lines(scene: Scene, machine: str) -> None:
+    """What the app says from now on reaches its log group."""
+    line = f"drill-{time.time_ns()}"
+    outages.let_app_say(scene, machine, line)
+
+    def reason() -> str | None:
+        lines = outages.app_lines(scene, SERVING, machine)
+        return None if line in lines else f"of {len(lines)} lines of {machine} the last is {lines[-1:]}"
+
+    scene.until(reason, what="the app's new line in its log group", deadline=LINES_DEADLINE_S)
 
 
 def database_down(scene: Scene) -> Outcome:
@@ -146,6 +166,12 @@ DRILLS = (
     # First: machines that replaced others may all be in one zone.
     Drill(fault="a whole zone gone", play=zone_gone, deadline=220.0, notifies=False),
     Drill(fault="machine killed under load", play=machine_killed, deadline=220.0, notifies=False),
-    Drill(fault="machine's Docker killed under load", play=docker_killed, deadline=220.0, notifies=False),
+    Drill(
+        fault="machine's Docker killed under load",
+        play=docker_killed,
+        deadline=120.0,
+        notifies=False,
+        recovered_within=DAEMON_DEADLINE_S,
+    ),
     Drill(fault="database down after cutover", play=database_down, deadline=200.0, notifies=False),
 )

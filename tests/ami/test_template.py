@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,7 +34,7 @@ def packer(folder: Path, *variables: str) -> subprocess.CompletedProcess[str]:
     """With a source in place of the two files that an older Packer can't read."""
     for name in ("build.pkr.hcl", "variables.pkr.hcl", "versions.env"):
         shutil.copy(AMI / name, folder)
-    for name in ("boot", "units", "provision"):
+    for name in ("boot", "docker", "units", "provision"):
         shutil.copytree(AMI / name, folder / name)
     (folder / "source.pkr.hcl").write_text(STAND_IN)
     command = ["packer", "validate", *(f"-var={variable}" for variable in variables), str(folder)]
@@ -153,6 +154,30 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     )
     about_ours = [line for line in done.stderr.splitlines() if "bluegreen" in line and "not found" not in line]
     assert about_ours == []
+
+
+def test_docker_lets_containers_outlive_its_daemon() -> None:
+    assert json.loads((AMI / "docker/daemon.json").read_text()) == {"live-restore": True}
+
+
+def test_dockers_unit_is_tried_for_ever_and_holds_the_ports_meanwhile_come_what_may() -> None:
+    text = (AMI / "docker/service.conf").read_text()
+    assert [line for line in text.splitlines() if line and not line.startswith("#")] == [
+        *("[Unit]", "StartLimitIntervalSec=0", "[Service]", "Restart=always", "RestartSec=1"),
+        "ExecStartPre=-/usr/bin/python3 -I /opt/bluegreen/boot/ports.py hold",
+        "ExecStartPost=-/usr/bin/python3 -I /opt/bluegreen/boot/ports.py release",
+    ]
+    assert (AMI / "boot/ports.py").exists()
+
+
+def test_dockers_files_are_in_place_before_docker_is() -> None:
+    script = (AMI / "provision/20-packages.sh").read_text()
+    targets = re.findall(r'^install -D -m 0644 "\$STAGING/docker/([\w.]+)" (\S+)$', script, re.MULTILINE)
+    assert dict(targets) == {
+        "daemon.json": "/etc/docker/daemon.json",
+        "service.conf": "/etc/systemd/system/docker.service.d/20-bluegreen.conf",
+    }
+    assert script.index("install -D") < script.index("$apt install")
 
 
 def seconds(unit: str, key: str) -> int:
