@@ -18,6 +18,7 @@ from rehearsal.cloud.doors import Door
 from rehearsal.cloud.machines import Machine, Machines, Phase
 
 TICK_S = 0.05
+REMOVABLE = (Phase.RUNNING, Phase.ENDED, Phase.FAILED)
 BACK_OFF_S = 2.0  # after a launch that failed: a broken image or release must not take the whole machine's time
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Controller:
         with LOCK:
             for group in account.groups():
                 for member in groups.members(group):
-                    self._steps.get(Lifecycle(member.lifecycle_state), _stay)(member)
+                    self._step(member)
                 self._fill(group)
             self._drop_strays()
             self._reboot_those_asked()
@@ -99,6 +100,21 @@ class Controller:
         for target_group, target in leaving:
             self._hands.submit(self._drain, target_group, target)
         target_health.LEDGER.write(self._door.follow())
+
+    def _step(self, member: Member) -> None:
+        state = Lifecycle(member.lifecycle_state)
+        if self._machines.phase(member.instance_id) is Phase.ENDED and state.counts:
+            self._shut_down(member, state)
+        else:
+            self._steps.get(state, _stay)(member)
+
+    def _shut_down(self, member: Member, state: Lifecycle) -> None:
+        """Its own doing. No grace period counts: that is for instances that run."""
+        groups.power_off(member)
+        if state is not Lifecycle.IN_SERVICE:
+            self._give_up(member, f"{activities.NEVER_HEALTHY} Termination Reason: {groups.SHUT_DOWN}")
+        elif not _unwatched(member):
+            member.health_status, member.cause = "Unhealthy", activities.STOPPED
 
     def _pending(self, member: Member) -> None:
         if self._has_machine(member):
@@ -134,7 +150,7 @@ class Controller:
         if phase is Phase.ABSENT:
             groups.forget(member)
             self._gone.append(roster.row(member, self._machines, self._images.of(member.instance.image_id)))
-        elif phase in (Phase.RUNNING, Phase.FAILED):
+        elif phase in REMOVABLE:
             self._machines.remove(member.instance_id)
 
     def _has_machine(self, member: Member) -> bool:
@@ -175,7 +191,7 @@ class Controller:
         """Machines whose instance was terminated behind its group's back, as `ec2 terminate-instances` does."""
         members = {member.instance_id for group in account.groups() for member in groups.members(group)}
         for instance in self._machines.instances() - members:
-            if self._machines.phase(instance) in (Phase.RUNNING, Phase.FAILED):
+            if self._machines.phase(instance) in REMOVABLE:
                 self._machines.remove(instance)
 
     def _reboot_those_asked(self) -> None:
@@ -209,9 +225,13 @@ def _stay(member: Member) -> None:
     """Members on standby stay as they are until somebody calls them back."""
 
 
+def _unwatched(member: Member) -> bool:
+    return "HealthCheck" in member.auto_scaling_group._suspended_processes
+
+
 def _unhealthy_by_elb(member: Member) -> bool:
     group = member.auto_scaling_group
-    if "ELB" not in str(group.health_check_type) or "HealthCheck" in group._suspended_processes:
+    if "ELB" not in str(group.health_check_type) or _unwatched(member):
         return False
     if time.monotonic() - member.since < int(group.health_check_grace_period or 0):
         return False

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from rehearsal.cloud.endings import Endings
+
 LABEL = "bluegreen.machines"
 STATUS_FILE = "/var/lib/bluegreen/status.json"
 COMMAND_SECONDS = 60
 REBOOT_SECONDS = 10  # systemd in a container halts in well under a second; a stuck unit is killed after this
 JOURNAL_LINES = CONSOLE_LINES = 2000
+# A machine that powers itself off ends so: the kernel interrupts its first process. One that is killed from outside
+# ends with 137, and EC2 hears nothing of it.
+POWERED_OFF = (0, 130)
 AT_A_TIME = 4  # docker commands in parallel: more only queue up in the daemon
 
 # What systemd and an inner dockerd need, on cgroup v1, without CAP_SYS_RESOURCE, which some hosts can't grant.
@@ -38,6 +43,7 @@ class Phase(StrEnum):
     ABSENT = "absent"
     STARTING = "starting"
     RUNNING = "running"
+    ENDED = "ended"  # it powered itself off
     REMOVING = "removing"
     FAILED = "failed"
 
@@ -114,9 +120,11 @@ class ContainerMachines:
         self._ground = ground
         self._phases: dict[str, Phase] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
+        self._rebooting: set[str] = set()
         self._lock = threading.Lock()
         self._hands = ThreadPoolExecutor(AT_A_TIME, "machines")
         ground.evidence.mkdir(parents=True, exist_ok=True)
+        self._endings = Endings(ground.docker_host, f"{LABEL}={ground.prefix}", self._hear_of_end)
 
     def phase(self, instance: str) -> Phase:
         with self._lock:
@@ -156,6 +164,7 @@ class ContainerMachines:
 
     def close(self) -> None:
         """Removes every machine of this cloud, also those that another thread is just starting."""
+        self._endings.close()
         self._hands.shutdown(wait=True, cancel_futures=True)
         listed = self._docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self._ground.prefix}")
         if names := listed.stdout.split():
@@ -166,12 +175,39 @@ class ContainerMachines:
         if done.returncode:
             self._note(machine.instance, f"start failed: {done.stderr.strip()}")
             self._docker("rm", "--force", "--volumes", self._name(machine.instance))
-        self._set(machine.instance, Phase.FAILED if done.returncode else Phase.RUNNING)
+        self._move(machine.instance, (Phase.STARTING,), Phase.FAILED if done.returncode else Phase.RUNNING)
 
     def _reboot(self, instance: str) -> None:
-        done = self._docker("restart", "--time", str(REBOOT_SECONDS), self._name(instance))
+        with self._lock:
+            self._rebooting.add(instance)
+        try:
+            done = self._docker("restart", "--time", str(REBOOT_SECONDS), self._name(instance))
+        finally:
+            with self._lock:
+                self._rebooting.discard(instance)
         if done.returncode:
             self._note(instance, f"reboot failed: {done.stderr.strip()}")
+
+    def _hear_of_end(self, name: str, code: int) -> None:
+        if code in POWERED_OFF:
+            self._submit(self._see_end, name.removeprefix(f"{self._ground.prefix}-"))
+
+    def _see_end(self, instance: str) -> None:
+        """What ends and is there again, or soon will be, was rebooted."""
+        with self._lock:
+            if instance in self._rebooting:
+                return
+        done = self._docker("inspect", "--format", "{{.State.Status}}", self._name(instance))
+        if done.stdout.strip() == "exited":
+            self._look_at_ended(instance)
+            self._move(instance, (Phase.STARTING, Phase.RUNNING), Phase.ENDED)
+
+    def _look_at_ended(self, instance: str) -> None:
+        """Nothing can be run in it any more; its disk is still there."""
+        copy = self._ground.evidence / f"{instance}.status.json"
+        if self._docker("cp", f"{self._name(instance)}:{STATUS_FILE}", str(copy)).returncode == 0:
+            with self._lock:
+                self._statuses[instance] = _parsed(copy.read_text())
 
     def _remove(self, instance: str) -> None:
         self._look(instance)
@@ -195,6 +231,12 @@ class ContainerMachines:
     def _set(self, instance: str, phase: Phase) -> None:
         with self._lock:
             self._phases[instance] = phase
+
+    def _move(self, instance: str, before: Collection[Phase], to: Phase) -> None:
+        """Only out of these phases: the machine may have ended, or be on its way out, since."""
+        with self._lock:
+            if self._phases.get(instance) in before:
+                self._phases[instance] = to
 
     def _submit(self, work: Callable[[Any], None], argument: object) -> None:
         self._hands.submit(self._guarded, work, argument)

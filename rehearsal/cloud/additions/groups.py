@@ -13,6 +13,7 @@ from moto.autoscaling.models import (
 )
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import EmptyResult
+from moto.ec2.models.instances import StateReason
 
 from rehearsal.cloud.additions import activities, events
 from rehearsal.cloud.additions.activities import Status
@@ -35,6 +36,13 @@ GAPS = [
     ),
     Gap(
         service="autoscaling",
+        action="(EC2 status checks)",
+        reason="an instance that powers itself off is stopped, whatever its launch template says, and replaced at "
+        "once, also while it waits for its launch hook; one that is killed from outside runs on for EC2, which would "
+        "take minutes to see it: only the load balancer notices",
+    ),
+    Gap(
+        service="autoscaling",
         action="PutScalingPolicy",
         reason="policies are kept and described, but no alarm ever changes a group's capacity",
     ),
@@ -43,6 +51,7 @@ GAPS = [
 # Availability zones that fail: nothing can be launched there. What runs there is the caller's to end.
 ZONES_GONE: set[str] = set()
 LAUNCHING = "Launching a new EC2 instance"
+SHUT_DOWN = "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
 
 _notify_plain = AutoScalingBackend.notify_terminate_instances
 
@@ -138,6 +147,13 @@ def _finish_end(member: Member) -> None:
 def _subnet_of(member: Member) -> Any:
     subnet = member.instance.subnet_id
     return member.auto_scaling_group.ec2_backend.get_subnet(subnet) if subnet else None
+
+
+def power_off(member: Member) -> None:
+    """What EC2 does, by default, with an instance that shuts itself down."""
+    if member.instance.state == "running":
+        member.instance.stop()
+        member.instance.state_reason = StateReason(SHUT_DOWN, SHUT_DOWN.partition(":")[0])
 
 
 def target_groups(group: Any) -> list[Any]:

@@ -150,6 +150,91 @@ def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine
     assert console(cloud, instance) == [f"boot of {instance}"] * 2
 
 
+def power_off(engine: DockerEngine, instance: str) -> None:
+    """From within: what systemd's signal makes of the first process, and what the kernel would."""
+    engine.run("exec", f"test-{instance}", "bash", "-c", "kill -s RTMIN+3 1")
+
+
+def cancelled(fleet: Fleet) -> list[tuple[str, str]]:
+    """What the group did that came to nothing, and why."""
+    asked = fleet.cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
+    told = [one for one in asked["Activities"] if one["StatusCode"] == "Cancelled"]
+    return [(one["Description"].partition(".  ")[0], one["StatusMessage"]) for one in told]
+
+
+SHUT_DOWN = (
+    "Instance became unhealthy while waiting for instance to be in InService state. "
+    "Termination Reason: Client.InstanceInitiatedShutdown: Instance initiated shutdown"
+)
+
+
+def ec2_state(fleet: Fleet, instance: str) -> tuple[str, str]:
+    (found,) = fleet.cloud.client("ec2").describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"]
+    return found["State"]["Name"], found["StateReason"]["Code"]
+
+
+def test_a_machine_that_powers_itself_off_during_its_launch_is_a_cancelled_launch(
+    cloud: Running, ground: Ground, engine: DockerEngine
+) -> None:
+    fleet, client = fleet_of(cloud, ground), CloudClient(control=cloud.control)
+    lost = fleet.member()
+    wait_for_boots(client, 1)
+    power_off(engine, lost)
+    fleet.wait_for(["Pending:Wait", "Terminating:Wait"])
+    assert cancelled(fleet) == [(f"Launching a new EC2 instance: {lost}", SHUT_DOWN)]
+    assert ec2_state(fleet, lost) == ("stopped", "Client.InstanceInitiatedShutdown")
+    assert cloud.row(lost)["machine"] == "ended"
+    assert [boot["release"] for boot in client.boots() if boot["instance"] == lost] == [lost]
+
+    fleet.complete(lost, "drain", "CONTINUE")
+    fleet.wait_for(["Pending:Wait"])
+    successor = fleet.member()
+    assert successor != lost
+    wait(lambda: None if containers(engine) == [f"test-{successor}"] else "still there", "the old machine to go")
+
+
+def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
+    cloud: Running, ground: Ground, engine: DockerEngine
+) -> None:
+    fleet = fleet_of(cloud, ground)
+    lost = fleet.member()
+    wait_for_boots(CloudClient(control=cloud.control), 1)
+    fleet.complete(lost, "boot", "CONTINUE")
+    fleet.wait_for(["InService"])
+    # The grace period is for what runs: an hour of it changes nothing.
+    cloud.client("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName=fleet.group, HealthCheckGracePeriod=3600, HealthCheckType="EC2"
+    )
+    power_off(engine, lost)
+    fleet.wait_for(["Pending:Wait", "Terminating:Wait"])
+    assert cloud.row(lost)["cause"].endswith("an EC2 health check indicating it has been terminated or stopped.")
+    assert cancelled(fleet) == []
+
+
+def test_a_machine_that_is_killed_from_outside_is_nothing_that_ec2_hears_of(
+    cloud: Running, ground: Ground, engine: DockerEngine
+) -> None:
+    fleet = fleet_of(cloud, ground)
+    killed = fleet.member()
+    wait_for_boots(CloudClient(control=cloud.control), 1)
+    engine.run("kill", f"test-{killed}")
+    # Heard of later than the kill: endings are told in their order.
+    cloud.client("autoscaling").update_auto_scaling_group(AutoScalingGroupName=fleet.group, DesiredCapacity=2)
+    fleet.wait_for(["Pending:Wait", "Pending:Wait"])
+    (second,) = (member["InstanceId"] for member in fleet.members() if member["InstanceId"] != killed)
+    wait(lambda: None if f"test-{second}" in containers(engine) else "no second machine", "a second machine")
+    power_off_when_ready(cloud, engine, second)
+    wait(lambda: None if cancelled(fleet) else "not noticed", "the second one's end to be noticed")
+    assert cancelled(fleet) == [(f"Launching a new EC2 instance: {second}", SHUT_DOWN)]
+    assert (cloud.row(killed)["lifecycle"], cloud.row(killed)["machine"]) == ("Pending:Wait", "running")
+
+
+def power_off_when_ready(cloud: Running, engine: DockerEngine, instance: str) -> None:
+    client = CloudClient(control=cloud.control)
+    wait(lambda: None if instance in [boot["instance"] for boot in client.boots()] else "not yet", "its boot")
+    power_off(engine, instance)
+
+
 def test_a_machine_whose_image_is_not_there_is_a_cancelled_launch(
     cloud: Running, ground: Ground, engine: DockerEngine, tmp_path: Path
 ) -> None:
