@@ -16,7 +16,7 @@ from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
 from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
 from components.base_image import BaseImage, BaseImageArgs
 from components.cidr_plan import ZoneRanges, plan
-from components.color import Fleet, FleetArgs, FleetHooks, Targets, TargetsArgs
+from components.color import DRAIN_RESERVE, Fleet, FleetArgs, FleetHooks, Targets, TargetsArgs
 from components.color_alarms import ColorAlarms, ColorAlarmsArgs
 from components.dashboard import Dashboard, DashboardArgs
 from components.dns_name import DnsName, DnsNameArgs
@@ -27,6 +27,7 @@ from components.log_archive import LogArchive, LogArchiveArgs
 from components.logs import Logs, LogsArgs
 from components.machine_access import MachineAccess, MachineAccessArgs
 from components.machine_events import MachineEventsArgs
+from components.machines_alarm import MachinesAlarm, MachinesAlarmArgs
 from components.network import Network, NetworkArgs
 from components.policy_documents import Place
 from components.user_data import LogGroups, UserData
@@ -228,7 +229,7 @@ def dns_name(settings: Settings, balancer: LoadBalancer) -> DnsName | None:
 
 
 def watch(settings: Settings, alerts: Alerts, targets: Mapping[Color, Targets], balancer: LoadBalancer) -> Watch:
-    """Of both colors always, so that no delivery and no cutover changes an alarm."""
+    """Of both colors always, so that no delivery and no cutover changes what says that a release is bad."""
     colors = {
         color: ColorAlarms(
             f"{color}-alarms",
@@ -252,15 +253,39 @@ def watch(settings: Settings, alerts: Alerts, targets: Mapping[Color, Targets], 
             topic_arn=alerts.topic_arn,
         ),
     )
-    dashboard = Dashboard("dashboard", _dashboard(settings, targets, balancer, [*colors.values(), of_balancer]))
+    of_machines = _machines_alarms(settings, alerts, targets, balancer)
+    arns = [*(each.arn for each in colors.values()), of_balancer.arn, *(each.arn for each in of_machines)]
+    dashboard = Dashboard("dashboard", _dashboard(settings, targets, balancer, arns))
     return Watch(colors=colors, balancer=of_balancer, dashboard=dashboard)
+
+
+def _machines_alarms(
+    settings: Settings, alerts: Alerts, targets: Mapping[Color, Targets], balancer: LoadBalancer
+) -> list[MachinesAlarm]:
+    """Of the colors that have a release, as only they are to have machines."""
+    return [
+        MachinesAlarm(
+            f"{color}-capacity",
+            MachinesAlarmArgs(
+                stack=settings.stack,
+                color=color,
+                least=own.min_size,
+                replacing=settings.drain_timeout + DRAIN_RESERVE + settings.boot_timeout,
+                balancer=balancer.arn_suffix,
+                target_group=targets[color].arn_suffix,
+                topic_arn=alerts.topic_arn,
+            ),
+        )
+        for color, own in settings.colors.items()
+        if own.is_on
+    ]
 
 
 def _dashboard(
     settings: Settings,
     targets: Mapping[Color, Targets],
     balancer: LoadBalancer,
-    alarms: Sequence[ColorAlarms | BalancerAlarm],
+    alarms: Sequence[pulumi.Output[str]],
 ) -> DashboardArgs:
     return DashboardArgs(
         stack=settings.stack,
@@ -269,7 +294,7 @@ def _dashboard(
         releases={color: own.release for color, own in settings.colors.items()},
         balancer=balancer.arn_suffix,
         target_groups={color: group.arn_suffix for color, group in targets.items()},
-        alarms=[alarm.arn for alarm in alarms],
+        alarms=alarms,
     )
 
 

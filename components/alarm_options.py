@@ -34,7 +34,10 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What makes an alarm: the expression over the metrics, by their ids, is above the threshold."""
+    """What makes an alarm: the expression over the metrics, by their ids, is above the threshold.
+
+    `missing`: whether a minute without data counts as `breaching` or `notBreaching`.
+    """
 
     name: str
     why: str
@@ -43,6 +46,7 @@ class Question:
     threshold: float
     minutes: int
     of_minutes: int
+    missing: str = "notBreaching"
 
 
 REQUESTS = Metric(name="RequestCount", stat="Sum")
@@ -109,6 +113,20 @@ def of_color(options: AlarmOptions) -> list[Question]:
             of_minutes=BOOT_MINUTES,
         ),
     ]
+
+
+def of_machines(least: int, minutes: int) -> Question:
+    """What is asked of a color that is to have machines. One whose machines never came has no data at all."""
+    return Question(
+        name="machines",
+        why="fewer of its machines are healthy than it must have",
+        metrics={"healthy": HEALTHY},
+        expression=f"{least} - healthy",
+        threshold=0,
+        minutes=minutes,
+        of_minutes=minutes,
+        missing="breaching",
+    )
 
 
 def of_balancer(options: AlarmOptions) -> Question:

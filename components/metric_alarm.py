@@ -38,7 +38,7 @@ def metric_alarm(
         threshold=question.threshold,
         datapoints_to_alarm=question.minutes,
         evaluation_periods=question.of_minutes,
-        treat_missing_data="notBreaching",
+        treat_missing_data=question.missing,
         alarm_actions=list(actions),
         ok_actions=list(actions),
         tags=tags,

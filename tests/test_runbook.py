@@ -25,6 +25,12 @@ VPN = {
     "officeCidrs": ["192.168.0.0/24"],
     "presharedKeys": ["first.key_1", "second.key_2"],
 }
+RELEASED = {
+    "release": "v1",
+    "releaseUrl": "s3://artifacts/releases/v1/bundle.tar.gz",
+    "sha256": "a" * 64,
+    "amiId": "ami-0123456789abcdef0",
+}
 LEADS = ("Means", "By itself", "You", "Facts")
 # What is drilled at least.
 FAULTS = (
@@ -66,7 +72,7 @@ def parts(chapter: str) -> dict[str, str]:
 
 def alarms() -> dict[str, str]:
     """What each alarm of a stack with everything says of itself, by its name without stack and color."""
-    config = stack_config("prod", vpn=VPN, logArchiveDays=365)
+    config = stack_config("prod", vpn=VPN, logArchiveDays=365, blue=RELEASED)
     declared = declare(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"), stack="prod", config=config
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,7 +84,7 @@ def put_question(cloud: Running, question: Question, minutes: int) -> None:
         Threshold=question.threshold,
         DatapointsToAlarm=1,
         EvaluationPeriods=1,
-        TreatMissingData="notBreaching",
+        TreatMissingData=question.missing,
     )
 
 
@@ -235,6 +236,15 @@ def test_the_programs_own_alarms_are_judged(
     wait_for(cloud, name, "OK")
     put(cloud, namespace, **bad)
     wait_for(cloud, name, "ALARM")
+
+
+def test_a_color_without_data_lacks_its_machines(cloud: Running, client: CloudClient) -> None:
+    question, own = alarm_options.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
+    healthy = replace(question.metrics["healthy"], namespace=own)
+    put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
+    wait_for(cloud, "machines", "ALARM")
+    put(cloud, own, HealthyHostCount=2)
+    wait_for(cloud, "machines", "OK")
 
 
 def test_an_alarm_that_nobody_can_judge_says_why(cloud: Running, client: CloudClient) -> None:

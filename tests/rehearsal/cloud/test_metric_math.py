@@ -53,7 +53,8 @@ def test_the_ids_that_an_expression_asks_for() -> None:
 
 def test_every_question_of_the_alarms_can_be_counted() -> None:
     options = AlarmOptions()
-    for question in (*alarm_options.of_color(options), alarm_options.of_balancer(options)):
+    asked = (*alarm_options.of_color(options), alarm_options.of_balancer(options), alarm_options.of_machines(2, 11))
+    for question in asked:
         lines: dict[str, Line] = {id: {0: 40.0, 60: 10.0} for id in question.metrics}
         assert names(question.expression) <= lines.keys()
         assert set(evaluate(question.expression, lines, TIMES)) == {0, 60}
