@@ -14,7 +14,8 @@ STATE_DIR = "BLUEGREEN_STATE_DIR"
 PROJECT = "project"
 # What the program and its provider call.
 SERVICES = (
-    "acm autoscaling budgets cloudwatch cloudwatchlogs ec2 ecr elbv2 iam kms route53 s3 sns ssm sts".split()  # noqa: SIM905
+    *("acm", "autoscaling", "budgets", "cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ec2", "ecr", "elbv2"),
+    *("firehose", "iam", "kms", "route53", "s3", "sns", "ssm", "sts"),
 )
 
 
