@@ -124,7 +124,7 @@ def failed(places: Places) -> int:
         news.power_off(machine)
         return 1
     error = status.error or f"the boot program ended without a report: {unit_result()}"
-    instance, tail = machine.identity.instance_id, tuple(secrets.mask(line) for line in boot_journal())
+    instance, tail = machine.identity.instance_id, tuple(boot_journal())
     failure = failure_of(machine.pairs, status.step, error, instance=instance, timings=status.steps, tail=tail)
     status.error = error
     report.attempt("status", lambda: finish(status, State.FAILED))
@@ -159,7 +159,7 @@ def unit_result() -> str:
 def boot_journal() -> list[str]:
     command = ["journalctl", "--unit", "bluegreen-boot", "--boot", "--lines", str(TAIL_LINES), "--output", "cat"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"no journal: {error}"]
     return done.stdout.splitlines()

@@ -12,6 +12,8 @@ from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
 QUOTED_LINES = 5
+KEPT_LINES = 200
+LINE_LENGTH = 1 << 14
 
 
 class CommandError(Exception):
@@ -19,7 +21,7 @@ class CommandError(Exception):
 
 
 def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> str:
-    """Returns what it printed; its errors are part of that, since a build mixes them anyway."""
+    """Returns the last lines that it printed; its errors are part of that, since a build mixes them anyway."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -43,12 +45,14 @@ def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> s
     return "\n".join(lines)
 
 
-def _follow(process: subprocess.Popen[str], quiet: bool) -> list[str]:
-    lines: list[str] = []
-    for line in process.stdout or ():
-        lines.append(line.rstrip())
-        if not quiet and line.strip():
-            LOG.info("%s", line.rstrip())
+def _follow(process: subprocess.Popen[str], quiet: bool) -> deque[str]:
+    """The last lines: a build may print more than a small machine has memory, also without any line's end."""
+    lines = deque[str](maxlen=KEPT_LINES)
+    if process.stdout:
+        for line in iter(lambda: process.stdout.readline(LINE_LENGTH), ""):  # type: ignore[union-attr]
+            lines.append(line.rstrip())
+            if not quiet and line.strip():
+                LOG.info("%s", line.rstrip())
     return lines
 
 

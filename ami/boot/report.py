@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .cloud import Cloud, may_pass
-from .masking import Secrets
+from .masking import TAIL_LINE_LENGTH, TAIL_LINES, Secrets
 from .retrying import Deadline, retry
 
 LOG = logging.getLogger("boot")
 SUBJECT_LENGTH = 100  # SNS refuses more
 ERROR_LENGTH = 4000  # with 50 lines of 1,000 letters, of 4 bytes at most, below the 256 KiB of SNS and of a log event
+_UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 REPORT_SECONDS = 20.0  # for each of the calls of a boot that is well
 # After a failure: people, log and alarm are told at once, each for this long …
 NEWS_SECONDS = 4.0
@@ -42,13 +44,20 @@ def subject(failure: Failure, secrets: Secrets) -> str:
 
 
 def message(failure: Failure, secrets: Secrets) -> str:
+    left = list[str]()
+    tail = [_plain(secrets.mask(line, left))[:TAIL_LINE_LENGTH] for line in failure.log_tail[-TAIL_LINES:]]
     content: dict[str, Any] = {
         **vars(failure),
-        "error": secrets.mask(failure.error)[:ERROR_LENGTH],
+        "error": _plain(secrets.mask(failure.error))[:ERROR_LENGTH],
         "timings": dict(failure.timings),
+        "log_tail": tail,
     }
-    content["log_tail"] = [secrets.mask(line) for line in failure.log_tail]
-    return json.dumps(content, indent=2, ensure_ascii=False)  # \\u0000 would take six bytes where UTF-8 takes two
+    return json.dumps(content, indent=2, ensure_ascii=False)  # an escape takes six bytes where UTF-8 takes two
+
+
+def _plain(text: str) -> str:
+    """Terminals' control characters take six bytes each in JSON, and a half of a letter can't be sent at all."""
+    return _UNREADABLE.sub("?", text)
 
 
 def notify(cloud: Cloud, topic: str, failure: Failure, secrets: Secrets, deadline: Deadline) -> None:

@@ -25,3 +25,11 @@ def test_one_that_hangs_without_a_word_ran_out_of_time() -> None:
     with pytest.raises(CommandError) as raised:
         run(["sleep", "300"], deadline=Deadline(0.1))
     assert str(raised.value) == "sleep 300 ran out of time"
+
+
+def test_of_a_flood_without_a_lines_end_only_the_last_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", logger="boot")
+    flood = "head -c 20000000 /dev/zero | tr '\\0' x; echo; printf 'the \\377 end'"
+    said = run(["sh", "-c", flood], deadline=Deadline(60), quiet=True)
+    assert said.endswith("x\nthe \ufffd end")
+    assert len(said) < 4_000_000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,6 +53,24 @@ def test_the_message_carries_all_that_is_known_and_no_secret() -> None:
         "timings": {"identity": 0.01, "image": 3.5},
         "log_tail": ["line 1", "used ***"],
     }
+
+
+SNS_BYTES = 256 * 1024
+
+
+@pytest.mark.parametrize("letter", ["x", "\x1b", "\0", "\r", '"', "\\", "é", "🚀", "\ud800", "\x7f"])
+def test_a_message_of_any_letters_is_one_that_sns_takes(letter: str) -> None:
+    failure = replace(FAILURE, error=letter * 100_000, log_tail=(letter * 50_000,) * 100)
+    text = message(failure, SECRETS)
+    assert len(text.encode()) < SNS_BYTES
+    told = json.loads(text)
+    assert len(told["log_tail"]) == 50
+    assert told["log_tail"][0] == (letter if letter.isprintable() and letter != "\ud800" else "?") * 1000
+
+
+def test_lines_and_tabs_of_an_error_stay() -> None:
+    told = json.loads(message(replace(FAILURE, error="one\n\ttwo\r"), SECRETS))
+    assert told["error"] == "one\n\ttwo?"
 
 
 @pytest.mark.parametrize("release", ["v1", "v" * 300, "é\nnew line"])
