@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import subprocess
 import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -26,7 +28,9 @@ from werkzeug.wrappers import Response
 
 from rehearsal.cloud.additions import alarms, nat_gateways, object_versions, policies
 from rehearsal.engine import Stack, open_stack
+from rehearsal.engine import stack as stack_module
 
+from . import forked
 from .front import Client, Front
 
 REGION = "us-east-1"
@@ -126,6 +130,18 @@ def _action(environ: dict[str, Any]) -> str:
         environ["wsgi.input"] = io.BytesIO(body)
         return str(parse_qs(body.decode())["Action"][0])
     return f"{verb} {environ['PATH_INFO']}?{environ['QUERY_STRING']}"
+
+
+@pytest.fixture(scope="session")
+def _warm() -> None:
+    forked.start()
+
+
+@pytest.fixture
+def warm(_warm: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's processes begin with their imports made."""
+    popen = SimpleNamespace(Popen=forked.Forked, PIPE=subprocess.PIPE)
+    monkeypatch.setattr(stack_module, "subprocess", popen)
 
 
 @pytest.fixture(scope="session")

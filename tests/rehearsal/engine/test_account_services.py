@@ -11,6 +11,7 @@ from pulumi.automation.errors import CommandError
 
 from .conftest import Traffic, Workshop
 
+pytestmark = pytest.mark.usefixtures("warm")
 Client = Callable[[str], Any]
 ACCOUNT = "123456789012"
 KEY = """

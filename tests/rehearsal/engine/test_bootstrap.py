@@ -15,6 +15,7 @@ from rehearsal.engine import Stack
 
 from .conftest import REGION, Traffic, counts
 
+pytestmark = pytest.mark.usefixtures("warm")
 Client = Callable[[str], Any]
 BOOTSTRAP = Path(__file__).resolve().parents[3] / "bootstrap"
 ACCOUNT = "123456789012"

@@ -16,6 +16,8 @@ from scripts.drift import look
 
 from .conftest import Traffic, Workshop, deliver
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 GALLERY = Path(__file__).parent / "gallery"
 Client = Callable[[str], Any]
 GONE = ["gone"]

@@ -7,6 +7,8 @@ from pulumi.automation.errors import CommandError
 
 from .conftest import Traffic, Workshop
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 HOOKED = """
 import pathlib
 log = pathlib.Path("log")

@@ -17,6 +17,7 @@ from rehearsal.engine import Stack
 
 from .conftest import Traffic, Workshop
 
+pytestmark = pytest.mark.usefixtures("warm")
 Client = Callable[[str], Any]
 ACCOUNT = "123456789012"
 DELIVERY = """

@@ -13,6 +13,7 @@ from rehearsal.engine.handlers.scaling import seconds
 
 from .conftest import Traffic, Workshop
 
+pytestmark = pytest.mark.usefixtures("warm")
 Client = Callable[[str], Any]
 
 FLEET = """

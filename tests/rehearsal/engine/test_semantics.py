@@ -20,6 +20,7 @@ from rehearsal.engine.state import State
 
 from .conftest import Traffic, Workshop, counts
 
+pytestmark = pytest.mark.usefixtures("warm")
 Client = Callable[[str], Any]
 
 NETWORK = """

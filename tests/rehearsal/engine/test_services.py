@@ -19,6 +19,7 @@ from rehearsal.engine.state import State
 
 from .conftest import Traffic, counts
 
+pytestmark = pytest.mark.usefixtures("warm")
 GALLERY = Path(__file__).parent / "gallery"
 Client = Callable[[str], Any]
 

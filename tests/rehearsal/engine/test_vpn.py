@@ -16,6 +16,7 @@ from .conftest import Traffic, counts
 from .front import Client
 from .test_drift import GONE, Hands, drift
 
+pytestmark = pytest.mark.usefixtures("warm")
 VPN: dict[str, Any] = {
     "customerGatewayIp": "198.51.100.7",
     "officeCidrs": ["192.168.0.0/24"],
