@@ -1,4 +1,4 @@
-"""A machine's units run this file: boot, failed (what boot could not report), drain, or logs."""
+"""A machine's units run this file: boot, failed (what boot could not report), drain, logs, or watch."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ import threading
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from . import drain, news, parameters, report, system_logs
+from . import drain, news, parameters, report, system_logs, watch
 from .cloud import Cloud
 from .machine import Machine, Places
 from .masking import TAIL_LINES, MaskingFormatter, Secrets, Tail
@@ -22,6 +22,7 @@ from .steps import STEPS, Step, StepError, run_steps
 
 LOG = logging.getLogger("boot")
 FAILED_SECONDS = 60.0  # for the failure unit to learn who it is
+WATCH_SECONDS = 300.0  # for the watch; it is started again, and nothing is missed meanwhile
 LOG_BYTES = 4 << 20  # and as much of older lines: many boots of a machine that is rebooted each night
 
 
@@ -135,7 +136,7 @@ def failed(places: Places) -> int:
 
 
 def know_oneself(machine: Machine) -> None:
-    """Identity, region and user data, for a minute."""
+    """Identity, region and user data, within the machine's deadline."""
     machine.identity = retry(machine.metadata.identity, what="identity", deadline=machine.deadline)
     machine.cloud = Cloud(machine.identity.region)
     machine.pairs = read_pairs(retry(machine.metadata.user_data, what="user data", deadline=machine.deadline))
@@ -175,7 +176,20 @@ def logs_unit(places: Places) -> int:
     return system_logs.main(Metadata(), places)
 
 
-COMMANDS = {"boot": boot, "failed": failed, "drain": drain_unit, "logs": logs_unit}
+def watch_unit(places: Places) -> int:
+    secrets, limit = app_secrets(places.env_file), Deadline(WATCH_SECONDS)
+    log_to_journal(secrets)
+    status = Status.load(places.status)
+    machine = Machine(places=places, metadata=Metadata(), secrets=secrets, total=limit, deadline=limit, status=status)
+    try:
+        know_oneself(machine)
+    except (OSError, ValueError, TransientError) as unknown:
+        LOG.error("watch impossible reason=the machine does not know itself error=%s", unknown)
+        return 1
+    return watch.main(machine)
+
+
+COMMANDS = {"boot": boot, "failed": failed, "drain": drain_unit, "logs": logs_unit, "watch": watch_unit}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -107,10 +107,12 @@ def stop(name: str, seconds: int) -> None:
     run(["docker", "stop", "--time", str(seconds), name], deadline=deadline, quiet=True)
 
 
-def last_lines(name: str) -> list[str]:
+def last_lines(name: str, *, until: str = "") -> list[str]:
+    """With `until` (a moment as Docker takes it), those before it: they are looked for among four times as many."""
+    most, ended = (4 * TAIL_LINES, ["--until", until]) if until else (TAIL_LINES, [])
     try:
-        command = ["docker", "logs", "--tail", str(TAIL_LINES), name]
-        return run(command, deadline=Deadline(5), quiet=True).splitlines()
+        command = ["docker", "logs", "--tail", str(most), *ended, name]
+        return run(command, deadline=Deadline(5), quiet=True).splitlines()[-TAIL_LINES:]
     except CommandError as error:
         return [f"no log of {name}: {error}"]
 

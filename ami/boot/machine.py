@@ -53,6 +53,11 @@ class Places:
         return self.memory / "log-agent.json"
 
     @property
+    def watch_record(self) -> Path:
+        """What the watch has seen and told since the machine started."""
+        return self.memory / "watch.json"
+
+    @property
     def docker_config(self) -> Path:
         return self.memory / "docker"
 

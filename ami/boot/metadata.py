@@ -22,6 +22,7 @@ _OPENER = build_opener(ProxyHandler({}))
 class Identity:
     instance_id: str
     region: str
+    zone: str = ""
 
 
 class Metadata:
@@ -32,7 +33,8 @@ class Metadata:
 
     def identity(self) -> Identity:
         document = json.loads(self.read("dynamic/instance-identity/document"))
-        return Identity(instance_id=document["instanceId"], region=document["region"])
+        zone = document.get("availabilityZone", "")
+        return Identity(instance_id=document["instanceId"], region=document["region"], zone=zone)
 
     def user_data(self) -> str:
         return self.read("user-data")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from . import report
 from .machine import Machine
-from .report import Failure
+from .report import Failure, Trouble
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
@@ -76,20 +76,24 @@ def _news(machine: Machine, failure: Failure) -> dict[str, Callable[[], None]]:
     """What each is told. Whom user data doesn't name needs no telling; without any, it is not known whom it names."""
     if not machine.pairs:
         return {}
-    cloud, secrets, pairs = machine.cloud, machine.secrets, machine.pairs
-    topic, group = pairs.get("ALERTS_TOPIC_ARN", ""), pairs.get("BOOT_LOG_GROUP", "")
-    namespace = pairs.get("METRICS_NAMESPACE", "bluegreen")
+    cloud, namespace = machine.cloud, machine.pairs.get("METRICS_NAMESPACE", "bluegreen")
     dimensions = {"Stack": failure.stack, "Color": failure.color}
     limit = Deadline(report.NEWS_SECONDS)
-
-    def nobody() -> None:
-        return
-
-    news: dict[str, Callable[[], None]] = {NOTIFICATION: nobody, EVENT: nobody, METRIC: nobody}
-    if topic:
-        news[NOTIFICATION] = lambda: report.notify(cloud, topic, failure, secrets, limit)
-    if group:
-        news[EVENT] = lambda: report.keep(cloud, group, failure, secrets, limit)
+    news = {**words(machine, failure, limit), METRIC: nobody}
     if failure.stack and failure.color:
         news[METRIC] = lambda: report.put_failure(cloud, namespace, dimensions, limit)
     return news
+
+
+def words(machine: Machine, trouble: Trouble, limit: Deadline) -> dict[str, Callable[[], None]]:
+    """What people and the boot log are told, the same text both."""
+    cloud, secrets, pairs = machine.cloud, machine.secrets, machine.pairs
+    topic, group = pairs.get("ALERTS_TOPIC_ARN", ""), pairs.get("BOOT_LOG_GROUP", "")
+    return {
+        NOTIFICATION: (lambda: report.notify(cloud, topic, trouble, secrets, limit)) if topic else nobody,
+        EVENT: (lambda: report.keep(cloud, group, trouble, secrets, limit)) if group else nobody,
+    }
+
+
+def nobody() -> None:
+    """Is told by this."""

@@ -26,32 +26,45 @@ GROUP_SECONDS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class Trouble:
+    """What people are told of a machine; all fields are part of the message."""
+
     step: str
     error: str
     instance: str
     release: str
     color: str
     stack: str
-    timings: Mapping[str, float] = field(default_factory=dict)
     log_tail: tuple[str, ...] = ()
 
+    @property
+    def headline(self) -> str:
+        """The first words of the subject."""
+        raise NotImplementedError
 
-def subject(failure: Failure, secrets: Secrets) -> str:
-    text = f"Boot failed at {failure.step}: {failure.stack} {failure.color} {failure.release} {failure.instance}"
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Trouble):
+    """Of a boot."""
+
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def headline(self) -> str:
+        return f"Boot failed at {self.step}"
+
+
+def subject(trouble: Trouble, secrets: Secrets) -> str:
+    text = f"{trouble.headline}: {trouble.stack} {trouble.color} {trouble.release} {trouble.instance}"
     printable = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in secrets.mask(text))
     return printable[:SUBJECT_LENGTH]
 
 
-def message(failure: Failure, secrets: Secrets) -> str:
-    left = list[str]()
-    tail = [_plain(secrets.mask(line, left))[:TAIL_LINE_LENGTH] for line in failure.log_tail[-TAIL_LINES:]]
-    content: dict[str, Any] = {
-        **vars(failure),
-        "error": _plain(secrets.mask(failure.error))[:ERROR_LENGTH],
-        "timings": dict(failure.timings),
-        "log_tail": tail,
-    }
+def message(trouble: Trouble, secrets: Secrets) -> str:
+    left, lines = list[str](), trouble.log_tail[-TAIL_LINES:]
+    content: dict[str, Any] = {**vars(trouble), "error": _plain(secrets.mask(trouble.error))[:ERROR_LENGTH]}
+    del content["log_tail"]  # long, so last
+    content["log_tail"] = [_plain(secrets.mask(line, left))[:TAIL_LINE_LENGTH] for line in lines]
     return json.dumps(content, indent=2, ensure_ascii=False)  # an escape takes six bytes where UTF-8 takes two
 
 
@@ -60,20 +73,20 @@ def _plain(text: str) -> str:
     return _UNREADABLE.sub("?", text)
 
 
-def notify(cloud: Cloud, topic: str, failure: Failure, secrets: Secrets, deadline: Deadline) -> None:
-    arguments = {"TopicArn": topic, "Subject": subject(failure, secrets), "Message": message(failure, secrets)}
+def notify(cloud: Cloud, topic: str, trouble: Trouble, secrets: Secrets, deadline: Deadline) -> None:
+    arguments = {"TopicArn": topic, "Subject": subject(trouble, secrets), "Message": message(trouble, secrets)}
     _call(lambda: cloud.client("sns", impatient=True).publish(**arguments), "notification", deadline)
 
 
-def stream(failure: Failure) -> str:
-    """Where a failure's event goes; user data that could not be read names neither color nor release."""
-    return f"{failure.color or 'none'}/{failure.release or 'none'}/{failure.instance}/failure"
+def stream(trouble: Trouble) -> str:
+    """Where its event goes; user data that could not be read names neither color nor release."""
+    return f"{trouble.color or 'none'}/{trouble.release or 'none'}/{trouble.instance}/failure"
 
 
-def keep(cloud: Cloud, group: str, failure: Failure, secrets: Secrets, deadline: Deadline) -> None:
+def keep(cloud: Cloud, group: str, trouble: Trouble, secrets: Secrets, deadline: Deadline) -> None:
     """The notification's text as one event in the log group: it outlives the machine, and a topic that is down."""
-    where = {"logGroupName": group, "logStreamName": stream(failure)}
-    event = {"timestamp": int(time.time() * 1000), "message": message(failure, secrets)}
+    where = {"logGroupName": group, "logStreamName": stream(trouble)}
+    event = {"timestamp": int(time.time() * 1000), "message": message(trouble, secrets)}
 
     def write() -> None:
         client = cloud.client("logs", impatient=True)
@@ -162,6 +175,11 @@ def put_timings(
 
 def put_failure(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], deadline: Deadline) -> None:
     _put(cloud, namespace, [_datum("BootFailures", dimensions, 1, "Count")], deadline)
+
+
+def put_app_ends(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], ends: int, deadline: Deadline) -> None:
+    """How often an app that served ended and nobody had asked it to."""
+    _put(cloud, namespace, [_datum("AppEnds", dimensions, ends, "Count")], deadline)
 
 
 def put_local_log(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], deadline: Deadline) -> None:

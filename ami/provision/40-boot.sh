@@ -8,4 +8,4 @@ install -m 0644 "${STAGING:?}"/boot/*.py /opt/bluegreen/boot/
 install -m 0644 "$STAGING"/units/*.service /etc/systemd/system/
 # Compiled now: each new machine would do it again, within the time that users wait for.
 /usr/bin/python3 -m compileall -q /opt/bluegreen/boot
-systemctl enable bluegreen-boot.service bluegreen-drain.service bluegreen-logs.service
+systemctl enable bluegreen-boot.service bluegreen-drain.service bluegreen-logs.service bluegreen-watch.service

@@ -177,3 +177,12 @@ def test_a_taken_port_fails_the_run_with_dockers_reason(docker: Docker, app: Cal
 @pytest.mark.docker
 def test_no_container_has_no_log_and_that_is_said(docker: Docker) -> None:
     assert "no log of app" in last_lines("app")[0]
+
+
+@pytest.mark.docker
+def test_the_last_lines_before_a_moment_are_not_those_of_the_next_start(docker: Docker, base_image: str) -> None:
+    docker("run", "--name", "app", base_image, "sh", "-c", "echo said")
+    ended = docker("inspect", "--format", "{{.State.FinishedAt}}", "app")
+    docker("start", "--attach", "app")
+    assert last_lines("app") == ["said", "said"]
+    assert last_lines("app", until=ended) == ["said"]

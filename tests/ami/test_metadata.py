@@ -15,7 +15,7 @@ from tests.rehearsal.cloud.fleet import REGION
 def test_the_machine_knows_itself_its_task_and_where_it_is_wanted(imds: Imds) -> None:
     imds.user_data, imds.target = "STACK=dev\n", "Terminated"
     metadata = Metadata()
-    assert metadata.identity() == Identity(instance_id=INSTANCE, region=REGION)
+    assert metadata.identity() == Identity(instance_id=INSTANCE, region=REGION, zone=f"{REGION}a")
     assert metadata.user_data() == "STACK=dev\n"
     assert metadata.target_lifecycle_state() == "Terminated"
 

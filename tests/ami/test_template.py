@@ -200,13 +200,21 @@ def test_every_unit_with_an_install_section_is_enabled_and_only_those() -> None:
     assert enabled == {unit.name for unit in UNITS if "\n[Install]\n" in unit.read_text()}
 
 
-def test_nothing_that_serves_waits_for_the_logs() -> None:
+@pytest.mark.parametrize("beside", ["logs", "watch"])
+def test_nothing_that_serves_waits_for_the_logs_or_the_watch(beside: str) -> None:
     for name in ("boot", "drain", "boot-failed"):
         text = (AMI / "units" / f"bluegreen-{name}.service").read_text()
         settings = [line for line in text.splitlines() if not line.startswith("#")]
-        assert [line for line in settings if "logs" in line or "cloudwatch" in line] == []
-    told = (AMI / "units" / "bluegreen-logs.service").read_text()
+        assert [line for line in settings if beside in line or "cloudwatch" in line] == []
+    told = (AMI / "units" / f"bluegreen-{beside}.service").read_text()
     assert re.findall(r"^(?:Before|RequiredBy|Conflicts|OnFailure)=", told, re.MULTILINE) == []
+
+
+def test_the_watch_begins_only_behind_a_boot_that_was_well() -> None:
+    told = (AMI / "units" / "bluegreen-watch.service").read_text()
+    found = re.findall(r"^(Requires|After|WantedBy|Restart)=(.*)$", told, re.MULTILINE)
+    boot = "bluegreen-boot.service"
+    assert found == [("Requires", boot), ("After", boot), ("Restart", "always"), ("WantedBy", boot)]
 
 
 def test_the_unit_of_the_log_agent_outlasts_its_own_times() -> None:

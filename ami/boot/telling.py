@@ -1,0 +1,128 @@
+"""People hear of ends that nobody asked for: at once, never more often than they can read, and none is forgotten."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from . import news, report
+from .files import write_atomically
+from .machine import Machine
+from .report import Trouble
+from .retrying import Deadline
+
+LOG = logging.getLogger("boot")
+APP, DOCKER = "app", "docker"
+QUIET_SECONDS = 300.0  # between two messages: an app that crashes again and again is replaced by its health check
+# How long, and how often, those are told again who could not be.
+INSIST_SECONDS = 600.0
+INSIST_PAUSE = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Trouble):
+    """An end of the app (step `app`) or of Docker (step `docker`) that nobody asked for.
+
+    `at` is when it was, in ISO 8601; `exit_code` None where it is not known; `restarts` how often the app was started
+    again; `left_out` how many ends before this one were told to nobody.
+    """
+
+    at: str
+    zone: str = ""
+    exit_code: int | None = None
+    out_of_memory: bool = False
+    restarts: int = 0
+    left_out: int = 0
+
+    @property
+    def headline(self) -> str:
+        return "Docker went down" if self.step == DOCKER else f"App ended with {self.exit_code}"
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What a watch that is started again must know.
+
+    `since`: what was before it is settled, in nanoseconds since 1970. `told`: when the last message was, in seconds.
+    `untold`: the ends since. `invocation`, `restarts`: Docker's daemon, as last seen.
+    """
+
+    since: int = 0
+    told: float = 0.0
+    untold: int = 0
+    invocation: str = ""
+    restarts: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> "Record":
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def save(self, path: Path) -> None:
+        report.attempt("watch record", lambda: write_atomically(path, json.dumps(asdict(self)) + "\n"))
+
+
+class Telling:
+    """What stands between the ends and those who hear of them. Nothing here waits longer than NEWS_SECONDS."""
+
+    def __init__(self, machine: Machine, record: Record) -> None:
+        self._machine, self._record = machine, record
+        self._waiting: Loss | None = None
+        self._current: Loss | None = None
+        self._missing = set[str]()
+        self._uncounted = 0
+        self._until = self._pause = Deadline(0)
+
+    def hear(self, loss: Loss, *, ends: int) -> None:
+        """`ends` is how many ends of the app it was."""
+        self._uncounted += ends
+        self._record.untold += 1
+        self._waiting, self._until = loss, Deadline(INSIST_SECONDS)
+        self.push()
+
+    def push(self) -> None:
+        """Called each second or so: tell what may be told by now, and those again who have not heard."""
+        if self._waiting is not None and self._quiet_is_over() and not self._missing:
+            self._begin(self._waiting)
+        if (self._missing or self._uncounted) and self._pause.passed:
+            self._tell()
+
+    def _quiet_is_over(self) -> bool:
+        """Also where the clock was set back since."""
+        return not 0 <= time.time() - self._record.told < QUIET_SECONDS
+
+    def _begin(self, loss: Loss) -> None:
+        left = max(0, self._record.untold - 1)
+        more = f"; {left} more since the last message were told to nobody" if left else ""
+        self._current, self._waiting = replace(loss, left_out=left, error=loss.error + more), None
+        self._missing = {news.NOTIFICATION, news.EVENT}
+        self._until, self._pause = Deadline(INSIST_SECONDS), Deadline(0)
+        self._record.told, self._record.untold = time.time(), 0
+        self._record.save(self._machine.places.watch_record)
+
+    def _tell(self) -> None:
+        limit, counted = Deadline(report.NEWS_SECONDS), self._uncounted
+        actions: dict[str, Callable[[], None]] = {}
+        if self._current is not None:
+            told = news.words(self._machine, self._current, limit)
+            actions = {what: told[what] for what in told if what in self._missing}
+        if counted:
+            actions[news.METRIC] = lambda: self._count(counted, limit)
+        done = report.at_once(actions, report.NEWS_SECONDS)
+        self._missing -= done
+        if news.METRIC in done:
+            self._uncounted -= counted
+        self._pause = Deadline(INSIST_PAUSE if self._missing or self._uncounted else 0)
+        if self._until.passed and (self._missing or self._uncounted):
+            LOG.error("give up telling who=%s ends=%d", ", ".join(sorted(self._missing)) or "none", self._uncounted)
+            self._missing, self._uncounted = set(), 0
+
+    def _count(self, ends: int, limit: Deadline) -> None:
+        pairs = self._machine.pairs
+        dimensions = {"Stack": pairs.get("STACK", ""), "Color": pairs.get("COLOR", "")}
+        namespace = pairs.get("METRICS_NAMESPACE", "bluegreen")
+        report.put_app_ends(self._machine.cloud, namespace, dimensions, ends, limit)

@@ -1,0 +1,361 @@
+"""The watch as the machine runs it, beside a real Docker whose apps and daemons end in all ways."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ami.boot.docker_events import NANOSECONDS
+from checks.waiting import wait_until
+from rehearsal.docker_engine import find_client, pings
+from rehearsal.ground import Ground, Process
+from tests.ami.releases import rootfs
+from tests.ami.test_boot import AMI, Host, debians_python, host
+from tests.ami.test_report import BLUE, told
+from tests.rehearsal.cloud.fleet import Running
+
+__all__ = ["host"]
+
+pytestmark = pytest.mark.docker
+Docker = Callable[..., str]
+LOGS = "/bluegreen/dev/boot"
+PROMPT_S = 5.0
+SERVES = "trap 'echo finished; exit 0' TERM; echo connect to $URL; while :; do sleep 0.1; done"
+
+
+@dataclass(kw_only=True)
+class Guarded:
+    """A machine whose boot is over, and its watch."""
+
+    host: Host
+    docker: Docker
+    log: Path
+    told: list[tuple[str, Any]] = field(default_factory=list)
+
+    def serve(self, script: str = SERVES, *options: str) -> None:
+        """As the boot leaves the app: started, and then started again by Docker whenever it ends."""
+        self.docker(*("run", "--detach", "--name", "app", "--network", "none"), *options, "tiny:1", "sh", "-c", script)
+        self.docker("update", "--restart", "unless-stopped", "app")
+
+    @contextmanager
+    def watched(self) -> Iterator[subprocess.Popen[bytes]]:
+        folders = ["--disk", str(self.host.places.disk), "--memory", str(self.host.places.memory)]
+        before = self.lines().count("start watch")
+        with self.log.open("ab") as output:
+            argv = [debians_python(), "-m", "boot", "watch", *folders]
+            process = subprocess.Popen(argv, cwd=AMI, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            self.until(lambda: self.lines().count("start watch") > before, "the watch")
+            yield process
+        finally:
+            process.terminate()
+            assert process.wait(timeout=10) == 0, self.lines()
+
+    def lines(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def until(self, found: Callable[[], bool], what: str) -> None:
+        wait_until(lambda: None if found() else f"not yet: {self.lines()}", what=what, deadline_s=30)
+
+    def news(self) -> tuple[str, Any]:
+        """The one message that people got since this was asked last."""
+        self.until(lambda: bool(self._collect()), "a message")
+        (only,) = self.told
+        self.told = []
+        return only
+
+    def silent(self) -> bool:
+        return not self._collect()
+
+    def _collect(self) -> list[tuple[str, Any]]:
+        self.told += self.host.mailbox.read()
+        return self.told
+
+    def heard(self) -> None:
+        """What Docker told so far has been heard: an end that is told marks it."""
+        self.docker("rm", "--force", "app")
+        self.serve("sleep 0.5; exit 99")
+        assert self.news()[1]["exit_code"] == 99
+
+
+@pytest.fixture
+def prepared(host: Host, aws: Running, tmp_path: Path) -> Callable[[Docker], Guarded]:
+    def prepare(docker: Docker) -> Guarded:
+        aws.client("logs").create_log_group(logGroupName=LOGS)
+        host.task(BOOT_LOG_GROUP=LOGS)
+        host.places.memory.mkdir()
+        host.places.env_file.write_text("RELEASE=v1\nURL=postgresql://app:hunter22@db/app\n")
+        return Guarded(host=host, docker=docker, log=tmp_path / "watch.log")
+
+    return prepare
+
+
+@pytest.fixture
+def guarded(prepared: Callable[[Docker], Guarded], docker: Docker, base_image: str) -> Guarded:
+    return prepared(docker)
+
+
+def kill(pid: int) -> None:
+    """As the kernel does when memory runs out: Docker has no part in it."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def pid_of(guarded: Guarded) -> int:
+    return int(guarded.docker("inspect", "--format", "{{.State.Pid}}", "app"))
+
+
+def deaths(guarded: Guarded, since: float) -> list[float]:
+    window = ("--since", f"{since:.9f}", "--until", f"{time.time():.9f}")
+    lines = guarded.docker("events", *window, "--filter", "event=die", "--format", "{{.TimeNano}}").splitlines()
+    return [int(line) / NANOSECONDS for line in lines]
+
+
+def test_an_app_that_was_killed_is_told_to_everybody_within_seconds(guarded: Guarded, aws: Running) -> None:
+    guarded.serve(SERVES, "--env", "URL=postgresql://app:hunter22@db/app")
+    began = time.time()
+    with guarded.watched():
+        kill(pid_of(guarded))
+        subject, content = guarded.news()
+        heard = time.time()
+    (died,) = deaths(guarded, began)
+    assert heard - died < PROMPT_S
+    assert subject == f"App ended with 137: dev blue v1 {guarded.host.group.instance}"
+    assert datetime.fromisoformat(content["at"]).timestamp() == pytest.approx(died, abs=0.002)
+    assert content["log_tail"] == ["connect to ***"]
+    assert (content["step"], content["exit_code"], content["restarts"], content["left_out"]) == ("app", 137, 1, 0)
+    assert (content["release"], content["color"], content["stack"]) == ("v1", "blue", "dev")
+    assert (content["instance"], content["zone"]) == (guarded.host.group.instance, "eu-central-1a")
+    assert content["error"] == (
+        "the app ended with exit code 137, and nobody had asked it to; Docker started it again "
+        "(restarts since the machine's boot: 1)"
+    )
+    (event,) = aws.client("logs").filter_log_events(logGroupName=LOGS)["events"]
+    assert event["logStreamName"] == f"blue/v1/{guarded.host.group.instance}/failure"
+    assert json.loads(event["message"]) == content
+    assert told(aws, "AppEnds") == [(BLUE, 1.0)]
+    assert "hunter22" not in guarded.lines()
+
+
+def test_an_app_whose_memory_ran_out_is_told_so(guarded: Guarded) -> None:
+    if subprocess.run(["dmesg"], capture_output=True, check=False).returncode:
+        pytest.skip("needs to read the kernel's log")
+    guarded.serve("sleep 1; exec tail /dev/zero", "--memory", "20m", "--memory-swap", "20m")
+    with guarded.watched():
+        _, content = guarded.news()
+    assert (content["exit_code"], content["out_of_memory"]) == (137, True)
+    assert content["error"].startswith("the app ended with exit code 137 because its memory ran out, and nobody")
+
+
+@pytest.mark.parametrize("how", ["stop", "restart", "kill", "rm --force"])
+def test_an_end_that_was_asked_for_is_told_to_nobody(guarded: Guarded, how: str) -> None:
+    guarded.serve()
+    with guarded.watched():
+        guarded.docker(*how.split(), "app")
+        guarded.heard()
+
+
+def test_a_machine_that_shuts_down_tells_nobody_of_its_app(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemd = Systemd(tmp_path, monkeypatch)
+    systemd.state("stopping")
+    guarded.serve()
+    with guarded.watched():
+        kill(pid_of(guarded))
+        guarded.until(lambda: "skip end reason=the machine stops code=137" in guarded.lines(), "the end")
+        assert guarded.silent()
+
+
+def test_of_an_app_that_crashes_again_and_again_one_message_and_each_is_counted(guarded: Guarded, aws: Running) -> None:
+    guarded.serve("sleep 0.5; exit 7")
+    with guarded.watched():
+        assert guarded.news()[1]["exit_code"] == 7
+        guarded.until(lambda: sum(count for _, count in told(aws, "AppEnds")) >= 3, "three ends")
+        assert guarded.silent()
+
+
+def test_a_watch_that_was_away_tells_what_it_missed_and_nothing_twice(guarded: Guarded) -> None:
+    guarded.serve()
+    kill(pid_of(guarded))  # between the boot's end and the watch's beginning
+    with guarded.watched():
+        assert guarded.news()[1]["exit_code"] == 137
+    guarded.until(lambda: guarded.docker("inspect", "--format", "{{.State.Running}}", "app") == "true", "the app")
+    record = json.loads(guarded.host.places.watch_record.read_text())
+    guarded.host.places.watch_record.write_text(json.dumps({**record, "told": 0.0}))
+    with guarded.watched():
+        guarded.heard()
+    guarded.host.places.watch_record.write_text(json.dumps({**record, "since": time.time_ns(), "told": 0.0}))
+    guarded.docker("rm", "--force", "app")
+    guarded.serve("sleep 1; exit 5")
+    with guarded.watched():
+        assert guarded.news()[1]["exit_code"] == 5
+
+
+def test_a_stream_that_broke_beside_a_docker_that_lives_is_taken_up_again(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Systemd(tmp_path, monkeypatch)
+    guarded.serve()
+    with guarded.watched() as process:
+        guarded.until(lambda: bool(streams(process.pid)), "the stream")
+        for pid in streams(process.pid):
+            kill(pid)
+        guarded.until(lambda: "lose docker events" in guarded.lines(), "the loss")
+        guarded.heard()
+
+
+def streams(parent: int) -> list[int]:
+    """Of this process, what it asks Docker with for its events."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"events" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+
+
+class Systemd:
+    """A `systemctl` that tells of Docker's daemon what a test says."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._show, self._is = folder / "show", folder / "is-system-running"
+        (folder / "bin").mkdir()
+        program = folder / "bin" / "systemctl"
+        program.write_text(f'#!/bin/sh\nexec cat "{folder}/$1"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+        self.restarts = self.starts = 0
+        self.state("running")
+        self.daemon("active")
+
+    def state(self, word: str) -> None:
+        self._is.write_text(f"{word}\n")
+
+    def daemon(self, state: str) -> None:
+        text = f"ActiveState={state}\nInvocationID=start-{self.starts}\nNRestarts={self.restarts}\n"
+        beside = self._show.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(self._show)
+
+
+@dataclass(kw_only=True)
+class Daemon:
+    """A dockerd that can be killed and started again, as systemd does, beside a containerd that stays, as Debian's."""
+
+    ground: Ground
+    options: tuple[str, ...]
+    systemd: Systemd
+    process: Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root, self.address = self.ground.temporary("docker"), self.ground.sockets / "docker.sock"
+        self.beside = self.ground.sockets / "containerd.sock"
+        (self.root / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        places = ["--root", str(self.root / "containerd"), "--state", str(self.ground.sockets / "containerd")]
+        config = ["--config", str(self.root / "containerd.toml"), "--address", str(self.beside)]
+        containerd = self.ground.start("containerd", ["containerd", *config, *places])
+        self.ground.wait_ready(containerd, self._not_there, what="containerd", deadline=60)
+
+    def _not_there(self) -> str | None:
+        return None if self.beside.exists() else "no socket yet"
+
+    def start(self) -> None:
+        (self.root / "docker.pid").unlink(missing_ok=True)
+        storage = ["--data-root", str(self.root / "data"), "--exec-root", str(self.ground.sockets / "exec")]
+        reached = ["--host", f"unix://{self.address}", "--pidfile", str(self.root / "docker.pid"), "--bridge", "none"]
+        others = ["--containerd", str(self.beside), "--iptables=false", "--ip-masq=false", "--ip-forward=false"]
+        self.systemd.starts += 1
+        argv = ["dockerd", *storage, *reached, *others, *self.options]
+        self.process = self.ground.start(f"dockerd-{self.systemd.starts}", argv, grace=20.0)
+        self.ground.wait_ready(self.process, pings(self.address), what="the Docker daemon", deadline=60)
+        self.systemd.daemon("active")
+
+    def end(self, number: signal.Signals) -> None:
+        self.process.popen.send_signal(number)
+        self.process.popen.wait(timeout=60)
+        self.systemd.daemon("inactive" if number is signal.SIGTERM else "activating")
+
+
+@pytest.fixture(params=["live-restore", "plain"])
+def daemon(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    client = Path(find_client()).parent
+    monkeypatch.setenv("PATH", f"{client}:{os.environ['PATH']}")
+    options = ("--live-restore",) if request.param == "live-restore" else ()
+    with Ground.open(runs=tmp_path / "runs", with_network=False) as ground:
+        found = Daemon(ground=ground, options=options, systemd=Systemd(tmp_path, monkeypatch))
+        found.start()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{found.address}")
+        yield found
+        subprocess.run([find_client(), "rm", "--force", "app"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def alone(prepared: Callable[[Docker], Guarded], daemon: Daemon, tmp_path: Path) -> Guarded:
+    """On a Docker of its own."""
+    client = find_client()
+
+    def docker(*arguments: str) -> str:
+        done = subprocess.run([client, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    docker("import", str(rootfs(tmp_path / "rootfs.tar")), "tiny:1")
+    return prepared(docker)
+
+
+def lost(guarded: Guarded) -> bool:
+    return "lose docker events" in guarded.lines()
+
+
+def test_a_docker_that_died_is_told_with_what_became_of_the_app(alone: Guarded, daemon: Daemon, aws: Running) -> None:
+    alone.serve()
+    with alone.watched():
+        alone.until(lambda: alone.host.places.watch_record.exists(), "the record")
+        daemon.end(signal.SIGKILL)
+        alone.until(lambda: lost(alone), "the loss")
+        daemon.systemd.restarts += 1
+        daemon.start()
+        subject, content = alone.news()
+        assert subject == f"Docker went down: dev blue v1 {alone.host.group.instance}"
+        assert content["error"].startswith("Docker's daemon ended by itself and was down for ")
+        stays = "--live-restore" in daemon.options
+        if stays:
+            assert content["error"].endswith(" s; the app ran on")
+        else:
+            assert content["error"].endswith("it is left exited with exit code 0, and the group's health check decides")
+        assert sum(count for _, count in told(aws, "AppEnds")) == (0 if stays else 1)
+
+
+def test_an_app_that_ended_while_docker_was_dead_is_told_with_it(alone: Guarded, daemon: Daemon) -> None:
+    alone.serve()
+    with alone.watched():
+        alone.until(lambda: alone.host.places.watch_record.exists(), "the record")
+        app = pid_of(alone)
+        daemon.end(signal.SIGKILL)
+        alone.until(lambda: lost(alone), "the loss")
+        kill(app)
+        daemon.systemd.restarts += 1
+        daemon.start()
+        _, content = alone.news()
+        assert content["error"].endswith(" s; Docker started it again")
+        assert (content["step"], content["left_out"]) == ("docker", 0)
+
+
+def test_a_docker_that_somebody_started_anew_is_told_to_nobody(alone: Guarded, daemon: Daemon) -> None:
+    """And is not started by being asked, while it is stopped."""
+    alone.serve()
+    with alone.watched():
+        alone.until(lambda: alone.host.places.watch_record.exists(), "the record")
+        daemon.end(signal.SIGTERM)
+        alone.until(lambda: lost(alone), "the loss")
+        daemon.start()
+        alone.heard()
