@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import runpy
@@ -10,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ami.boot.report import Failure
+from ami.boot.masking import Secrets
+from ami.boot.report import message
 from ami.boot.steps import STEPS
 from checks.colors import Color
 from components import machine_news
 from rehearsal.drills.register import DRILLS
+from tests.ami.test_report import FAILURE
+from tests.ami.test_telling import LOSS
 from tests.declared import ROOT, Declared, declare, stack_config
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -119,7 +121,13 @@ def test_every_part_says_the_same_four_things(chapter: str) -> None:
 
 def test_the_facts_of_a_failed_boot_are_the_ones_that_it_tells() -> None:
     (row,) = re.findall(r"^\| what a failed boot said \|(.*)\|$", TEXT, re.M)
-    assert re.findall(r"`(\w+)`", row) == [field.name for field in dataclasses.fields(Failure)]
+    assert re.findall(r"`(\w+)`", row) == list(json.loads(message(FAILURE, Secrets())))
+
+
+def test_the_facts_of_an_app_that_ended_are_the_ones_that_it_tells() -> None:
+    (row,) = re.findall(r"^\| which app ended, or which Docker, on a machine that served \|(.*)\|$", TEXT, re.M)
+    told = list(json.loads(message(LOSS, Secrets())))
+    assert [name for name in re.findall(r"`(\w+)`", row) if name in told] == told
 
 
 def test_the_steps_of_a_boot_are_told_in_their_order() -> None:
