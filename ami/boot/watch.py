@@ -86,7 +86,11 @@ class Watch:
             self._record.save(self._machine.places.watch_record)
 
     def _app_ended(self, end: End) -> None:
+        """Noted only once it is told: a watch that is killed meanwhile tells it rather twice than not at all."""
+        self._tell_end(end)
         self._note(self._ends.settled_at)
+
+    def _tell_end(self, end: End) -> None:
         if docker_state.machine_stops():
             LOG.info("skip end reason=the machine stops code=%d", end.exit_code)
             return
@@ -152,10 +156,10 @@ class Watch:
         went = app is None or not app.runs or (self._lost > 0 and app.started >= self._lost)
         if went:
             self._ends, self._floor = Ends(), time.time_ns()
-            self._note(self._floor)
         words = _outlook(app) if went else "the app ran on"
         loss = self._loss(DOCKER, f"Docker's daemon ended by itself and {down}; {words}", self._lost or now, app)
         self._telling.hear(loss, ends=1 if went else 0)
+        self._note(self._floor)
 
     def _recovered(self, app: App | None) -> App | None:
         """Docker answers a little before it has started again what it starts again."""

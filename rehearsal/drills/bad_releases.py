@@ -84,7 +84,8 @@ def leaking_release(scene: Scene) -> Outcome:
             what="the app's next start",
             deadline=WHOLE_DEADLINE_S,
         )
-        late = _told(scene, machine, since) - ended
+        told = _told(scene, machine, since)
+        late = told.at - ended
         if late > PROMPT_S:
             raise DrillError(f"people were told {late:.1f} s after the kill, allowed are {PROMPT_S:g}")
         scene.stage.script("rollback")
@@ -93,18 +94,18 @@ def leaking_release(scene: Scene) -> Outcome:
         detected_seconds=ended - since,
         recovered_seconds=recovered - since,
         notified=True,
-        note=f"killed at {ROOM}, told {late:.1f} s later, started again by Docker after {recovered - ended:.1f} s; "
-        "then rolled back",
+        note=f"started again by Docker {recovered - ended:.1f} s after the kill at {ROOM}, then rolled back; "
+        f"told {late:.1f} s after it: {told.facts['error'][:160]}",
     )
 
 
-def _told(scene: Scene, machine: str, since: float) -> float:
-    """When people heard of this machine's app, and of how it ended."""
-    found: list[float] = []
+def _told(scene: Scene, machine: str, since: float) -> Notice:
+    """What people heard of this machine's app and how it ended."""
+    found: list[Notice] = []
 
     def reason() -> str | None:
         own = [one for one in scene.notices(since) if one.facts.get("instance") == machine]
-        found[:] = [one.at for one in own if str(one.facts.get("exit_code")) == KILLED]
+        found[:] = [one for one in own if str(one.facts.get("exit_code")) == KILLED]
         return None if found else f"nobody was told that the app of {machine} was killed"
 
     scene.until(reason, what="a notification", deadline=TOLD_DEADLINE_S)

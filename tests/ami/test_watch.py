@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -49,11 +50,13 @@ class Guarded:
         self.docker("update", "--restart", "unless-stopped", "app")
 
     @contextmanager
-    def watched(self) -> Iterator[subprocess.Popen[bytes]]:
+    def watched(self, change: str = "") -> Iterator[subprocess.Popen[bytes]]:
+        """`change` is Python that changes `watch` before it begins."""
         folders = ["--disk", str(self.host.places.disk), "--memory", str(self.host.places.memory)]
         before = self.lines().count("start watch")
         with self.log.open("ab") as output:
-            argv = [debians_python(), "-m", "boot", "watch", *folders]
+            program = f"import sys; from boot import __main__, watch\n{change}\nsys.exit(__main__.main(sys.argv[1:]))"
+            argv = [debians_python(), "-c", program, "watch", *folders]
             process = subprocess.Popen(argv, cwd=AMI, stdout=output, stderr=subprocess.STDOUT)
         try:
             self.until(lambda: self.lines().count("start watch") > before, "the watch")
@@ -348,6 +351,17 @@ def test_an_app_that_ended_while_docker_was_dead_is_told_with_it(alone: Guarded,
         _, content = alone.news()
         assert content["error"].endswith(" s; Docker started it again")
         assert (content["step"], content["left_out"]) == ("docker", 0)
+
+
+@pytest.mark.parametrize("daemon", ["live-restore"], indirect=True)
+def test_a_docker_that_does_not_come_back_is_told_all_the_same(alone: Guarded, daemon: Daemon) -> None:
+    alone.serve()
+    with alone.watched("watch.BACK_SECONDS = 1.0"):
+        alone.until(lambda: alone.host.places.watch_record.exists(), "the record")
+        daemon.end(signal.SIGKILL)
+        _, content = alone.news()
+        assert re.fullmatch(r"Docker's daemon is down for \d+ s by now: systemd says activating", content["error"])
+        daemon.start()
 
 
 def test_a_docker_that_somebody_started_anew_is_told_to_nobody(alone: Guarded, daemon: Daemon) -> None:
