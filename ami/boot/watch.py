@@ -16,7 +16,6 @@ from .docker_events import NANOSECONDS, Event, Stream, StreamEndedError, moment
 from .docker_state import App, Daemon, UnreachableError
 from .ends import SETTLE_SECONDS, End, Ends
 from .machine import Machine
-from .masking import TAIL_LINE_LENGTH
 from .retrying import Deadline
 from .telling import APP, DOCKER, Loss, Record, Telling
 
@@ -78,7 +77,7 @@ class Watch:
         return end
 
     def _last_lines(self, *, until: str = "") -> tuple[str, ...]:
-        return tuple(line[:TAIL_LINE_LENGTH] for line in last_lines(self._machine.container, until=until))
+        return tuple(last_lines(self._machine.container, until=until))
 
     def _note(self, settled_at: int) -> None:
         if settled_at > self._record.since:
