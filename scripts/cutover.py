@@ -16,7 +16,7 @@ from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.smoke import failures, smoke
 from checks.waiting import patient, wait_until
 from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError
+from scripts.exits import RefusedError, StuckError
 from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.options import (
@@ -213,7 +213,7 @@ def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
 
 def _settle(cutover: Cutover, error: BaseException) -> str:
     """After a switch that didn't go through: say where users are, or raise what a person must read."""
-    moved = describe(cutover.stack.name, cutover.facts.session).serving == cutover.target
+    moved = _serving(cutover, error) == cutover.target
     if moved and isinstance(error, Exception):
         way_back(cutover).take(cutover.run, cutover.display, update_error(str(error)))
     if moved:
@@ -222,6 +222,17 @@ def _settle(cutover: Cutover, error: BaseException) -> str:
     if isinstance(error, Exception):
         raise RefusedError(f"users stay on {cutover.source}: {update_error(str(error))}") from error
     return f"users are on {cutover.source}, and config says so"
+
+
+def _serving(cutover: Cutover, error: BaseException) -> Color | None:
+    try:
+        return describe(cutover.stack.name, cutover.facts.session).serving
+    except Exception as unknown:  # AWS may be what failed: a person must look
+        raise StuckError(
+            f"the switch to {cutover.target} failed ({update_error(str(error)) or 'interrupted'}), and AWS does not "
+            f"say where users are now: {unknown}. Act now: `python -m scripts.status --stack {cutover.stack.name}`; "
+            f"config says {cutover.target}, `pulumi up --stack {cutover.stack.name}` sends users there"
+        ) from error
 
 
 def smoke_or_back(cutover: Cutover) -> None:
@@ -241,7 +252,7 @@ def way_back(cutover: Cutover) -> WayBack:
     return WayBack(
         stack=stack,
         color=cutover.target,
-        set_config=lambda: _point_at(cutover, source),
+        set_config=lambda: _point_at(cutover, source, with_share=False),
         is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
         going=f"going back to {source}",
         gone=f"users are back on {source}",
@@ -249,10 +260,11 @@ def way_back(cutover: Cutover) -> WayBack:
     )
 
 
-def _point_at(cutover: Cutover, color: Color) -> None:
+def _point_at(cutover: Cutover, color: Color, *, with_share: bool = True) -> None:
+    """`with_share`: a canary's share returns with the users who never moved; a bad release keeps none of them."""
     if cutover.facts.canary_percent:
-        # A share that stays on the other color is no cutover; on the way back the share returns.
-        percent = cutover.facts.canary_percent if color == cutover.facts.active else 0
+        # A share that stays on the other color is no cutover.
+        percent = cutover.facts.canary_percent if with_share and color == cutover.facts.active else 0
         set_value(cutover.stack, "canaryPercent", str(percent))
     set_value(cutover.stack, "activeColor", color)
 

@@ -159,10 +159,11 @@ class _Look:
             few = Budget(error_rate_percent=MOST_PERCENT, least_requests=FEW_PROBES)
             account.objection = few.objection(account.probes, "probes")
         account.first_bad = account.first_bad or self.probes.first_error
-        if account.objection is None and not account.users.requests and "metrics" not in account.unread:
+        least = self.watched.budget.least_requests
+        if account.objection is None and account.users.requests < least and "metrics" not in account.unread:
             self.note(
-                f"the balancer has told of no user's request of {self.watched.color} yet: its release was judged by "
-                f"{account.probes.requests} probes"
+                f"the balancer has told of {account.users.requests} users' requests of {self.watched.color} so far, "
+                f"{least} make a judgement: its release was judged by {account.probes.requests} probes"
             )
 
     def _probes(self) -> str | None:

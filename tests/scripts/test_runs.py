@@ -24,7 +24,7 @@ from tests.scripts.world import BUCKET, STACK, World, two_colors
 QUIET = Display(as_json=True)
 
 
-def denied(**_: Any) -> Any:
+def denied(*_: Any, **__: Any) -> Any:
     from botocore.exceptions import ClientError
 
     raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not for you"}}, "PutObject")
@@ -89,6 +89,15 @@ def test_a_way_back_of_which_aws_says_nothing_is_an_emergency(world: World, monk
     stack.before_up = aws_goes_away
     with pytest.raises(StuckError, match="Act now: config says blue already"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), QUIET)
+
+
+def test_a_switch_after_which_aws_says_nothing_is_an_emergency(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = two_colors(world)
+    stack.before_up = lambda: monkeypatch.setattr(world.elbv2, "get_paginator", denied, raising=False)
+    told = r"the switch to green failed \(.*AccessDenied.*\), and AWS does not say where users are now: .*Act now: "
+    with pytest.raises(StuckError, match=told):
+        cut_over(stack, CutoverArgs(target=Color.GREEN), QUIET)
+    assert read(world.s3, BUCKET, STACK)[0].outcome == "stuck"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -195,7 +195,8 @@ def test_a_watch_that_saw_no_alarm_no_metric_and_no_user_says_so(world: World) -
     assert (account.objection, account.alarm, account.unread) == (None, "unknown", {"alarm": missing})
     assert notes == [
         f"the alarm can't be read, the rest is watched on: {missing}",
-        "the balancer has told of no user's request of green yet: its release was judged by 1 probes",
+        "the balancer has told of 0 users' requests of green so far, 20 make a judgement: its release was judged by "
+        "1 probes",
     ]
     notes.clear()
     facts = read_facts(stack)
@@ -354,6 +355,16 @@ def test_a_bad_canary_is_ended(world: World) -> None:
     assert any(asked == "preview green /" for asked in world.requests)
     [(subject, _)] = world.heard()
     assert subject == "canary turned back: dev blue v1 to green v2"
+
+
+def test_a_cutover_that_is_turned_back_leaves_no_canary_on_the_bad_release(world: World) -> None:
+    stack = two_colors(world)
+    share(stack, CanaryArgs(percent=10), QUIET)
+    world.apps["v2"].fails_one_in = 5
+    with pytest.raises(TurnedBackError, match="users are back on blue"):
+        cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=20), QUIET)
+    assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
+    assert (stack.config["activeColor"], stack.config["canaryPercent"]) == ("blue", "0")
 
 
 def test_a_way_back_that_fails_too_is_an_emergency(world: World) -> None:
