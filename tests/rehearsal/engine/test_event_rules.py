@@ -151,3 +151,20 @@ def test_what_hands_deleted_is_made_again(shop: Workshop, aws: Client, rule_too:
 def test_a_rule_for_nothing_is_refused(shop: Workshop) -> None:
     with pytest.raises(CommandError, match="rule never: allowed is one with eventPattern, scheduleExpression or both"):
         shop.up('aws.cloudwatch.EventRule("never", name="never")')
+
+
+def test_a_bus_of_ones_own_stands_in_the_ids(shop: Workshop, aws: Client) -> None:
+    events = aws("events")
+    events.create_event_bus(Name="own")
+    shop.up("""
+    rule = aws.cloudwatch.EventRule("it", name="it", event_bus_name="own", event_pattern='{"source": ["shop"]}')
+    target = aws.cloudwatch.EventTarget(
+        "it", rule=rule.name, event_bus_name="own", target_id="news", arn="arn:aws:sns:us-east-1:1:news"
+    )
+    pulumi.export("ids", [rule.id, target.id])
+    """)
+    assert shop.outputs() == {"ids": ["own/it", "own-it-news"]}
+    assert [each["Name"] for each in events.list_rules(EventBusName="own")["Rules"]] == ["it"]
+    shop.stack.preview_refresh(expect_no_changes=True)
+    shop.stack.destroy()
+    assert events.list_rules(EventBusName="own")["Rules"] == []
