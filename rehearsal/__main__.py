@@ -41,7 +41,7 @@ def main(
         Wanted,
         typer.Option(help="pulumi: the CLI on the PATH; embedded: none needed; auto: pulumi where it can be had."),
     ] = Wanted.AUTO,
-    report: Annotated[Path, typer.Option(help="Folder for report.json and report.html.")] = RUNS,
+    report: Annotated[Path, typer.Option(file_okay=False, help="Folder for report.json and report.html.")] = RUNS,
 ) -> None:
     """Play the whole journey on this machine: two releases, cutovers, a bad release, and nothing left at the end."""
     signal.signal(signal.SIGTERM, _like_ctrl_c)

@@ -34,16 +34,20 @@ def chosen(only: Sequence[str], drills: Sequence[Drill] = DRILLS) -> list[Drill]
     """All, or those named, in the usual order."""
     known = [drill.fault for drill in drills]
     if unknown := [name for name in only if name not in known]:
-        raise NoSuchDrillError(f"--only {unknown[0]!r}: no such fault; allowed are: {', '.join(known)}")
+        allowed = ", ".join(repr(name) for name in known)  # in quotes, since one has a comma and one an apostrophe
+        raise NoSuchDrillError(f"--only {unknown[0]!r}: no such fault; allowed are: {allowed}")
     return [drill for drill in drills if not only or drill.fault in only]
 
 
 def main(
     only: Annotated[
-        list[str] | None, typer.Option(metavar="FAULT", help="Play this fault alone; may be given again for more.")
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT", help="Play this fault alone, by its title in docs/runbook.md; may be given again for more."
+        ),
     ] = None,
     rate: Annotated[int, typer.Option(min=1, max=600, help="Users' requests a second, whatever the answers.")] = RATE,
-    report: Annotated[Path, typer.Option(help="Folder for drills.json.")] = RUNS,
+    report: Annotated[Path, typer.Option(file_okay=False, help="Folder for drills.json.")] = RUNS,
 ) -> None:
     """Play each fault against a small stack on this machine, while users are served by it."""
     signal.signal(signal.SIGTERM, _like_ctrl_c)
@@ -93,6 +97,10 @@ def _play(drills: Sequence[Drill], options: Options, path: Path, console: Consol
 
 
 def _show_end(rows: Sequence[Row], path: Path, console: Console) -> None:
+    """A run that ends before its first drill does leaves the figures of the run before."""
+    if not rows:
+        console.print(f"no drill was played to its end; {path} is left as it was", highlight=False, soft_wrap=True)
+        return
     table.write(path, rows)
     console.print(table.table(rows))
     console.print(f"report: {path}", highlight=False, soft_wrap=True)

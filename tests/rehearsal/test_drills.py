@@ -39,6 +39,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     )
     if done.returncode == 3:
         pytest.skip(f"this machine can't play drills: {done.stdout.strip()} {done.stderr.strip()}")
+    assert (folder / "drills.json").is_file(), done.stdout + done.stderr
     found = json.loads((folder / "drills.json").read_text())["drills"]
     assert [row["fault"] for row in found] == [drill.fault for drill in DRILLS], done.stdout + done.stderr
     assert done.returncode == (0 if all(row["ok"] for row in found) else 1), done.stdout + done.stderr
