@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from ami.boot.cloud import may_pass
+
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 
@@ -31,8 +33,6 @@ def patient(ask: Callable[[], str | None]) -> Callable[[], str | None]:
 
     def asked() -> str | None:
         from botocore.exceptions import BotoCoreError, ClientError
-
-        from ami.boot.cloud import may_pass
 
         try:
             return ask()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import base64
 import dataclasses
 import inspect
@@ -262,6 +263,22 @@ def test_machines_start_when_they_can_reach_aws_and_may(nat: str) -> None:
     assert ways_out <= group.dependencies
     assert {template.urn} <= group.dependencies
     assert {declared.one("iam.RolePolicy", "machine").urn} <= template.dependencies
+
+
+@pytest.mark.parametrize("folder", ["", "checks", "components"])
+def test_what_hooks_need_is_imported_while_the_program_runs(folder: str) -> None:
+    """Pulumi runs hooks after the program, when the project's folder is no longer where Python looks for modules."""
+    own = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    late = [
+        f"{path.relative_to(ROOT)}:{each.lineno}"
+        for path in (ROOT / folder).glob("*.py")
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for each in ast.walk(function)
+        if isinstance(each, ast.ImportFrom) and str(each.module).partition(".")[0] in own
+    ]
+    assert "checks" in own
+    assert late == []
 
 
 def test_the_gates_are_in_place() -> None:
