@@ -12,7 +12,9 @@ from config_reader import ConfigReader
 
 ALARM_KEYS = ("errorRatePercent", "latencyMilliseconds", "leastRequests", "minutes")
 # Without user or password: SNS would keep and show them.
-WEBHOOK = re.compile(r"https://[a-z0-9][a-z0-9.-]*[a-z0-9](:\d{1,5})?(/[^\s#]*)?")
+WEBHOOK = re.compile(
+    r"https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?(:[1-9]\d{0,4})?(/[^\s#]*)?"
+)
 
 
 class AlertReader(ConfigReader):
@@ -20,15 +22,15 @@ class AlertReader(ConfigReader):
 
     def webhooks(self, key: str) -> tuple[str, ...]:
         value = self._json(key, [])
-        each = "an https URL without user, password or fragment"
+        each = "https://host/path with the host in lower case, without user, password, fragment or space"
         if not isinstance(value, list):
             return self._refuse(key, "(hidden)", f"a list, each entry {each}", ())
         for place, entry in enumerate(value):
-            if not isinstance(entry, str) or not WEBHOOK.fullmatch(entry):
-                return self._refuse(key, _without_secret(entry), each, ())
-            if entry in value[:place]:
-                return self._refuse(key, _without_secret(entry), f"{each}, each only once", ())
-        return tuple(value)
+            if not isinstance(entry, str) or not _is_webhook(entry):
+                self._refuse(key, _without_secret(entry), each, ())
+            elif entry in value[:place]:
+                self._refuse(key, _without_secret(entry), f"{each}, each only once", ())
+        return () if key in self.bad else tuple(value)
 
     def alarms(self, key: str) -> AlarmOptions:
         value = self._json(key, {})
@@ -55,10 +57,18 @@ def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:
     return {key: given for key, given in value.items() if given is not None}
 
 
+def _is_webhook(entry: str) -> bool:
+    try:
+        return bool(WEBHOOK.fullmatch(entry)) and urlsplit(entry).port != 0  # a port above 65535 raises
+    except ValueError:
+        return False
+
+
 def _without_secret(entry: Any) -> str:
-    """Scheme and host, by which one knows the entry again."""
+    """Scheme, host and port as they were given, by which one knows the entry again."""
     try:
         parts = urlsplit(str(entry))
-        return f"{parts.scheme}://{parts.hostname}/(hidden)" if parts.scheme and parts.hostname else "(hidden)"
     except ValueError:
         return "(hidden)"
+    scheme, host = str(entry)[: len(parts.scheme)], parts.netloc.rpartition("@")[2]
+    return f"{scheme}://{host}/(hidden)" if scheme and host else "(hidden)"

@@ -12,7 +12,9 @@ import pulumi
 T = TypeVar("T")
 
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# What SNS and Budgets take: the address alone, without a name or mailto:, of 254 letters at most.
+EMAIL = re.compile(r"(?=.{6,254}$)[^@\s,;:<>()]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
+EMAIL_ALLOWED = "an e-mail address alone, as ops@example.org"
 
 
 class SettingsError(pulumi.RunError):
@@ -83,10 +85,10 @@ class ConfigReader:
             return self._refuse(key, value, f"a list, each entry {each}", default)
         for place, entry in enumerate(value):
             if not isinstance(entry, str) or not fits(entry):
-                return self._refuse(key, entry, each, default)
-            if entry in value[:place]:
-                return self._refuse(key, entry, f"{each}, each only once", default)
-        return tuple(value)
+                self._refuse(key, entry, each, default)
+            elif entry in value[:place]:
+                self._refuse(key, entry, f"{each}, each only once", default)
+        return default if key in self.bad else tuple(value)
 
     def refuse_unknown(self) -> None:
         for key in sorted(set(self._raw) - self._asked):

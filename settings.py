@@ -17,7 +17,7 @@ from components.alarm_options import AlarmOptions
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
 from components.vpn_options import VpnOptions
 from components.vpn_options import problems as vpn_problems
-from config_reader import EMAIL, REGION, refuse
+from config_reader import EMAIL, EMAIL_ALLOWED, REGION, refuse
 from vpn_settings import VPN_KEYS, VpnReader, read_vpn
 
 NAMESPACE = "bluegreen"
@@ -174,7 +174,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         hosted_zone_id=reader.text("hostedZoneId", "", HOSTED_ZONE, "a Route 53 zone id", empty=True),
         certificate_arn=reader.text("certificateArn", "", CERTIFICATE, "the ARN of an ACM certificate", empty=True),
         ingress_cidrs=reader.texts("ingressCidrs", ("0.0.0.0/0",), _is_range, "an IPv4 range"),
-        alert_emails=reader.texts("alertEmails", (), lambda text: bool(EMAIL.fullmatch(text)), "an e-mail address"),
+        alert_emails=reader.texts("alertEmails", (), lambda text: bool(EMAIL.fullmatch(text)), EMAIL_ALLOWED),
         alert_webhooks=reader.webhooks("alertWebhooks"),
         alarms=reader.alarms("alarms"),
         base_image=reader.text("baseImage", "", IMAGE_BY_DIGEST, "name@sha256:<64 hexadecimal digits>", empty=True),

@@ -11,7 +11,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from bootstrap.subjects import Repository
-from config_reader import EMAIL, REGION, ConfigReader, refuse
+from config_reader import EMAIL, EMAIL_ALLOWED, REGION, ConfigReader, refuse
 
 NAMESPACE = "bluegreen-bootstrap"
 LONGEST_PROJECT = 24  # "{project}-state-" begins a bucket's name: 37 characters, as the provider adds 26
@@ -74,7 +74,7 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
             "oidcProviderArn", "", GITHUB_PROVIDER, "the ARN of an IAM provider for GitHub", empty=True
         ),
         budget_limit=reader.number("budgetLimit", 100, (0, MOST_USD)),
-        alert_emails=reader.texts("alertEmails", (), _matches(EMAIL), "an e-mail address"),
+        alert_emails=reader.texts("alertEmails", (), _matches(EMAIL), EMAIL_ALLOWED),
         protect=reader.flag("protect", True),
     )
     reader.refuse_unknown()

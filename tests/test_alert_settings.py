@@ -34,7 +34,7 @@ def test_all_thresholds_are_read() -> None:
     assert read(alarms={"minutes": "1"}).alarms == AlarmOptions(minutes=1)
 
 
-EACH = "an https URL without user, password or fragment"
+EACH = "https://host/path with the host in lower case, without user, password, fragment or space"
 BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"alertWebhooks": ["http://hooks.example.org/1a2b"]},
@@ -44,8 +44,28 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"alertWebhooks": ["https://me:1a2b@hooks.example.org/"]},
         f"alertWebhooks: https://hooks.example.org/(hidden): allowed is {EACH}",
     ),
+    (
+        {"alertWebhooks": ["https://Hooks.example.org/1a2b"]},
+        f"alertWebhooks: https://Hooks.example.org/(hidden): allowed is {EACH}",
+    ),
+    (
+        {"alertWebhooks": ["https://hooks.example.org:65536/1a2b"]},
+        f"alertWebhooks: https://hooks.example.org:65536/(hidden): allowed is {EACH}",
+    ),
+    (
+        {"alertWebhooks": ["https://hooks..org/1a2b", HOOK, "ftp://hooks.example.org/1a2b"]},
+        f"alertWebhooks: https://hooks..org/(hidden): allowed is {EACH}\n"
+        f"  alertWebhooks: ftp://hooks.example.org/(hidden): allowed is {EACH}",
+    ),
     ({"alertWebhooks": ["1a2b"]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
     ({"alertWebhooks": ["https://[1a2b"]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
+    *(
+        ({"alertEmails": [address]}, f"alertEmails: {address}: allowed is an e-mail address alone, as ops@example.org")
+        for address in (
+            *("ops", "ops@example", "ops@example.org.", "ops@example..org", "mailto:ops@example.org"),
+            *("ops@example.org,it", "Ops <ops@example.org>", f"{'o' * 65}@example.org"),
+        )
+    ),
     ({"alertWebhooks": [3]}, f"alertWebhooks: (hidden): allowed is {EACH}"),
     ({"alertWebhooks": "1a2b"}, f"alertWebhooks: (hidden): allowed is a list, each entry {EACH}"),
     (

@@ -339,7 +339,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"ingressCidrs": ["10.0.0.1/8"]}, "ingressCidrs: 10.0.0.1/8: allowed is an IPv4 range"),
     ({"ingressCidrs": "everyone"}, "ingressCidrs: everyone: allowed is a list, each entry an IPv4 range"),
     ({"ingressCidrs": []}, "ingressCidrs: []: allowed is at least one range, else nobody reaches the app"),
-    ({"alertEmails": ["me"]}, "alertEmails: me: allowed is an e-mail address"),
+    ({"alertEmails": ["me"]}, "alertEmails: me: allowed is an e-mail address alone, as ops@example.org"),
     (
         {"baseImage": "python:3.12"},
         "baseImage: python:3.12: allowed is name@sha256:<64 hexadecimal digits>, or empty",

@@ -107,7 +107,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"budgetLimit": "12.50"}, "budgetLimit: 12.50: allowed is a whole number from 0 to 1000000"),
     ({"alertEmails": []}, "alertEmails: []: allowed is at least one address while budgetLimit is 100"),
-    ({"alertEmails": ["ops"]}, "alertEmails: ops: allowed is an e-mail address"),
+    ({"alertEmails": ["ops"]}, "alertEmails: ops: allowed is an e-mail address alone, as ops@example.org"),
     ({"alertEmails": EMAILS}, "alertEmails: 11 addresses: allowed are at most 10"),
     ({"protect": "no"}, "protect: no: allowed is true or false"),
     ({"stack": "Account"}, "stack: Account: allowed is a-z, 0-9, and single - inside, at most 40"),
