@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ami.boot import telling
 from ami.boot.masking import Secrets
 from ami.boot.report import message
 from ami.boot.steps import STEPS
@@ -144,7 +146,9 @@ def test_a_step_that_a_fault_names_exists() -> None:
 def test_every_key_of_the_config_and_every_script_that_it_names_exists() -> None:
     scripts = set(re.findall(r"scripts[./](\w+)", TEXT))
     assert {name for name in scripts if not (ROOT / "scripts" / f"{name}.py").is_file()} == set()
-    keys = set(re.findall(r"pulumi config set (?:--path )?(?:blue\.|green\.)?(\w+)", TEXT))
+    # Without the stack's name it would be whichever was chosen last.
+    assert re.findall(r"pulumi config set (?!--stack prod )[^`]+", TEXT) == []
+    keys = set(re.findall(r"pulumi config set --stack prod (?:--path )?(?:blue\.|green\.)?(\w+)", TEXT))
     known = Path(ROOT / "settings.py").read_text()
     assert keys
     assert {key for key in keys if f'"{key}"' not in known} == set()
@@ -157,3 +161,12 @@ def test_the_facts_of_a_lost_machine_are_the_ones_that_are_told() -> None:
     events = [news.event for news in machine_news.ALL]
     assert [name for name in named if name not in events] == [key for key in told if key != "subject"]
     assert [name for name in named if name in events] == events
+
+
+def test_each_message_is_found_by_how_it_begins() -> None:
+    table = TEXT.partition("| it begins with |")[2].partition("\n\n")[0]
+    begins = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
+    ends = [replace(LOSS, step=step, exit_code=None) for step in (telling.APP, telling.DOCKER)]
+    by_machines = [told.headline.replace("None", "<code>") for told in (replace(FAILURE, step="<step>"), *ends)]
+    by_events = [news.event.capitalize() for news in machine_news.ALL]
+    assert [words for words in (*by_machines, *by_events) if f"{words}: …" not in begins] == []
