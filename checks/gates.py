@@ -112,7 +112,8 @@ def judge_public(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> No
         if reason := failures(results):
             raise GateClosed(
                 f"{color} has the users now, but the smoke test fails: {reason}. "
-                f"Go back at once: `pulumi config set activeColor {color.other}`, then `pulumi up`"
+                f"Go back at once: `pulumi config set --stack {gate.stack} activeColor {color.other}`, "
+                f"then `pulumi up --stack {gate.stack}`"
             )
 
 

@@ -56,7 +56,10 @@ def refusal(facts: StackFacts, fleet: Fleet) -> str | None:
     if fleet.serving is None:
         return "nothing serves users yet, so there is nothing to share; deliver a first release"
     if fleet.serving != facts.active:
-        return f"config says {facts.active} is active, but {fleet.serving} serves users; run `pulumi up` first"
+        return (
+            f"config says {facts.active} is active, but {fleet.serving} serves users; "
+            f"run `pulumi up --stack {facts.stack}` first"
+        )
     return None
 
 

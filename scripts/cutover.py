@@ -129,7 +129,10 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
         return f"{cutover.target} serves all users already, with release {cutover.fleet.sides[cutover.target].release}"
     if active != serving and active != cutover.target:
-        return f"config says {active} is active, but {serving} serves users; run `pulumi up` first, or set it back"
+        return (
+            f"config says {active} is active, but {serving} serves users; "
+            f"run `pulumi up --stack {cutover.stack.name}` first, or set it back"
+        )
     if cutover.args.action == "rollback" and cutover.facts.canary_percent:
         return (
             f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
@@ -166,9 +169,11 @@ def scale_up(cutover: Cutover) -> None:
     if group.healthy >= needed:
         return
     if needed > group.maximum:
+        name = cutover.stack.name
         raise RefusedError(
             f"{cutover.source} serves with {needed} machines, but {cutover.target} may have {group.maximum} at most; "
-            f"raise it: `pulumi config set --path {cutover.target}.maxSize {needed}`, then `pulumi up`"
+            f"raise it: `pulumi config set --stack {name} --path {cutover.target}.maxSize {needed}`, "
+            f"then `pulumi up --stack {name}`"
         )
     if group.desired < needed:
         scaling = client(cutover.facts.session, "autoscaling")

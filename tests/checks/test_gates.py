@@ -158,7 +158,8 @@ def test_the_hooks_stop_a_bad_flip(world: World, hooks: Callable[..., Any]) -> N
     with pytest.raises(GateClosed, match=r"green is not fit for users.*v2.*database: no route to host"):
         hooks((binding.before_update or [])[0], _rule_inputs(world, 0, 100))
     world.set_weights({BLUE: 0, GREEN: 100})
-    with pytest.raises(GateClosed, match="green has the users now, but the smoke test fails: health"):
+    told = "green has the users now, but the smoke test fails: health.* config set --stack dev activeColor blue`"
+    with pytest.raises(GateClosed, match=told):
         hooks((binding.after_update or [])[0], _rule_inputs(world, 0, 100))
     assert (binding.before_create, binding.after_create) == (binding.before_update, binding.after_update)
 

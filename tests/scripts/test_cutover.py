@@ -86,7 +86,10 @@ def test_more_than_the_target_may_have_is_refused(world: World) -> None:
     world.autoscaling.update_auto_scaling_group(
         AutoScalingGroupName=world.machines_of(Color.GREEN)[0]["group"], MaxSize=2
     )
-    with pytest.raises(RefusedError, match=r"serves with 3 machines, but green may have 2 at most.*green.maxSize 3"):
+    with pytest.raises(
+        RefusedError,
+        match=r"serves with 3 machines, but green may have 2 at most.*set --stack dev --path green.maxSize 3",
+    ):
         go(stack)
     assert world.served() == "v1"
 
