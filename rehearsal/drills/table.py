@@ -17,7 +17,7 @@ HEADINGS = ("fault", "detected by", "detected after", "recovered after", "users'
 
 def table(rows: Sequence[Row]) -> Table:
     """Cells are wrapped rather than cut: a fault's name is what a person looks for in the runbook."""
-    drawn = Table(show_lines=False)
+    drawn = Table(show_lines=True)  # where a terminal is narrow, each row takes several lines
     for heading in HEADINGS:
         drawn.add_column(heading, justify="right" if heading in RIGHT else "left", overflow="fold")
     for row in rows:
