@@ -17,6 +17,7 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
+from moto import backends
 from moto.ec2.models import EC2Backend
 from moto.elbv2.models import ELBv2Backend, elbv2_backends
 from moto.iam.aws_managed_policies import aws_managed_policies_data
@@ -161,6 +162,9 @@ def _server() -> Iterator[tuple[str, Traffic]]:
     patch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     known = json.loads(aws_managed_policies_data)
     patch.setattr("moto.iam.models.aws_managed_policies_data", json.dumps({name: known[name] for name in ATTACHED}))
+    services = frozenset(backends.list_of_moto_modules())
+    # moto looks through its own folder at each request.
+    patch.setattr(backends, "list_of_moto_modules", lambda: services)
     patch.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

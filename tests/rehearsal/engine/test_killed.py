@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from botocore import session as botocore_session
 from pulumi.automation import ConfigValue
 from pulumi.automation.errors import CommandError
 from werkzeug.wrappers import Response
@@ -205,6 +207,7 @@ def journey(
         return subprocess.Popen(arguments, **options) if killed else Within(arguments, **options)
 
     monkeypatch.setattr(stack_module, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(botocore_session, "create_loader", functools.cache(botocore_session.create_loader))
     return Journey(stack=stack, front=front, traffic=traffic, census=Census(onlooker), users=users)
 
 
