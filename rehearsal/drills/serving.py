@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pulumi.automation as auto
 
+from components import machine_news
 from rehearsal.drills import outages, releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.knocks import Knocks
@@ -20,6 +21,8 @@ WHOLE_DEADLINE_S = 130.0
 # Docker is back in a second or two, on a busy machine later; it sends lines away every 5 s.
 DAEMON_DEADLINE_S, LINES_DEADLINE_S = 30.0, 20.0
 CHECKS_S = 12.0  # two health checks of 5 s, and a little: what a machine would be taken out for shows by then
+# Auto Scaling's event comes when the machine is gone: where it was still draining, after its hook's 60 s.
+NEWS_DEADLINE_S = 75.0
 JUDGE_S = "4"  # what is bad stays bad; a deep check alone takes 2 s
 
 
@@ -71,13 +74,21 @@ def _lost(scene: Scene, lost: list[str], *, note: str) -> Outcome:
         lambda: outages.doubt(scene, SERVING, lost), what="as many machines as before", deadline=WHOLE_DEADLINE_S
     )
     outages.bury(scene, lost)
+    scene.until(lambda: _untold(scene, lost, began), what="people to be told", deadline=NEWS_DEADLINE_S)
     return Outcome(
         detected_by="balancer's health check",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=_untold(scene, lost, began) is None,
         note=note,
     )
+
+
+def _untold(scene: Scene, lost: list[str], since: float) -> str | None:
+    """Which machines people heard of, when it is not just these."""
+    facts = [one.facts for one in scene.notices(since)]
+    named = [str(one["instance"]) for one in facts if one.get("event") == machine_news.LOST.event]
+    return None if sorted(named) == sorted(lost) else f"lost were {', '.join(lost)}, told {', '.join(named) or 'none'}"
 
 
 def docker_killed(scene: Scene) -> Outcome:
@@ -168,8 +179,8 @@ def _require_whole(scene: Scene, fleet: set[str]) -> None:
 
 DRILLS = (
     # First: machines that replaced others may all be in one zone.
-    Drill(fault="a whole zone gone", play=zone_gone, deadline=220.0, notifies=False),
-    Drill(fault="machine killed under load", play=machine_killed, deadline=220.0, notifies=False),
+    Drill(fault="a whole zone gone", play=zone_gone, deadline=290.0),
+    Drill(fault="machine killed under load", play=machine_killed, deadline=290.0),
     Drill(
         fault="machine's Docker killed under load",
         play=docker_killed,
