@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -264,6 +265,7 @@ async def _run(
     await run_in_stack(run)
 
 
+@functools.cache
 def project() -> dict[str, Any]:
     """Pulumi.yaml."""
     return dict(yaml.safe_load((ROOT / "Pulumi.yaml").read_text()))

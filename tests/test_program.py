@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import ast
 import base64
+import copy
 import dataclasses
+import functools
 import inspect
+import json
 import runpy
 from importlib import import_module
 from typing import Any
@@ -58,7 +61,7 @@ OUTPUTS = {
 pytestmark = pytest.mark.usefixtures("offline")
 
 
-def program(stack: str = "dev", into: Declaration | None = None, **values: Any) -> Declaration:
+def run(stack: str = "dev", into: Declaration | None = None, **values: Any) -> Declaration:
     """The real `__main__.py` with the stack's real file, and the given values over it."""
     return declare(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
@@ -66,6 +69,16 @@ def program(stack: str = "dev", into: Declaration | None = None, **values: Any) 
         config=stack_config(stack, **values),
         into=into,
     )
+
+
+@functools.cache
+def _played(stack: str, values: str) -> Declaration:
+    return run(stack, **json.loads(values))
+
+
+def program(stack: str = "dev", **values: Any) -> Declaration:
+    """What the program declares: each test's own copy of the one run with this config."""
+    return copy.deepcopy(_played(stack, json.dumps(values, sort_keys=True)))
 
 
 def by_urn(declared: Declaration) -> dict[str, Declared]:
@@ -216,7 +229,7 @@ def test_prod_archives_its_logs_and_dev_does_not() -> None:
 
 
 def test_a_program_declares_the_same_twice() -> None:
-    assert changed(program(**BOTH, baseImage=BASE), program(**BOTH, baseImage=BASE)) == []
+    assert changed(run(**BOTH, baseImage=BASE), run(**BOTH, baseImage=BASE)) == []
 
 
 @COLORS
@@ -472,7 +485,7 @@ def test_more_zones_than_the_region_has_are_refused() -> None:
 def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
     declared = Declaration()
     with pytest.raises(SettingsError) as caught:
-        program(into=declared, canaryPercent=101, vpcCidr="10.0.0.0/28")
+        run(into=declared, canaryPercent=101, vpcCidr="10.0.0.0/28")
     assert "  canaryPercent: 101: allowed is" in str(caught.value)
     assert "  vpcCidr: 10.0.0.0/28: too small" in str(caught.value)
     assert [each.type for each in declared.resources] == [STACK_TYPE]
@@ -482,7 +495,7 @@ def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
 def test_both_colors_are_watched_before_the_first_release_and_for_ever_after(stack: str) -> None:
     fresh, full = program(stack), program(stack, **BOTH, canaryPercent=10)
     kinds = ("cloudwatch.MetricAlarm", "cloudwatch.CompositeAlarm")
-    alarms = [{name: each.inputs for kind in kinds for name, each in run.all(kind).items()} for run in (fresh, full)]
+    alarms = [{name: each.inputs for kind in kinds for name, each in one.all(kind).items()} for one in (fresh, full)]
     assert {name: each for name, each in alarms[1].items() if not name.endswith("-capacity-machines")} == alarms[0]
     assert alarms[1].keys() - alarms[0].keys() == {"blue-capacity-machines", "green-capacity-machines"}
     assert len(alarms[0]) == {"dev": 13, "prod": 14}[stack], "prod's archive of logs has one besides"
@@ -491,8 +504,8 @@ def test_both_colors_are_watched_before_the_first_release_and_for_ever_after(sta
 @STACKS
 def test_losses_are_told_of_whatever_release_a_color_runs(stack: str) -> None:
     fresh, full = program(stack), program(stack, activeColor="green", **BOTH, canaryPercent=10)
-    rules = [run.all("cloudwatch.EventRule") for run in (fresh, full)]
-    targets = [run.all("cloudwatch.EventTarget") for run in (fresh, full)]
+    rules = [one.all("cloudwatch.EventRule") for one in (fresh, full)]
+    targets = [one.all("cloudwatch.EventTarget") for one in (fresh, full)]
     assert rules[0] == rules[1]
     assert targets[0] == targets[1]
     assert len(rules[0]) == len(targets[0]) == 4
