@@ -84,6 +84,7 @@ def way_back(stack: Stack, facts: StackFacts) -> WayBack:
         stack=stack,
         color=color,
         set_config=lambda: set_value(stack, "canaryPercent", "0"),
+        make_room=lambda: None,  # all others are on the other color already
         is_free=lambda: describe(stack.name, facts.session).sides[color].weight == 0,
         going="ending its share",
         gone=f"the share of {color} is ended",

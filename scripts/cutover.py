@@ -37,6 +37,8 @@ from scripts.way_back import WayBack, bake
 
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0
+# On the way back nobody is told before it is over.
+ROOM_DEADLINE_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +177,31 @@ def scale_up(cutover: Cutover) -> None:
             f"raise it: `pulumi config set --stack {name} --path {cutover.target}.maxSize {needed}`, "
             f"then `pulumi up --stack {name}`"
         )
+    bring_to(cutover, cutover.target, group, needed, SCALE_UP_DEADLINE_S)
+
+
+def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline_s: float) -> None:
+    """As many healthy machines of the color's group, or TimedOut."""
     if group.desired < needed:
         scaling = client(cutover.facts.session, "autoscaling")
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
     wait_until(
-        patient(lambda: _still_missing(cutover, needed)),
-        what=f"{needed} healthy machines of {cutover.target}",
-        deadline_s=SCALE_UP_DEADLINE_S,
+        patient(lambda: _still_missing(cutover, color, needed)),
+        what=f"{needed} healthy machines of {color}",
+        deadline_s=deadline_s,
     )
+
+
+def make_room(cutover: Cutover) -> None:
+    """While users were away their old color may have shrunk, or the one they leave grown: its gate would be closed."""
+    cutover.fleet = describe(cutover.stack.name, cutover.facts.session)
+    config = cutover.facts.colors[cutover.source]
+    needed = capacity_needed(cutover.fleet, cutover.source, minimum=config.min_size, weight=ALL_USERS)
+    group = cutover.fleet.sides[cutover.source].group_of(config.release)
+    # Ill machines are no lack of machines, and nothing to wait for while users are on a release that fails.
+    if group and group.desired < needed <= group.maximum:
+        cutover.display.note(f"{cutover.source} needs {needed} machines to take the users back")
+        bring_to(cutover, cutover.source, group, needed, ROOM_DEADLINE_S)
 
 
 def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
@@ -197,9 +216,10 @@ def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
     cutover.display.note(f"{group.name} may launch machines again, which a delivery that failed had stopped")
 
 
-def _still_missing(cutover: Cutover, needed: int) -> str | None:
+def _still_missing(cutover: Cutover, color: Color, needed: int) -> str | None:
     cutover.fleet = describe(cutover.stack.name, cutover.facts.session)
-    return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=needed, weight=0)
+    release = cutover.facts.colors[color].release
+    return not_ready(cutover.fleet, color, release=release, minimum=needed, weight=0)
 
 
 def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
@@ -258,6 +278,7 @@ def way_back(cutover: Cutover) -> WayBack:
         stack=stack,
         color=cutover.target,
         set_config=lambda: _point_at(cutover, source, with_share=False),
+        make_room=lambda: make_room(cutover),
         is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
         going=f"going back to {source}",
         gone=f"users are back on {source}",

@@ -20,6 +20,7 @@ from scripts.watch import Watched, watch
 class WayBack:
     """How users leave `color`. `set_config` says so in the stack's config, the `up` that follows does it.
 
+    When that fails `make_room` does what may have been missing, and it is tried once more.
     `is_free` asks AWS whether they have left; `going`, `gone` and `stuck` are what people read before, after and when
     the `up` fails.
     """
@@ -27,6 +28,7 @@ class WayBack:
     stack: Stack
     color: Color
     set_config: Callable[[], None]
+    make_room: Callable[[], None]
     is_free: Callable[[], bool]
     going: str
     gone: str
@@ -38,8 +40,7 @@ class WayBack:
         run.why = reason
         with shielded():
             try:
-                self.set_config()
-                self.stack.up(on_output=None)
+                self._go()
             except Exception as error:
                 if not self._is_known_to_be_free():
                     raise StuckError(
@@ -49,6 +50,15 @@ class WayBack:
         if first_bad is not None:
             run.figures["first_bad_to_back_seconds"] = round(time.monotonic() - first_bad, 1)
         raise TurnedBackError(f"{self.gone}; {self.color} failed with users on it: {reason}")
+
+    def _go(self) -> None:
+        self.set_config()
+        try:
+            self.stack.up(on_output=None)
+        except Exception:  # whatever it was: users are on a release that fails
+            if not self._is_known_to_be_free():
+                self.make_room()
+                self.stack.up(on_output=None)
 
     def _is_known_to_be_free(self) -> bool:
         try:

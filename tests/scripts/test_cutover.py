@@ -150,7 +150,7 @@ def test_a_way_back_that_fails_too_says_where_users_are(world: World) -> None:
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
     blue = {one["instance"] for one in world.machines_of(Color.BLUE)}
-    ups = iter([set[str](), blue])
+    ups = iter([set[str](), blue, set[str]()])
     stack.before_up = lambda: world.ill.update(next(ups))
     with pytest.raises(
         StuckError, match=r"^green fails with users on it .*going back to blue failed too: .*blue has 0 of 2 healthy"

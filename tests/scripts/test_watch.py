@@ -367,6 +367,24 @@ def test_a_cutover_that_is_turned_back_leaves_no_canary_on_the_bad_release(world
     assert (stack.config["activeColor"], stack.config["canaryPercent"]) == ("blue", "0")
 
 
+def test_users_go_back_though_the_color_that_they_leave_has_grown(world: World) -> None:
+    """Its gate asks for as many machines as serve now."""
+    stack = two_colors(world)
+    world.apps["v2"].fails_one_in = 5
+    ups: list[int] = []
+
+    def grow() -> None:
+        ups.append(1)
+        if len(ups) == 2:
+            group = world.machines_of(Color.GREEN)[0]["group"]
+            world.autoscaling.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=3)
+
+    stack.before_up = grow
+    with pytest.raises(TurnedBackError, match="users are back on blue"):
+        cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=20), QUIET)
+    assert (world.served(), len(world.machines_of(Color.BLUE)), len(ups)) == ("v1", 3, 3)
+
+
 def test_a_way_back_that_fails_too_is_an_emergency(world: World) -> None:
     stack = two_colors(world)
     world.apps["v2"].fails_one_in = 5
