@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import boto3
@@ -36,9 +36,22 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "PER_SECOND", 200.0)
 
 
+class HalfPast(datetime):
+    """The middle of this minute, however long a test takes: metrics are told by the minute."""
+
+    moment = datetime.now(UTC).replace(second=30, microsecond=0)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Any:
+        return cls.moment
+
+
 @pytest.fixture
 def _one_probe_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """For figures that tell the watcher's own requests from the users'."""
+    monkeypatch.setattr(HalfPast, "moment", datetime.now(UTC).replace(second=30, microsecond=0))
+    monkeypatch.setattr(watch, "datetime", HalfPast)
+    monkeypatch.setattr(probes, "datetime", HalfPast)
     monkeypatch.setattr(probes, "PER_SECOND", 0.001)
     monkeypatch.setattr(watch, "EVERY_S", 60.0)
 
@@ -66,7 +79,7 @@ def put(world: World, stack: WorldStack, **sums: float) -> None:
     assert dimensions["LoadBalancer"].startswith("app/dev/")
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     data = [
-        {"MetricName": name, "Dimensions": named, "Value": value, "Timestamp": datetime.now(UTC)}
+        {"MetricName": name, "Dimensions": named, "Value": value, "Timestamp": HalfPast.now()}
         for name, value in sums.items()
     ]
     client(world.session, "cloudwatch").put_metric_data(Namespace="AWS/ApplicationELB", MetricData=data)
