@@ -15,6 +15,7 @@ from components.policy_documents import log_group
 
 CONSOLE_LINES = 15
 ACTIVITIES = 5
+EVENTS = 20  # of one machine; it tells an end of its app or of Docker every five minutes at most
 PATIENCE_S = 3.0
 
 
@@ -27,7 +28,7 @@ class Boots:
     release: str
 
     def stream(self, instance: str) -> str:
-        """Where a machine writes the one event that says why it could not boot (`ami/boot/report.py`)."""
+        """Where a machine writes why it could not boot (`ami/boot/report.py`), and what it lost later."""
         return f"{self.color}/{self.release}/{instance}/failure"
 
 
@@ -54,10 +55,11 @@ def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str,
     for instance in instances:
         with suppress(ClientError, BotoCoreError, ValueError):
             events = logs.get_log_events(
-                logGroupName=group, logStreamName=boots.stream(instance), limit=1, startFromHead=False
+                logGroupName=group, logStreamName=boots.stream(instance), limit=EVENTS, startFromHead=False
             )["events"]
-            for event in events:
-                found[instance] = json.loads(event["message"])
+            # What a machine lost after its boot stands there too, without a boot's timings.
+            if told := [one for one in (json.loads(event["message"]) for event in events) if "timings" in one]:
+                found[instance] = told[-1]
     return found
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from checks import launches
 from checks.colors import Color
+from checks.fleet import client
 from checks.waiting import TimedOut
 from scripts import deliveries, evidence
 from scripts.cutover import CutoverArgs, cut_over
@@ -307,3 +309,14 @@ def test_a_word_that_comes_a_moment_late_is_waited_for(world: World, monkeypatch
     world.write_failure(Color.GREEN, "v3", "i-1")
     found = evidence.boot_failures(world.session, boots, ["i-0", "i-1", "i-2"])
     assert {instance: failure["instance"] for instance, failure in found.items()} == {"i-1": "i-1", "i-2": "i-2"}
+
+
+def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> None:
+    two_colors(world)
+    boots = evidence.Boots(stack=STACK, color=Color.GREEN, release="v3")
+    world.write_failure(Color.GREEN, "v3", "i-1")
+    place = {"logGroupName": f"/bluegreen/{STACK}/boot", "logStreamName": boots.stream("i-1")}
+    loss = {"step": "app", "error": "the app ended with 137", "instance": "i-1", "exit_code": 137, "log_tail": []}
+    event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": json.dumps(loss)}
+    client(world.session, "logs").put_log_events(**place, logEvents=[event])
+    assert evidence.boot_failures(world.session, boots, ["i-1"])["i-1"]["step"] == "ready"
