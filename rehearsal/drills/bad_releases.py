@@ -9,7 +9,7 @@ from rehearsal.drills.bad_boots import PROMPT_S
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.notice import Notice
 from rehearsal.drills.scene import IDLE, Scene
-from rehearsal.drills.serving import WHOLE_DEADLINE_S, on_green
+from rehearsal.drills.serving import WHOLE_DEADLINE_S, on_green, told_of
 from scripts.exits import Exit
 
 SHARE, SHARE_BAKE, BAKE = "5", "40", "40"
@@ -18,7 +18,6 @@ BACK_WITHIN_S = 20.0
 # The app alone takes some 60 MB, and leaks some 6 MB a second here: its cutover is over before it is killed.
 ROOM = "176m"
 KILLED = "137"
-TOLD_DEADLINE_S = 30.0
 
 
 def unsteady_release(scene: Scene) -> Outcome:
@@ -84,10 +83,10 @@ def leaking_release(scene: Scene) -> Outcome:
             what="the app's next start",
             deadline=WHOLE_DEADLINE_S,
         )
-        told = _told(scene, machine, since)
+        told = told_of(scene, machine, step="app", since=since)
         late = told.at - ended
-        if late > PROMPT_S:
-            raise DrillError(f"people were told {late:.1f} s after the kill, allowed are {PROMPT_S:g}")
+        if late > PROMPT_S or str(told.facts["exit_code"]) != KILLED:
+            raise DrillError(f"told {late:.1f} s after the kill, allowed are {PROMPT_S:g}: {told.facts['error']}")
         scene.stage.script("rollback")
     return Outcome(
         detected_by="Docker: the app ended with 137",
@@ -97,19 +96,6 @@ def leaking_release(scene: Scene) -> Outcome:
         note=f"started again by Docker {recovered - ended:.1f} s after the kill at {ROOM}, then rolled back; "
         f"told {late:.1f} s after it: {told.facts['error'][:160]}",
     )
-
-
-def _told(scene: Scene, machine: str, since: float) -> Notice:
-    """What people heard of this machine's app and how it ended."""
-    found: list[Notice] = []
-
-    def reason() -> str | None:
-        own = [one for one in scene.notices(since) if one.facts.get("instance") == machine]
-        found[:] = [one for one in own if str(one.facts.get("exit_code")) == KILLED]
-        return None if found else f"nobody was told that the app of {machine} was killed"
-
-    scene.until(reason, what="a notification", deadline=TOLD_DEADLINE_S)
-    return found[0]
 
 
 def _starts(scene: Scene, machine: str) -> int:

@@ -12,6 +12,7 @@ from components import machine_news
 from rehearsal.drills import outages, releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.knocks import Knocks
+from rehearsal.drills.notice import Notice
 from rehearsal.drills.scene import IDLE, MACHINES, SERVING, Scene
 from rehearsal.story import APP_PORT
 
@@ -110,8 +111,11 @@ def docker_killed(scene: Scene) -> Outcome:
         outages.kill_docker(scene, machine)
         detected = scene.until(down, what="systemd to notice", deadline=NOTICED_DEADLINE_S)
         recovered = scene.until(doubt, what="Docker to know its app again", deadline=DAEMON_DEADLINE_S)
+        told = told_of(scene, machine, step="docker", since=began)
         _require_lines(scene, machine)
         time.sleep(max(0.0, began + CHECKS_S - time.time()))
+    if "the app ran on" not in told.facts["error"]:
+        raise DrillError(f"people were told of {machine}: {told.facts['error']}")
     if reason := doubt():
         raise DrillError(f"{CHECKS_S:g} s after the daemon was killed: {reason}")
     if knocks.errors:
@@ -120,9 +124,23 @@ def docker_killed(scene: Scene) -> Outcome:
         detected_by="systemd: docker.service",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
-        note=f"{machine} stayed, its app ran on and took all {knocks.asked} requests to its own address; lines arrive",
+        notified=True,
+        note=f"{machine} stayed, its app ran on and took all {knocks.asked} requests to its own address; lines arrive; "
+        f"told after {told.at - began:.1f} s: {told.facts['error']}",
     )
+
+
+def told_of(scene: Scene, machine: str, *, step: str, since: float) -> Notice:
+    """What this machine's watch told people first."""
+    found: list[Notice] = []
+
+    def reason() -> str | None:
+        own = [one for one in scene.notices(since) if one.facts.get("instance") == machine]
+        found[:] = [one for one in own if one.facts.get("step") == step]
+        return None if found else f"nobody was told of the end of {step} on {machine}"
+
+    scene.until(reason, what="a notification", deadline=NOTICED_DEADLINE_S)
+    return found[0]
 
 
 def _require_lines(scene: Scene, machine: str) -> None:
@@ -185,7 +203,6 @@ DRILLS = (
         fault="machine's Docker killed under load",
         play=docker_killed,
         deadline=120.0,
-        notifies=False,
         recovered_within=DAEMON_DEADLINE_S,
     ),
     Drill(fault="database down after cutover", play=database_down, deadline=200.0, notifies=False),
