@@ -36,7 +36,7 @@ class Metric:
 class Question:
     """What makes an alarm: the expression over the metrics, by their ids, is above the threshold.
 
-    `missing`: whether a minute without data counts as `breaching` or `notBreaching`.
+    `missing`: what a minute without data counts as, in CloudWatch's words (`notBreaching`, `ignore`).
     """
 
     name: str
@@ -107,7 +107,8 @@ def of_color(options: AlarmOptions) -> list[Question]:
             name="boots",
             why="a machine could not boot",
             metrics={"failures": BOOT_FAILURES},
-            expression="failures",
+            # Few and far between: filled up, a failure counts for its minutes and not for as long as it is the newest.
+            expression="FILL(failures, 0)",
             threshold=0,
             minutes=1,
             of_minutes=BOOT_MINUTES,
@@ -116,7 +117,11 @@ def of_color(options: AlarmOptions) -> list[Question]:
 
 
 def of_machines(least: int, minutes: int) -> Question:
-    """What is asked of a color that is to have machines. One whose machines never came has no data at all."""
+    """What is asked of a color that is to have machines.
+
+    The balancer tells nothing of a color without any, which changes nothing: before the first one came a delivery waits
+    for it, and where users are without any the balancer's own errors ring.
+    """
     return Question(
         name="machines",
         why="fewer of its machines are healthy than it must have",
@@ -125,7 +130,7 @@ def of_machines(least: int, minutes: int) -> Question:
         threshold=0,
         minutes=minutes,
         of_minutes=minutes,
-        missing="breaching",
+        missing="ignore",
     )
 
 

@@ -1,4 +1,4 @@
-"""An alarm that a color has fewer machines than it must, whatever keeps them away and whether or not they can tell."""
+"""An alarm that a color has had fewer machines than it must for long, whether or not those that lack can tell."""
 
 from __future__ import annotations
 

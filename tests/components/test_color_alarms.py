@@ -89,7 +89,7 @@ USUAL = {
         "boots",
         "a machine could not boot",
         0,
-        "failures",
+        "FILL(failures, 0)",
         asked("failures", "BootFailures", "Sum", "bluegreen", MACHINES),
     )
     | {"datapointsToAlarm": 1, "evaluationPeriods": 5},

@@ -238,10 +238,14 @@ def test_the_programs_own_alarms_are_judged(
     wait_for(cloud, name, "ALARM")
 
 
-def test_a_color_without_data_lacks_its_machines(cloud: Running, client: CloudClient) -> None:
+def test_a_color_that_had_machines_lacks_them(cloud: Running, client: CloudClient) -> None:
     question, own = alarm_options.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
     healthy = replace(question.metrics["healthy"], namespace=own)
     put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
+    put_alarm(cloud, "beside", TreatMissingData="breaching")
+    wait_for(cloud, "beside", "ALARM")  # judged by now, and so is the other
+    assert described(cloud, "machines")["StateValue"] == "INSUFFICIENT_DATA"
+    put(cloud, own, HealthyHostCount=1)
     wait_for(cloud, "machines", "ALARM")
     put(cloud, own, HealthyHostCount=2)
     wait_for(cloud, "machines", "OK")

@@ -57,4 +57,4 @@ def test_every_question_of_the_alarms_can_be_counted() -> None:
     for question in asked:
         lines: dict[str, Line] = {id: {0: 40.0, 60: 10.0} for id in question.metrics}
         assert names(question.expression) <= lines.keys()
-        assert set(evaluate(question.expression, lines, TIMES)) == {0, 60}
+        assert {0, 60} <= set(evaluate(question.expression, lines, TIMES))
