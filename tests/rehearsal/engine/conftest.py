@@ -165,10 +165,11 @@ def _server() -> Iterator[tuple[str, Traffic]]:
     services = frozenset(backends.list_of_moto_modules())
     # moto looks through its own folder at each request.
     patch.setattr(backends, "list_of_moto_modules", lambda: services)
-    patch.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()  # waits until it listens
+    with pytest.MonkeyPatch.context() as starting:  # other servers in this process take calls within calls
+        starting.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
+        server.start()
+        host, port = server.get_host_and_port()  # waits until it listens
     yield f"http://{host}:{port}", traffic[0]
     server.stop()
     patch.undo()
