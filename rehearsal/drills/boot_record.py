@@ -34,6 +34,11 @@ def first_notice(scene: Scene, version: str, *, key: str = "step") -> Notice:
     return found[0]
 
 
+def heard_of(scene: Scene, version: str, since: float) -> bool:
+    """Whether people were told anything of this release since this moment (epoch seconds)."""
+    return any(one.facts.get("release") == version for one in scene.notices(since))
+
+
 def record_of(scene: Scene, instance: str) -> dict[str, Any]:
     """The machine's status file once its boot is over, also of a machine that is gone since."""
     record: dict[str, Any] = {}

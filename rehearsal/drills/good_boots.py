@@ -11,7 +11,7 @@ from ami.boot.container import LOGGED_START_SECONDS
 from rehearsal import processes
 from rehearsal.database import Database
 from rehearsal.drills import releases
-from rehearsal.drills.boot_record import record_of, seconds_of
+from rehearsal.drills.boot_record import heard_of, record_of, seconds_of
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.scene import IDLE, Scene
 from rehearsal.stage import STACK
@@ -54,7 +54,8 @@ def no_database(scene: Scene) -> Outcome:
     try:
         with frozen(database):
             stage.put_parameter(DATABASE, database.url)
-            began = booted(scene, releases.sound(scene))
+            version = releases.sound(scene)
+            began = booted(scene, version)
             detected = judged_bad(scene)
         recovered = judged_good(scene)
     finally:
@@ -63,7 +64,7 @@ def no_database(scene: Scene) -> Outcome:
         detected_by="smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=heard_of(scene, version, began),
         note="the machine booted, was judged bad, and good again without a restart once the database answered",
     )
 
@@ -84,7 +85,8 @@ def frozen(database: Database) -> Iterator[None]:
 def parameter_missing(scene: Scene) -> Outcome:
     stage = scene.stage
     stage.client("ssm").delete_parameter(Name=stage.parameter_path(DATABASE))
-    began = booted(scene, releases.sound(scene))
+    version = releases.sound(scene)
+    began = booted(scene, version)
     detected = judged_bad(scene)
     stage.put_parameter(DATABASE, stage.database.url)
     stage.script("restart", "--color", IDLE)
@@ -93,7 +95,7 @@ def parameter_missing(scene: Scene) -> Outcome:
         detected_by="smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=heard_of(scene, version, began),
         note="a restart after the parameter was there made the same machine good",
     )
 
@@ -123,7 +125,7 @@ def agent_dead(scene: Scene) -> Outcome:
         detected_by="systemd: bluegreen-logs failed",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=heard_of(scene, version, began),
         note=f"the app started in {seconds:.1f} s, while {unanswered} requests for logs were left without an answer",
     )
 
@@ -152,7 +154,8 @@ def _start_seconds(scene: Scene, machine: str) -> float:
 
 def rebooted(scene: Scene) -> Outcome:
     """The machine is rebooted by AWS's own call while it makes the image."""
-    delivery = scene.deliver(releases.sound(scene))
+    version = releases.sound(scene)
+    delivery = scene.deliver(version)
     machine = _making_image(scene)
     began = time.time()
     scene.stage.client("ec2").reboot_instances(InstanceIds=[machine])
@@ -170,7 +173,7 @@ def rebooted(scene: Scene) -> Outcome:
         detected_by="next boot of the same machine",
         detected_seconds=again - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=heard_of(scene, version, began),
         note=f"{machine} began anew and served",
     )
 

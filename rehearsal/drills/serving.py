@@ -8,12 +8,15 @@ from contextlib import contextmanager
 
 import pulumi.automation as auto
 
+from checks.colors import Color
 from components import machine_news
 from rehearsal.drills import outages, releases
+from rehearsal.drills.boot_record import heard_of
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.knocks import Knocks
 from rehearsal.drills.notice import Notice
 from rehearsal.drills.scene import IDLE, MACHINES, SERVING, Scene
+from rehearsal.load_log import RequestLog
 from rehearsal.story import APP_PORT
 
 NOTICED_DEADLINE_S, BOOT_DEADLINE_S = 40.0, 120.0
@@ -21,6 +24,7 @@ NOTICED_DEADLINE_S, BOOT_DEADLINE_S = 40.0, 120.0
 WHOLE_DEADLINE_S = 130.0
 # Docker is back in a second or two, on a busy machine later; it sends lines away every 5 s.
 DAEMON_DEADLINE_S, LINES_DEADLINE_S = 30.0, 20.0
+MINUTE_S = 60
 CHECKS_S = 12.0  # two health checks of 5 s, and a little: what a machine would be taken out for shows by then
 # Auto Scaling's event comes when the machine is gone: where it was still draining, after its hook's 60 s.
 NEWS_DEADLINE_S = 75.0
@@ -35,9 +39,20 @@ def on_green(scene: Scene, version: str) -> Iterator[None]:
         answer = scene.delivered(version, deadline=BOOT_DEADLINE_S)
         if answer.exit_code:
             raise DrillError(f"the delivery of {version} ended with exit code {answer.exit_code}: {answer.reason}")
+        time.sleep(max(0.0, next_minute(scene.users.log(), IDLE) - time.time()))
         yield
     finally:
         _set_least(scene, 1)
+
+
+def next_minute(log: RequestLog, color: Color) -> float:
+    """When (epoch seconds) the minute is over in which this color answered last; 0 where it never did.
+
+    The balancer counts by the minute and the color: what the release before answered would be laid at this one's door.
+    On AWS no machine boots within that time.
+    """
+    last = max((one.answered for one in log.requests if one.color == color), default=None)
+    return 0.0 if last is None else (last // MINUTE_S + 1) * MINUTE_S
 
 
 def _set_least(scene: Scene, machines: int) -> None:
@@ -172,7 +187,7 @@ def database_down(scene: Scene) -> Outcome:
         detected_by="deep smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=bool(scene.notices(began)),
+        notified=heard_of(scene, version, began),
         note=f"{len(fleet)} machines stayed healthy for {CHECKS_S:g} s without a database: none was replaced",
     )
 
