@@ -94,7 +94,7 @@ def refusal(fleet: Fleet, side: Side) -> str | None:
         return (
             f"{side.color} serves {side.weight} % of the users with {side.healthy} healthy machine of release "
             f"{side.release}; restarting it would fail their requests. Bring it to 2: raise minSize of {side.color} "
-            f"in the config of {fleet.stack} and `pulumi up`"
+            f"in the config, then `pulumi up --stack {fleet.stack}`"
         )
     return None
 

@@ -42,7 +42,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
             run.source = place(fleet, color)
         with display.stage(f"clean up: drain {color} and remove its machines") as tell:
             set_color(stack, color, replace(facts.colors[color], release="", release_url="", sha256=""))
-            run.state = f"config says {color} is off; run the same command again, or `pulumi up`"
+            run.state = f"config says {color} is off; run the same command again, or `pulumi up --stack {stack.name}`"
             run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
         with display.stage(f"wait until {color} is gone"):
             wait_until(

@@ -41,7 +41,9 @@ def from_stack(facts: StackFacts, *, with_keys: bool) -> Described:
     """Asks EC2, and for the keys Secrets Manager where AWS keeps them there. UsageError when the stack has no VPN."""
     told = facts.outputs.get("vpn")
     if not told:
-        raise UsageError(f"stack {facts.stack} has no VPN: set `vpn` in its config and run `pulumi up`")
+        raise UsageError(
+            f"stack {facts.stack} has no VPN: set `vpn` in its config, then `pulumi up --stack {facts.stack}`"
+        )
     asked = client(facts.session, "ec2").describe_vpn_connections(VpnConnectionIds=[told["connectionId"]])
     found = asked["VpnConnections"][0]
     connection = parse_xml(
