@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checks.fleet import LAUNCH, client
-from checks.fleet import is_stopped as is_stopped
+from checks.fleet import LAUNCH, client, is_stopped
 from checks.waiting import Clock, patient, wait_until
 
 # One call's worth: a hundred launches in one delivery would be far beyond any bound.

@@ -10,7 +10,7 @@ from typing import Any
 
 from checks import launches
 from checks.colors import Color
-from checks.fleet import client
+from checks.fleet import client, is_stopped
 from checks.launches import Arrival, LaunchesStoppedError, Loss
 from scripts.exits import ScriptError
 
@@ -71,7 +71,7 @@ class Follower:
         groups = self._groups()
         self.before = launches.past(one for group in groups for one in self._activities(group))
         for group in groups:
-            if launches.is_stopped(group):
+            if is_stopped(group):
                 launches.resume(self.autoscaling, group["AutoScalingGroupName"])
 
     def look(self) -> None:

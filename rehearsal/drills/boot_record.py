@@ -24,14 +24,9 @@ class Timing:
 
 def first_notice(scene: Scene, version: str, *, key: str = "step") -> Notice:
     """The first that names this release and has this key: `step` those of machines, `action` those of scripts."""
-    found: list[Notice] = []
-
-    def reason() -> str | None:
-        found[:] = [one for one in scene.notices(0) if one.facts.get("release") == version and key in one.facts]
-        return None if found else f"nobody was told of {version}"
-
-    scene.until(reason, what="a notification", deadline=NOTICED_DEADLINE_S)
-    return found[0]
+    return scene.hear(
+        lambda one: one.facts.get("release") == version and key in one.facts, of=version, deadline=NOTICED_DEADLINE_S
+    )
 
 
 def heard_of(scene: Scene, version: str, since: float) -> bool:

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from ami.boot.container import LOGGED_START_SECONDS
 from rehearsal import processes
 from rehearsal.database import Database
-from rehearsal.drills import releases
+from rehearsal.drills import outages, releases
 from rehearsal.drills.boot_record import heard_of, record_of, seconds_of
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.scene import IDLE, Scene
-from rehearsal.stage import STACK
 
 JUDGE = ("--color", IDLE, "--deadline", "6")  # what is bad stays bad; a deep check alone takes 2 s
 WELL_DEADLINE_S, BOOTING_DEADLINE_S, AGENT_DEADLINE_S = 40.0, 60.0, 30.0
@@ -119,7 +118,7 @@ def agent_dead(scene: Scene) -> Outcome:
         raise DrillError("the log service was not asked for anything: nothing was played")
     scene.cloud.clear_faults()
     recovered = scene.until(
-        lambda: _silence(scene, f"{IDLE}/{version}/{machine}/app"), what="the app's lines", deadline=LINES_DEADLINE_S
+        lambda: _silence(scene, version, machine), what="the app's lines", deadline=LINES_DEADLINE_S
     )
     return Outcome(
         detected_by="systemd: bluegreen-logs failed",
@@ -130,15 +129,10 @@ def agent_dead(scene: Scene) -> Outcome:
     )
 
 
-def _silence(scene: Scene, stream: str) -> str | None:
+def _silence(scene: Scene, version: str, machine: str) -> str | None:
     """Why the app's start is not in its log group, or None."""
-    logs = scene.stage.client("logs")
-    place = {"logGroupName": f"/bluegreen/{STACK}/app", "logStreamName": stream}
-    try:
-        events = logs.get_log_events(**place, startFromHead=True)["events"]
-    except logs.exceptions.ResourceNotFoundException:
-        return f"there is no stream {stream}"
-    return None if any("start release=" in event["message"] for event in events) else f"{stream} lacks the start"
+    lines = outages.app_lines(scene, IDLE, version, machine)
+    return None if any("start release=" in line for line in lines) else f"{len(lines)} lines came, and not the start"
 
 
 def _agent_runs(scene: Scene, machine: str) -> str | None:

@@ -11,7 +11,7 @@ from checks.colors import Color
 from rehearsal import processes
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerError
-from rehearsal.drills.scene import MACHINES, RELEASE, Scene
+from rehearsal.drills.scene import MACHINES, Scene
 from rehearsal.processes import PARENT, Identity
 from rehearsal.stage import STACK
 
@@ -48,11 +48,14 @@ def let_app_say(scene: Scene, instance: str, line: str) -> None:
     scene.inside(instance, "docker", "exec", "app", "sh", "-c", f"echo {line} >/proc/1/fd/1")
 
 
-def app_lines(scene: Scene, color: Color, instance: str) -> list[str]:
-    """What has come to the log group of what this machine's app said."""
-    found = scene.stage.client("logs").get_log_events(
-        logGroupName=f"/bluegreen/{STACK}/app", logStreamName=f"{color}/{RELEASE}/{instance}/app", startFromHead=True
-    )
+def app_lines(scene: Scene, color: Color, release: str, instance: str) -> list[str]:
+    """What has come to the log group of what this machine's app said; none while it has no stream there."""
+    logs = scene.stage.client("logs")
+    place = {"logGroupName": f"/bluegreen/{STACK}/app", "logStreamName": f"{color}/{release}/{instance}/app"}
+    try:
+        found = logs.get_log_events(**place, startFromHead=True)
+    except logs.exceptions.ResourceNotFoundException:
+        return []
     return [str(event["message"]) for event in found["events"]]
 
 

@@ -129,6 +129,17 @@ class Scene:
         told = self.cloud.notices(datetime.fromtimestamp(since, UTC))
         return [Notice(at=one.time.timestamp(), subject=one.subject, message=one.message) for one in told]
 
+    def hear(self, fits: Callable[[Notice], bool], *, of: str, deadline: float, since: float = 0.0) -> Notice:
+        """Wait for the first message of this kind; `of` says in words what people are to hear of."""
+        found: list[Notice] = []
+
+        def reason() -> str | None:
+            found[:] = [one for one in self.notices(since) if fits(one)]
+            return None if found else f"nobody was told of {of}"
+
+        self.until(reason, what="a notification", deadline=deadline)
+        return found[0]
+
     def machines(self, color: Color) -> list[dict[str, Any]]:
         """Those present, as `rehearsal.cloud.roster` tells them."""
         return [row for row in self.cloud.machines() if row["color"] == color]

@@ -15,7 +15,7 @@ from rehearsal.drills.boot_record import heard_of
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.knocks import Knocks
 from rehearsal.drills.notice import Notice
-from rehearsal.drills.scene import IDLE, MACHINES, SERVING, Scene
+from rehearsal.drills.scene import IDLE, MACHINES, RELEASE, SERVING, Scene
 from rehearsal.load_log import RequestLog
 from rehearsal.story import APP_PORT
 
@@ -147,15 +147,12 @@ def docker_killed(scene: Scene) -> Outcome:
 
 def told_of(scene: Scene, machine: str, *, step: str, since: float) -> Notice:
     """What this machine's watch told people first."""
-    found: list[Notice] = []
-
-    def reason() -> str | None:
-        own = [one for one in scene.notices(since) if one.facts.get("instance") == machine]
-        found[:] = [one for one in own if one.facts.get("step") == step]
-        return None if found else f"nobody was told of the end of {step} on {machine}"
-
-    scene.until(reason, what="a notification", deadline=NOTICED_DEADLINE_S)
-    return found[0]
+    return scene.hear(
+        lambda one: (one.facts.get("instance"), one.facts.get("step")) == (machine, step),
+        of=f"the end of {step} on {machine}",
+        since=since,
+        deadline=NOTICED_DEADLINE_S,
+    )
 
 
 def _require_lines(scene: Scene, machine: str) -> None:
@@ -164,7 +161,7 @@ def _require_lines(scene: Scene, machine: str) -> None:
     outages.let_app_say(scene, machine, line)
 
     def reason() -> str | None:
-        lines = outages.app_lines(scene, SERVING, machine)
+        lines = outages.app_lines(scene, SERVING, RELEASE, machine)
         return None if line in lines else f"of {len(lines)} lines of {machine} the last is {lines[-1:]}"
 
     scene.until(reason, what="the app's new line in its log group", deadline=LINES_DEADLINE_S)

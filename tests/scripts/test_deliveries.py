@@ -8,6 +8,7 @@ import pytest
 
 from checks import launches
 from checks.colors import Color
+from checks.fleet import is_stopped
 from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from scripts import deliveries
 from scripts.deliveries import Delivery, Follower, following
@@ -72,7 +73,7 @@ def test_after_the_last_machine_that_it_may_lose_the_group_launches_no_more(flee
         wait(lambda: None if follower.gave_up else "it goes on", "the end of the delivery")
     assert lost(follower) == [first, second]
     assert follower.stopped == [fleet.group]
-    assert launches.is_stopped(described(fleet))
+    assert is_stopped(described(fleet))
     awaited = Arrival(group=fleet.group, machines=1, target_groups=[fleet.target_group])
     with pytest.raises(LaunchesStoppedError, match="may launch no more machines: 0 of 1 machines serve"):
         wait_for_machines(session, awaited, 60)
@@ -87,7 +88,7 @@ def test_the_next_delivery_goes_on_with_the_group_and_forgets_what_was(fleet: Fl
     fleet.complete(abandoned, "drain", "CONTINUE")
     fleet.wait_for([])
     with following(session, DELIVERY) as follower:
-        assert not launches.is_stopped(described(fleet))
+        assert not is_stopped(described(fleet))
         wait(lambda: None if fleet.members() else "none", "a machine that is launched again")
         fleet.complete(fleet.member(), "boot", "CONTINUE")
         fleet.wait_for(["InService"])
@@ -104,7 +105,7 @@ def test_groups_of_another_release_color_or_image_are_left_alone(fleet: Fleet) -
     with following(Session(fleet), Delivery(**{**vars(DELIVERY), "release": "v2", "most_abandoned": 1})) as follower:
         follower.look_on()
     assert follower.stopped == []
-    assert not launches.is_stopped(described(fleet))
+    assert not is_stopped(described(fleet))
 
 
 def test_a_look_that_fails_is_made_again(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

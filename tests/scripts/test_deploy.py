@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from checks import launches
 from checks.colors import Color
-from checks.fleet import client
+from checks.fleet import client, is_stopped
 from checks.waiting import TimedOut
 from scripts import deliveries, evidence
 from scripts.cutover import CutoverArgs, cut_over
@@ -152,7 +152,7 @@ def test_a_release_that_never_boots_is_given_up_after_three_machines(world: Worl
     )
     assert error.details["abandoned"] == lost
     assert [failure["instance"] for failure in error.details["boot_failures"]] == lost
-    assert launches.is_stopped(group)
+    assert is_stopped(group)
     assert (group["MinSize"], group["DesiredCapacity"]) == (2, 2)
     assert world.served() == "v1"
 
@@ -201,7 +201,7 @@ def test_the_next_delivery_lets_a_stopped_group_go_on_and_counts_anew(world: Wor
     record = deploy(stack, DeployArgs(version="v3", deadline_s=5), Display(as_json=True))
     assert record is not None
     assert (record.outcome, record.target.asg) == ("ok", group["AutoScalingGroupName"])
-    assert not launches.is_stopped(green_group(world))
+    assert not is_stopped(green_group(world))
     assert [call for call in world.calls if call.startswith("create")] == ["create green v3"]
 
 
@@ -228,7 +228,7 @@ def test_a_delivery_that_nobody_follows_any_more_launches_nothing_more(
     with pytest.raises(TimedOut, match="waited 3 s for release v3 on green"):
         deploy(stack, DeployArgs(version="v3", deadline_s=3), Display())
     group = green_group(world)
-    assert launches.is_stopped(group)
+    assert is_stopped(group)
     assert (
         f"{group['AutoScalingGroupName']} launches no more machines until the next delivery" in capsys.readouterr().err
     )
@@ -241,7 +241,7 @@ def test_an_interrupted_delivery_that_lost_machines_launches_no_more(world: Worl
     lose_one(world, stack, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
     with pytest.raises(InterruptedByUserError):
         deploy(stack, DeployArgs(version="v3", deadline_s=30), Display(as_json=True))
-    assert launches.is_stopped(green_group(world))
+    assert is_stopped(green_group(world))
 
 
 @pytest.mark.parametrize(("ill", "stops"), [(0, False), (1, True)])
@@ -263,7 +263,7 @@ def test_a_stopped_group_that_serves_launches_again_once_it_gets_users(
     assert "2 of 2, launches stopped" in capsys.readouterr().out
     cut_over(stack, CutoverArgs(target=Color.GREEN), Display(as_json=True))
     groups = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])["AutoScalingGroups"]
-    assert (world.served(), launches.is_stopped(groups[0])) == ("v2", False)
+    assert (world.served(), is_stopped(groups[0])) == ("v2", False)
 
 
 def test_too_few_machines_of_a_stopped_group_are_not_waited_for(world: World) -> None:

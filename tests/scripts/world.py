@@ -19,9 +19,9 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
 from checks.colors import Color
-from checks.fleet import client
+from checks.fleet import client, is_stopped
 from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release
-from checks.launches import Arrival, LaunchesStoppedError, is_stopped, wait_for_machines
+from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
 
 REGION = "eu-central-1"
