@@ -1,0 +1,100 @@
+"""Locations of a Pulumi CLI: on the PATH, or in a cache folder where an earlier run kept it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rehearsal.cli.command import CommandError, run
+
+VERSION = "v3.274.1"  # what is installed or built
+OLDEST = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
+VERSION_TIMEOUT_S = 30.0
+LANGUAGE_HOST = "pulumi-language-python"
+SYSTEM_CACHE = Path("/var/cache/bluegreen")
+CACHE = "BLUEGREEN_CACHE"
+
+
+class Origin(StrEnum):
+    """How the CLI came to this machine."""
+
+    PATH = "on the PATH"
+    INSTALLED = "installed by Pulumi's installer"
+    BUILT = "built from its Go module"
+
+
+class UnusableError(Exception):
+    """This CLI can't be used; the message completes "it …"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PulumiCli:
+    """A CLI that runs Python programs once `folders` come first on the PATH."""
+
+    program: Path
+    version: str
+    origin: Origin
+    folders: tuple[Path, ...] = ()
+
+
+def on_path(program: Path, environment: Mapping[str, str]) -> PulumiCli:
+    """The user's own CLI, checked; UnusableError when it is too old, broken, or lacks a Python language host."""
+    version = _version(program, environment)
+    match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)\S*", version)
+    if match is None:
+        raise UnusableError(f"prints {version[:80]!r} as its version")
+    if tuple(map(int, match.groups())) < OLDEST:
+        raise UnusableError(f"is {version}")
+    beside = program.resolve().parent / LANGUAGE_HOST
+    if not shutil.which(LANGUAGE_HOST, path=environment.get("PATH", "")) and not beside.exists():
+        raise UnusableError(f"has no {LANGUAGE_HOST} beside it or on the PATH")
+    return PulumiCli(program=program, version=version, origin=Origin.PATH)
+
+
+def kept(cache: Path, origin: Origin, environment: Mapping[str, str]) -> PulumiCli:
+    """The CLI that an earlier run put into the cache folder; UnusableError when a part of it is missing or broken."""
+    folder = kept_folder(cache, origin) / "bin"
+    version = _version(folder / "pulumi", environment)
+    if version != VERSION:
+        raise UnusableError(f"prints {version[:80]!r} as its version")
+    for name in (LANGUAGE_HOST, f"{LANGUAGE_HOST}-exec"):
+        if not (folder / name).is_file() or not (folder / name).stat().st_size:
+            raise UnusableError(f"has no {name}")
+    folders: tuple[Path, ...] = (folder,)
+    if origin is Origin.BUILT:  # its language host is this clone's, and runs programs with this Python
+        folders += (Path(__file__).parent, Path(sys.executable).parent)
+    return PulumiCli(program=folder / "pulumi", version=version, origin=origin, folders=folders)
+
+
+def _version(program: Path, environment: Mapping[str, str]) -> str:
+    quiet = {**environment, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    try:
+        return run(program, "version", environment=quiet, timeout=VERSION_TIMEOUT_S).strip()
+    except CommandError as error:
+        raise UnusableError(str(error)) from error
+
+
+def kept_folder(cache: Path, origin: Origin) -> Path:
+    return cache / f"pulumi-{VERSION}-{origin.name.lower()}"
+
+
+def own_cache(environment: Mapping[str, str]) -> Path:
+    """The folder that this user may write to."""
+    if chosen := environment.get(CACHE):
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return SYSTEM_CACHE
+    home = Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "bluegreen"
+
+
+def caches(environment: Mapping[str, str]) -> list[Path]:
+    """All folders to read from: what root keeps serves every user."""
+    own = own_cache(environment)
+    return [own] if environment.get(CACHE) or own == SYSTEM_CACHE else [own, SYSTEM_CACHE]
