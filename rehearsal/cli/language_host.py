@@ -76,7 +76,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             code = process.wait()
         if code in (0, ERROR_WAS_SHOWN):
             return language_pb2.RunResponse(bail=code == ERROR_WAS_SHOWN)
-        return language_pb2.RunResponse(error=f"the program ended with exit code {code}")
+        return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
 
     def RunPlugin(  # noqa: N802
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
