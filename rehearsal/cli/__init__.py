@@ -1,4 +1,4 @@
-"""The Pulumi CLI for a rehearsal: the PATH's own, else one kept by an earlier run, else installed, else built."""
+"""The Pulumi CLI for a rehearsal: the PATH's own, else one cached by an earlier run, else installed, else built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from rehearsal.cli import location, making
+from rehearsal.cli import location, provision
 from rehearsal.cli.command import CommandError
 from rehearsal.cli.location import Origin, PulumiCli, UnusableError
 
@@ -23,10 +23,10 @@ WORK = "pulumi-work-"
 
 Notify = Callable[[str], None]
 WAYS: tuple[tuple[Origin, Callable[[Path, Path, Mapping[str, str]], None], str], ...] = (
-    (Origin.INSTALLED, making.install, "installing the Pulumi CLI {} with Pulumi's installer"),
+    (Origin.INSTALLED, provision.install, "installing the Pulumi CLI {} with Pulumi's installer"),
     (
         Origin.BUILT,
-        making.build,
+        provision.build,
         "building the Pulumi CLI {} from its Go module: about 5 minutes on 2 cores, once a machine",
     ),
 )
@@ -44,17 +44,17 @@ def ensure_cli(*, notify: Notify, environment: Mapping[str, str]) -> PulumiCli:
             return location.on_path(Path(program), environment)
         except UnusableError as error:
             reasons.append(f"{program} {error}, {NEEDED}")
-            notify(f"the Pulumi CLI on the PATH is passed over: {reasons[0]}")
+            notify(f"the Pulumi CLI on the PATH is not used: {reasons[0]}")
     else:
         reasons.append("pulumi is not on the PATH")
-    if cli := _kept(environment):
+    if cli := _cached(environment):
         return cli
     if environment.get(CONSENT) == "0":
         raise _missing([*reasons, f"{CONSENT}=0 forbids installing or building it"])
     cache = location.own_cache(environment)
     try:
         with _lock(cache, notify):
-            return _kept(environment) or _make(cache, notify, environment, reasons)
+            return _cached(environment) or _provision(cache, notify, environment, reasons)
     except OSError as error:
         raise _missing([*reasons, f"{cache} can't be used ({error}), {location.CACHE} names another folder"]) from error
 
@@ -72,11 +72,11 @@ def _missing(reasons: list[str]) -> CliMissingError:
     return CliMissingError(f"no usable Pulumi CLI: {'; '.join(reasons)}; {HINT}")
 
 
-def _kept(environment: Mapping[str, str]) -> PulumiCli | None:
+def _cached(environment: Mapping[str, str]) -> PulumiCli | None:
     for cache in location.caches(environment):
         for origin, _, _ in WAYS:
             try:
-                return location.kept(cache, origin, environment)
+                return location.cached(cache, origin, environment)
             except UnusableError:
                 continue
     return None
@@ -86,7 +86,7 @@ def _kept(environment: Mapping[str, str]) -> PulumiCli | None:
 def _lock(cache: Path, notify: Notify) -> Iterator[None]:
     if not cache.exists():
         cache.mkdir(parents=True)
-        cache.chmod(0o755)  # others run what is kept here, whatever the umask
+        cache.chmod(0o755)  # other users run what is in it, whatever the umask
     with (cache / "pulumi.lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,17 +96,17 @@ def _lock(cache: Path, notify: Notify) -> Iterator[None]:
         yield
 
 
-def _make(cache: Path, notify: Notify, environment: Mapping[str, str], reasons: list[str]) -> PulumiCli:
+def _provision(cache: Path, notify: Notify, environment: Mapping[str, str], reasons: list[str]) -> PulumiCli:
     for left in cache.glob(f"{WORK}*"):  # of killed runs: this one holds the lock
         shutil.rmtree(left, ignore_errors=True)
-    for origin, make, announcement in WAYS:
+    for origin, provide, announcement in WAYS:
         notify(f"{announcement.format(location.VERSION)} ({CONSENT}=0 forbids this)")
         started = time.monotonic()
         try:
             with tempfile.TemporaryDirectory(prefix=WORK, dir=cache, ignore_cleanup_errors=True) as work:
-                make(Path(work) / "new", Path(work), environment)
-                _keep(Path(work) / "new", location.kept_folder(cache, origin))
-            cli = location.kept(cache, origin, environment)
+                provide(Path(work) / "new", Path(work), environment)
+                _publish(Path(work) / "new", location.cached_folder(cache, origin))
+            cli = location.cached(cache, origin, environment)
         except (CommandError, UnusableError) as error:
             reasons.append(f"{announcement.split(' ', 1)[0]} it {error}")
             continue
@@ -115,11 +115,11 @@ def _make(cache: Path, notify: Notify, environment: Mapping[str, str], reasons: 
     raise _missing(reasons)
 
 
-def _keep(new: Path, folder: Path) -> None:
+def _publish(new: Path, folder: Path) -> None:
     """The rename comes last: a folder of this name is always complete."""
     for path in [new, *new.rglob("*")]:
         executable = path.is_dir() or path.stat().st_mode & 0o100
         path.chmod(0o755 if executable else 0o644)
-    if folder.exists():  # a broken one, as it was not taken
+    if folder.exists():  # a broken one: _cached() refused it
         shutil.rmtree(folder)
     new.rename(folder)

@@ -1,4 +1,4 @@
-"""Locations of a Pulumi CLI: on the PATH, or in a cache folder where an earlier run kept it."""
+"""Locations of a Pulumi CLI: on the PATH, or in a cache folder where an earlier run put it."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def on_path(program: Path, environment: Mapping[str, str]) -> PulumiCli:
     return PulumiCli(program=program, version=version, origin=Origin.PATH)
 
 
-def kept(cache: Path, origin: Origin, environment: Mapping[str, str]) -> PulumiCli:
+def cached(cache: Path, origin: Origin, environment: Mapping[str, str]) -> PulumiCli:
     """The CLI that an earlier run put into the cache folder; UnusableError when a part of it is missing or broken."""
-    folder = kept_folder(cache, origin) / "bin"
+    folder = cached_folder(cache, origin) / "bin"
     version = _version(folder / "pulumi", environment)
     if version != VERSION:
         raise UnusableError(f"prints {version[:80]!r} as its version")
@@ -80,7 +80,7 @@ def _version(program: Path, environment: Mapping[str, str]) -> str:
         raise UnusableError(str(error)) from error
 
 
-def kept_folder(cache: Path, origin: Origin) -> Path:
+def cached_folder(cache: Path, origin: Origin) -> Path:
     return cache / f"pulumi-{VERSION}-{origin.name.lower()}"
 
 
@@ -95,6 +95,6 @@ def own_cache(environment: Mapping[str, str]) -> Path:
 
 
 def caches(environment: Mapping[str, str]) -> list[Path]:
-    """All folders to read from: what root keeps serves every user."""
+    """All folders to read from: what root put there serves every user."""
     own = own_cache(environment)
     return [own] if environment.get(CACHE) or own == SYSTEM_CACHE else [own, SYSTEM_CACHE]

@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
         return COMMAND_NOT_RUN
     select.select([sys.stdin, os.pidfd_open(pid)], [], [])
     os.killpg(pid, signal.SIGKILL)  # not waited for yet: the number is still its own
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) % 256
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code  # ended by a signal: as shells have it
 
 
 if __name__ == "__main__":

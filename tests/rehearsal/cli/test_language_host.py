@@ -146,7 +146,7 @@ def test_a_python_without_the_sdk_is_named(project: Project) -> None:
     assert f"{sys.executable} has no Pulumi SDK: the first python3 on the PATH has to be the project's" in output
 
 
-def test_a_failing_program_is_told_of_once_with_its_own_lines(project: Project) -> None:
+def test_a_failing_program_is_reported_once_with_its_own_lines(project: Project) -> None:
     project.program('def inner():\n    raise ValueError("no such thing")\ninner()\n')
     code, output = project.up()
     assert code != 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -98,7 +99,7 @@ def _go(work: Path, environment: Mapping[str, str]) -> Path:
 def _caches(work: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Caches in the work folder where the home isn't this user's: sudo may keep HOME, and root's files would stay."""
     home = environment.get("HOME")
-    if home and Path(home).exists() and Path(home).owner() == Path("/proc/self").owner():
+    if home and Path(home).exists() and Path(home).stat().st_uid == os.geteuid():
         return {}
     own = {"GOCACHE": str(work / "build-cache"), "GOPATH": str(work / "path")}
     return {**own, "GOFLAGS": f"{environment.get('GOFLAGS', '')} -modcacherw".strip()}

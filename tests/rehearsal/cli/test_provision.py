@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.cli import CliMissingError, Origin, making
+from rehearsal.cli import CliMissingError, Origin, provision
 from rehearsal.cli.location import SYSTEM_CACHE, VERSION, caches, own_cache
 from rehearsal.processes import identify
 from tests.rehearsal.cli.machine import ROOT, Machine, wait_until
@@ -43,7 +43,7 @@ def missing(machine: Machine, **variables: str) -> str:
     return str(caught.value)
 
 
-def test_built_with_the_go_on_the_path_and_kept(machine: Machine) -> None:
+def test_built_with_the_go_on_the_path_and_cached(machine: Machine) -> None:
     machine.program("go", machine.go())
     cli = machine.ensure()
     folder = machine.cache / BUILT / "bin"
@@ -56,7 +56,7 @@ def test_built_with_the_go_on_the_path_and_kept(machine: Machine) -> None:
     assert machine.builds() == 1
 
 
-def test_what_is_kept_can_be_run_by_everyone(machine: Machine) -> None:
+def test_what_is_cached_can_be_run_by_everyone(machine: Machine) -> None:
     machine.program("go", machine.go())
     before = os.umask(0o077)
     try:
@@ -81,7 +81,7 @@ def test_installed_where_there_is_an_internet_without_a_trace_in_the_home(machin
 
 
 def test_an_installer_that_hangs_gives_way_to_a_build(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(making, "INSTALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(provision, "INSTALL_TIMEOUT_S", 1.0)
     machine.module("pulumi/automation.py", "import time\ntime.sleep(600)\n")
     machine.program("go", machine.go())
     assert machine.ensure().origin is Origin.BUILT
@@ -120,7 +120,7 @@ def test_a_module_that_is_not_served(machine: Machine) -> None:
     assert "; building it ended with exit code 1: go: module lookup disabled by GOPROXY=off; " in missing(machine)
 
 
-def test_without_consent_nothing_is_made(machine: Machine) -> None:
+def test_without_consent_nothing_is_installed_or_built(machine: Machine) -> None:
     machine.program("go", machine.go())
     said = missing(machine, BLUEGREEN_INSTALL="0")
     assert "pulumi is not on the PATH; BLUEGREEN_INSTALL=0 forbids installing or building it; install Pulumi" in said
@@ -135,9 +135,7 @@ def test_a_cache_folder_that_can_not_be_used_is_named(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_ends_in_the_build_leaves_nothing_that_is_taken_for_complete(
-    machine: Machine, number: signal.Signals
-) -> None:
+def test_a_run_that_ends_in_the_build_leaves_no_cached_cli(machine: Machine, number: signal.Signals) -> None:
     machine.program("go", machine.go())
     (machine.folder / "block").touch()
     with machine.start() as process:
