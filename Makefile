@@ -1,7 +1,7 @@
 # The same verbs on a laptop and in CI. `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-ENGINE ?= auto
+PROVIDER ?= rehearsal
 SOURCES := __main__.py settings.py config_reader.py alert_settings.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
@@ -40,11 +40,12 @@ format: setup ## Put the code into the one format
 
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
 	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
+	@$(BIN)/python -m rehearsal.cli >/dev/null || echo "tests that need the Pulumi CLI are skipped, each with this reason"
 	$(BIN)/python -m pytest -m "not (rehearsal or network or docker or drills)" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
 	$(BIN)/python -m pytest -m "rehearsal or network or docker" --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5 # that many it says when ARGS name none
 
-rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/
-	$(BIN)/python -m rehearsal --engine $(ENGINE) $(ARGS)
+rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/. PROVIDER=aws: with AWS's own plugin
+	$(BIN)/python -m rehearsal --provider $(PROVIDER) $(ARGS)
 
 rehearse-vpn: setup ## Play the VPN alone: an office, an internet and a cloud, real IPsec; figures in build/rehearsal/vpn.json
 	$(BIN)/python -m rehearsal.vpn $(ARGS)

@@ -48,7 +48,7 @@ class Need:
 
 
 def measure(tell: Callable[[str], None]) -> Figure:
-    with built(Options()) as stage:
+    with built(Options(), tell) as stage:
         prepare(stage, tell)
         need = read_need(stage)
         boots: list[Seconds] = []
@@ -94,6 +94,7 @@ def prepare(stage: Stage, tell: Callable[[str], None]) -> None:
     """Users' machines stand on blue, at rest, all the while; green's come and go."""
     tell("boot overhead: machine image, stack, release")
     baked = stage.bake()
+    stage.create_stack()
     stage.stack.up()
     for name, value in stage.parameters().items():
         stage.put_parameter(name, value)

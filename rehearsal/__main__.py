@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -15,9 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from rehearsal import install
+from rehearsal.cli import CliMissingError
 from rehearsal.database import DatabaseError
 from rehearsal.docker_engine import DockerError
-from rehearsal.engines import Engine, EngineMissingError, Wanted, choose
 from rehearsal.ground import RUNS, GroundError
 from rehearsal.journal import Journal
 from rehearsal.live import View
@@ -28,6 +29,7 @@ from rehearsal.stage import Options, ScriptFailedError, built
 from rehearsal.story import Story, StoryError
 from rehearsal.users import latest_second, seconds
 from rehearsal.vpn import rehearsed as vpn
+from rehearsal.workspace import PluginMissingError, Provider
 from scripts.display import update_error
 
 # Errors whose text is a sentence already; of others the kind helps.
@@ -37,10 +39,12 @@ FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
 
 def main(
     rate: Annotated[int, typer.Option(min=1, max=2000, help="Users' requests a second, whatever the answers.")] = 600,
-    engine: Annotated[
-        Wanted,
-        typer.Option(help="pulumi: the CLI on the PATH; embedded: none needed; auto: pulumi where it can be had."),
-    ] = Wanted.AUTO,
+    provider: Annotated[
+        Provider,
+        typer.Option(
+            help="Plugin that makes AWS resources: rehearsal, this project's own; aws, the one that users have, slower."
+        ),
+    ] = Provider.REHEARSAL,
     report: Annotated[Path, typer.Option(file_okay=False, help="Folder for report.json and report.html.")] = RUNS,
 ) -> None:
     """Play the whole journey on this machine: two releases, cutovers, a bad release, and nothing left at the end."""
@@ -48,10 +52,9 @@ def main(
     console = Console()
     _require_root(console)
     install.require()
-    vpn.prepare(lambda text: console.print(escape(text), highlight=False, soft_wrap=True))
-    chosen = _chosen(engine, console)
-    journal = Journal(path=report / "report.json", engine=chosen.name)
-    code = _perform(journal, Options(rate=rate, engine=chosen), console)
+    vpn.prepare(_notify(console))
+    journal = Journal(path=report / "report.json", engine="pulumi")
+    code = _perform(journal, Options(rate=rate, provider=provider), console)
     journal.write()
     _show_end(journal, report, console)
     raise typer.Exit(code or (0 if journal.ok else FAILED))
@@ -63,7 +66,7 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
     try:
         with view.showing(), ExitStack() as ending:
             with journal.step("set the stage: Docker, network, registry, database, AWS"):
-                stage = ending.enter_context(built(options))
+                stage = ending.enter_context(built(options, _notify(console)))
             journal.facts["run"] = stage.folder.name
             journal.gaps = stage.gaps()
             Story(stage=stage, journal=journal).play()
@@ -72,6 +75,9 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
     except KeyboardInterrupt:
         journal.error = "interrupted"
         return INTERRUPTED
+    except (CliMissingError, PluginMissingError) as error:
+        journal.error = str(error)
+        return CANNOT_RUN
     except Exception as error:
         known = isinstance(error, KNOWN)
         journal.error = update_error(str(error)) if known else f"{type(error).__name__}: {error}"
@@ -97,14 +103,8 @@ def _show_end(journal: Journal, report: Path, console: Console) -> None:
     console.print(f"report: {report / 'report.html'}", highlight=False, soft_wrap=True)
 
 
-def _chosen(wanted: Wanted, console: Console) -> Engine:
-    try:
-        engine = choose(wanted, lambda text: console.print(text, highlight=False, soft_wrap=True))
-    except EngineMissingError as error:
-        console.print(escape(str(error)), highlight=False, soft_wrap=True)
-        raise typer.Exit(CANNOT_RUN) from error
-    console.print(f"engine: {engine.name} ({escape(engine.why)})", highlight=False, soft_wrap=True)
-    return engine
+def _notify(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _require_root(console: Console) -> None:

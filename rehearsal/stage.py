@@ -1,4 +1,4 @@
-"""The stage of a rehearsal: engine, network, registry, database, AWS and a stack, all of one run's own."""
+"""The stage of a rehearsal: Docker, network, registry, database, AWS and a Pulumi stack, all of one run's own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import secrets
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,28 +20,33 @@ import boto3
 import pulumi.automation as auto
 
 from checks.colors import Color
-from rehearsal import base_image, machine_image, pulumi_engine, registry
-from rehearsal import engine as embedded
+from rehearsal import base_image, machine_image, registry
+from rehearsal.cli import PulumiCli, ensure_cli
 from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
-from rehearsal.engines import EMBEDDED, GAP, Engine, Wanted
 from rehearsal.ground import SERVING, Ground, Process
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
+from rehearsal.workspace import Provider, Workspace, copy_project
 
 ROOT = Path(__file__).resolve().parent.parent
-Stack = embedded.Stack | auto.Stack
 STACK = "dev"  # the rehearsal plays the committed dev stack, with a few values of its own
 REGION = "eu-central-1"
 NETWORK = "machines"
 PUBLIC_IMAGE = "library/python"
-SAMPLE_BASE = "python:3.12-slim"  # what the sample release builds on when nobody says otherwise
 LOOPBACK = "127.0.0.1"
 SCRIPT_LIMIT_S = 600.0
 BAKE_SECONDS = "2"  # how long a change is watched unless the script is told: users here are many, and seen at once
 CLOUD_LIMIT_S = 60.0
 MACHINES_A_COLOR, MOST_MACHINES = 2, 4
+
+
+Notify = Callable[[str], None]
+
+
+class StageError(Exception):
+    """The stage was used in another order than it is built in."""
 
 
 class ScriptFailedError(Exception):
@@ -49,10 +55,10 @@ class ScriptFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a person may choose: users' requests a second, the engine, and where caches lie."""
+    """What a person may choose: users' requests a second, the plugin for AWS, and where caches lie."""
 
     rate: int = 600
-    engine: Engine = EMBEDDED
+    provider: Provider = Provider.REHEARSAL
     cache: Path = ROOT / "build" / "cache"
 
 
@@ -82,8 +88,11 @@ class Stage:
     parts: tuple[Process, ...]
     endpoint: str
     environment: dict[str, str]
-    stack: Stack
+    config: dict[str, str]
+    awaited_cli: Future[PulumiCli]
+    notify: Notify
     http_port: int
+    created: auto.Stack | None = field(default=None, init=False)
     scripts: int = field(default=0, init=False)
     runs: int = field(default=0, init=False)
 
@@ -95,13 +104,38 @@ class Stage:
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.http_port}/"
 
+    @property
+    def project(self) -> Path:
+        """The folder in which `pulumi` and the scripts run."""
+        return self.folder / "project"
+
+    @property
+    def stack(self) -> auto.Stack:
+        if self.created is None:
+            raise StageError("the stack was not created yet: Stage.create_stack comes first")
+        return self.created
+
+    def create_stack(self) -> PulumiCli:
+        """Wait for the CLI, and create the committed stack with some values of the run's own."""
+        cli = self.awaited_cli.result()
+        folder = self.ground.temporary("pulumi")
+        workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider)
+        workspace.prepare(self.notify)
+        self.environment |= workspace.environment
+        os.environ.update(self.environment)
+        copy_project(self.project)
+        self.created = workspace.create_stack(STACK)
+        own = self.config | workspace.provider_config(self.endpoint)
+        self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
+        return cli
+
     def script(self, name: str, *args: str, may_fail: bool = False) -> Answer:
         """Run `python -m scripts.<name>` as a person would, and read its JSON."""
         argv = [sys.executable, "-m", f"scripts.{name}", *args, "--stack", STACK, "--json"]
         self.scripts += 1
         done = subprocess.run(
             argv,
-            cwd=ROOT,
+            cwd=self.project,
             env=self.ground.environment | self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -127,7 +161,7 @@ class Stage:
 
     @contextmanager
     def _log(self, name: str) -> Iterator[TextIO]:
-        """What the engine says stays in the run's folder."""
+        """Pulumi's output stays in the run's folder."""
         self.runs += 1
         with (self.folder / f"{name}-{self.runs:02}.log").open("w") as file:
             yield file
@@ -140,8 +174,7 @@ class Stage:
 
     def gaps(self) -> list[dict[str, str]]:
         """In what this stage is not AWS."""
-        without_mirror = [] if self.options.engine.mirrors_images else [GAP]
-        return [*self.cloud.gaps(), *machine_image.GAPS, *without_mirror]
+        return [*self.cloud.gaps(), *machine_image.GAPS]
 
     def client(self, service: str) -> Any:
         session: Any = boto3.Session(region_name=REGION)
@@ -195,9 +228,13 @@ class Stage:
 
 
 @contextmanager
-def built(options: Options) -> Iterator[Stage]:
-    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends."""
+def built(options: Options, notify: Notify) -> Iterator[Stage]:
+    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends.
+
+    The Pulumi CLI, which may have to be built, is brought in the background.
+    """
     with Ground.open() as ground:
+        cli = _in_background(lambda: ensure_cli(notify=notify, environment=ground.environment))
         docker = DockerEngine.start(ground)
         docker.create_network(NETWORK, ground.network)
         with ThreadPoolExecutor(3) as pool:
@@ -205,11 +242,10 @@ def built(options: Options) -> Iterator[Stage]:
             database = pool.submit(Database.start, ground, host=ground.gateway)
             mirror, registry_process = _start_registry(ground)
             cloud, endpoints = _start_cloud(ground, docker, mirror)
-            own = _base_image(options.engine, docker, mirror, base.result())
+            image = _push(docker, mirror, base.result())
         http_port = ground.port(LOOPBACK)
-        environment = _environment(ground, docker, mirror, endpoints["aws"], options.engine)
+        environment = _environment(ground, docker, mirror, endpoints["aws"])
         os.environ.update(environment)
-        stack = _stack(options.engine, endpoints["aws"], own | _own_config(ground, http_port))
         yield Stage(
             options=options,
             ground=ground,
@@ -220,9 +256,25 @@ def built(options: Options) -> Iterator[Stage]:
             parts=(docker.process, registry_process, cloud, database.result().process),
             endpoint=endpoints["aws"],
             environment=environment,
-            stack=stack,
+            config={"bluegreen:baseImage": image} | _own_config(ground, http_port),
+            awaited_cli=cli,
+            notify=notify,
             http_port=http_port,
         )
+
+
+def _in_background(work: Callable[[], PulumiCli]) -> Future[PulumiCli]:
+    """Nobody waits for its end when the run is cut short: what it started ends with the run."""
+    future: Future[PulumiCli] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="cli", daemon=True).start()
+    return future
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -291,18 +343,14 @@ def aws_environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def _environment(
-    ground: Ground, docker: DockerEngine, mirror: Registry, endpoint: str, engine: Engine
-) -> dict[str, str]:
-    """What differs from AWS: endpoint and credentials; and who opens stacks."""
+def _environment(ground: Ground, docker: DockerEngine, mirror: Registry, endpoint: str) -> dict[str, str]:
+    """What differs from AWS: endpoint and credentials."""
     return {
         **docker.environment,
         **_programs(ground, docker),
         **_trust(ground, mirror),
         **aws_environment(endpoint),
-        "BLUEGREEN_STACKS": engine.opener,
         "BLUEGREEN_BAKE_SECONDS": BAKE_SECONDS,
-        **pulumi_engine.environment(ground.folder / "stacks"),
     }
 
 
@@ -321,27 +369,8 @@ def _trust(ground: Ground, mirror: Registry) -> dict[str, str]:
     return {"SSL_CERT_FILE": str(bundle)}
 
 
-def _base_image(engine: Engine, docker: DockerEngine, mirror: Registry, image: str) -> dict[str, str]:
-    """Where releases find their base: in the stack's own mirror, or, without one, where images are built."""
-    if engine.mirrors_images:
-        return {"bluegreen:baseImage": _push(docker, mirror, image)}
-    docker.run("tag", image, SAMPLE_BASE)
-    return {}
-
-
 def _own_config(ground: Ground, http_port: int) -> dict[str, str]:
     """What one machine shared by many must have of its own."""
     own = {"aws:region": REGION, "bluegreen:vpcCidr": str(ground.network), "bluegreen:httpPort": str(http_port)}
     own |= {f"bluegreen:{color}.minSize": str(MACHINES_A_COLOR) for color in Color}
     return own | {f"bluegreen:{color}.maxSize": str(MOST_MACHINES) for color in Color}
-
-
-def _stack(engine: Engine, endpoint: str, own: dict[str, str]) -> Stack:
-    """The committed stack with some values of the run's own; AWS's provider finds the emulator by config alone."""
-    if engine.name == Wanted.PULUMI:
-        stack: Stack = pulumi_engine.create_stack(STACK)
-        own |= pulumi_engine.provider_config(endpoint)
-    else:
-        stack = embedded.create_stack(STACK)
-    stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
-    return stack

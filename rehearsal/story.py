@@ -49,6 +49,7 @@ class Story:
         """The table of contents."""
         return [
             ("bake the machine image with Packer", self.bake),
+            ("bring the Pulumi CLI and create the stack", self.create_stack),
             ("provision everything from nothing", self.provision),
             ("publish release v1", self.publish_v1),
             ("deliver v1 to fresh machines: first hello", self.deliver_v1),
@@ -95,6 +96,11 @@ class Story:
         step.note = f"{baked.ami_id}, {'from the cache' if baked.cached else 'made anew'}"
         self.journal.facts["bake"] = {"cached": baked.cached, "seconds": round(baked.seconds, 3)}
 
+    def create_stack(self, step: Step) -> None:
+        cli = self.stage.create_stack()
+        self.journal.facts["cli"] = {"version": cli.version, "origin": cli.origin}
+        step.note = f"{cli.version}, {cli.origin}; provider: {self.stage.options.provider}"
+
     def provision(self, step: Step) -> None:
         self.first_resource = time.monotonic()
         result = self.stage.up()
@@ -125,7 +131,7 @@ class Story:
         self.journal.facts["unchanged"] = {"seconds": round(seconds, 3), "write_calls": made}
         step.note = f"{seconds:.1f} s, {made} write calls"
         changes = {kind: count for kind, count in (result.summary.resource_changes or {}).items() if kind != "same"}
-        _require(not changes, f"an unchanged program must change nothing, but the engine reports {changes}")
+        _require(not changes, f"an unchanged program must change nothing, but Pulumi reports {changes}")
         _require(made == 0, f"an unchanged program must make no write call, but the emulator saw {made}")
 
     def deliver_v2(self, step: Step) -> None:
@@ -214,8 +220,7 @@ class Story:
         step.note = "no resource in the emulator, no machine"
 
     def _publish(self, step: Step, version: str, folder: Path) -> None:
-        kind = "source" if self.stage.options.engine.mirrors_images else "image"
-        answer = self.stage.script("publish_release", str(folder), "--version", version, "--kind", kind)
+        answer = self.stage.script("publish_release", str(folder), "--version", version, "--kind", "source")
         step.note = f"sha256 {answer.json['sha256'][:12]}…, {answer.json['size']:,} bytes"
 
     def _deliver(self, version: str) -> None:

@@ -1,10 +1,8 @@
-"""A stack as the scripts see it: opened through the Automation API's names, with its outputs and config read once."""
+"""A Pulumi stack for the scripts: opened through the Automation API, with its outputs and config read once."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,10 +19,9 @@ from scripts.exits import UsageError
 if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
 
-ROOT = Path(__file__).resolve().parent.parent
+# Links are not followed: the project is where the scripts are found, as for a program that Pulumi runs.
+ROOT = Path(__file__).absolute().parent.parent
 NAMESPACE = "bluegreen"
-OPENER_VARIABLE = "BLUEGREEN_STACKS"
-DEFAULT_OPENER = "scripts.stacks:automation"
 
 
 class Value(Protocol):
@@ -63,24 +60,11 @@ class PreviewedStack(Stack, Protocol):
 
 
 def open_stack(name: str) -> PreviewedStack:
-    """The stack of this name, opened by the function that BLUEGREEN_STACKS names as `module:function`."""
-    opener = os.environ.get(OPENER_VARIABLE, DEFAULT_OPENER)
-    module, _, function = opener.partition(":")
-    try:
-        opened = getattr(importlib.import_module(module), function)(name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"{OPENER_VARIABLE}={opener}: must be module:function of something importable: {error}"
-        ) from error
-    return cast(PreviewedStack, opened)
-
-
-def automation(name: str) -> Stack:
-    """The stack in Pulumi's own hands: the CLI and the backend that this machine is logged in to."""
+    """The stack of this name, by the CLI and the backend that this machine is logged in to."""
     from pulumi import automation as auto
 
     try:
-        return cast(Stack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
+        return cast(PreviewedStack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
     except auto.StackNotFoundError as error:
         raise UsageError(
             f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
@@ -167,7 +151,7 @@ class StackFacts:
 
 
 def read_facts(stack: Stack) -> StackFacts:
-    """Outputs and config, asked for at the same time: each is a run of the CLI on Pulumi's own engine."""
+    """Outputs and config, asked for at the same time: each is a run of the CLI."""
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
         outputs = {name: output.value for name, output in asked[0].result().items()}

@@ -104,7 +104,7 @@ class Scene:
         argv = [sys.executable, "-m", "scripts.deploy", version, "--ami", self.ami, *BOUND, *args]
         argv += ["--stack", STACK, "--json"]
         ground = self.stage.ground
-        process = ground.start(f"deliver-{version}", argv, self.stage.environment, log, cwd=ROOT, nice=10)
+        process = ground.start(f"deliver-{version}", argv, self.stage.environment, log, cwd=self.stage.project, nice=10)
         delivery = Delivery(process=process, output=log)
         self.deliveries.append(delivery)
         return delivery
@@ -206,13 +206,14 @@ class Scene:
 def set_up(options: Options, tell: Callable[[str], None]) -> Iterator[Scene]:
     """The scene for as long as the block runs; `tell` hears what is being done."""
     tell("set the stage: Docker, network, registry, database, AWS")
-    with built(options) as stage:
+    with built(options, tell) as stage:
         yield _furnished(stage, tell)
 
 
 def _furnished(stage: Stage, tell: Callable[[str], None]) -> Scene:
     tell("make the machine image")
     baked = stage.bake()
+    stage.create_stack()
     tell("provision everything, deliver v1 to blue")
     _configure(stage)
     stage.up()

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rehearsal import install
+from rehearsal.cli import CliMissingError
 from rehearsal.commands import CommandError
 from rehearsal.ground import RUNS, Ground, GroundError
 from rehearsal.vpn import alone, host, provisioned
@@ -50,7 +51,7 @@ def main(
     """Play office, internet and cloud with real IPsec: both tunnels, the loss of one, new keys, a wrong key."""
     signal.signal(signal.SIGTERM, _like_ctrl_c)
     console = Console()
-    source = _source(configuration, office_cidr or [], vpc_cidr or [], bare=bare)
+    source = _source(configuration, office_cidr or [], vpc_cidr or [], _notify(console), bare=bare)
     _require_means(console)
     try:
         result = _perform(console, source, silent_path=silent_path)
@@ -64,20 +65,26 @@ def main(
     raise typer.Exit(0 if result.ok else FAILED)
 
 
-def _source(configuration: Path | None, office: list[str], vpc: list[str], *, bare: bool) -> Source:
+def _source(
+    configuration: Path | None, office: list[str], vpc: list[str], notify: Callable[[str], None], *, bare: bool
+) -> Source:
     """Where the connection comes from; a document is read, and judged, before anything is started."""
     if bare and configuration:
         raise typer.BadParameter("--bare and --configuration name two connections: give one of them")
     if bare:
         return lambda _ground: own_connection()
     if configuration is None:
-        return provisioned.connection
+        return lambda ground: provisioned.connection(ground, notify)
     try:
         found = parse_xml(configuration.read_text(), office_cidrs=office, vpc_cidrs=vpc)
         render(found, userspace=True)
     except ValueError as error:
         raise typer.BadParameter(f"{configuration}: {error}") from error
     return lambda _ground: found
+
+
+def _notify(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _require_means(console: Console) -> None:
@@ -103,7 +110,7 @@ def _perform(console: Console, source: Source, *, silent_path: bool) -> Result:
             note = f"{connection.id}, {connection.routing} routing"
             tell(Step(name="the connection is there", seconds=time.monotonic() - began, ok=True, note=note))
             return alone.play(ground, tell, connection, silent_path=silent_path)
-    except (GroundError, CommandError, EngineError) as error:
+    except (GroundError, CommandError, EngineError, CliMissingError) as error:
         return Result(error=str(error))
 
 

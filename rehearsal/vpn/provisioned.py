@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import boto3
 import pulumi.automation as auto
 
-from rehearsal import engine, pulumi_engine
+from rehearsal.cli import ensure_cli
 from rehearsal.ground import Ground
 from rehearsal.stage import LOOPBACK, REGION, STACK, aws_environment, start_cloud
 from rehearsal.vpn.plan import OFFICE_CIDR, OFFICE_IP, VPC_CIDR, new_key
+from rehearsal.workspace import Workspace, copy_project
 from scripts.vpn_render import Connection, parse_xml
 
 CONFIG = {
@@ -22,12 +24,16 @@ CONFIG = {
 }
 
 
-def connection(ground: Ground) -> Connection:
+def connection(ground: Ground, notify: Callable[[str], None]) -> Connection:
     """As AWS's own document tells it, keys included. The emulator stays, for as long as the ground does."""
     # Machines exist in name only: nobody delivers a release.
     endpoint = start_cloud(ground, "--listen", LOOPBACK)[1]["aws"]
-    os.environ.update(aws_environment(endpoint) | pulumi_engine.environment(ground.folder / "stacks"))
-    stack = engine.create_stack(STACK)
+    project = copy_project(ground.folder / "project")
+    cli = ensure_cli(notify=notify, environment=ground.environment)
+    workspace = Workspace(folder=ground.temporary("pulumi"), project=project, cli=cli)
+    workspace.prepare(notify)
+    os.environ.update(aws_environment(endpoint) | workspace.environment)
+    stack = workspace.create_stack(STACK)
     config = {key: auto.ConfigValue(value) for key, value in CONFIG.items()}
     # Of the config's own, so that the document holds them: AWS leaves those that it makes out of it.
     keys = {f"bluegreen:vpn.presharedKeys[{place}]": auto.ConfigValue(new_key(), secret=True) for place in (0, 1)}

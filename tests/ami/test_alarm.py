@@ -13,7 +13,7 @@ from ami.boot.retrying import Deadline
 from checks.colors import Color
 from components.alarm_options import AlarmOptions
 from components.color_alarms import ColorAlarms, ColorAlarmsArgs
-from rehearsal.engine.handlers.alarms import CompositeAlarm, MetricAlarm
+from rehearsal.provider.handlers.alarms import CompositeAlarm, MetricAlarm
 from tests.ami.group import Mailbox
 from tests.declared import declare
 from tests.rehearsal.cloud.fleet import REGION, Running, wait
@@ -23,7 +23,7 @@ BOOTS, BAD = "dev-blue-boots", "dev-blue-bad"
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What the embedded engine's handlers ask of an account."""
+    """What the handlers need of an account."""
 
     aws: Running
 

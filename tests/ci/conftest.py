@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pulumi.automation as auto
 import pytest
 
+from rehearsal.workspace import Workspace
 from tests.ci.runner import Runner
 from tests.ci.workflows import ROOT
 from tests.github import GitHubServer, github_server
+from tests.rehearsal.pulumi.conftest import _cloud, calls, cli, cloud, workspace
+
+__all__ = ["_cloud", "calls", "cli", "cloud", "workspace"]
 
 STACKS = ("dev", "prod")
+STACK_FILES = tuple(f"Pulumi.{stack}.yaml" for stack in STACKS)
 VARIABLES = {
     "AWS_REGION": "eu-central-1",
     "AWS_PREVIEW_ROLE": "arn:aws:iam::123456789012:role/preview",
     "AWS_DEPLOY_ROLE": "arn:aws:iam::123456789012:role/deploy",
-    "PULUMI_BACKEND_URL": "s3://state",
 }
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
 
@@ -28,24 +34,27 @@ WHO = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgs
 class Repository:
     """This project's tree as a commit of its own, and what a checkout of it is on another machine.
 
-    `config` holds the stack files of the commit where they aren't this project's own.
+    `project` is the folder whose stack files were committed, as `pulumi stack init` left them.
     """
 
     folder: Path
-    state: Path
-    config: dict[str, str] = field(default_factory=dict)
+    project: Path
     change: Callable[[Path], None] = lambda tree: None
+    config: dict[str, str] = field(default_factory=dict)
+
+    def commit_config(self) -> None:
+        self.config = {name: (self.project / name).read_text() for name in STACK_FILES}
+
+    def stack(self, name: str) -> auto.Stack:
+        return auto.select_stack(stack_name=name, work_dir=str(self.project))
 
     def check_out(self, place: Path) -> None:
         """The commit's files, with no config but the commit's: what another job wrote into its own is lost."""
         subprocess.run(["git", "clone", "--quiet", str(self.folder), str(place)], check=True)
         (place / ".venv").symlink_to(ROOT / ".venv")
+        for name, text in self.config.items():
+            (place / name).write_text(text)
         self.change(place)
-        for stack in STACKS:
-            own = self.state / f"Pulumi.{stack}.yaml"
-            own.unlink(missing_ok=True)
-            if stack in self.config:
-                own.write_text(self.config[stack])
 
     def commit(self, tag: str) -> None:
         subprocess.run(["git", *WHO, "-C", str(self.folder), "add", "--all"], check=True)
@@ -53,7 +62,7 @@ class Repository:
         subprocess.run(["git", *WHO, "-C", str(self.folder), "tag", tag], check=True)
 
 
-def make_repository(folder: Path, state: Path) -> Repository:
+def make_repository(folder: Path, project: Path) -> Repository:
     """What is committed here or could be: also a change that is being worked on is tested."""
     listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0")
@@ -62,8 +71,7 @@ def make_repository(folder: Path, state: Path) -> Repository:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
-    state.mkdir(exist_ok=True)
-    made = Repository(folder=folder, state=state)
+    made = Repository(folder=folder, project=project)
     made.commit("v1")
     return made
 
@@ -75,17 +83,19 @@ def github() -> Iterator[GitHubServer]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return make_repository(tmp_path / "repository", tmp_path / "state")
+def repository(tmp_path: Path, workspace: Workspace) -> Repository:
+    made = make_repository(tmp_path / "repository", workspace.project)
+    for stack in STACKS:
+        workspace.create_stack(stack)
+    made.commit_config()
+    return made
 
 
 @pytest.fixture
-def runner(tmp_path: Path, repository: Repository, github: GitHubServer, traffic: object) -> Runner:
-    environment = {
-        "BLUEGREEN_STACKS": "rehearsal.engine:open_stack",
-        "BLUEGREEN_STATE_DIR": str(repository.state),
-        "GITHUB_API_URL": github.url,
-    }
+def runner(tmp_path: Path, repository: Repository, github: GitHubServer) -> Runner:
     return Runner(
-        folder=tmp_path / "runs", environment=environment, variables=VARIABLES, check_out=repository.check_out
+        folder=tmp_path / "runs",
+        environment={"GITHUB_API_URL": github.url},
+        variables=VARIABLES | {"PULUMI_BACKEND_URL": os.environ["PULUMI_BACKEND_URL"]},
+        check_out=repository.check_out,
     )

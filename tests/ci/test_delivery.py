@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import pulumi.automation as auto
 import pytest
 import requests
-from pulumi.automation import ConfigValue
 
 from rehearsal import install
-from rehearsal.engine import open_stack
 from rehearsal.stage import LOOPBACK, Options, Stage, built
 from rehearsal.story import BAD_DATABASE_HOST
 from tests.ci.conftest import STACKS, VARIABLES, Repository, make_repository
@@ -34,8 +33,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.skip(f"this machine can't rehearse: {', '.join(tool.program for tool in missing)} missing")
     before = dict(os.environ)
     try:
-        with built(Options()) as stage:
+        with built(Options(), print) as stage:
             stage.bake()
+            stage.create_stack()
             _configure(stage)
             yield stage
     finally:
@@ -47,13 +47,13 @@ def _configure(stage: Stage) -> None:
     """Both stacks beside each other on one machine: half of the network, and a port, each; one machine a color."""
     networks = stage.ground.network.subnets(prefixlen_diff=1)
     for name, network, port in zip(STACKS, networks, (stage.http_port, stage.ground.port(LOOPBACK)), strict=True):
-        stack = open_stack(name)
+        stack = auto.create_or_select_stack(stack_name=name, work_dir=str(stage.project))
         base = stage.stack.get_config("bluegreen:baseImage").value
         own = {"aws:region": "eu-central-1", "bluegreen:baseImage": base, "bluegreen:zoneCount": "2"}
         own |= {"bluegreen:vpcCidr": str(network), "bluegreen:httpPort": str(port), "bluegreen:natGateways": "single"}
         own |= {f"bluegreen:{color}.minSize": "1" for color in ("blue", "green")}
         for key, value in own.items():
-            stack.set_config(key, ConfigValue(value), path="." in key)
+            stack.set_config(key, auto.ConfigValue(value), path="." in key)
         for key, value in stage.parameters().items():
             path = f"/bluegreen/{name}/app/{key}"
             stage.client("ssm").put_parameter(Name=path, Value=value, Type="SecureString", Overwrite=True)
@@ -61,9 +61,8 @@ def _configure(stage: Stage) -> None:
 
 @pytest.fixture(scope="module")
 def repository(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    state = stage.folder / "stacks"
-    made = make_repository(tmp_path_factory.mktemp("repository"), state)
-    made.config = {name: (state / f"Pulumi.{name}.yaml").read_text() for name in STACKS}
+    made = make_repository(tmp_path_factory.mktemp("repository"), stage.project)
+    made.commit_config()
     return made
 
 
@@ -71,12 +70,13 @@ def repository(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Reposi
 def runner(stage: Stage, repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     folder = tmp_path_factory.mktemp("github")
     environment = stage.ground.environment | stage.environment
-    return Runner(folder=folder, environment=environment, variables=VARIABLES, check_out=repository.check_out)
+    variables = VARIABLES | {"PULUMI_BACKEND_URL": environment["PULUMI_BACKEND_URL"]}
+    return Runner(folder=folder, environment=environment, variables=variables, check_out=repository.check_out)
 
 
-def served(name: str) -> tuple[str, str]:
+def served(repository: Repository, name: str) -> tuple[str, str]:
     """Release and color that answer users of a stack."""
-    headers = requests.get(open_stack(name).outputs()["url"].value, timeout=10).headers
+    headers = requests.get(repository.stack(name).outputs()["url"].value, timeout=10).headers
     return headers["X-Release"], headers["X-Color"]
 
 
@@ -91,22 +91,22 @@ DELIVERY = ["make setup", "recall", "up", "publish_release", "deploy", "cutover"
 
 def test_main_to_dev_and_prod_then_by_hand_and_at_night(runner: Runner, repository: Repository) -> None:
     """One story, as each step stands on the one before: a stage takes a minute to build."""
-    first_release(runner)
+    first_release(runner, repository)
     second_release(runner, repository)
-    hands(runner)
+    hands(runner, repository)
     bad_release(runner, repository)
-    fresh_image(runner)
+    fresh_image(runner, repository)
 
 
-def first_release(runner: Runner) -> None:
+def first_release(runner: Runner, repository: Repository) -> None:
     done = require(runner.run("deploy.yml"))
     packed = done["bundle"].outputs
     assert packed["version"] == "v1"
     assert (done["dev/deliver"].environment, done["prod/deliver"].environment) == ("dev", "production")
     assert done["dev/deliver"].commands == done["prod/deliver"].commands == DELIVERY
     for stack in STACKS:
-        assert served(stack) == ("v1", "blue")
-        assert published(stack, "v1") == packed["sha256"]
+        assert served(repository, stack) == ("v1", "blue")
+        assert published(repository, stack, "v1") == packed["sha256"]
     assert done["dev"].outputs["ami"] == done["prod/deliver"].outputs["ami"]
 
 
@@ -114,25 +114,25 @@ def second_release(runner: Runner, repository: Repository) -> None:
     (repository.folder / "examples" / "hello" / "NEWS").write_text("second\n")
     repository.commit("v2")
     done = require(runner.run("deploy.yml"))
-    assert [served(stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
-    assert published("dev", "v2") == published("prod", "v2") == done["bundle"].outputs["sha256"]
+    assert [served(repository, stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
+    assert published(repository, "dev", "v2") == published(repository, "prod", "v2") == done["bundle"].outputs["sha256"]
     up = next(step for step in done["dev/deliver"].steps if "scripts.up" in step.command)
     assert "nothing changes" in up.summary, up.summary
 
 
-def hands(runner: Runner) -> None:
+def hands(runner: Runner, repository: Repository) -> None:
     for percent in (20, 0):
         require(runner.run("canary.yml", inputs={"stack": "dev", "percent": percent}, event_name="workflow_dispatch"))
-        assert open_stack("dev").outputs()["canaryPercent"].value == percent
+        assert repository.stack("dev").outputs()["canaryPercent"].value == percent
     back = require(runner.run("rollback.yml", inputs={"stack": "dev"}, event_name="workflow_dispatch"))
     assert back["rollback"].commands == ["make setup", "recall", "rollback", "smoke_test"]
-    assert (served("dev"), served("prod")) == (("v1", "blue"), ("v2", "green"))
+    assert (served(repository, "dev"), served(repository, "prod")) == (("v1", "blue"), ("v2", "green"))
     wrong = {"stack": "dev", "color": "green", "release": "v1"}
     refused = runner.run("cutover.yml", inputs=wrong, event_name="workflow_dispatch")["cutover"]
     assert (refused.result, refused.steps[-1].code) == ("failure", 3)
     assert "green holds release v2, not v1" in refused.summary
     require(runner.run("cutover.yml", inputs={**wrong, "release": "v2"}, event_name="workflow_dispatch"))
-    assert served("dev") == ("v2", "green")
+    assert served(repository, "dev") == ("v2", "green")
     assert {job.result for job in require(runner.run("drift.yml", event_name="schedule")).values()} == {"success"}
 
 
@@ -146,19 +146,19 @@ def bad_release(runner: Runner, repository: Repository) -> None:
     assert (done["dev"].result, done["prod"].result) == ("failure", "skipped")
     assert done["dev/deliver"].commands == DELIVERY[: DELIVERY.index("cutover") + 1]
     assert done["dev/deliver"].steps[-1].code == 3
-    assert [served(stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
+    assert [served(repository, stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
 
 
-def fresh_image(runner: Runner) -> None:
+def fresh_image(runner: Runner, repository: Repository) -> None:
     """The week's image; what builds it is `make image`, which the rehearsal's own bake stands for."""
     done = require(runner.run("image.yml", event_name="schedule"))
     assert done["image"].commands == ["make image"]
     assert done["dev/deliver"].commands == [name for name in DELIVERY if name != "publish_release"]
-    assert [served(stack) for stack in STACKS] == [("v2", "blue"), ("v2", "blue")]
+    assert [served(repository, stack) for stack in STACKS] == [("v2", "blue"), ("v2", "blue")]
 
 
-def published(stack: str, version: str) -> str:
+def published(repository: Repository, stack: str, version: str) -> str:
     """The checksum that the stack's own bucket holds a release with."""
     s3: Any = boto3.client("s3")
-    bucket = open_stack(stack).outputs()["artifactsBucket"].value
+    bucket = repository.stack(stack).outputs()["artifactsBucket"].value
     return str(s3.head_object(Bucket=bucket, Key=f"releases/{version}/bundle.tar.gz")["Metadata"]["sha256"])

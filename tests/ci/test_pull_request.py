@@ -8,13 +8,11 @@ from typing import Any
 import boto3
 import pytest
 
-from rehearsal.engine import open_stack
+from rehearsal.cloud.client import CloudClient
 from tests.ci.conftest import VARIABLES, Repository
 from tests.ci.runner import Runner
 from tests.github import REPOSITORY, GitHubServer
-from tests.rehearsal.engine.conftest import Traffic, _server, traffic
 
-__all__ = ["_server", "traffic"]
 NUMBER = 7
 
 
@@ -29,15 +27,13 @@ def event(*labels: str, head: str = REPOSITORY) -> dict[str, Any]:
 
 
 @pytest.fixture
-def dev_is_up(runner: Runner, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in runner.environment.items():
-        monkeypatch.setenv(name, value)
-    open_stack("dev").up()
+def dev_is_up(repository: Repository) -> None:
+    repository.stack("dev").up()
 
 
 def other_network(tree: Path) -> None:
-    with (tree / "Pulumi.dev.yaml").open("a") as file:
-        file.write("  bluegreen:vpcCidr: 10.99.0.0/16\n")
+    file = tree / "Pulumi.dev.yaml"
+    file.write_text(file.read_text().replace("config:\n", "config:\n  bluegreen:vpcCidr: 10.99.0.0/16\n"))
 
 
 def test_the_checks_of_a_fork_run_whole_and_ask_for_nothing(runner: Runner) -> None:
@@ -63,10 +59,10 @@ def test_a_fork_gets_no_preview_and_no_comment(runner: Runner, github: GitHubSer
 
 
 def test_each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_label(
-    dev_is_up: None, runner: Runner, repository: Repository, github: GitHubServer, traffic: Traffic
+    dev_is_up: None, runner: Runner, repository: Repository, github: GitHubServer, calls: CloudClient
 ) -> None:
     repository.change = other_network
-    traffic.actions.clear()
+    before = calls.write_calls()
     refused = runner.run("preview.yml", event("something"), event_name="pull_request", ref="refs/pull/7/merge")
     assert {name: job.result for name, job in refused.items()} | {"preview": ""} == {
         "preview": "",
@@ -88,7 +84,7 @@ def test_each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_t
     assert len(github.bodies(NUMBER)) == 2
     assert "**Allowed by hand:** replace of VPC `network`" in github.bodies(NUMBER)[0]
     assert (runner.artifacts / "preview-dev" / "preview.md").read_text() in github.bodies(NUMBER)[0]
-    assert traffic.writes() == []
+    assert calls.write_calls() == before
 
 
 def test_the_night_finds_what_somebody_changed_by_hand(dev_is_up: None, runner: Runner) -> None:

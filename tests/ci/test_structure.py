@@ -16,7 +16,7 @@ from tests.test_docs import make_targets, options_of
 
 PINNED = re.compile(r"uses: ([\w./-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)")
 SCRIPT = re.compile(r"\.venv/bin/python -m scripts\.(\w+)( .*)?")
-VERB = re.compile(r"make ([a-z-]+)( ARGS=\S+)?")
+VERB = re.compile(r"make ([a-z-]+)( [A-Z]+=\S+)?")
 PACKAGES = re.compile(r"apt-get update && apt-get install --yes --no-install-recommends [a-z0-9 -]+")
 CHANGING = ("up", "publish_release build/release", "deploy", "canary", "cutover", "rollback", "restart", "retire")
 DOCUMENT = (ROOT / "docs" / "ci.md").read_text()

@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def journal(tmp_path: Path, clock: Clock) -> Journal:
-    return Journal(path=tmp_path / "deep" / "report.json", engine="embedded", clock=clock)
+    return Journal(path=tmp_path / "deep" / "report.json", engine="pulumi", clock=clock)
 
 
 def written(journal: Journal) -> dict[str, object]:

@@ -22,7 +22,7 @@ SECONDS = [
 @pytest.fixture
 def report() -> dict[str, Any]:
     return {
-        "engine": "embedded",
+        "engine": "pulumi",
         "resources": 71,
         "hello_seconds": 12.34,
         "seconds": 99.0,

@@ -24,7 +24,7 @@ from scripts.history import read
 from scripts.interrupts import SIGNALS
 from scripts.lock import locked
 from scripts.smoke_test import read_paths
-from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, two_colors
+from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, select_world, two_colors
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
@@ -35,7 +35,7 @@ COMMANDS = [
 
 @pytest.fixture
 def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldStack]:
-    monkeypatch.setenv(stacks.OPENER_VARIABLE, f"{two_colors.__module__}:open_world")
+    monkeypatch.setattr("pulumi.automation.select_stack", select_world)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     OPEN[STACK] = two_colors(world)
     yield OPEN[STACK]
@@ -215,12 +215,6 @@ def test_a_paths_file_reads_status_and_text(tmp_path: Path) -> None:
     )
 
 
-def test_an_opener_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(stacks.OPENER_VARIABLE, "nowhere:nothing")
-    with pytest.raises(UsageError, match="BLUEGREEN_STACKS=nowhere:nothing: must be module:function"):
-        stacks.open_stack("dev")
-
-
 def test_a_stack_without_outputs_must_be_made_first() -> None:
     class Empty:
         name = "dev"
@@ -257,7 +251,6 @@ def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
 
 
 def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("BLUEGREEN_STACKS", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"pulumi is not on the PATH; install the Pulumi CLI, 3\.238 or later"):
         stacks.open_stack("dev")

@@ -1,4 +1,4 @@
-"""What `status --drift` tells: each property as it was recorded and as the cloud has it, in both engines' events."""
+"""What `status --drift` tells: each property as it was recorded and as the cloud has it, in Pulumi's events."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_wanted_and_found_values_stand_by_their_paths() -> None:
 
 
 @pytest.mark.parametrize("secret", [HIDDEN, {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": HIDDEN}])
-def test_a_secret_stays_one_whichever_engine_tells_it(secret: Any) -> None:
+def test_a_secret_stays_one_in_either_form(secret: Any) -> None:
     (one,) = read(
         found(RULE, "live", {"conditions": [{"token": secret}]}, {"conditions": secret}, "conditions[0].token")
     )

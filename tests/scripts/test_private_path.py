@@ -9,15 +9,15 @@ from typer.testing import CliRunner
 
 from checks.colors import Color
 from checks.fleet import Side, describe
-from scripts import smoke_test, stacks
+from scripts import smoke_test
 from scripts.exits import Exit, UsageError
 from scripts.private_path import PrivateAddress, addresses_of, parse
-from tests.scripts.world import OPEN, STACK, World, WorldStack, two_colors
+from tests.scripts.world import OPEN, STACK, World, WorldStack, select_world, two_colors
 
 
 @pytest.fixture
 def stack(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorldStack]:
-    monkeypatch.setenv(stacks.OPENER_VARIABLE, f"{two_colors.__module__}:open_world")
+    monkeypatch.setattr("pulumi.automation.select_stack", select_world)
     OPEN[STACK] = two_colors(world)
     yield OPEN[STACK]
     OPEN.clear()

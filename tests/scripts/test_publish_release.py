@@ -275,7 +275,7 @@ def test_options_that_contradict_each_other_are_refused(folder: Path, words: lis
 
 
 def test_packing_needs_no_stack_and_no_account(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLUEGREEN_STACKS", "nowhere:nothing")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no Pulumi
     words = [str(folder), "--version", "v1", "--pack-into", str(tmp_path / "packed"), "--json"]
     done = CliRunner().invoke(cli, words)
     told = json.loads(done.stdout)

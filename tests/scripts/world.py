@@ -496,9 +496,9 @@ def _tags(**tags: str) -> list[dict[str, str]]:
 OPEN: dict[str, WorldStack] = {}
 
 
-def open_world(name: str) -> WorldStack:
-    """What BLUEGREEN_STACKS names in tests of whole commands."""
-    return OPEN[name]
+def select_world(*, stack_name: str, work_dir: str) -> WorldStack:
+    """Stands for `pulumi.automation.select_stack` in tests of whole commands."""
+    return OPEN[stack_name]
 
 
 def make_session() -> Any:

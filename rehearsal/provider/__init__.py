@@ -1,0 +1,1 @@
+"""Pulumi provider plugins `aws` and `docker` for the emulator: the types and properties that this project uses."""

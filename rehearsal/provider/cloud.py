@@ -1,0 +1,91 @@
+"""AWS clients of a provider's settings; the endpoint can be the emulator's."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+# boto3 ships no types; a client's methods are known only at run time.
+Client = Any
+
+# Settings of the provider that hold objects travel as JSON text (pulumi-aws makes them so).
+_OBJECTS = frozenset({"defaultTags", "endpoints", "assumeRoles", "ignoreTags", "allowedAccountIds", "registryAuth"})
+
+# Services whose endpoint has another name among the settings than boto3 gives them.
+_ENDPOINTS = {"events": "cloudwatchevents", "logs": "cloudwatchlogs"}
+
+
+def _truth(value: Any) -> bool:
+    return value is True or value == "true"
+
+
+class Cloud:
+    """One provider's region, tags and clients; clients are made when first asked for and shared by all threads."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = {key: _parsed(key, value) for key, value in settings.items()}
+        self._clients: dict[str, Client] = {}
+        self._lock = threading.Lock()
+
+    def setting(self, key: str) -> Any:
+        return self._settings.get(key)
+
+    @property
+    def default_tags(self) -> dict[str, str]:
+        return dict((self._settings.get("defaultTags") or {}).get("tags") or {})
+
+    @functools.cached_property
+    def _session(self) -> Any:
+        import boto3  # costs 0.1 s, which an unchanged program need not pay
+
+        settings = self._settings
+        return boto3.Session(
+            aws_access_key_id=settings.get("accessKey"),
+            aws_secret_access_key=settings.get("secretKey"),
+            aws_session_token=settings.get("token"),
+            profile_name=settings.get("profile"),
+            region_name=settings.get("region") or os.environ.get("AWS_REGION"),  # boto3 reads AWS_DEFAULT_REGION only
+        )
+
+    @property
+    def region(self) -> str:
+        region = self._settings.get("region") or self._session.region_name
+        if not region:
+            raise ValueError("No AWS region: set aws:region in the stack's config, or AWS_REGION.")
+        return str(region)
+
+    @property
+    def partition(self) -> str:
+        prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+        return next((name for prefix, name in prefixes.items() if self.region.startswith(prefix)), "aws")
+
+    @functools.cached_property
+    def account(self) -> str:
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        where = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+
+    def client(self, service: str) -> Client:
+        with self._lock:  # making clients is not thread-safe; using them is
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    def _make(self, service: str) -> Client:
+        from botocore.config import Config
+
+        style: Any = {"addressing_style": "path" if _truth(self._settings.get("s3UsePathStyle")) else "auto"}
+        config = Config(max_pool_connections=32, retries={"mode": "standard", "max_attempts": 4}, s3=style)
+        endpoints = (self._settings.get("endpoints") or [{}])[0]
+        endpoint = endpoints.get(service) or endpoints.get(_ENDPOINTS.get(service, service))
+        return self._session.client(service, region_name=self.region, endpoint_url=endpoint, config=config)
+
+
+def _parsed(key: str, value: Any) -> Any:
+    return json.loads(value) if key in _OBJECTS and isinstance(value, str) and value else value

@@ -1,0 +1,35 @@
+"""gRPC server of a provider plugin, on loopback."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from .service import Provider
+
+LOOPBACK = "127.0.0.1"
+MAX_CALLS = 64  # at once: some wait minutes for instances, and must not hold up the others
+UNLIMITED = -1
+OPTIONS = (
+    ("grpc.max_send_message_length", UNLIMITED),
+    ("grpc.max_receive_message_length", UNLIMITED),
+    ("grpc.so_reuseport", 0),  # else a second plugin would share a port without a word
+)
+
+
+class PortTakenError(Exception):
+    """The requested port is in use."""
+
+
+def start(provider: Provider, port: int = 0) -> tuple[grpc.Server, int]:
+    """Serve on loopback; 0 takes a free port. Raises PortTakenError."""
+    server = grpc.server(ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="call"), options=OPTIONS)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    try:
+        bound = server.add_insecure_port(f"{LOOPBACK}:{port}")
+    except RuntimeError as error:
+        raise PortTakenError(f"port {port} of {LOOPBACK} is taken: leave out --port, or name a free port") from error
+    server.start()
+    return server, bound

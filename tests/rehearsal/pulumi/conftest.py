@@ -1,0 +1,90 @@
+"""The Pulumi CLI with the rehearsal's provider, against a cloud in which instances exist in name only."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pulumi.automation as auto
+import pytest
+import requests
+
+from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli
+from rehearsal.cloud.client import CloudClient
+from rehearsal.workspace import Provider, Workspace, copy_project
+from tests.rehearsal.cloud.fleet import DNS_NAME, REGION, Running, start, stop
+from tests.rehearsal.pulumi.front import Front
+
+PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+PROVIDER = Provider(os.environ.get("PROVIDER", Provider.REHEARSAL))
+OpenStack = Callable[[str], auto.Stack]
+
+
+@pytest.fixture(scope="session")
+def cli() -> PulumiCli:
+    try:
+        return ensure_cli(notify=lambda _: None, environment={**os.environ, "BLUEGREEN_INSTALL": "0"})
+    except CliMissingError as error:
+        pytest.skip(f"{error}; or `python -m rehearsal.cli`")
+
+
+@pytest.fixture(scope="session")
+def _cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("cloud")
+    known = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    process, found = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
+    yield found
+    stop(process, folder)
+
+
+@pytest.fixture
+def cloud(_cloud: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    """An empty account, which this process and its children take for AWS."""
+    requests.post(f"{_cloud.aws}/moto-api/reset", timeout=10).raise_for_status()
+    for key in [key for key in os.environ if key.startswith(("AWS_", "PULUMI_"))]:
+        monkeypatch.delenv(key)
+    for key in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(key, REGION)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _cloud.aws)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    return _cloud
+
+
+@pytest.fixture
+def calls(cloud: Running) -> CloudClient:
+    """The emulator's own count of calls."""
+    return CloudClient(control=cloud.control)
+
+
+@pytest.fixture
+def front(cloud: Running) -> Iterator[Front]:
+    made = Front(functools.partial(cloud.client))
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def workspace(cli: PulumiCli, cloud: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A project folder, home and backend of the test's own, which this process and its children use."""
+    made = Workspace(folder=tmp_path / "pulumi", project=copy_project(tmp_path / "project"), cli=cli, provider=PROVIDER)
+    made.prepare(lambda _: None)
+    for key, value in made.environment.items():
+        monkeypatch.setenv(key, value)
+    return made
+
+
+@pytest.fixture
+def stack(workspace: Workspace, cloud: Running, front: Front) -> OpenStack:
+    """Creates a committed stack; only the endpoint and the port are the test's own."""
+
+    def create(name: str) -> auto.Stack:
+        created = workspace.create_stack(name)
+        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
+        created.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
+        return created
+
+    return create

@@ -1,0 +1,165 @@
+"""The life of both committed stacks under Pulumi's own engine, from nothing to nothing; what each step may change."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi.automation as auto
+import pytest
+
+from scripts.drift import look
+from tests.rehearsal.cloud.fleet import Running
+from tests.rehearsal.pulumi.front import Front
+
+from .conftest import OpenStack
+
+LOG = logging.getLogger(__name__)
+LIFE_LIMIT_S = 1500
+# What AWS's provider waits for by its own clocks makes most of an `up` from nothing.
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(LIFE_LIMIT_S)]
+
+
+class Life:
+    """One stack, and how long each of its runs took."""
+
+    def __init__(self, stack: auto.Stack, cloud: Running) -> None:
+        self.stack, self.cloud = stack, cloud
+        self.seconds: list[tuple[str, float]] = []
+
+    def set(self, key: str, value: str) -> None:
+        self.stack.set_config(key, auto.ConfigValue(value), path=True)
+
+    def deliver(self, color: str, release: str) -> None:
+        bucket = self.stack.outputs()["artifactsBucket"].value
+        image = self.cloud.client("ec2").describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+        self.set(f"{color}.amiId", image)
+        self.set(f"{color}.releaseUrl", f"s3://{bucket}/releases/{release}/bundle.tar.gz")
+        self.set(f"{color}.sha256", "0" * 64)
+        self.set(f"{color}.release", release)
+
+    def up(self, what: str) -> dict[str, int]:
+        """What changed, by kind of change."""
+        started = time.monotonic()
+        changes = self.stack.up().summary.resource_changes
+        self.seconds.append((what, round(time.monotonic() - started, 1)))
+        return touched(changes)
+
+    def preview(self, what: str) -> dict[str, int]:
+        started = time.monotonic()
+        changes = self.stack.preview().change_summary
+        self.seconds.append((f"preview: {what}", round(time.monotonic() - started, 1)))
+        return touched(changes)
+
+    def refused(self) -> str:
+        with pytest.raises(auto.CommandError) as caught:
+            self.stack.up()
+        return str(caught.value)
+
+    def weights(self) -> dict[str, int]:
+        elb = self.cloud.client("elbv2")
+        arn = self.stack.outputs()["liveRuleArn"].value
+        groups = elb.describe_rules(RuleArns=[arn])["Rules"][0]["Actions"][0]["ForwardConfig"]["TargetGroups"]
+        names = {found["targetGroupArn"]: color for color, found in self.stack.outputs()["colors"].value.items()}
+        return {names[group["TargetGroupArn"]]: group["Weight"] for group in groups}
+
+    def groups(self) -> list[str]:
+        found = self.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        return sorted(group["AutoScalingGroupName"].rpartition("-")[0] for group in found)
+
+
+def touched(changes: Mapping[Any, int] | None) -> dict[str, int]:
+    return {str(getattr(op, "value", op)): count for op, count in (changes or {}).items() if str(op) != "same"}
+
+
+def drifted(stack: auto.Stack) -> dict[str, bool]:
+    """What hands changed, by name, and whether it is gone."""
+    found, _ = look(stack)
+    return {each.name: each.gone for each in found}
+
+
+def changed_by_hand(life: Life) -> None:
+    """A weight, a rule of a security group, a tag, an alarm."""
+    outputs = life.stack.outputs()
+    elb, ec2 = life.cloud.client("elbv2"), life.cloud.client("ec2")
+    (rule,) = elb.describe_rules(RuleArns=[outputs["liveRuleArn"].value])["Rules"]
+    forward = rule["Actions"][0]["ForwardConfig"]
+    half = [group | {"Weight": 50} for group in forward["TargetGroups"]]
+    action = {"Type": "forward", "ForwardConfig": forward | {"TargetGroups": half}}
+    elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[action])
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    (group,) = balancer["SecurityGroups"]
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    way_in = [each["SecurityGroupRuleId"] for each in rules if not each["IsEgress"]]
+    ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=way_in)
+    ec2.delete_tags(Resources=[outputs["vpcId"].value], Tags=[{"Key": "Stack"}])
+    life.cloud.client("cloudwatch").delete_alarms(AlarmNames=[outputs["balancerAlarm"].value])
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_from_nothing_to_a_cutover_and_to_nothing_again(
+    name: str, stack: OpenStack, cloud: Running, front: Front
+) -> None:
+    life = Life(stack(name), cloud)
+    planned = life.preview("from nothing")
+    assert life.up("from nothing") == planned
+    assert set(planned) == {"create"}
+    for color, release in (("blue", "v1"), ("green", "v2")):
+        life.deliver(color, release)
+        changes = life.up(f"delivery of {release}")
+        assert set(changes) == {"create", "update"}
+        assert changes["update"] == 1  # the dashboard names the releases
+    assert life.up("unchanged") == {}
+
+    life.set("activeColor", "green")
+    assert life.preview("cutover") == {"update": 1}
+    assert life.up("cutover") == {"update": 1}
+    assert life.weights() == {"blue": 0, "green": 100}
+    life.set("canaryPercent", "5")
+    assert life.up("canary") == {"update": 1}
+    assert life.weights() == {"blue": 5, "green": 95}
+    life.set("canaryPercent", "0")
+    life.set("activeColor", "blue")
+    assert life.up("way back") == {"update": 1}
+    assert life.weights() == {"blue": 100, "green": 0}
+
+    front.broken.add("green")
+    life.set("activeColor", "green")
+    assert 'before hook "gate-before-users" failed: green is not fit for users' in life.refused()
+    assert life.weights() == {"blue": 100, "green": 0}
+    life.set("activeColor", "blue")
+    front.broken.clear()
+    life.deliver("blue", "v9")
+    assert "blue serves users with release v1" in life.refused()
+    life.deliver("blue", "v1")
+
+    serving = life.groups()[0]
+    life.deliver("green", "v3")
+    assert set(life.up("another release on the idle color")) <= {"replace", "update", "create-replacement"}
+    assert life.groups() == [serving, f"{name}-green-v3"]
+
+    assert touched(life.stack.refresh().summary.resource_changes) == {}
+    assert life.preview("after a refresh") == {}
+    assert drifted(life.stack) == {}
+    changed_by_hand(life)
+    assert drifted(life.stack) == {
+        "live": False,
+        f"web-in-{front.port}-0.0.0.0/0": True,
+        "network": False,
+        "web-alarms-errors": True,
+    }
+    with pytest.raises(auto.CommandError, match=r"no changes were expected .*but changes were proposed"):
+        life.stack.preview(refresh=True, expect_no_changes=True)
+    life.stack.up(refresh=True)
+    assert drifted(life.stack) == {}
+    assert life.weights() == {"blue": 100, "green": 0}
+    life.set("protect", "false")
+    life.set("forceDestroy", "true")
+    life.up("without protection")
+    life.stack.destroy()
+    LOG.info("%s, seconds: %s", name, life.seconds)  # --log-cli-level=info shows them
+    deployment = life.stack.export_stack().deployment
+    assert deployment is not None
+    assert deployment.get("resources", []) == []
