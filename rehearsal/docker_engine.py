@@ -35,12 +35,16 @@ class DockerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerEngine:
-    """A running engine; `environment` is what any docker client, in Python or not, needs to reach it."""
+    """A running engine; `environment` is what any docker client, in Python or not, needs to reach it.
+
+    `build_gateway` is the host's address on the engine's default network, where the RUN steps of a build are.
+    """
 
     host: str
     client: str
     config: Path
     bridge: str
+    build_gateway: str
     process: Process
     run_id: str
 
@@ -56,6 +60,8 @@ class DockerEngine:
         names = _Names(cgroup=f"bluegreen-{key}", bridge=f"bg{key}", exec_root=ground.sockets / "exec")
         _record_clearing(ground, names)
         _give_way(names.cgroup)
+        build_network = ground.claims.network()
+        _create_bridge(names.build_bridge, build_network)
         address = ground.sockets / "docker.sock"
         argv = _daemon(root=data or root / "data", address=address, pid=root / "docker.pid", names=names)
         process = ground.start("dockerd", [*argv, *_trusted(ground)], env, grace=20.0)
@@ -68,6 +74,7 @@ class DockerEngine:
             client=client,
             config=root / "client",
             bridge=names.bridge,
+            build_gateway=str(build_network[1]),
             process=process,
             run_id=ground.id,
         )
@@ -133,6 +140,29 @@ class _Names:
     bridge: str
     exec_root: Path
 
+    @property
+    def build_bridge(self) -> str:
+        return _build_bridge(self.bridge)
+
+
+def _build_bridge(bridge: str) -> str:
+    return f"{bridge}b"
+
+
+def _create_bridge(bridge: str, network: IPv4Network) -> None:
+    """The engine's default network: BuildKit runs a build's RUN steps nowhere else unless it is told to.
+
+    dockerd itself would call it docker0, as any other engine of this host does.
+    """
+    for argv in (
+        ["link", "add", bridge, "type", "bridge"],
+        ["address", "add", f"{network[1]}/{network.prefixlen}", "dev", bridge],
+        ["link", "set", bridge, "up"],
+    ):
+        done = subprocess.run(["ip", *argv], capture_output=True, text=True, timeout=20, check=False)
+        if done.returncode != 0:
+            raise DockerError(f"ip {' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
+
 
 def _cgroup_of(bridge: str) -> str:
     return f"bluegreen-{bridge.removeprefix('bg')}"
@@ -146,8 +176,8 @@ def _daemon(*, root: Path, address: Path, pid: Path, names: _Names) -> list[str]
         daemon,
         *("--data-root", str(root), "--exec-root", str(names.exec_root)),
         *("--host", f"unix://{address}", "--pidfile", str(pid)),
-        # No default bridge, no packet filter rules, no forwarding: other engines and the host's firewall are untouched.
-        *("--bridge", "none", "--iptables=false", "--ip-masq=false", "--ip-forward=false"),
+        # Its own bridge, no packet filter rules, no forwarding: other engines and the host's firewall are untouched.
+        *("--bridge", names.build_bridge, "--iptables=false", "--ip-masq=false", "--ip-forward=false"),
         # Every container's processes can be found below one cgroup, even when the engine itself is gone.
         *("--cgroup-parent", f"/{names.cgroup}", "--exec-opt", "native.cgroupdriver=cgroupfs"),
     ]
@@ -257,7 +287,7 @@ def kill(cgroup: str) -> None:
 
 
 def clear(cgroup: str, bridge: str, exec_root: Path) -> int:
-    """Remove what a killed engine leaves: containers, their shims with sockets, cgroups and the bridge."""
+    """Remove what a killed engine leaves: containers, their shims with sockets, cgroups and bridges."""
     kill(cgroup)
     shims = [one for one in processes.marked(MARK, os.environ[MARK]) if _command(one.pid).startswith("containerd-shim")]
     processes.end(shims, grace=0.5)
@@ -265,9 +295,12 @@ def clear(cgroup: str, bridge: str, exec_root: Path) -> int:
         Path(file.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
     for folder in _cgroup_folders(cgroup):
         folder.rmdir()
-    if not Path(f"/sys/class/net/{bridge}").exists():
-        return 0
-    return subprocess.run(["ip", "link", "delete", bridge], timeout=20, check=False).returncode
+    left = [name for name in (bridge, _build_bridge(bridge)) if Path(f"/sys/class/net/{name}").exists()]
+    return max((_delete_link(name) for name in left), default=0)
+
+
+def _delete_link(name: str) -> int:
+    return subprocess.run(["ip", "link", "delete", name], timeout=20, check=False).returncode
 
 
 def _command(pid: int) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +93,22 @@ def test_the_sample_serves_as_nobody_and_ends_when_asked(engine: DockerEngine, h
     engine.run("stop", "--time", "10", name)
     # 137 would be SIGKILL's: then SIGTERM never reached the app.
     assert engine.inspect(name)["State"]["ExitCode"] == 0
+
+
+def test_the_publisher_builds_the_sample_as_an_image(
+    engine: DockerEngine, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing of a network, as it knows of no rehearsal."""
+    engine.run("tag", base, "python:3.12-slim")
+    for name, value in engine.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{Path(engine.client).parent}:{os.environ['PATH']}")
+    options = ["--version", "v7", "--kind", "image", "--pack-into", str(tmp_path / "packed"), "--json"]
+    argv = [sys.executable, "-m", "scripts.publish_release", str(HELLO), *options]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"] == "image"
+    assert engine.has("release:v7")
 
 
 def test_a_release_can_carry_a_wrong_database_address(engine: DockerEngine, base: str, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from rehearsal import processes
 from rehearsal.docker_engine import DockerEngine, DockerError, containers_of, find_client
 from rehearsal.ground import Ground, wait_until
 from rehearsal.ledger import CleanupCommand, Ledger
+from tests.ami.releases import rootfs
 
 pytestmark = [
     pytest.mark.docker,
@@ -87,7 +90,7 @@ def test_it_shares_nothing_with_a_second_engine_which_loads_a_saved_image(
         left = containers_of(cgroup_of(second))
         assert left
     assert beside.close() == ()
-    assert second.bridge not in links()
+    assert not {second.bridge, f"{second.bridge}b"} & links()
     assert not any(processes.alive(one) for one in left)
     assert engine.run("info", "--format", "{{.ServerVersion}}")
 
@@ -115,6 +118,51 @@ def test_the_client_found_can_build(engine: DockerEngine, tmp_path: Path) -> Non
     engine.run("build", "--tag", "word:1", str(tmp_path))
     assert engine.has("word:1")
     assert Path(find_client()).name == "docker"
+
+
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(b"hello from the host\n")
+
+
+@pytest.fixture
+def port(engine: DockerEngine) -> Iterator[int]:
+    """A server that the host has at its address in the network of builds."""
+    with socketserver.TCPServer((engine.build_gateway, 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def busybox(engine: DockerEngine, tmp_path: Path) -> str:
+    if not Path("/bin/busybox").exists():
+        pytest.skip("needs busybox-static: apt-get install busybox-static")
+    engine.run("import", str(rootfs(tmp_path / "rootfs.tar")), "busybox:1")
+    return "busybox:1"
+
+
+def test_the_run_steps_of_a_published_release_have_a_network(
+    engine: DockerEngine, busybox: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publisher builds as with any Docker: it knows of no rehearsal."""
+    release = tmp_path / "release"
+    release.mkdir()
+    connect = f"RUN busybox nc {engine.build_gateway} {port} > /answer"
+    (release / "Dockerfile").write_text(f"FROM {busybox}\n{connect}\n")
+    for name, value in engine.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{Path(engine.client).parent}:{os.environ['PATH']}")
+    options = ["--version", "v1", "--kind", "image", "--pack-into", str(tmp_path / "packed"), "--json"]
+    argv = [sys.executable, "-m", "scripts.publish_release", str(release), *options]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept = engine.run("run", "--rm", "--network", "none", "release:v1", "busybox", "cat", "/answer")
+    assert kept == "hello from the host"
+    with tarfile.open(tmp_path / "packed" / "bundle.tar.gz") as bundle:
+        assert bundle.getnames() == ["release.json", "image.tar"]
 
 
 KILLED_ENGINE = """
@@ -153,7 +201,7 @@ def test_after_kill_of_engine_and_owner_no_container_bridge_mount_or_cgroup_is_l
     content = ledger.read()
     assert content.problems == ()
     assert not any(processes.alive(one) for one in containers)
-    assert bridge not in links()
+    assert not {bridge, f"{bridge}b"} & links()
     mounts = Path("/proc/self/mountinfo").read_text()
     assert folder not in mounts
     assert sockets not in mounts
