@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ami.boot.cloud import was_refused
 from ami.boot.masking import Secrets
+from ami.boot.retrying import Deadline, retry
 from scripts.lock import who
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ TOLD = "told"
 SUBJECT_LENGTH = 100
 MESSAGE_BYTES = 250_000
 LINE_LENGTH = 2_000
-# Seconds: two tries of at most 5 each, so that telling never holds up what is told for longer than 10.
-CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 3, 2
+# Seconds: two tries, the second only when SNS refused the first or was out of reach, so that a notice never holds up
+# what it is of for longer than 10. A message whose answer is late may have been sent already.
+CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 6, 2
 
 
 def tell(facts: StackFacts, subject: str, /, **content: Any) -> str:
@@ -33,7 +36,10 @@ def tell(facts: StackFacts, subject: str, /, **content: Any) -> str:
     try:
         secrets = Secrets([str(facts.outputs.get("previewToken", ""))])
         masked = _masked({"subject": subject, "stack": facts.stack, "who": who(), **content}, secrets)
-        _client(facts).publish(TopicArn=topic, Subject=_subject(masked["subject"]), Message=_message(masked))
+        arguments = {"TopicArn": topic, "Subject": _subject(masked["subject"]), "Message": _message(masked)}
+        sns = _client(facts)
+        deadline = Deadline(CONNECT_SECONDS)
+        retry(lambda: sns.publish(**arguments), what="notice", deadline=deadline, may_pass=was_refused, attempts=TRIES)
     except Exception as error:
         return f"not told: {str(error) or type(error).__name__}"
     return TOLD
@@ -42,7 +48,7 @@ def tell(facts: StackFacts, subject: str, /, **content: Any) -> str:
 def _client(facts: StackFacts) -> Any:
     from botocore.config import Config
 
-    patience = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": TRIES})
+    patience = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
     return facts.session.client("sns", config=patience)
 
 

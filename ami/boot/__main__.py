@@ -85,17 +85,33 @@ def fail(machine: Machine, error: StepError, tail: Tail) -> None:
         LOG.error("report impossible reason=the machine does not know its region")
         return
     identity, steps = machine.identity.instance_id, machine.status.steps
-    failure = failure_of(machine.pairs, error.step, text, instance=identity, timings=steps, tail=tuple(tail.lines))
-    news.spread(machine, failure)
+    failure = failure_of(
+        machine.pairs,
+        error.step,
+        text,
+        instance=identity,
+        at=machine.status.finished,
+        timings=steps,
+        tail=tuple(tail.lines),
+    )
+    news.spread(machine, failure, report.Reports())
 
 
 def failure_of(
-    pairs: dict[str, str], step: str, error: str, *, instance: str, timings: dict[str, float], tail: tuple[str, ...]
+    pairs: dict[str, str],
+    step: str,
+    error: str,
+    *,
+    instance: str,
+    at: str,
+    timings: dict[str, float],
+    tail: tuple[str, ...],
 ) -> report.Failure:
     return report.Failure(
         step=step,
         error=error,
         instance=instance,
+        at=at,
         release=pairs.get("RELEASE", ""),
         color=pairs.get("COLOR", ""),
         stack=pairs.get("STACK", ""),
@@ -105,7 +121,8 @@ def failure_of(
 
 
 def finish(status: Status, state: State) -> None:
-    status.state, status.finished = state, now()
+    if status.state is not state:  # the failure unit repeats a message with the time that it bore
+        status.state, status.finished = state, now()
     status.save()
 
 
@@ -126,9 +143,11 @@ def failed(places: Places) -> int:
         return 1
     error = status.error or f"the boot program ended without a report: {unit_result()}"
     instance, tail = machine.identity.instance_id, tuple(boot_journal())
-    failure = failure_of(machine.pairs, status.step, error, instance=instance, timings=status.steps, tail=tail)
     status.error = error
     report.attempt("status", lambda: finish(status, State.FAILED))
+    failure = failure_of(
+        machine.pairs, status.step, error, instance=instance, at=status.finished, timings=status.steps, tail=tail
+    )
     news.insist(machine, failure)
     if news.GROUP not in status.told:
         news.power_off(machine)

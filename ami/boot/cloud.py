@@ -5,13 +5,16 @@ import threading
 from typing import Any
 
 Client = Any  # Debian's boto3 has no types
+# SNS, CloudWatch and CloudWatch Logs answer within a second. They may have processed a request whose answer never came,
+# and recognize no repetition: this is how long to wait before it counts as failed.
+ANSWER_SECONDS = 8.0
 
 
 class Cloud:
     def __init__(self, region: str) -> None:
         self.region = region
         self.endpoint = os.environ.get("AWS_ENDPOINT_URL") or None
-        self._clients: dict[tuple[str, bool], Client] = {}
+        self._clients: dict[tuple[str, float, int], Client] = {}
         self._lock = threading.Lock()  # boto3 makes clients one at a time only
 
     def client(self, service: str, *, impatient: bool = False) -> Client:
@@ -19,19 +22,27 @@ class Cloud:
 
         An impatient client tries once and gives up within 5 s: whoever uses it tries again, as long as there is time.
         """
-        with self._lock:
-            if (service, impatient) not in self._clients:
-                self._clients[service, impatient] = self._make(service, impatient)
-            return self._clients[service, impatient]
+        return self._client(service, read_timeout=3 if impatient else 10, attempts=1 if impatient else 3)
 
-    def _make(self, service: str, impatient: bool) -> Client:
+    def client_without_retries(self, service: str) -> Client:
+        """For requests that count or notify: the SDK repeats none, and a late answer has ANSWER_SECONDS."""
+        return self._client(service, read_timeout=ANSWER_SECONDS, attempts=1)
+
+    def _client(self, service: str, *, read_timeout: float, attempts: int) -> Client:
+        key = (service, read_timeout, attempts)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self._make(service, read_timeout, attempts)
+            return self._clients[key]
+
+    def _make(self, service: str, read_timeout: float, attempts: int) -> Client:
         import boto3
         from botocore.config import Config
 
         config = Config(
-            connect_timeout=2 if impatient else 3,
-            read_timeout=3 if impatient else 10,
-            retries={"mode": "standard", "total_max_attempts": 1 if impatient else 3},
+            connect_timeout=2 if attempts == 1 else 3,
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": attempts},
             signature_version="s3v4" if service == "s3" else None,
             # One name for the endpoint means that a bucket can't be part of its host name.
             s3={"addressing_style": "path" if self.endpoint else "virtual"},
@@ -49,3 +60,15 @@ def may_pass(error: Exception) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or status == 429 or "Throttl" in error.response.get("Error", {}).get("Code", "")
     return isinstance(error, BotoCoreError) and not isinstance(error, ParamValidationError)
+
+
+def may_have_passed(error: Exception) -> bool:
+    """The request was sent and no answer came: AWS may have processed it, or not."""
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+
+    return isinstance(error, ConnectionClosedError | ReadTimeoutError)
+
+
+def was_refused(error: Exception) -> bool:
+    """May pass, and was not processed: repeating the request counts or notifies nothing twice."""
+    return may_pass(error) and not may_have_passed(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from . import report
 from .machine import Machine
-from .report import Failure, Trouble
+from .report import Failure, Reports, Trouble
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
@@ -20,28 +20,33 @@ INSIST_PAUSE = 5.0
 POWER_OFF = ("systemctl", "--no-block", "poweroff")
 
 
-def spread(machine: Machine, failure: Failure) -> None:
+def spread(machine: Machine, failure: Failure, reports: Reports) -> None:
     """People, log and alarm at once, then the group, which ends the machine as soon as it knows.
 
-    What is down delays neither of the others by more than NEWS_SECONDS. Those who have heard stand in the status.
+    What is down delays neither of the others by more than NEWS_SECONDS, and late answers are waited for only once the
+    group knows. Those who have heard stand in the status.
     """
-    news = _news(machine, failure)
-    _note(
-        machine, report.at_once({what: news[what] for what in news if what in _missing(machine)}, report.NEWS_SECONDS)
-    )
+    news, missing = _news(machine, failure), _missing(machine)
+    reports.start({what: news[what] for what in news if what in missing})
+    _note(machine, reports.collect(report.NEWS_SECONDS))
     if GROUP in _missing(machine):
         hook, before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
         if report.attempt(GROUP, lambda: report.give_up(machine.cloud, hook, failure.instance, served_before=before)):
             _note(machine, {GROUP})
+    _note(machine, reports.collect(report.LATE_SECONDS))
 
 
 def insist(machine: Machine, failure: Failure) -> None:
-    """Tell those who have not heard, again and again for a while."""
-    limit = Deadline(INSIST_SECONDS)
-    spread(machine, failure)
+    """Tell those who have not heard, again and again for a while.
+
+    Also those whose answer never came, though they may have heard: twice is better than never, and the message's `at`
+    is the same.
+    """
+    limit, reports = Deadline(INSIST_SECONDS), Reports()
+    spread(machine, failure, reports)
     while _missing(machine) and limit.remaining() > INSIST_PAUSE:
         time.sleep(INSIST_PAUSE)
-        spread(machine, failure)
+        spread(machine, failure, reports)
 
 
 def power_off(machine: Machine) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .cloud import Cloud, may_pass
+from .cloud import Cloud, may_pass, was_refused
 from .masking import TAIL_LINE_LENGTH, TAIL_LINES, Secrets
 from .retrying import Deadline, retry
 
@@ -20,6 +20,9 @@ _UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 REPORT_SECONDS = 20.0  # for each of the calls of a boot that is well
 # After a failure: people, log and alarm are told at once, each for this long …
 NEWS_SECONDS = 4.0
+# … with this for late answers, once the group knows: together above cloud.ANSWER_SECONDS, so that the boot program does
+# not end, and leave a repetition to the failure unit, before it knows what became of the first request.
+LATE_SECONDS = 5.0
 # … and then the group, for twice this long at most. Both with a last call's 5 s stay within the 20 s that the launch
 # hook gives beyond the boot's own time.
 GROUP_SECONDS = 4.0
@@ -45,8 +48,9 @@ class Trouble:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure(Trouble):
-    """Of a boot."""
+    """Of a boot. `at` is when it failed, in ISO 8601: a message that arrives twice is known by it."""
 
+    at: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -75,7 +79,7 @@ def _plain(text: str) -> str:
 
 def notify(cloud: Cloud, topic: str, trouble: Trouble, secrets: Secrets, deadline: Deadline) -> None:
     arguments = {"TopicArn": topic, "Subject": subject(trouble, secrets), "Message": message(trouble, secrets)}
-    _call(lambda: cloud.client("sns", impatient=True).publish(**arguments), "notification", deadline)
+    _call_once(lambda: cloud.client_without_retries("sns").publish(**arguments), "notification", deadline)
 
 
 def stream(trouble: Trouble) -> str:
@@ -89,14 +93,14 @@ def keep(cloud: Cloud, group: str, trouble: Trouble, secrets: Secrets, deadline:
     event = {"timestamp": int(time.time() * 1000), "message": message(trouble, secrets)}
 
     def write() -> None:
-        client = cloud.client("logs", impatient=True)
+        client = cloud.client_without_retries("logs")
         try:
             client.create_log_stream(**where)
         except client.exceptions.ResourceAlreadyExistsException:
             LOG.info("reuse log stream name=%s", where["logStreamName"])  # of an earlier boot of this machine
         client.put_log_events(**where, logEvents=[event])
 
-    _call(write, "failure event", deadline)
+    _call_once(write, "failure event", deadline)
 
 
 def group_of(cloud: Cloud, instance_id: str, deadline: Deadline) -> tuple[str, str]:
@@ -193,8 +197,9 @@ def _datum(name: str, dimensions: Mapping[str, str], value: float, unit: str) ->
 
 
 def _put(cloud: Cloud, namespace: str, data: list[dict[str, Any]], deadline: Deadline) -> None:
-    client = cloud.client("cloudwatch", impatient=True)
-    _call(lambda: client.put_metric_data(Namespace=namespace, MetricData=data), "metrics", deadline)
+    """Without a timestamp, so that CloudWatch takes the time of arrival: an alarm overlooks what is of minutes ago."""
+    client = cloud.client_without_retries("cloudwatch")
+    _call_once(lambda: client.put_metric_data(Namespace=namespace, MetricData=data), "metrics", deadline)
 
 
 def attempt(what: str, action: Callable[[], None]) -> bool:
@@ -207,24 +212,47 @@ def attempt(what: str, action: Callable[[], None]) -> bool:
     return True
 
 
-def at_once(actions: Mapping[str, Callable[[], None]], seconds: float) -> set[str]:
-    """Those that were done within that time. None waits for another, and one that hangs holds up nothing after this."""
-    done = set[str]()
+class Reports:
+    """Reports under way, each in a thread of its own: none waits for another, one that hangs holds up nothing.
 
-    def one(what: str) -> None:
-        if attempt(what, actions[what]):
-            done.add(what)
+    A report whose outcome is open is never started again: its request may have been processed already.
+    """
 
-    threads = {what: threading.Thread(target=one, args=(what,), daemon=True) for what in actions}
-    for thread in threads.values():
-        thread.start()
-    limit = Deadline(seconds)
-    for what, thread in threads.items():
-        thread.join(limit.remaining())
-        if thread.is_alive():
-            LOG.error("report late what=%s seconds=%.1f", what, seconds)
-    return set(done)
+    def __init__(self) -> None:
+        self._open: dict[str, threading.Thread] = {}
+        self._passed = set[str]()
+
+    def is_open(self, name: str) -> bool:
+        return name in self._open
+
+    def start(self, actions: Mapping[str, Callable[[], None]]) -> None:
+        for name, action in actions.items():
+            if name not in self._open:
+                self._open[name] = threading.Thread(target=self._run, args=(name, action), daemon=True)
+                self._open[name].start()
+
+    def collect(self, timeout: float) -> set[str]:
+        """Those that have passed since the last call; what is still open after the timeout may pass later."""
+        limit, passed = Deadline(timeout), set[str]()
+        for name, thread in list(self._open.items()):
+            thread.join(limit.remaining())
+            if thread.is_alive():
+                LOG.error("report late what=%s seconds=%.1f", name, timeout)
+                continue
+            del self._open[name]
+            passed |= self._passed & {name}
+        self._passed -= passed
+        return passed
+
+    def _run(self, name: str, action: Callable[[], None]) -> None:
+        if attempt(name, action):
+            self._passed.add(name)
 
 
 def _call(action: Callable[[], Any], what: str, deadline: Deadline) -> Any:
     return retry(action, what=what, deadline=deadline, may_pass=may_pass)
+
+
+def _call_once(action: Callable[[], Any], what: str, deadline: Deadline) -> Any:
+    """Repeats what AWS refused, and nothing that it may have processed: whoever has to insist on that does so."""
+    return retry(action, what=what, deadline=deadline, may_pass=was_refused)

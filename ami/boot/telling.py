@@ -3,14 +3,13 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from . import news, report
 from .files import write_atomically
 from .machine import Machine
-from .report import Trouble
+from .report import Reports, Trouble
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
@@ -74,7 +73,8 @@ class Telling:
         self._waiting: Loss | None = None
         self._current: Loss | None = None
         self._missing = set[str]()
-        self._uncounted = 0
+        self._uncounted = self._counting = 0
+        self._words, self._counts = Reports(), Reports()
         self._until = self._pause = Deadline(0)
 
     def hear(self, loss: Loss, *, ends: int) -> None:
@@ -84,11 +84,16 @@ class Telling:
         self._waiting, self._until = loss, Deadline(INSIST_SECONDS)
         self.push()
 
+    @property
+    def is_done(self) -> bool:
+        """All that may be told by now is told and counted, or given up."""
+        return not self._missing and not self._uncounted
+
     def push(self) -> None:
         """Called each second or so: tell what may be told by now, and those again who have not heard."""
         if self._waiting is not None and self._quiet_is_over() and not self._missing:
             self._begin(self._waiting)
-        if (self._missing or self._uncounted) and self._pause.passed:
+        if not self.is_done and self._pause.passed:
             self._tell()
 
     def _quiet_is_over(self) -> bool:
@@ -100,26 +105,27 @@ class Telling:
         more = f"; {left} more since the last message were told to nobody" if left else ""
         self._current, self._waiting = replace(loss, left_out=left, error=loss.error + more), None
         self._missing = {news.NOTIFICATION, news.EVENT}
+        self._words = Reports()  # of the message before, a late answer says nothing of this one
         self._until, self._pause = Deadline(INSIST_SECONDS), Deadline(0)
         self._record.told, self._record.untold = time.time(), 0
         self._record.save(self._machine.places.watch_record)
 
     def _tell(self) -> None:
-        limit, counted = Deadline(report.NEWS_SECONDS), self._uncounted
-        actions: dict[str, Callable[[], None]] = {}
+        limit = Deadline(report.NEWS_SECONDS)
         if self._current is not None:
             told = news.words(self._machine, self._current, limit)
-            actions = {what: told[what] for what in told if what in self._missing}
-        if counted:
-            actions[news.METRIC] = lambda: self._count(counted, limit)
-        done = report.at_once(actions, report.NEWS_SECONDS)
-        self._missing -= done
-        if news.METRIC in done:
-            self._uncounted -= counted
-        self._pause = Deadline(INSIST_PAUSE if self._missing or self._uncounted else 0)
-        if self._until.passed and (self._missing or self._uncounted):
+            self._words.start({what: told[what] for what in told if what in self._missing})
+        if self._uncounted and not self._counts.is_open(news.METRIC):
+            self._counting = counted = self._uncounted
+            self._counts.start({news.METRIC: lambda: self._count(counted, limit)})
+        self._missing -= self._words.collect(limit.remaining())
+        if self._counts.collect(limit.remaining()):
+            self._uncounted -= self._counting
+        self._pause = Deadline(0 if self.is_done else INSIST_PAUSE)
+        if self._until.passed and not self.is_done:
             LOG.error("give up telling who=%s ends=%d", ", ".join(sorted(self._missing)) or "none", self._uncounted)
             self._missing, self._uncounted = set(), 0
+            self._words, self._counts = Reports(), Reports()
 
     def _count(self, ends: int, limit: Deadline) -> None:
         pairs = self._machine.pairs

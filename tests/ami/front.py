@@ -16,11 +16,16 @@ HANGS_S = 60.0
 
 
 class Front:
-    """`down` services answer 503 at once, `hanging` ones never; the others are those of the emulator behind it."""
+    """The emulator behind it answers, but for services that are `down` (503), `hanging` or `late`.
+
+    Of hanging services, requests come to nothing; late ones do what they are asked, and say too late that an event, a
+    message or a metric is theirs. Both answer, or close the connection, once they are released.
+    """
 
     def __init__(self, behind: str) -> None:
         self.down: set[str] = set()
         self.hanging: set[str] = set()
+        self.late: set[str] = set()
         self.asked: list[str] = []
         self.released = threading.Event()
         self._behind = urlsplit(behind).netloc
@@ -40,8 +45,14 @@ class Front:
         finally:
             connection.close()
 
-    def close(self) -> None:
+    def release(self) -> None:
+        """All services are well, and nobody waits for an answer any longer."""
+        for ill in (self.down, self.hanging, self.late):
+            ill.clear()
         self.released.set()
+
+    def close(self) -> None:
+        self.release()
         self._server.shutdown()
         self._server.server_close()
 
@@ -73,7 +84,10 @@ def _server(front: Front) -> ThreadingHTTPServer:
             if service in front.down:
                 self._answer(503, [], b"<ErrorResponse><Error><Code>ServiceUnavailable</Code></Error></ErrorResponse>")
                 return
-            self._answer(*front.forward(self, body))
+            answer = front.forward(self, body)
+            if service in front.late and not self.headers.get("X-Amz-Target", "").endswith("CreateLogStream"):
+                front.released.wait(HANGS_S)
+            self._answer(*answer)
 
         def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
             self.send_response(status)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
 from ami.boot.report import (
     Action,
     Failure,
+    Reports,
     attempt,
     complete,
     give_up,
@@ -22,8 +26,10 @@ from ami.boot.report import (
     subject,
 )
 from ami.boot.retrying import Deadline
+from checks.waiting import wait_until
+from tests.ami.front import Front, fronted
 from tests.ami.group import GROUP, Group, Mailbox
-from tests.rehearsal.cloud.fleet import Running
+from tests.rehearsal.cloud.fleet import REGION, Running
 
 FAILURE = Failure(
     step="image",
@@ -32,6 +38,7 @@ FAILURE = Failure(
     release="v1",
     color="blue",
     stack="dev",
+    at="2026-01-01T00:00:00.000+00:00",
     timings={"identity": 0.01, "image": 3.5},
     log_tail=("line 1", "used hunter22"),
 )
@@ -50,6 +57,7 @@ def test_the_message_carries_all_that_is_known_and_no_secret() -> None:
         "release": "v1",
         "color": "blue",
         "stack": "dev",
+        "at": "2026-01-01T00:00:00.000+00:00",
         "timings": {"identity": 0.01, "image": 3.5},
         "log_tail": ["line 1", "used ***"],
     }
@@ -156,6 +164,63 @@ def test_a_failed_boot_is_counted(aws: Running, cloud: Cloud) -> None:
     for _ in range(2):
         put_failure(cloud, "bluegreen", BLUE, soon())
     assert told(aws, "BootFailures") == [(BLUE, 2.0)]
+
+
+@pytest.fixture
+def front(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    with fronted(aws.aws) as found:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
+        yield found
+
+
+@pytest.mark.parametrize("how", ["hanging", "late"])
+def test_a_request_without_an_answer_is_not_repeated(
+    aws: Running, front: Front, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by boto3 nor by the deadline's retries: AWS may have processed it."""
+    monkeypatch.setattr("ami.boot.cloud.ANSWER_SECONDS", 0.2)
+    mailbox = Mailbox.create(aws)
+    getattr(front, how).add("sns")
+    with pytest.raises(ReadTimeoutError):
+        notify(Cloud(REGION), mailbox.topic, FAILURE, SECRETS, Deadline(60))
+    assert front.asked == ["sns"]
+
+
+def test_a_request_that_was_refused_is_repeated(aws: Running, front: Front) -> None:
+    mailbox = Mailbox.create(aws)
+    front.down.add("sns")
+    asked = threading.Thread(target=notify, args=(Cloud(REGION), mailbox.topic, FAILURE, SECRETS, Deadline(60)))
+    asked.start()
+    wait_until(lambda: None if front.asked else "nothing was asked", what="the first try", deadline_s=60)
+    front.release()
+    asked.join()
+    assert len(mailbox.read()) == 1
+
+
+def test_a_report_that_is_open_is_not_started_again_and_counts_once_it_has_passed() -> None:
+    reports, begun, go_on = Reports(), list[str](), threading.Event()
+
+    def slow() -> None:
+        begun.append("slow")
+        go_on.wait()
+
+    def fails() -> None:
+        begun.append("fails")
+        raise ConnectionError("no way out")
+
+    actions = {"slow": slow, "fails": fails, "quick": lambda: begun.append("quick")}
+    reports.start(actions)
+    passed = set[str]()
+    while reports.is_open("quick") or reports.is_open("fails"):
+        passed |= reports.collect(0.1)
+    assert (passed, reports.is_open("slow")) == ({"quick"}, True)
+    reports.start({"slow": slow})
+    assert begun.count("slow") == 1
+    go_on.set()
+    assert reports.collect(60) == {"slow"}
+    assert reports.collect(60) == set()
+    reports.start({"slow": slow})
+    assert reports.collect(60) == {"slow"}
 
 
 def test_a_report_that_fails_never_hides_what_it_reports() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.notices import MESSAGE_BYTES, TOLD, tell
 from scripts.stacks import StackFacts, read_facts
+from tests.ami.front import fronted
 from tests.ami.releases import free_port
 from tests.scripts.world import REGION, TOKEN, World, WorldStack
 
@@ -77,6 +78,19 @@ def nowhere(facts: StackFacts, monkeypatch: pytest.MonkeyPatch) -> StackFacts:
 
 def test_sns_out_of_reach_raises_nothing(nowhere: StackFacts) -> None:
     assert tell(nowhere, "failed").startswith("not told: Could not connect to the endpoint URL")
+
+
+def test_a_message_whose_answer_is_late_is_published_once(
+    world: World, facts: StackFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.notices.READ_SECONDS", 0.2)
+    with fronted(world.session.client("sns").meta.endpoint_url) as front:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
+        front.late.add("sns")
+        away = replace(facts)
+        away.__dict__["session"] = boto3.Session(region_name=REGION)
+        assert tell(away, "failed").startswith("not told: Read timeout on endpoint URL")
+        assert front.asked == ["sns"]
 
 
 def test_a_topic_that_is_gone_raises_nothing(facts: StackFacts) -> None:
