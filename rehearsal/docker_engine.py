@@ -37,7 +37,9 @@ class DockerError(Exception):
 class DockerEngine:
     """A running engine; `environment` is what any docker client, in Python or not, needs to reach it.
 
-    `build_gateway` is the host's address on the engine's default network, where the RUN steps of a build are.
+    `build_gateway` is the host's address on the engine's default network, where the RUN steps of a build are. Nothing
+    leads from there to the internet, which would take rules in the host's firewall: a build that needs it says
+    `docker build --network host`, and its image is published with `--image`.
     """
 
     host: str
