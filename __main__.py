@@ -27,7 +27,7 @@ base_image = compose.base_image(settings)
 role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
 
 targets = compose.targets(settings, network)
-balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, targets))
+balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, alerts, targets))
 access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
 dns = compose.dns_name(settings, balancer)
 vpn = compose.vpn(settings, network, alerts)

@@ -10,6 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from checks.colors import Color
+from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
 from checks.gates import GateArgs, arrival, release_guard
 from components.alerts import Alerts, AlertsArgs
 from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
@@ -172,8 +173,13 @@ def targets(settings: Settings, network: Network) -> dict[Color, Targets]:
 
 
 def load_balancer(
-    settings: Settings, network: Network, artifacts: ArtifactBucket, targets: Mapping[Color, Targets]
+    settings: Settings,
+    network: Network,
+    artifacts: ArtifactBucket,
+    alerts: Alerts,
+    targets: Mapping[Color, Targets],
 ) -> LoadBalancerArgs:
+    address = _own_address(settings)
     return LoadBalancerArgs(
         stack=settings.stack,
         vpc_id=network.vpc_id,
@@ -184,6 +190,11 @@ def load_balancer(
         certificate_arn=settings.certificate_arn,
         access_logs=settings.access_logs,
         log_bucket=artifacts.log_bucket,
+        tags={
+            BUCKET_TAG: artifacts.bucket,
+            TOPIC_TAG: alerts.topic_arn,
+            **({ADDRESS_TAG: address} if address else {}),
+        },
         protect=settings.protect,
     )
 

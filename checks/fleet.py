@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +17,8 @@ ARNS_PER_TAG_CALL = 20
 LAUNCH = "Launch"
 # Of impatient clients.
 CONNECT_S, READ_S = 2, 3
+# Tags of the load balancer, which lead from it to the rest of the stack where its state can't be read.
+BUCKET_TAG, TOPIC_TAG, ADDRESS_TAG = "ArtifactsBucket", "AlertsTopic", "Address"
 
 
 class NoSuchStack(Exception):  # noqa: N818 - reads as the sentence that its message is
@@ -67,6 +69,7 @@ class Side:
     strays: tuple[str, ...] = ()
     """Targets that would get users although no group of this color holds them."""
     preview_value: str = ""
+    health_path: str = "/health"
 
     def group_of(self, release: str) -> Group | None:
         return next((group for group in self.groups if group.release == release), None)
@@ -100,6 +103,8 @@ class Fleet:
     live_rule_arn: str
     preview_header: str
     sides: Mapping[Color, Side]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Those of the load balancer."""
 
     @property
     def url(self) -> str:
@@ -162,11 +167,13 @@ class _Balancer:
     weights: Mapping[str, int]
     preview_header: str
     preview_values: Mapping[Color, str]
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Targets:
     arn: str
+    health_path: str
     health: Mapping[str, tuple[str, str]]
 
 
@@ -183,6 +190,7 @@ def _assemble(
             groups=ours,
             strays=tuple(id_ for id_, (state, _) in target.health.items() if id_ not in held and state != "draining"),
             preview_value=balancer.preview_values.get(color, ""),
+            health_path=target.health_path,
         )
 
     return Fleet(
@@ -193,13 +201,22 @@ def _assemble(
         live_rule_arn=balancer.live_rule_arn,
         preview_header=balancer.preview_header,
         sides={color: side(color, target) for color, target in sorted(targets.items())},
+        tags=balancer.tags,
     )
+
+
+def live_weights(fleet: Fleet, session: Any) -> dict[Color, int]:
+    """The live rule's weights as AWS has them at this moment: one call, where `describe` takes ten."""
+    found = client(session, "elbv2").describe_rules(RuleArns=[fleet.live_rule_arn])["Rules"][0]
+    weights = _rule_weights(found)
+    return {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
 
 
 def _balancer(stack: str, elbv2: Any) -> _Balancer:
     found = [page for page in elbv2.get_paginator("describe_load_balancers").paginate()]
     balancers = {one["LoadBalancerArn"]: one for page in found for one in page["LoadBalancers"]}
-    ours = [arn for arn, tags in _tags(elbv2, balancers).items() if tags.get("Stack") == stack]
+    tags = _tags(elbv2, balancers)
+    ours = [arn for arn in balancers if tags.get(arn, {}).get("Stack") == stack]
     if not ours:
         raise NoSuchStack(
             f"no load balancer carries the tag Stack={stack} in {elbv2.meta.region_name}; "
@@ -212,11 +229,12 @@ def _balancer(stack: str, elbv2: Any) -> _Balancer:
         for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
         if not rule["IsDefault"]
     }
-    return _read_rules(balancers[ours[0]]["DNSName"], listeners, rules, _tags(elbv2, rules))
+    return _read_rules(balancers[ours[0]]["DNSName"], tags[ours[0]], listeners, rules, _tags(elbv2, rules))
 
 
 def _read_rules(
     dns_name: str,
+    own_tags: Mapping[str, str],
     listeners: list[dict[str, Any]],
     rules: Mapping[str, tuple[dict[str, Any], dict[str, Any]]],
     tags: Mapping[str, Mapping[str, str]],
@@ -233,6 +251,7 @@ def _read_rules(
         weights=_rule_weights(rules[live][0]) if live else {},
         preview_header=previews[0][0] if previews else "",
         preview_values={color: value for _, value in previews for color in Color if value.endswith(f"-{color}")},
+        tags=own_tags,
     )
 
 
@@ -254,13 +273,18 @@ def _rule_weights(rule: Mapping[str, Any]) -> dict[str, int]:
 
 def _target_groups(stack: str, elbv2: Any) -> dict[Color, _Targets]:
     pages = elbv2.get_paginator("describe_target_groups").paginate()
-    arns = [group["TargetGroupArn"] for page in pages for group in page["TargetGroups"]]
+    groups = {group["TargetGroupArn"]: group for page in pages for group in page["TargetGroups"]}
     ours = {
         Color(tags["Color"]): arn
-        for arn, tags in _tags(elbv2, arns).items()
+        for arn, tags in _tags(elbv2, groups).items()
         if tags.get("Stack") == stack and tags.get("Color") in set(Color)
     }
-    return {color: _Targets(arn=arn, health=_target_health(elbv2, arn)) for color, arn in ours.items()}
+    return {
+        color: _Targets(
+            arn=arn, health_path=groups[arn].get("HealthCheckPath", "/"), health=_target_health(elbv2, arn)
+        )
+        for color, arn in ours.items()
+    }
 
 
 def _target_health(elbv2: Any, arn: str) -> dict[str, tuple[str, str]]:

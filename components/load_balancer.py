@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_aws import ec2, lb, ssm, vpc
@@ -23,7 +23,10 @@ ANYWHERE_IPV4 = "0.0.0.0/0"
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs:
-    """`target_groups` by color; an empty `certificate_arn` means plain HTTP, an empty `log_bucket` no access logs."""
+    """`target_groups` by color; an empty `certificate_arn` means plain HTTP, an empty `log_bucket` no access logs.
+
+    `tags`: further ones of the load balancer itself, by which scripts find the rest of the stack without its state.
+    """
 
     stack: str
     vpc_id: pulumi.Input[str]
@@ -34,6 +37,7 @@ class LoadBalancerArgs:
     certificate_arn: str = ""
     access_logs: bool = False
     log_bucket: pulumi.Input[str] = ""
+    tags: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     protect: bool = False
 
 
@@ -108,7 +112,7 @@ class LoadBalancer(pulumi.ComponentResource):
             drop_invalid_header_fields=True,
             enable_deletion_protection=args.protect,
             access_logs=logs if args.access_logs else None,
-            tags={"Stack": args.stack},
+            tags={**args.tags, "Stack": args.stack},
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
 

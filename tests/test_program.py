@@ -388,6 +388,20 @@ def test_the_address_of_the_app(values: dict[str, Any], url: str) -> None:
     assert program(**values).outputs["url"] == url
 
 
+@pytest.mark.parametrize(
+    ("values", "address"), [({}, {}), (WITH_NAME, {"Address": "https://app.example.org"})], ids=["no-name", "name"]
+)
+def test_the_balancer_leads_to_bucket_topic_and_address_where_the_state_cannot_be_read(
+    values: dict[str, Any], address: dict[str, str]
+) -> None:
+    assert program(**values).one("lb.LoadBalancer").inputs["tags"] == {
+        "Stack": "dev",
+        "ArtifactsBucket": "artifacts-1a2b",
+        "AlertsTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:Topic/alerts",
+        **address,
+    }
+
+
 def test_the_secret_of_the_preview_is_a_secret() -> None:
     assert program(**BOTH).secret_outputs == {"previewToken"}
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from checks.colors import Color
-from checks.fleet import NoSuchStack, describe
-from tests.scripts.world import HEADER, STACK, TOKEN, World, two_colors
+from checks.fleet import NoSuchStack, describe, live_weights
+from tests.scripts.world import BUCKET, HEADER, STACK, TOKEN, TOPIC, World, two_colors
 
 
 def test_a_stack_is_read_by_its_tags_alone(world: World) -> None:
@@ -22,6 +22,20 @@ def test_a_stack_is_read_by_its_tags_alone(world: World) -> None:
     assert (green.release, green.healthy, green.target_group_arn) == ("v2", 2, world.groups[Color.GREEN])
     assert green.group is not None
     assert (green.group.ami, green.group.desired) == (world.ami, 2)
+
+
+def test_what_else_belongs_to_a_stack_is_told_by_the_balancer_and_the_target_groups(world: World) -> None:
+    fleet = describe(STACK, world.session)
+    assert fleet.tags == {"Stack": STACK, "ArtifactsBucket": BUCKET, "AlertsTopic": TOPIC, "Address": world.url}
+    assert {side.health_path for side in fleet.sides.values()} == {"/health"}
+
+
+def test_the_weights_of_this_moment_take_one_call(world: World) -> None:
+    two_colors(world)
+    fleet = describe(STACK, world.session)
+    world.set_weights({Color.BLUE: 90, Color.GREEN: 10})
+    assert fleet.weights == {Color.BLUE: 100, Color.GREEN: 0}
+    assert live_weights(fleet, world.session) == {Color.BLUE: 90, Color.GREEN: 10}
 
 
 def test_ill_machines_come_with_the_balancer_s_reason(world: World) -> None:

@@ -59,6 +59,11 @@ def test_the_balancer_stands_in_the_given_subnets() -> None:
     }
 
 
+def test_further_tags_stand_beside_the_stack_s_which_none_of_them_can_be() -> None:
+    declared = balancer(tags={"ArtifactsBucket": "artifacts-1a2b", "Stack": "other"})
+    assert declared.one("lb.LoadBalancer").inputs["tags"] == {"ArtifactsBucket": "artifacts-1a2b", "Stack": "dev"}
+
+
 def test_access_logs_go_below_their_prefix() -> None:
     declared = balancer(access_logs=True, log_bucket="logs")
     expected = {"bucket": "logs", "prefix": "balancer", "enabled": True}

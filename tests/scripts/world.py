@@ -19,7 +19,7 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
 from checks.colors import Color
-from checks.fleet import client, is_stopped
+from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
 from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release
 from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
@@ -27,6 +27,7 @@ from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
 REGION = "eu-central-1"
 STACK = "dev"
 BUCKET = "artifacts-dev"
+TOPIC = f"arn:aws:sns:{REGION}:123456789012:alerts"
 TOKEN = "token0123"
 HEADER = "X-Bluegreen-Preview"
 WAITS_S = 20.0  # for machines that never come: a test that sits it out has failed
@@ -100,7 +101,8 @@ class World:
         ]
         self.ami = self.ec2.register_image(Name="app", RootDeviceName="/dev/xvda")["ImageId"]
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        made = self.elbv2.create_load_balancer(Name="dev", Subnets=self.subnets, Tags=_tags(Stack=STACK))
+        own = {BUCKET_TAG: BUCKET, TOPIC_TAG: TOPIC, ADDRESS_TAG: self.url}
+        made = self.elbv2.create_load_balancer(Name="dev", Subnets=self.subnets, Tags=_tags(Stack=STACK, **own))
         self.balancer = made["LoadBalancers"][0]["LoadBalancerArn"]
         self.groups = {color: self._target_group(color, vpc) for color in Color}
         fixed = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
@@ -114,7 +116,12 @@ class World:
 
     def _target_group(self, color: Color, vpc: str) -> str:
         made = self.elbv2.create_target_group(
-            Name=f"dev-{color}", Protocol="HTTP", Port=8080, VpcId=vpc, Tags=_tags(Stack=STACK, Color=color)
+            Name=f"dev-{color}",
+            Protocol="HTTP",
+            Port=8080,
+            VpcId=vpc,
+            HealthCheckPath="/health",
+            Tags=_tags(Stack=STACK, Color=color),
         )
         return str(made["TargetGroups"][0]["TargetGroupArn"])
 
@@ -302,7 +309,7 @@ class WorldStack:
             "previewHeader": HEADER,
             "previewToken": TOKEN,
             "artifactsBucket": BUCKET,
-            "alertsTopicArn": "arn:aws:sns:eu-central-1:123456789012:alerts",
+            "alertsTopicArn": TOPIC,
             "healthPath": "/health",
             "region": REGION,
             "canaryPercent": self.applied.get("canaryPercent", 0),
