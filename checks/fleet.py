@@ -280,9 +280,7 @@ def _target_groups(stack: str, elbv2: Any) -> dict[Color, _Targets]:
         if tags.get("Stack") == stack and tags.get("Color") in set(Color)
     }
     return {
-        color: _Targets(
-            arn=arn, health_path=groups[arn].get("HealthCheckPath", "/"), health=_target_health(elbv2, arn)
-        )
+        color: _Targets(arn=arn, health_path=groups[arn].get("HealthCheckPath", "/"), health=_target_health(elbv2, arn))
         for color, arn in ours.items()
     }
 

@@ -18,6 +18,7 @@ from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.traffic import up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
@@ -42,7 +43,7 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
                 raise RefusedError(reason)
             run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
         with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
-            shift(stack, facts, percent, run, tell)
+            shift(stack, facts, fleet, percent, run, tell)
         if percent and args.bake_s:
             with display.stage(f"bake: watch {facts.active.other} for {args.bake_s:g} s"):
                 run.state = f"{facts.active.other} keeps its {percent} %, and config says so"
@@ -58,17 +59,18 @@ def refusal(facts: StackFacts, fleet: Fleet) -> str | None:
     if fleet.serving != facts.active:
         return (
             f"config says {facts.active} is active, but {fleet.serving} serves users; "
-            f"run `pulumi up --stack {facts.stack}` first"
+            f"run `python -m scripts.recall --stack {facts.stack}` first, which sets config by what AWS has"
         )
     return None
 
 
-def shift(stack: Stack, facts: StackFacts, percent: int, run: Run, tell: Callable[[str], None]) -> None:
+def shift(stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run, tell: Callable[[str], None]) -> None:
     """Set the share and `up`. When that is refused, config says again what is."""
     set_value(stack, "canaryPercent", str(percent))
     run.state = f"config says {percent} %; run the same command again"
     try:
-        run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+        shares = weights(facts.active, percent)
+        run.changed_resources = changed_resources(to_the_end(lambda: up(stack, facts, fleet, shares, tell)))
     except CommandError as error:
         found = describe(stack.name, facts.session).sides[facts.active.other].weight
         if found == percent != facts.canary_percent:

@@ -32,6 +32,7 @@ from scripts.options import (
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.traffic import up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
@@ -133,7 +134,7 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     if active != serving and active != cutover.target:
         return (
             f"config says {active} is active, but {serving} serves users; "
-            f"run `pulumi up --stack {cutover.stack.name}` first, or set it back"
+            f"run `python -m scripts.recall --stack {cutover.stack.name}` first, which sets config by what AWS has"
         )
     if cutover.args.action == "rollback" and cutover.facts.canary_percent:
         return (
@@ -227,7 +228,8 @@ def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
     run = cutover.run
     try:
         _point_at(cutover, cutover.target)
-        result = to_the_end(lambda: cutover.stack.up(on_output=tell))
+        shares = weights(cutover.target, 0)
+        result = to_the_end(lambda: up(cutover.stack, cutover.facts, cutover.fleet, shares, tell))
         run.changed_resources = changed_resources(result)
         run.state = f"users are on {cutover.target}, and config says so"
     except BaseException as error:

@@ -28,6 +28,8 @@ class Display:
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
         self.stages: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+        """What a JSON document must tell, too, although the run went on."""
         self.on_stage: Callable[[str], None] = lambda _: None
         """Told a stage's name as it begins."""
         self._spins = not as_json and sys.stderr.isatty()
@@ -52,6 +54,10 @@ class Display:
             # A terminal that is gone, or a pipe that nobody reads, must not keep users on a bad release.
             with suppress(OSError):
                 typer.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+        self.note(text)
 
     def result(self, document: Mapping[str, Any]) -> None:
         """One JSON document; what a person sees is the table or sentence printed beside it."""
@@ -118,7 +124,9 @@ def exit_codes(display: Display) -> Iterator[None]:
 
 
 def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] | None = None) -> None:
-    told = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
+    told: dict[str, Any] = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
+    if display.warnings:
+        told["warnings"] = display.warnings
     display.result({**(details or {}), **told})
     display.note(message)
     raise typer.Exit(code)

@@ -12,6 +12,9 @@ from typing import Any
 
 from scripts.lock import who
 
+# The action of a rollback by the AWS API alone: Pulumi's state doesn't know of it until it is reconciled.
+DIRECT_ROLLBACK = "direct rollback"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:

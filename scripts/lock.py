@@ -84,18 +84,27 @@ def locked(
     action: str,
     *,
     break_lock: bool = False,
+    required: bool = True,
     note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Holder]:
     """Hold the stack's lock, or raise LockedError naming the holder; given back however the block ends.
 
-    A lock that can't be given back is noted only: what the block did, and how it ended, matters more.
+    A lock that can't be given back is noted only: what the block did, and how it ended, matters more. One that is not
+    `required` is gone without, which is noted, when S3 fails; held by another it still raises.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
     key, mine = f"deployments/{stack}/lock.json", me(action)
-    if break_lock:
-        mine = replace(mine, took_over=str(_read(s3, bucket, key) or ""))
-        s3.delete_object(Bucket=bucket, Key=key)
     try:
-        _take(s3, bucket, key, mine)
+        try:
+            if break_lock:
+                mine = replace(mine, took_over=str(_read(s3, bucket, key) or ""))
+                s3.delete_object(Bucket=bucket, Key=key)
+            _take(s3, bucket, key, mine)
+        except (ClientError, BotoCoreError) as error:
+            if required:
+                raise
+            note(f"without the stack's lock, which S3 did not give: {error}")
         yield mine
     finally:
         with shielded():

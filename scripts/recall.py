@@ -1,5 +1,7 @@
 """The checkout's config says what the stack's last update delivered: who has users, and which release each color holds.
 
+Users that were moved since then, without Pulumi, stay where AWS has them.
+
 Git holds what a person decides of an environment. What deliveries decide is in the stack's own state, so that neither
 a laptop nor CI must commit after each; this brings it back into a fresh checkout.
 """
@@ -10,9 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from checks.colors import Color
+from checks.fleet import Fleet
 from scripts.display import Display, exit_codes
 from scripts.options import JsonOption, StackOption, app
 from scripts.stacks import ColorConfig, Stack, StackFacts, open_stack, read_facts, set_color, set_value
+from scripts.traffic import fleet_if_any, recorded
 
 
 def recall(stack: Stack) -> dict[str, str]:
@@ -20,7 +24,7 @@ def recall(stack: Stack) -> dict[str, str]:
     if "artifactsBucket" not in stack.outputs():
         return {}
     facts = read_facts(stack)
-    written = dict(_choices(stack, facts))
+    written = dict(_choices(stack, facts, fleet_if_any(facts)))
     for color in Color:
         delivered = _delivered(facts.outputs["colors"][color], facts.colors[color])
         if delivered != facts.colors[color]:
@@ -29,13 +33,16 @@ def recall(stack: Stack) -> dict[str, str]:
     return written
 
 
-def _choices(stack: Stack, facts: StackFacts) -> Iterator[tuple[str, str]]:
+def _choices(stack: Stack, facts: StackFacts, fleet: Fleet | None) -> Iterator[tuple[str, str]]:
     present = {"activeColor": str(facts.active), "canaryPercent": str(facts.canary_percent)}
+    told = {key: str(facts.outputs[key]) for key in present}
+    if fleet and fleet.serving and fleet.weights != recorded(facts):
+        # Users were moved since that update, by a direct rollback mostly: no later one may move them back unasked.
+        told = {"activeColor": str(fleet.serving), "canaryPercent": str(fleet.weights[fleet.serving.other])}
     for key, value in present.items():
-        told = str(facts.outputs[key])
-        if told != value:
-            set_value(stack, key, told)
-            yield key, told
+        if told[key] != value:
+            set_value(stack, key, told[key])
+            yield key, told[key]
 
 
 def _delivered(output: dict[str, Any], config: ColorConfig) -> ColorConfig:
@@ -55,7 +62,8 @@ cli = app()
 def main(stack: StackOption = "dev", as_json: JsonOption = False) -> None:
     """Bring active color, canary and both colors' releases from the stack's last update into this checkout's config.
 
-    The first thing to do with a fresh checkout. Everything else in the config stays as Git has it.
+    The first thing to do with a fresh checkout. Everything else in the config stays as Git has it. After a direct
+    rollback the active color is the one that AWS sends users to.
     """
     display = Display(as_json=as_json)
     with exit_codes(display):

@@ -17,6 +17,7 @@ from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.runs import changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
+from scripts.traffic import refuse_stale_config
 
 GONE_DEADLINE_S = 900.0
 
@@ -36,6 +37,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
     with changing(facts, "retire", break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
+            refuse_stale_config(facts, fleet)
             color = args.color or facts.active.other
             if reason := refusal(facts, fleet, color):
                 raise RefusedError(reason)

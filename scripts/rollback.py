@@ -1,10 +1,21 @@
-"""Users are back on the color that served before after this ran: a cutover to the release that is still there."""
+"""Rollback: all users back on the color that holds the previous release, by Pulumi or by the AWS API alone."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from checks.colors import Color
+from scripts import direct_rollback
 from scripts.cutover import CutoverArgs, run_cli
-from scripts.display import Display
+from scripts.direct_rollback import DirectArgs, DirectResult
+from scripts.display import Display, exit_codes
+from scripts.exits import UsageError
+from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
+from scripts.traffic import words
 
 cli = app()
 
@@ -12,6 +23,32 @@ cli = app()
 @cli.command()
 def main(
     stack: StackOption = "dev",
+    direct: Annotated[
+        bool,
+        typer.Option(
+            "--direct", help="Set the live rule's weights by the AWS API, without Pulumi's CLI, its lock or its state."
+        ),
+    ] = False,
+    without_judgment: Annotated[
+        bool,
+        typer.Option("--without-judgment", help="With --direct: move the users although the checks of the color fail."),
+    ] = False,
+    to: Annotated[
+        Color | None,
+        typer.Option("--to", help="With --direct: the color that gets all users, instead of the idle one."),
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option("--region", help="With --direct: the stack's region, instead of aws:region of its config file."),
+    ] = "",
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config-file",
+            dir_okay=False,
+            help="With --direct: the stack's config file, if not Pulumi.<stack>.yaml here.",
+        ),
+    ] = None,
     reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
@@ -21,14 +58,57 @@ def main(
 
     The same steps as a cutover: the other color is judged and switched on first, and only then the present one off.
     Refused when the other color is off or ill, or when a newer release's migration breaks the older one.
+    With --direct Pulumi is not needed, for when its CLI, its lock or its backend is what is broken: the stack is found
+    in AWS by its tags, and `pulumi up --refresh` reconciles the state afterwards.
     """
-    args = CutoverArgs(
+    display = Display(as_json=as_json)
+    if direct:
+        args = DirectArgs(
+            to=to,
+            region=region,
+            config_file=config_file,
+            judged=not without_judgment,
+            accept_breaking_migration=accept_breaking_migration,
+            break_lock=break_lock,
+            reason=reason,
+        )
+        _roll_back_directly(stack, args, display)
+        return
+    with exit_codes(display):
+        _refuse_alone(
+            {"--without-judgment": without_judgment, "--to": to, "--region": region, "--config-file": config_file}
+        )
+    cutover = CutoverArgs(
         action="rollback",
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         reason=reason,
     )
-    run_cli(stack, args, Display(as_json=as_json))
+    run_cli(stack, cutover, display)
+
+
+def _refuse_alone(options: dict[str, object]) -> None:
+    if alone := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(alone)}: only with --direct, which rolls back without Pulumi")
+
+
+def _roll_back_directly(stack: str, args: DirectArgs, display: Display) -> None:
+    terminate_like_ctrl_c()
+    with exit_codes(display):
+        done = direct_rollback.roll_back(stack, args, display)
+        display.result({"ok": True, **done.as_json(), "warnings": display.warnings, "stages": display.stages})
+        for line in _told(done, stack):
+            display.say(line)
+
+
+def _told(done: DirectResult, stack: str) -> list[str]:
+    record = done.record
+    return [
+        f"{record.target if record else ''} has all users: {words(done.after)} (before: {words(done.before)}), "
+        f"{done.moved_seconds:.1f} s after the start",
+        f"{done.config}. Pulumi's state does not know of it yet: `{done.reconcile}` reconciles it once Pulumi works "
+        f"again; in any other checkout `python -m scripts.recall --stack {stack}` comes first",
+    ]
 
 
 if __name__ == "__main__":

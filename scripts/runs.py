@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from scripts.display import Display
 from scripts.exits import InterruptedByUserError, RefusedError, StuckError, TurnedBackError
 from scripts.history import Place, Record
 from scripts.interrupts import shielded
-from scripts.lock import Holder, enter_stage, locked
+from scripts.lock import Holder, enter_stage, locked, me
 from scripts.stacks import StackFacts
 
 
@@ -57,18 +57,26 @@ class Run:
 
 @contextmanager
 def changing(
-    facts: StackFacts, action: str, *, break_lock: bool = False, why: str = "", told_by: Display | None = None
+    facts: StackFacts,
+    action: str,
+    *,
+    break_lock: bool = False,
+    why: str = "",
+    told_by: Display | None = None,
+    lock_required: bool = True,
 ) -> Iterator[Run]:
     """Hold the stack's lock for one change, and record its outcome, however it ends.
 
     `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed, and in the
-    lock, for the case that nobody comes to write an account.
+    lock, for the case that nobody comes to write an account. A lock that is not required holds no stages: those cost
+    two requests each, while users wait. Without a bucket there is neither lock nor record.
     """
     run, display = Run(action=action, why=why), told_by or Display()
     where = facts.s3, facts.bucket, facts.stack, action
+    lock = locked(*where, break_lock=break_lock, required=lock_required, note=display.warn)
     with (
-        locked(*where, break_lock=break_lock, note=display.note) as holder,
-        _stages_in_lock(facts, holder, display),
+        lock if facts.bucket else nullcontext(me(action)) as holder,
+        _stages_in_lock(facts, holder, display) if lock_required else nullcontext(),
     ):
         run.took_over = holder.took_over
         try:
@@ -111,12 +119,15 @@ def _end(facts: StackFacts, run: Run, ending: tuple[str, str], id: str, told_by:
         run.figures = {**run.figures, "stages": stages}
         if ending[0] != "refused":
             _tell(facts, run, ending, told_by)
+    if not facts.bucket:
+        run.end(*ending)
+        return
     try:
         history.write(facts.s3, facts.bucket, facts.stack, run.end(*ending), id)
     except Exception as error:  # whatever it is: how the run ended, and the lock, matter more than their record
         unrecorded = f"the history has no record of this run: {error}"
         run.end(ending[0], "; ".join(each for each in (ending[1], unrecorded) if each))
-        (told_by or Display()).note(unrecorded)
+        (told_by or Display()).warn(unrecorded)
 
 
 def _tell(facts: StackFacts, run: Run, ending: tuple[str, str], told_by: Display) -> None:
@@ -124,7 +135,7 @@ def _tell(facts: StackFacts, run: Run, ending: tuple[str, str], told_by: Display
     subject = f"{run.action} {ending[0]}: {facts.stack} {run.source} to {run.target}"
     run.notice = notices.tell(facts, subject, **{key: value for key, value in content.items() if key != "notice"})
     if run.notice != notices.TOLD:
-        told_by.note(run.notice)
+        told_by.warn(run.notice)
 
 
 def place(fleet: Fleet, color: Color) -> Place:

@@ -42,7 +42,7 @@ class Stack(Protocol):
 
     def outputs(self) -> Mapping[str, Value]: ...
 
-    def up(self, *, on_output: Callable[[str], Any] | None = None) -> Any: ...
+    def up(self, *, on_output: Callable[[str], Any] | None = None, refresh: bool = False) -> Any: ...
 
 
 class PreviewedStack(Stack, Protocol):
@@ -108,6 +108,10 @@ class StackFacts:
     canary_percent: int
     colors: Mapping[Color, ColorConfig]
     alarms: AlarmOptions = field(default_factory=AlarmOptions)
+    opened: Any = field(default=None, compare=False, repr=False)
+    """A session that was there before; None makes one."""
+    impatient: bool = False
+    """Whether S3 gets one try of seconds, since users wait."""
 
     @property
     def region(self) -> str:
@@ -129,11 +133,11 @@ class StackFacts:
     def session(self) -> Any:
         import boto3
 
-        return boto3.Session(region_name=self.region)
+        return self.opened or boto3.Session(region_name=self.region)
 
     @cached_property
     def s3(self) -> Any:
-        return client(self.session, "s3")
+        return client(self.session, "s3", impatient=self.impatient)
 
     @property
     def gate(self) -> GateArgs:

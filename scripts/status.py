@@ -17,6 +17,7 @@ from scripts.history import Record
 from scripts.lock import Holder, holder
 from scripts.options import JsonOption, StackOption, app
 from scripts.stacks import Stack, StackFacts, open_stack, read_facts
+from scripts.traffic import Unreconciled, unreconciled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +37,14 @@ class Status:
             "serving": self.fleet.serving,
             "colors": {color: self.color(color) for color in Color if color in self.fleet.sides},
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
+            "unreconciled": str(self.unreconciled) if self.unreconciled else None,
             "history": [record.as_json() for record in self.records],
         }
+
+    @property
+    def unreconciled(self) -> Unreconciled | None:
+        """Users that were moved without Pulumi, which its state does not know yet."""
+        return unreconciled(self.facts, self.fleet, self.records)
 
     @property
     def left(self) -> str:
@@ -104,6 +111,8 @@ def show(display: Display, status: Status) -> None:
         display.say(f"locked by {status.holder}")
     if status.left:
         display.say(status.left)
+    if status.unreconciled:
+        display.say(str(status.unreconciled))
 
 
 def _reason(record: Record) -> str:

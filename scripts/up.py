@@ -15,6 +15,7 @@ from scripts.options import AllowReplaceOption, BreakLockOption, JsonOption, Rep
 from scripts.preview import judged
 from scripts.runs import Run, changing
 from scripts.stacks import PreviewedStack, Stack, changed_resources, open_stack, read_facts
+from scripts.traffic import fleet_if_any, refuse_stale_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ def recorded(stack: Stack, args: UpArgs) -> Iterator[Run]:
         yield Run(action="up")
         return
     with changing(facts, "up", break_lock=args.break_lock) as run:
+        refuse_stale_config(facts, fleet_if_any(facts))
         yield run
 
 
@@ -59,7 +61,10 @@ def main(
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Apply program and config, unless the judgment of `preview` says no: then exit code 3, and no change."""
+    """Apply program and config, unless the judgment of `preview` says no: then exit code 3, and no change.
+
+    Refused likewise where config names the color that a direct rollback took the users from.
+    """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
     args = UpArgs(allow_replace=allow_replace, report=report, break_lock=break_lock)

@@ -58,6 +58,7 @@ FAULTS = (
     "clock skew against a signed request",
     "cutover script killed between flip and smoke",
     "two people cutting over at once",
+    "state backend unreachable during a rollback",
     "SSM parameter missing",
     "reboot during a boot",
 )

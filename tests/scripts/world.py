@@ -280,6 +280,8 @@ class WorldStack:
         self.world = world
         self.config = dict(config)
         self.applied: dict[str, Any] = {}
+        self.recorded: dict[Color, int] | None = None
+        """The live rule's weights as the state has them; None: as AWS does."""
         self.checks_after = checks_after
         self.before_up: Callable[[], None] = lambda: None
         self.events: list[dict[str, Any]] = []
@@ -354,8 +356,10 @@ class WorldStack:
             public_deadline_s=0.3,
         )
 
-    def up(self, *, on_output: Callable[[str], Any] | None = None) -> UpResult:
-        self.world.calls.append("up")
+    def up(self, *, on_output: Callable[[str], Any] | None = None, refresh: bool = False) -> UpResult:
+        self.world.calls.append("up refreshed" if refresh else "up")
+        if refresh:
+            self.recorded = None
         self.before_up()
         if on_output:
             on_output("Updating (dev)\n")
@@ -397,11 +401,12 @@ class WorldStack:
         active = Color(self.config.get("activeColor", "blue"))
         canary = int(self.config.get("canaryPercent", 0))
         weights = {active: 100 - canary, active.other: canary}
-        if not self.color(active)["release"] or weights == self.world.weights():
+        if not self.color(active)["release"] or weights == (self.recorded or self.world.weights()):
             return 0
         by_arn = {self.world.groups[color]: weight for color, weight in weights.items()}
         judge_change(self.gate(), self.world.session, by_arn)
         self.world.set_weights(weights)
+        self.recorded = None
         if self.checks_after:
             judge_public(self.gate(), self.world.session, by_arn)
         return 1
