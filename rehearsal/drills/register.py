@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rehearsal.drills import bad_releases, boots, people, serving
+from rehearsal.drills import bad_releases, boots, people, serving, state
 
-DRILLS = (*boots.DRILLS, *serving.DRILLS, *bad_releases.DRILLS, *people.DRILLS)
+DRILLS = (*boots.DRILLS, *serving.DRILLS, *bad_releases.DRILLS, *people.DRILLS, *state.DRILLS)
