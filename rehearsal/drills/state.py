@@ -5,20 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.scene import IDLE, SERVING, Scene
 from rehearsal.drills.serving import BOOT_DEADLINE_S, on_green
-from rehearsal.stage import STACK
 
 LEFT_WITHIN_S = 2.0  # from the command's start to the last answer of the release that users leave
 ANSWERS_S = 1.0  # for answers that were under way
 BAD_SHARE = 0.05  # of all requests: the release fails one in ten while users are on it
 REASON = "one request in ten fails"
-# Where the folder of the stack's config file may be, in the run's own.
-PROJECTS = ("project", "stacks/project", "stacks")
 
 
 def backend_unreachable(scene: Scene) -> Outcome:
@@ -30,8 +26,7 @@ def backend_unreachable(scene: Scene) -> Outcome:
             if not scene.stage.script("rollback", may_fail=True).exit_code:
                 raise DrillError("a rollback by Pulumi went through: its backend was reached")
             detected = time.time()
-            file = str(_config_file(scene))
-            answer = scene.stage.script("rollback", "--direct", "--reason", REASON, "--config-file", file)
+            answer = scene.stage.script("rollback", "--direct", "--reason", REASON)
         last = _last_answer(scene, version, since=detected)
         if (left := last - detected) > LEFT_WITHIN_S:
             raise DrillError(f"users had left {version} after {left:.1f} s, allowed are {LEFT_WITHIN_S:g}")
@@ -54,22 +49,12 @@ def _without_pulumi(scene: Scene) -> Iterator[None]:
     scene.stage.environment |= {
         "PATH": str(nowhere),
         "PULUMI_BACKEND_URL": f"file://{nowhere}",
-        "BLUEGREEN_STATE_DIR": str(nowhere),
     }
     try:
         yield
     finally:
         scene.stage.environment.clear()
         scene.stage.environment.update(before)
-
-
-def _config_file(scene: Scene) -> Path:
-    """The run's own copy: what is set in it must not touch the repository."""
-    files = [scene.stage.folder / folder / f"Pulumi.{STACK}.yaml" for folder in PROJECTS]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
-        raise DrillError(f"the stack's config file is none of {', '.join(map(str, files))}")
-    return found
 
 
 def _last_answer(scene: Scene, version: str, *, since: float) -> float:

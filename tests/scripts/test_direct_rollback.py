@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from checks.colors import Color
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, describe
 from checks.smoke import smoke
-from scripts import direct_rollback, stacks
+from scripts import direct_rollback
 from scripts.canary import CanaryArgs, share
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs
@@ -38,8 +38,8 @@ CONFIG = f"# ours\nconfig:\n  aws:region: {REGION}\n  bluegreen:activeColor: gre
 QUIET = Display(as_json=True)
 
 
-def no_pulumi(name: str) -> WorldStack:
-    raise AssertionError(f"Pulumi was asked for the stack {name}")
+def no_pulumi(**stack: str) -> WorldStack:
+    raise AssertionError(f"Pulumi was asked for the stack {stack}")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def file(tmp_path: Path) -> Path:
 def _without_pulumi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Neither Pulumi's CLI nor its Automation API is there."""
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    monkeypatch.setenv(stacks.OPENER_VARIABLE, f"{__name__}:no_pulumi")
+    monkeypatch.setattr("pulumi.automation.select_stack", no_pulumi)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
