@@ -13,6 +13,7 @@ from typing import Any
 import pulumi.automation as auto
 import requests
 
+from rehearsal.ground import wait_until
 from rehearsal.journal import Cutover, Journal, Step
 from rehearsal.stage import NETWORK, Stage
 from rehearsal.users import Users
@@ -27,6 +28,7 @@ BAD_DATABASE_HOST = "192.0.2.1"  # TEST-NET-1 (RFC 5737): nobody answers there
 NEW_GREETING = "Bonjour"
 HELLO_DEADLINE_S = 180.0
 SETTLE_DEADLINE_S = 60.0
+HELLOS_IN_A_ROW = 20
 STEADY_SECONDS = 5.0
 JUDGE_SECONDS = "6"  # a release that is bad stays bad; a deep check alone takes 2
 
@@ -119,6 +121,7 @@ class Story:
         step.note = f"{answer.headers['X-Release']} after {self.journal.hello_seconds:.1f} s"
 
     def users_arrive(self, step: Step) -> None:
+        self._many_hellos()
         self.users = Users.arrive(self.stage.ground, self.stage.url, self.stage.options.rate)
         self._steady()
         step.note = f"{self.stage.options.rate} requests a second, whatever the answers"
@@ -287,6 +290,17 @@ class Story:
                 last = f"status {answer.status_code}"
             time.sleep(0.05)
         raise StoryError(f"no hello from {self.stage.url} within {HELLO_DEADLINE_S:.0f} s; last: {last}")
+
+    def _many_hellos(self) -> None:
+        """A load balancer takes a moment to use a new rule everywhere: one hello isn't yet a site that is up."""
+        wait_until(self._lacking_hellos, what=f"{HELLOS_IN_A_ROW} hellos in a row", deadline=SETTLE_DEADLINE_S)
+
+    def _lacking_hellos(self) -> str | None:
+        for number in range(HELLOS_IN_A_ROW):
+            status = requests.get(self.stage.url, timeout=5).status_code
+            if status != 200:
+                return f"status {status} after {number} of them"
+        return None
 
     def _greeting(self) -> str:
         body: Mapping[str, Any] = requests.get(self.stage.url, headers={"Accept": "application/json"}, timeout=5).json()
