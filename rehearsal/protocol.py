@@ -11,7 +11,7 @@ def import_messages_only() -> None:
     """Let `pulumi.runtime.proto` be imported alone. For processes that only speak the protocol, as their first act."""
     found = importlib.util.find_spec("pulumi")
     if found is None or found.submodule_search_locations is None:
-        raise ModuleNotFoundError("pulumi is not installed: `make setup`", name="pulumi")
+        sys.exit(f"{sys.executable} has no Pulumi SDK: the first python3 on the PATH has to be the project's")
     folder = found.submodule_search_locations[0]
     for name, path in (("pulumi", folder), ("pulumi.runtime", f"{folder}/runtime")):
         package = ModuleType(name)

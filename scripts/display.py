@@ -120,6 +120,8 @@ def exit_codes(display: Display) -> Iterator[None]:
         details = error.details if isinstance(error, ScriptError) else {}
         # Our own sentences may quote a machine's lines, which look like anything.
         message = str(error) if isinstance(error, ScriptError) else update_error(str(error))
+        if code is Exit.LOCKED and not isinstance(error, ScriptError):
+            message = pulumi_lock(str(error))
         _end(display, message, code, details)
 
 
@@ -134,7 +136,7 @@ def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] 
 
 def _code(error: Exception) -> Exit | None:
     from botocore.exceptions import BotoCoreError, ClientError
-    from pulumi.automation.errors import CommandError
+    from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
     from checks.fleet import NoSuchStack
     from checks.gates import GateClosed
@@ -146,8 +148,24 @@ def _code(error: Exception) -> Exit | None:
         return Exit.REFUSED
     if isinstance(error, NoSuchStack):
         return Exit.USAGE
+    if isinstance(error, ConcurrentUpdateError):
+        return Exit.LOCKED
     known = (TimedOut, CommandError, ClientError, BotoCoreError)
     return Exit.FAILED if isinstance(error, known) else None
+
+
+# Where the state is in a bucket or folder; Pulumi Cloud only says that another update runs.
+_LOCK_HOLDER = re.compile(r"created by (.+?@.+? \(pid \d+\) at \S+)")
+
+
+def pulumi_lock(text: str) -> str:
+    """Pulumi's lock in one sentence, with its holder where Pulumi names it, and the way out."""
+    found = _LOCK_HOLDER.search(text)
+    holder = f"since an update by {found[1]}" if found else "by another update"
+    return (
+        f"Pulumi's own lock of the stack is held {holder}: wait for its end, or, when you know that it is dead, "
+        "`pulumi cancel` and the same command again"
+    )
 
 
 # The last line of a Python traceback.

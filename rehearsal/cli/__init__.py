@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rehearsal.cli import location, provision
 from rehearsal.cli.command import CommandError
@@ -20,6 +21,7 @@ CONSENT = "BLUEGREEN_INSTALL"  # as for Debian's packages: 0 forbids installing 
 NEEDED = f"{'.'.join(map(str, location.OLDEST))} or later with its Python language host is needed"
 HINT = f"install Pulumi {NEEDED.removesuffix(' is needed')}, https://www.pulumi.com/docs/install/"
 WORK = "pulumi-work-"
+LOCK_TIMEOUT_S, LOCK_PAUSE_S = 1800.0, 0.2  # a build takes some minutes, on a slow machine a quarter of an hour
 
 Notify = Callable[[str], None]
 WAYS: tuple[tuple[Origin, Callable[[Path, Path, Mapping[str, str]], None], str], ...] = (
@@ -92,8 +94,20 @@ def _lock(cache: Path, notify: Notify) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             notify("waiting for another run, which installs or builds the Pulumi CLI")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _wait_for(handle)
         yield
+
+
+def _wait_for(handle: TextIO) -> None:
+    end = time.monotonic() + LOCK_TIMEOUT_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
+    raise _missing([f"another run has held {handle.name} for {LOCK_TIMEOUT_S / 60:g} minutes: end that run"])
 
 
 def _provision(cache: Path, notify: Notify, environment: Mapping[str, str], reasons: list[str]) -> PulumiCli:

@@ -9,38 +9,26 @@ policy pack ends with this host in the same way (supervised.py): signals to the 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-
-def _skip_sdk_import() -> None:
-    """Leaves the SDK's packages without their code: only the protocol's messages are needed, and the rest is slow."""
-    found = importlib.util.find_spec("pulumi")
-    if found is None or not found.submodule_search_locations:
-        sys.exit(f"{sys.executable} has no Pulumi SDK: the first python3 on the PATH has to be the project's")
-    folder = found.submodule_search_locations[0]
-    for name, path in (("pulumi", folder), ("pulumi.runtime", f"{folder}/runtime")):
-        package = types.ModuleType(name)
-        package.__path__ = [path]
-        sys.modules[name] = package
-
-
 if __name__ == "__main__":
-    _skip_sdk_import()
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+    from rehearsal.protocol import import_messages_only
 
-import grpc  # noqa: E402
-from google.protobuf.empty_pb2 import Empty  # noqa: E402
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2  # noqa: E402
+    import_messages_only()
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 SUPERVISOR = Path(__file__).with_name("supervised.py")
 ERROR_WAS_SHOWN = 32  # the exit code of a program whose error the CLI has shown already

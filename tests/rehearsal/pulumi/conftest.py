@@ -88,3 +88,14 @@ def stack(workspace: Workspace, cloud: Running, front: Front) -> OpenStack:
         return created
 
     return create
+
+
+@pytest.fixture
+def stack_in_bucket(stack: OpenStack, cloud: Running, monkeypatch: pytest.MonkeyPatch) -> OpenStack:
+    """With the state in S3, as a team has it: a file that is being written when its writer is killed is lost."""
+    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+    cloud.client("s3").create_bucket(Bucket="pulumi-state", **place)
+    monkeypatch.setenv(
+        "PULUMI_BACKEND_URL", f"s3://pulumi-state?region={REGION}&endpoint={cloud.aws}&s3ForcePathStyle=true"
+    )
+    return stack

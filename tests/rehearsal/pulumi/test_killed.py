@@ -13,7 +13,7 @@ from typing import Any
 import pulumi.automation as auto
 import pytest
 
-from tests.rehearsal.cloud.fleet import REGION, Running
+from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.front import Front
 
 from .conftest import OpenStack
@@ -63,17 +63,6 @@ def both_colors(life: Life) -> None:
         life.set(f"{color}.releaseUrl", f"https://releases.example/{release}.tar.gz")
         life.set(f"{color}.sha256", "0" * 64)
         life.set(f"{color}.release", release)
-
-
-@pytest.fixture
-def stack_in_bucket(stack: OpenStack, cloud: Running, monkeypatch: pytest.MonkeyPatch) -> OpenStack:
-    """With the state in S3, as a team has it: a file that is being written when its writer is killed is lost."""
-    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
-    cloud.client("s3").create_bucket(Bucket="pulumi-state", **place)
-    monkeypatch.setenv(
-        "PULUMI_BACKEND_URL", f"s3://pulumi-state?region={REGION}&endpoint={cloud.aws}&s3ForcePathStyle=true"
-    )
-    return stack
 
 
 def test_killed_ten_times_on_its_way_the_next_run_converges(stack_in_bucket: OpenStack, cloud: Running) -> None:
