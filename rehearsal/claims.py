@@ -56,6 +56,10 @@ class Claims:
                 self._drop(f"port-{port}")
         raise ClaimError(f"no free TCP port from {PORTS.start} to {PORTS.stop - 1} at {address}")
 
+    def only_one(self, name: str) -> bool:
+        """Whether this run is now the only one of its name on this machine."""
+        return self._take(name)
+
     def release(self) -> None:
         for name in list(self.handles):
             self._drop(name)

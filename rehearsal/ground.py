@@ -95,11 +95,11 @@ class Ground:
         self.sockets = self._socket_folder()
 
     @classmethod
-    def open(cls, *, runs: Path = RUNS, with_network: bool = True) -> Ground:
-        """Clean up after dead runs, claim a network, and start the janitor."""
+    def open(cls, *, runs: Path = RUNS, with_network: bool = True, claims: Claims | None = None) -> Ground:
+        """Clean up after dead runs, claim a network, and start the janitor. `claims`: what the run holds already."""
         runs.mkdir(parents=True, exist_ok=True)
         sweep(runs)
-        claims = Claims()
+        claims = claims or Claims()
         return cls(runs=runs, claims=claims, network=claims.network() if with_network else None)
 
     def __enter__(self) -> Ground:

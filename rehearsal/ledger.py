@@ -43,11 +43,20 @@ class TemporaryFolder:
     path: str
 
 
-Entry = StartedProcess | CleanupCommand | TemporaryFolder
-KINDS: dict[str, type[StartedProcess] | type[CleanupCommand] | type[TemporaryFolder]] = {
+@dataclass(frozen=True, kw_only=True)
+class TemporaryFile:
+    """A file outside the run's own folder that goes with the run."""
+
+    name: str
+    path: str
+
+
+Entry = StartedProcess | CleanupCommand | TemporaryFolder | TemporaryFile
+KINDS: dict[str, type[StartedProcess] | type[CleanupCommand] | type[TemporaryFolder] | type[TemporaryFile]] = {
     "process": StartedProcess,
     "command": CleanupCommand,
     "folder": TemporaryFolder,
+    "file": TemporaryFile,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import ssl
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
 from rehearsal.ground import SERVING, Ground, Process
+from rehearsal.ledger import TemporaryFile
 from rehearsal.machine_image import Baked
 from rehearsal.registry import Registry
 from rehearsal.workspace import Provider, Workspace, copy_project
@@ -55,11 +57,16 @@ class ScriptFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a person may choose: users' requests a second, the plugin for AWS, and where caches lie."""
+    """What a run chooses: requests a second, the plugin for AWS, cache folder, stack and project folder.
+
+    Without `project` the committed project is copied into the run's folder, where its stack files may change.
+    """
 
     rate: int = 600
     provider: Provider = Provider.REHEARSAL
     cache: Path = ROOT / "build" / "cache"
+    stack: str = STACK
+    project: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +114,7 @@ class Stage:
     @property
     def project(self) -> Path:
         """The folder in which `pulumi` and the scripts run."""
-        return self.folder / "project"
+        return self.options.project or self.folder / "project"
 
     @property
     def stack(self) -> auto.Stack:
@@ -116,22 +123,32 @@ class Stage:
         return self.created
 
     def create_stack(self) -> PulumiCli:
-        """Wait for the CLI, and create the committed stack with some values of the run's own."""
+        """Wait for the CLI, and create the stack with the dev stack's values and some of the run's own."""
         cli = self.awaited_cli.result()
         folder = self.ground.temporary("pulumi")
         workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider)
         workspace.prepare(self.notify)
         self.environment |= workspace.environment
         os.environ.update(self.environment)
-        copy_project(self.project)
-        self.created = workspace.create_stack(STACK)
+        if self.options.project is None:
+            copy_project(self.project)
+        if self.options.stack != STACK:
+            self._derive_settings(self.project / f"Pulumi.{self.options.stack}.yaml")
+        self.created = workspace.create_stack(self.options.stack)
         own = self.config | workspace.provider_config(self.endpoint)
         self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
         return cli
 
+    def _derive_settings(self, file: Path) -> None:
+        """A stack file with the dev stack's values, which is removed with the run."""
+        if file.exists():
+            raise StageError(f"{file} exists, and this run did not create it: move it away, or remove it")
+        self.ground.ledger.record(TemporaryFile(name="stack settings", path=str(file)))
+        shutil.copyfile(self.project / f"Pulumi.{STACK}.yaml", file)
+
     def script(self, name: str, *args: str, may_fail: bool = False) -> Answer:
         """Run `python -m scripts.<name>` as a person would, and read its JSON."""
-        argv = [sys.executable, "-m", f"scripts.{name}", *args, "--stack", STACK, "--json"]
+        argv = [sys.executable, "-m", f"scripts.{name}", *args, "--stack", self.options.stack, "--json"]
         self.scripts += 1
         done = subprocess.run(
             argv,
@@ -189,7 +206,7 @@ class Stage:
         self.client("ssm").put_parameter(Name=self.parameter_path(name), Value=value, Type=kind, Overwrite=True)
 
     def parameter_path(self, name: str) -> str:
-        return f"/bluegreen/{STACK}/app/{name}"
+        return f"/bluegreen/{self.options.stack}/app/{name}"
 
     def fallen(self) -> list[str]:
         """Which parts of the stage have ended, though nothing asked them to."""
@@ -210,7 +227,7 @@ class Stage:
         """What a destroyed stack must not leave: everything that costs money or holds data."""
         ec2, elb = self.client("ec2"), self.client("elbv2")
         running = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
-        own = [{"Name": "tag:Stack", "Values": [STACK]}]
+        own = [{"Name": "tag:Stack", "Values": [self.options.stack]}]
         found = {
             "machines": ec2.describe_instances(Filters=running)["Reservations"],
             "groups": self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"],
@@ -229,38 +246,44 @@ class Stage:
 
 @contextmanager
 def built(options: Options, notify: Notify) -> Iterator[Stage]:
-    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends.
+    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends."""
+    with Ground.open() as ground, built_on(ground, options, notify) as stage:
+        yield stage
+
+
+@contextmanager
+def built_on(ground: Ground, options: Options, notify: Notify) -> Iterator[Stage]:
+    """A stage on a ground that is open already, which takes the stage down when it closes.
 
     The Pulumi CLI, which may have to be built, is brought in the background.
     """
-    with Ground.open() as ground:
-        cli = _in_background(lambda: ensure_cli(notify=notify, environment=ground.environment))
-        docker = DockerEngine.start(ground)
-        docker.create_network(NETWORK, ground.network)
-        with ThreadPoolExecutor(3) as pool:
-            base = pool.submit(base_image.prepare_base, docker, options.cache)
-            database = pool.submit(Database.start, ground, host=ground.gateway)
-            mirror, registry_process = _start_registry(ground)
-            cloud, endpoints = _start_cloud(ground, docker, mirror)
-            image = _push(docker, mirror, base.result())
-        http_port = ground.port(LOOPBACK)
-        environment = _environment(ground, docker, mirror, endpoints["aws"])
-        os.environ.update(environment)
-        yield Stage(
-            options=options,
-            ground=ground,
-            docker=docker,
-            registry=mirror,
-            database=database.result(),
-            cloud=CloudClient(control=endpoints["control"]),
-            parts=(docker.process, registry_process, cloud, database.result().process),
-            endpoint=endpoints["aws"],
-            environment=environment,
-            config={"bluegreen:baseImage": image} | _own_config(ground, http_port),
-            awaited_cli=cli,
-            notify=notify,
-            http_port=http_port,
-        )
+    cli = _in_background(lambda: ensure_cli(notify=notify, environment=ground.environment))
+    docker = DockerEngine.start(ground)
+    docker.create_network(NETWORK, ground.network)
+    with ThreadPoolExecutor(3) as pool:
+        base = pool.submit(base_image.prepare_base, docker, options.cache)
+        database = pool.submit(Database.start, ground, host=ground.gateway)
+        mirror, registry_process = _start_registry(ground)
+        cloud, endpoints = _start_cloud(ground, docker, mirror)
+        image = _push(docker, mirror, base.result())
+    http_port = ground.port(LOOPBACK)
+    environment = _environment(ground, docker, mirror, endpoints["aws"])
+    os.environ.update(environment)
+    yield Stage(
+        options=options,
+        ground=ground,
+        docker=docker,
+        registry=mirror,
+        database=database.result(),
+        cloud=CloudClient(control=endpoints["control"]),
+        parts=(docker.process, registry_process, cloud, database.result().process),
+        endpoint=endpoints["aws"],
+        environment=environment,
+        config={"bluegreen:baseImage": image} | _own_config(ground, http_port),
+        awaited_cli=cli,
+        notify=notify,
+        http_port=http_port,
+    )
 
 
 def _in_background(work: Callable[[], PulumiCli]) -> Future[PulumiCli]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal import processes
-from rehearsal.ledger import CleanupCommand, Entry, Ledger, StartedProcess, TemporaryFolder
+from rehearsal.ledger import CleanupCommand, Entry, Ledger, StartedProcess, TemporaryFile, TemporaryFolder
 
 # Every process of a run inherits this variable with the run's name: also one that left its session, or that was
 # started a moment before its starter was killed and never reached the ledger.
@@ -43,6 +43,9 @@ def _problems(folder: Path, *, same_boot: bool) -> Iterator[str]:
         yield from _unmount_below(path)
     for path in (folder / TEMPORARY, *folders):
         yield from _remove(path)
+    for entry in content.entries:
+        if isinstance(entry, TemporaryFile):
+            yield from _remove_file(Path(entry.path))
 
 
 def _undo(entry: Entry, *, run: str) -> Iterator[str]:
@@ -93,6 +96,13 @@ def _mounts_below(folder: Path) -> list[str]:
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     decoded = [point.encode().decode("unicode_escape") if "\\" in point else point for point in points]
     return [point for point in decoded if point.startswith(f"{folder}/")]
+
+
+def _remove_file(path: Path) -> Iterator[str]:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        yield f"file {path} could not be removed: {error.strerror}"
 
 
 def _remove(path: Path) -> Iterator[str]:

@@ -17,7 +17,6 @@ from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.scene import IDLE, ROOT, SERVING, Scene
 from rehearsal.drills.serving import BOOT_DEADLINE_S, on_green
 from rehearsal.ground import Process, wait_until
-from rehearsal.stage import STACK
 from scripts.exits import Exit
 
 SWITCH_DEADLINE_S = 90.0
@@ -42,7 +41,7 @@ class Person:
 
 def starts(scene: Scene, name: str, color: Color, *, bake: str) -> Person:
     output = scene.stage.folder / f"cutover-{name}-{time.time_ns()}.log"
-    argv = [sys.executable, "-m", "scripts.cutover", color, "--bake", bake, "--stack", STACK, "--json"]
+    argv = [sys.executable, "-m", "scripts.cutover", color, "--bake", bake, "--stack", scene.stage.options.stack, "--json"]
     environment = {**scene.stage.environment, "GITHUB_ACTOR": name}
     process = scene.stage.ground.start(f"cutover-{name}", argv, environment, output, cwd=ROOT)
     return Person(name=name, process=process, output=output)

@@ -23,7 +23,7 @@ from rehearsal import processes
 from rehearsal.cloud.client import CloudClient
 from rehearsal.drills.notice import Notice
 from rehearsal.ground import Process
-from rehearsal.stage import REGION, STACK, Answer, Options, Stage, built
+from rehearsal.stage import REGION, Answer, Options, Stage, built
 from rehearsal.users import Users
 from scripts.stacks import ColorConfig
 
@@ -76,7 +76,7 @@ class Scene:
         return self.stage.cloud
 
     def fleet(self) -> Fleet:
-        return describe(STACK, self.session)
+        return describe(self.stage.options.stack, self.session)
 
     def version(self, name: str) -> str:
         """A version that was never published before."""
@@ -102,7 +102,7 @@ class Scene:
         """Start delivering to the color without users, one machine of it, and go on."""
         log = self.stage.folder / f"deliver-{version}.log"
         argv = [sys.executable, "-m", "scripts.deploy", version, "--ami", self.ami, *BOUND, *args]
-        argv += ["--stack", STACK, "--json"]
+        argv += ["--stack", self.stage.options.stack, "--json"]
         ground = self.stage.ground
         process = ground.start(f"deliver-{version}", argv, self.stage.environment, log, cwd=self.stage.project, nice=10)
         delivery = Delivery(process=process, output=log)
