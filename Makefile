@@ -8,7 +8,7 @@ ACTIONLINT_VERSION := 1.7.12
 ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test rehearse rehearse-vpn drill test-drills bench image clean lock
+.PHONY: help setup check format test rehearse playground playground-stop rehearse-vpn drill test-drills bench image clean lock
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
@@ -46,6 +46,12 @@ test: setup ## Run every test, the rehearsal among them (needs root for that one
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/. PROVIDER=aws: with AWS's own plugin
 	$(BIN)/python -m rehearsal --provider $(PROVIDER) $(ARGS)
+
+playground: setup ## Keep the rehearsal's stage open, with a live page; with FAULT=NAME break something in it (FAULT=list)
+	@$(BIN)/python -m rehearsal.playground $(if $(FAULT),fault $(FAULT),start $(ARGS))
+
+playground-stop: setup ## End the playground; nothing of it is left
+	@$(BIN)/python -m rehearsal.playground stop
 
 rehearse-vpn: setup ## Play the VPN alone: an office, an internet and a cloud, real IPsec; figures in build/rehearsal/vpn.json
 	$(BIN)/python -m rehearsal.vpn $(ARGS)

@@ -91,6 +91,10 @@ class DockerEngine:
             MARK: self.run_id,  # whoever works with the engine ends with the run
         }
 
+    def client_files(self) -> tuple[Path, Path]:
+        """What a client must be able to write to: the engine's socket, and the folder of its own config."""
+        return Path(self.host.removeprefix("unix://")), self.config
+
     def scratch(self, name: str) -> TemporaryDirectory[str]:
         """A folder to make an image in; it goes with the run at the latest, whatever happens to its maker."""
         return TemporaryDirectory(prefix=f"{name}-", dir=self.config.parent)

@@ -2,7 +2,8 @@
 
 Writes into its folder: requests.tsv (a line a request), retried.tsv (a line for each further try of one), series.jsonl
 (100 ms each), status.jsonl (a line a second) and, at the end, summary.json. A line `mark NAME` or `stop` appended to
-its file `control` is obeyed within 100 ms; TERM is a stop as well.
+its file `control` is obeyed within 100 ms; TERM is a stop as well. With --keep, files and percentiles hold the last
+minutes only: each file is renamed to FILE.old once it has as many, in the place of the one before.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ SLICE, PAUSE = 50, 0.001
 # On schedule, a request is sent within milliseconds of its time; later than this, the generator itself was held up.
 OWN_STALL = 0.05
 FAILURES_SHOWN = 20
-LONGEST_RUN = 3600.0
+LONGEST_RUN, LONGEST_KEPT_RUN = 3600.0, 7 * 86_400.0  # a log that is kept whole grows by the second
 MOST_TRIES = 5
 BAD_GATEWAY = 502
 LOST = "connection lost before the answer"
@@ -48,7 +49,8 @@ class LoadError(Exception):
 class LoadPlan:
     """Requests a second, in turn to each path, for at most so many seconds.
 
-    `tries`: how often one is sent whose answer was lost under way, as a browser sends a GET again.
+    `tries`: how often one is sent whose answer was lost under way, as a browser sends a GET again. `keep`: minutes
+    that the files hold, at least; 0 keeps all.
     """
 
     url: str
@@ -59,6 +61,7 @@ class LoadPlan:
     timeout: float = 5.0
     in_flight: int = 500
     tries: int = 1
+    keep: float = 0.0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -77,8 +80,12 @@ class LoadPlan:
             raise LoadError(f"--url {self.url}: load goes only to http:// URLs of this machine's loopback addresses")
         if not 0 < self.rate <= 5000:
             raise LoadError(f"--rate {self.rate:g}: allowed are more than 0 and up to 5000 requests a second")
-        if not 0 < self.seconds <= LONGEST_RUN:
-            raise LoadError(f"--seconds {self.seconds:g}: allowed are more than 0 and up to {LONGEST_RUN:g}")
+        longest = LONGEST_KEPT_RUN if self.keep else LONGEST_RUN
+        if not 0 < self.seconds <= longest:
+            more = "" if self.keep else f", with --keep up to {LONGEST_KEPT_RUN:g}"
+            raise LoadError(f"--seconds {self.seconds:g}: allowed are more than 0 and up to {longest:g}{more}")
+        if self.keep < 0:
+            raise LoadError(f"--keep {self.keep:g}: allowed are minutes, 0 keeps all")
         if not 1 <= self.tries <= MOST_TRIES:
             raise LoadError(f"--tries {self.tries}: allowed are 1 to {MOST_TRIES}")
         if not self.paths or not all(
@@ -222,7 +229,7 @@ class Generator:
         self.failures: list[dict[str, Any]] = []
         self.number = 0
         self.behind = False
-        self.started = self.loop.time()
+        self.started = self.rotated = self.loop.time()
         self.epoch = time.time() - self.started
         self.stopping = asyncio.Event()
 
@@ -334,6 +341,14 @@ class Generator:
             if ticks % round(1 / TICK) == 0:
                 self.files.write_status(self.loop.time() + self.epoch, self.second, self.total, len(self.busy))
                 self.second = Tally()
+            if self.plan.keep and self.loop.time() - self.rotated >= self.plan.keep * 60:
+                self._rotate()
+
+    def _rotate(self) -> None:
+        """Counts go on; what they are ranked by begins again, as the files do."""
+        self.rotated = self.loop.time()
+        self.files.rotate()
+        self.total.latencies, self.total.lags = array("f"), array("f")
 
     def _obey(self, words: list[str]) -> None:
         match words:
@@ -379,13 +394,27 @@ class Files:
         self.out = out
         (out / "summary.json").unlink(missing_ok=True)  # of an earlier load: it would pass for this one's
         self.marks: list[dict[str, Any]] = []
-        self._requests = _fresh(out / "requests.tsv")
-        self._retried = _fresh(out / "retried.tsv")
-        self._series = _fresh(out / "series.jsonl")
-        self._status = _fresh(out / "status.jsonl")
+        self._open()
         # A new file, read from its start: whoever saw it appear may have written already.
         (out / "control").unlink(missing_ok=True)
         self._control = (out / "control").open("w+")
+
+    def _open(self) -> None:
+        self._requests = _fresh(self.out / "requests.tsv")
+        self._retried = _fresh(self.out / "retried.tsv")
+        self._series = _fresh(self.out / "series.jsonl")
+        self._status = _fresh(self.out / "status.jsonl")
+
+    @property
+    def _logs(self) -> tuple[TextIO, ...]:
+        return self._requests, self._retried, self._series, self._status
+
+    def rotate(self) -> None:
+        """Go on in new files; those before stay until the next time."""
+        for file in self._logs:
+            file.close()
+            Path(file.name).replace(f"{file.name}.old")
+        self._open()
 
     def request(self, due: float, lag: float, latency: float, answer: Answer, error: str) -> None:
         times = f"{due:.6f}\t{lag * 1000:.2f}\t{latency * 1000:.2f}"
@@ -409,7 +438,7 @@ class Files:
             yield line.split()
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        for file in (self._requests, self._retried, self._series, self._status, self._control):
+        for file in (*self._logs, self._control):
             file.close()
         fresh = self.out / "summary.json.new"
         fresh.write_text(json.dumps(summary, indent=1))
@@ -444,6 +473,7 @@ def parse(argv: Sequence[str]) -> LoadPlan:
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds until a request has failed (default: 5)")
     parser.add_argument("--in-flight", type=int, default=500, help="unanswered requests at a time (default: 500)")
     parser.add_argument("--tries", type=int, default=1, help="times a lost request is sent (default: 1)")
+    parser.add_argument("--keep", type=float, default=0.0, help="minutes that the logs hold, at least (default: all)")
     options = parser.parse_args(argv)
     options.paths = tuple(options.paths.split(","))
     plan = LoadPlan(**vars(options))

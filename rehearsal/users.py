@@ -30,12 +30,17 @@ class Users:
     process: Process
 
     @classmethod
-    def arrive(cls, ground: Ground, url: str, rate: int, *, tries: int = 1) -> Users:
-        """`tries`: how often a request is sent that was lost with the machine that had it."""
+    def arrive(
+        cls, ground: Ground, url: str, rate: int, *, tries: int = 1, seconds: float = LONGEST_S, keep: float = 0.0
+    ) -> Users:
+        """`tries`: how often a request is sent that was lost with the machine that had it.
+
+        `seconds`: the longest that they stay. `keep`: minutes that their log holds at least, 0 for all.
+        """
         folder = ground.folder / "load"
         argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--rate", str(rate), "--out", str(folder)]
-        argv += ["--paths", ",".join(PATHS), "--seconds", str(LONGEST_S), "--timeout", str(TIMEOUT_S)]
-        argv += ["--tries", str(tries)]
+        argv += ["--paths", ",".join(PATHS), "--seconds", str(seconds), "--timeout", str(TIMEOUT_S)]
+        argv += ["--tries", str(tries), "--keep", str(keep)]
         argv += ["--in-flight", str(min(IN_FLIGHT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))]
         process = ground.start("load", argv, cwd=ROOT, nice=SERVING)
         ground.wait_ready(process, lambda: load_log.objection(folder), what="the load generator")

@@ -43,6 +43,10 @@ class CloudClient:
         state = self.state()
         return [found for row in (*state["gone"], *state["instances"]) if (found := boot(row))]
 
+    def refresh_boots(self, instances: Sequence[str]) -> None:
+        """Have the boot records of these instances read again; the states after this one hold them."""
+        self._ask("POST", "boots", {"instances": list(instances)})
+
     def write_calls(self) -> int:
         """How many calls so far have changed the account, without those that machines made themselves."""
         state = self.state()
@@ -76,6 +80,11 @@ class CloudClient:
         rows = self._ask("GET", "notices")["notices"]
         told = [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
         return [notice for notice in told if since is None or notice.time >= since]
+
+    def notices_after(self, number: int) -> list[Notice]:
+        """Those published since the one of this number."""
+        rows = self._ask("GET", f"notices/{number}")["notices"]
+        return [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
 
     def set_alarm_scale(self, scale: float) -> None:
         """From now on 60 seconds of the alarms' periods count as 60 / scale; 1 to 60, and 1 at first.

@@ -25,7 +25,7 @@ from rehearsal.cloud.notice import Notice
 from rehearsal.cloud.server import Answer, Server
 
 CONTROLS = (
-    "GET state, GET gaps, GET notices, POST boots, POST images {ami, image}, POST time-scale {alarms}, "
+    "GET state, GET gaps, GET notices, GET notices/NUMBER (those after it), POST boots, POST boots {instances}, POST images {ami, image}, POST time-scale {alarms}, "
     "POST zones {gone}, GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
 )
 
@@ -117,6 +117,9 @@ class Cloud:
             case "GET", "gaps":
                 gaps = (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS, *self._alarms.gaps())
                 return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in gaps]}
+            case "POST", "boots" if isinstance(body.get("instances"), list):
+                self._controller.refresh_boots(list(map(str, body["instances"])))
+                return HTTPStatus.OK, {}
             case "POST", "boots":
                 self._controller.look_at_boots()
                 return HTTPStatus.OK, {}
@@ -129,6 +132,9 @@ class Cloud:
                 return HTTPStatus.OK, {"gone": sorted(ZONES_GONE)}
             case "GET", "notices":
                 return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES)]}
+            case "GET", _ if (number := path.removeprefix("notices/")).isdecimal():
+                later = [notice for notice in list(NOTICES) if notice.number > int(number)]
+                return HTTPStatus.OK, {"notices": [_told(notice) for notice in later]}
             case "POST", "time-scale" if body.keys() == {"alarms"}:
                 self._alarms.set_scale(body["alarms"])
                 return HTTPStatus.OK, {"alarms": self._alarms.scale}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +76,11 @@ class Controller:
 
     def look_at_boots(self) -> None:
         self._machines.look_now()
+
+    def refresh_boots(self, instances: Sequence[str]) -> None:
+        """Without waiting for it."""
+        for instance in instances:
+            self._machines.look(instance)
 
     def _run(self) -> None:
         while not self._stopped.wait(TICK_S):

@@ -1,0 +1,84 @@
+"""What a newcomer types into a playground, in order: printed after the start, and shown on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+ENV_FILE = "build/playground/env"
+BROKEN = "build/playground/broken"  # a copy of the sample with a database address that nobody answers at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chapter:
+    """Commands that belong together; each is one line, and works as printed once those before it have run."""
+
+    title: str
+    commands: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {"title": self.title, "commands": list(self.commands)}
+
+
+CHAPTERS = (
+    Chapter(
+        title="In another terminal, in this folder (`playground_off` leaves again)", commands=(f"source {ENV_FILE}",)
+    ),
+    Chapter(title="Look around", commands=("pulumi stack output", "python -m scripts.status")),
+    Chapter(
+        title="Publish release v2 and deploy it to green, the idle color: no traffic yet",
+        commands=(
+            "python -m scripts.publish_release examples/hello --version v2",
+            "python -m scripts.deploy v2",
+            "python -m scripts.smoke_test --color green",
+        ),
+    ),
+    Chapter(
+        title="Cut over to green with plain Pulumi: one resource changes",
+        commands=(
+            "pulumi config set activeColor green",
+            "pulumi preview",
+            "pulumi preview --policy-pack policy",
+            "pulumi up",
+        ),
+    ),
+    Chapter(
+        title="Roll back to blue, and cut over again with the scripts: first 10 %, then all",
+        commands=(
+            "python -m scripts.rollback",
+            "python -m scripts.canary 10",
+            "python -m scripts.cutover green",
+        ),
+    ),
+    Chapter(
+        title="Deploy a release with a wrong database address to blue, and see the gate refuse it",
+        commands=(
+            f"python -m scripts.publish_release {BROKEN} --version v3",
+            "python -m scripts.deploy v3",
+            "pulumi config set activeColor blue",
+            "pulumi up",
+            "pulumi config set activeColor green",
+        ),
+    ),
+    Chapter(
+        title="Break something; `make playground FAULT=list` lists all faults",
+        commands=("make playground FAULT=instance", "make playground FAULT=database", "make playground FAULT=restore"),
+    ),
+    Chapter(title="End it, or press Ctrl-C here", commands=("make playground-stop",)),
+)
+REFUSED = ("pulumi up",)  # of the chapter with BROKEN: exit code 255 is right there
+
+
+def render(page: str, app: str, chapters: Sequence[Chapter] = CHAPTERS) -> str:
+    return "\n".join(_lines(page, app, chapters))
+
+
+def _lines(page: str, app: str, chapters: Sequence[Chapter]) -> Iterator[str]:
+    yield f"  page  {page}"
+    yield f"  app   {app}"
+    for chapter in chapters:
+        yield ""
+        yield f"{chapter.title}:"
+        yield from (f"    {command}" for command in chapter.commands)
+    yield ""
+    yield "A folder of your own with a Dockerfile takes the place of examples/hello: docs/app-contract.md says what it needs."

@@ -1,0 +1,184 @@
+"""Rows for the page out of what the emulator and the load generator tell, and the differences that the log tells of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from checks.colors import Color
+
+IN_SERVICE = "InService"
+MESSAGE_KEYS = ("error", "why", "cause", "detail", "AlarmDescription", "NewStateReason")  # the first that says something
+MESSAGE_LENGTH = 300
+ALL = 100
+
+
+def traffic_row(status: Mapping[str, Any]) -> dict[str, Any]:
+    """One second of the load generator's status."""
+    return {
+        "time": status["time"],
+        **{color: int(status["colors"].get(color, 0)) for color in Color},
+        "requests": status["requests"],
+        "failed": status["failed"],
+        "p50": status["p50_ms"],
+        "p99": status["p99_ms"],
+        "releases": status["releases"],
+    }
+
+
+def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One instance as the page shows it; `health` is the load balancer's word."""
+    boot = row["boot"]
+    targets = set(row["targets"].values())
+    return {
+        "id": row["instance"],
+        "color": row["color"],
+        "release": row["release"],
+        "zone": row["zone"],
+        "address": row["address"],
+        "lifecycle": row["lifecycle"],
+        "health": next(iter(targets)) if len(targets) == 1 else "unused" if not targets else ", ".join(sorted(targets)),
+        "cause": row["cause"],
+        "boot": boot_text(boot),
+        "since": row["moves"][0]["at"],
+    }
+
+
+def boot_text(boot: Mapping[str, Any]) -> str:
+    """The boot's step while it runs, its outcome afterwards."""
+    match boot.get("state"):
+        case "ready":
+            return f"booted in {sum(boot.get('steps', {}).values()):.1f} s"
+        case "failed":
+            return f"boot failed at {boot.get('step', '?')}: {boot.get('error', '')}"
+        case "booting":
+            return f"boot step {boot.get('step') or 'begins'}"
+    return ""
+
+
+def color_rows(
+    instances: Iterable[Mapping[str, Any]], weights: Mapping[str, int], groups: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Both colors: weight, releases, desired capacity, instances with the newest first."""
+    rows, groups = list(instances), list(groups)
+    live = max(weights, key=lambda color: weights[color], default="") if any(weights.values()) else ""
+    return [
+        {
+            "color": color.value,
+            "live": color == live,
+            "weight": weights.get(color, 0),
+            "releases": sorted({each["release"] for each in groups if each["color"] == color}),
+            "desired": sum(each["desired"] for each in groups if each["color"] == color),
+            "healthy": sum(each["color"] == color and each["health"] == "healthy" for each in rows),
+            "instances": sorted((each for each in rows if each["color"] == color), key=lambda each: each["since"]),
+        }
+        for color in Color
+    ]
+
+
+def group_rows(groups: Iterable[Mapping[str, Any]], stack: str) -> list[dict[str, Any]]:
+    """Auto Scaling groups of the stack, out of what AWS describes."""
+    found = []
+    for group in groups:
+        tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
+        if tags.get("Stack") == stack and not group.get("Status"):
+            release = tags.get("Release", "")
+            found.append({"color": tags.get("Color", ""), "release": release, "desired": group["DesiredCapacity"]})
+    return found
+
+
+def weights_of(rule: Mapping[str, Any], colors: Mapping[str, str]) -> dict[str, int]:
+    """Traffic weights of a listener rule; `colors` is target group ARN to color."""
+    forwards = [action["ForwardConfig"]["TargetGroups"] for action in rule["Actions"] if action["Type"] == "forward"]
+    found = {colors[one["TargetGroupArn"]]: int(one["Weight"]) for targets in forwards for one in targets}
+    total = sum(found.values())
+    return {color: round(ALL * weight / total) if total else 0 for color, weight in found.items()}
+
+
+def alarm_rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Metric and composite alarms by name, those that are on first."""
+    rows = [
+        {
+            "name": alarm["AlarmName"],
+            "state": alarm["StateValue"],
+            "reason": alarm.get("StateReason", ""),
+            "since": alarm["StateUpdatedTimestamp"].timestamp(),
+            "composite": "AlarmRule" in alarm,
+        }
+        for alarm in (*answer.get("CompositeAlarms", ()), *answer.get("MetricAlarms", ()))
+    ]
+    return sorted(rows, key=lambda row: (row["state"] != "ALARM", row["name"]))
+
+
+def notification_row(number: int, at: float, subject: str, message: str) -> dict[str, Any]:
+    """A message of the alerts topic: its subject, and the sentence in it that says what is the matter."""
+    try:
+        facts = json.loads(message)
+    except ValueError:
+        facts = {}
+    facts = facts if isinstance(facts, dict) else {}
+    told = next((str(facts[key]) for key in MESSAGE_KEYS if facts.get(key)), "" if facts else message)
+    subject = subject or str(facts.get("subject", "")) or str(facts.get("AlarmName", "")) or "message"
+    return {"number": number, "time": at, "subject": subject, "text": told[:MESSAGE_LENGTH]}
+
+
+def instance_changes(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """(kind, text) for each instance that was launched, changed its state or health, or is gone."""
+    for name, row in after.items():
+        old = before.get(name)
+        if old is None:
+            yield "launch", f"{name} launched: {row['color']} {row['release']} in {row['zone']}"
+            continue
+        if row["lifecycle"] != old["lifecycle"]:
+            yield from _moved(row)
+        elif row["lifecycle"] == IN_SERVICE and row["health"] != old["health"]:
+            kind = "bad" if row["health"] == "unhealthy" else "instance"
+            yield kind, f"{name} ({row['color']} {row['release']}) is {row['health']} for the load balancer"
+    for name, row in before.items():
+        if name not in after:
+            yield "end", f"{name} ended: {row['color']} {row['release']}"
+
+
+def _moved(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    who = f"{row['id']} ({row['color']} {row['release']})"
+    if row["lifecycle"] == IN_SERVICE:
+        yield "instance", f"{who} is in service, {row['boot']}" if row["boot"] else f"{who} is in service"
+    elif row["lifecycle"] == "Terminating":
+        yield "instance", f"{who} is being terminated{': ' + row['cause'] if row['cause'] else ''}"
+
+
+def weight_change(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    if before != after:
+        yield "traffic", "traffic: " + ", ".join(f"{color} {after.get(color, 0)} %" for color in Color)
+
+
+def alarm_changes(
+    before: Mapping[str, str] | None, after: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Those that turned on, and those that were on and no longer are."""
+    for row in after:
+        was = (before or {}).get(row["name"])
+        if row["state"] == "ALARM" and was != "ALARM":
+            yield "bad", f"alarm {row['name']} is on: {row['reason']}"
+        elif was == "ALARM" and row["state"] != "ALARM":
+            yield "good", f"alarm {row['name']} is off"
+
+
+def history_text(record: Any) -> str:
+    """A script's history record as one line."""
+    places = " → ".join(str(each) for each in (record.source, record.target) if str(each) != "-")
+    more = record.why or record.detail
+    text = f"{record.action} by {record.who}: {record.outcome} after {record.seconds:.1f} s"
+    return f"{text}{', ' + places if places else ''}{' (' + more + ')' if more else ''}"
+
+
+def update_text(update: Mapping[str, Any]) -> str:
+    """An update of Pulumi's own history, as its file backend keeps it."""
+    changes = {kind: count for kind, count in (update.get("resourceChanges") or {}).items() if kind != "same" and count}
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(changes.items())) or "no change"
+    seconds = max(0, int(update.get("endTime", 0)) - int(update.get("startTime", 0)))
+    kind = {"update": "up"}.get(str(update.get("kind")), str(update.get("kind")))
+    return f"pulumi {kind} {update.get('result', '')} after {seconds} s: {told}"
