@@ -16,7 +16,7 @@ from rehearsal.playground.server import RefusedError
 
 RESTORE, LIST = "restore", "list"
 IN_SERVICE = "InService"
-CPU = "0.02"  # of one processor: enough for some answers, late ones
+CPU = "0.04"  # of one processor: enough for some answers, late ones
 THROTTLE = ("docker", "update", "--cpus")
 FULL_CPU = "2"
 
@@ -162,7 +162,7 @@ class Injector:
             raise RefusedError(unknown(name))
         with self.lock:
             injection = self._restore() if name == RESTORE else self._inject(name)
-        self.board.log("restore" if name == RESTORE else "fault", f"fault {name}: {injection.did}")
+        self.board.log("restore" if name == RESTORE else "fault", f"{name}: {injection.did}")
         self.board.update(lasting=sorted(self.lasting))
         return {"did": injection.did, "look": injection.look}
 

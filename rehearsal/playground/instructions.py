@@ -22,11 +22,11 @@ class Chapter:
 
 CHAPTERS = (
     Chapter(
-        title="In another terminal, in this folder (`playground_off` leaves again)", commands=(f"source {ENV_FILE}",)
+        title="In another terminal, in this folder; playground_off leaves again", commands=(f"source {ENV_FILE}",)
     ),
     Chapter(title="Look around", commands=("pulumi stack output", "python -m scripts.status")),
     Chapter(
-        title="Publish release v2 and deploy it to green, the idle color: no traffic yet",
+        title="Publish release v2 and deploy it to green, the idle color, which gets no traffic",
         commands=(
             "python -m scripts.publish_release examples/hello --version v2",
             "python -m scripts.deploy v2",
@@ -34,7 +34,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        title="Cut over to green with plain Pulumi: one resource changes",
+        title="Cut over to green with plain Pulumi, which changes one resource",
         commands=(
             "pulumi config set activeColor green",
             "pulumi preview",
@@ -43,7 +43,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        title="Roll back to blue, and cut over again with the scripts: first 10 %, then all",
+        title="Roll back to blue, and cut over again with the scripts, 10 % of the traffic first",
         commands=(
             "python -m scripts.rollback",
             "python -m scripts.canary 10",
@@ -61,7 +61,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        title="Break something; `make playground FAULT=list` lists all faults",
+        title="Break something (FAULT=list lists all faults)",
         commands=("make playground FAULT=instance", "make playground FAULT=database", "make playground FAULT=restore"),
     ),
     Chapter(title="End it, or press Ctrl-C here", commands=("make playground-stop",)),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class Observer:
         self._stage, self._board, self._bucket = stage, board, sources.bucket
         self._load = StatusFeed(sources.load / "status.jsonl")
         self._updates = UpdateFeed(sources.backend, stage.options.stack)
+        self._updates.read()  # those of the start are no news
         self._session: Any = boto3.Session(region_name=REGION)
         self._rule: Rule | None = None
         self._weights: dict[str, int] = {}
@@ -110,7 +112,6 @@ class Observer:
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
     def start(self) -> None:
-        self._updates.read()  # those of the start are no news
         self._thread.start()
 
     def close(self) -> None:
@@ -167,7 +168,7 @@ class Observer:
 
     def _see_instances(self) -> None:
         state = self._stage.cloud.state()
-        if booting := [row["instance"] for row in state["instances"] if row["lifecycle"].startswith("Pending")]:
+        if booting := [row["instance"] for row in state["instances"] if overview.is_booting(row)]:
             self._stage.cloud.refresh_boots(booting)
         rows = {row["instance"]: overview.instance_row(row) for row in state["instances"]}
         if self._instances is not None:
@@ -197,7 +198,8 @@ class Observer:
         records = history.read(self._client("s3"), self._bucket, self._stage.options.stack)
         for record in reversed([one for one in records if one.when > self._recorded and one.when != "-"]):
             kind = "script" if record.outcome == "ok" else "bad"
-            self._board.log(kind, overview.history_text(record))
+            at = datetime.fromisoformat(record.when).timestamp()
+            self._board.log(kind, overview.history_text(record), at=at)
             self._recorded = record.when
 
     def _see_updates(self) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from checks.colors import Color
 
 IN_SERVICE = "InService"
-MESSAGE_KEYS = ("error", "why", "cause", "detail", "AlarmDescription", "NewStateReason")  # the first that says something
+PRESENT = ("Pending", "Pending:Wait", IN_SERVICE)
+MESSAGE_KEYS = ("error", "why", "cause", "detail", "NewStateReason")  # the first that says something
 MESSAGE_LENGTH = 300
 ALL = 100
 
@@ -43,6 +44,11 @@ def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "boot": boot_text(boot),
         "since": row["moves"][0]["at"],
     }
+
+
+def is_booting(row: Mapping[str, Any]) -> bool:
+    """Whether the boot's record may still change."""
+    return row["lifecycle"] in PRESENT and row["boot"].get("state") not in ("ready", "failed")
 
 
 def boot_text(boot: Mapping[str, Any]) -> str:
