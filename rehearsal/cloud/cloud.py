@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -24,8 +25,10 @@ from rehearsal.cloud.monitoring import Monitoring
 from rehearsal.cloud.notice import Notice
 from rehearsal.cloud.server import Answer, Server
 
+NOTICES_PATH = re.compile(r"notices(/\d{1,9})?")
 CONTROLS = (
-    "GET state, GET gaps, GET notices, GET notices/NUMBER (those after it), POST boots, POST boots {instances}, POST images {ami, image}, POST time-scale {alarms}, "
+    "GET state, GET gaps, GET notices, GET notices/NUMBER (those after it), POST boots, POST boots {instances}, "
+    "POST images {ami, image}, POST time-scale {alarms}, "
     "POST zones {gone}, GET faults, DELETE faults, POST faults {service, mode, seconds, addresses, color}"
 )
 
@@ -117,11 +120,8 @@ class Cloud:
             case "GET", "gaps":
                 gaps = (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS, *self._alarms.gaps())
                 return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in gaps]}
-            case "POST", "boots" if isinstance(body.get("instances"), list):
-                self._controller.refresh_boots(list(map(str, body["instances"])))
-                return HTTPStatus.OK, {}
             case "POST", "boots":
-                self._controller.look_at_boots()
+                self._look_at_boots(body.get("instances"))
                 return HTTPStatus.OK, {}
             case "POST", "images" if {"ami", "image"} <= body.keys():
                 self._images.by_ami[str(body["ami"])] = str(body["image"])
@@ -130,17 +130,22 @@ class Cloud:
                 ZONES_GONE.clear()
                 ZONES_GONE.update(map(str, body["gone"]))
                 return HTTPStatus.OK, {"gone": sorted(ZONES_GONE)}
-            case "GET", "notices":
-                return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES)]}
-            case "GET", _ if (number := path.removeprefix("notices/")).isdecimal():
-                later = [notice for notice in list(NOTICES) if notice.number > int(number)]
-                return HTTPStatus.OK, {"notices": [_told(notice) for notice in later]}
+            case "GET", _ if NOTICES_PATH.fullmatch(path):
+                after = int(path.partition("/")[2] or 0)
+                return HTTPStatus.OK, {"notices": [_told(notice) for notice in list(NOTICES) if notice.number > after]}
             case "POST", "time-scale" if body.keys() == {"alarms"}:
                 self._alarms.set_scale(body["alarms"])
                 return HTTPStatus.OK, {"alarms": self._alarms.scale}
             case "GET" | "POST" | "DELETE", "faults":
                 return self._control_faults(method, body)
         return HTTPStatus.NOT_FOUND, {"error": f"{method} {path} with {sorted(body)}: {CONTROLS} are what there is"}
+
+    def _look_at_boots(self, instances: Any) -> None:
+        """All of them, and wait for it; of these instances, without waiting."""
+        if isinstance(instances, list):
+            self._controller.refresh_boots(list(map(str, instances)))
+        else:
+            self._controller.look_at_boots()
 
     def _control_faults(self, method: str, body: dict[str, Any]) -> Answer:
         if method == "POST":

@@ -50,7 +50,10 @@ def let_app_say(scene: Scene, instance: str, line: str) -> None:
 def app_lines(scene: Scene, color: Color, release: str, instance: str) -> list[str]:
     """What has come to the log group of what this machine's app said; none while it has no stream there."""
     logs = scene.stage.client("logs")
-    place = {"logGroupName": f"/bluegreen/{scene.stage.options.stack}/app", "logStreamName": f"{color}/{release}/{instance}/app"}
+    place = {
+        "logGroupName": f"/bluegreen/{scene.stage.options.stack}/app",
+        "logStreamName": f"{color}/{release}/{instance}/app",
+    }
     try:
         found = logs.get_log_events(**place, startFromHead=True)
     except logs.exceptions.ResourceNotFoundException:

@@ -41,7 +41,17 @@ class Person:
 
 def starts(scene: Scene, name: str, color: Color, *, bake: str) -> Person:
     output = scene.stage.folder / f"cutover-{name}-{time.time_ns()}.log"
-    argv = [sys.executable, "-m", "scripts.cutover", color, "--bake", bake, "--stack", scene.stage.options.stack, "--json"]
+    argv = [
+        sys.executable,
+        "-m",
+        "scripts.cutover",
+        color,
+        "--bake",
+        bake,
+        "--stack",
+        scene.stage.options.stack,
+        "--json",
+    ]
     environment = {**scene.stage.environment, "GITHUB_ACTOR": name}
     process = scene.stage.ground.start(f"cutover-{name}", argv, environment, output, cwd=ROOT)
     return Person(name=name, process=process, output=output)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ENV_FILE = "build/playground/env"
+CONTRACT = "docs/app-contract.md"
 BROKEN = "build/playground/broken"  # a copy of the sample with a database address that nobody answers at
 
 
@@ -21,9 +22,7 @@ class Chapter:
 
 
 CHAPTERS = (
-    Chapter(
-        title="In another terminal, in this folder; playground_off leaves again", commands=(f"source {ENV_FILE}",)
-    ),
+    Chapter(title="In another terminal, in this folder; playground_off leaves again", commands=(f"source {ENV_FILE}",)),
     Chapter(title="Look around", commands=("pulumi stack output", "python -m scripts.status")),
     Chapter(
         title="Publish release v2 and deploy it to green, the idle color, which gets no traffic",
@@ -81,4 +80,4 @@ def _lines(page: str, app: str, chapters: Sequence[Chapter]) -> Iterator[str]:
         yield f"{chapter.title}:"
         yield from (f"    {command}" for command in chapter.commands)
     yield ""
-    yield "A folder of your own with a Dockerfile takes the place of examples/hello: docs/app-contract.md says what it needs."
+    yield f"A folder of your own is published in the same way; what its app must do stands in {CONTRACT}."

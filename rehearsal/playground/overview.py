@@ -161,9 +161,7 @@ def weight_change(before: Mapping[str, int], after: Mapping[str, int]) -> Iterat
         yield "traffic", "traffic: " + ", ".join(f"{color} {after.get(color, 0)} %" for color in Color)
 
 
-def alarm_changes(
-    before: Mapping[str, str] | None, after: Iterable[Mapping[str, Any]]
-) -> Iterator[tuple[str, str]]:
+def alarm_changes(before: Mapping[str, str] | None, after: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Those that turned on, and those that were on and no longer are."""
     for row in after:
         was = (before or {}).get(row["name"])

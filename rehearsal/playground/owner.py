@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT_UID = 0
-OTHERS = (".git", ".venv", "node_modules")  # of no interest here, and large
+OTHERS = (".git", ".venv")  # of no interest here, and large
+CACHE = "__pycache__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,16 @@ class Owner:
             for each in _all(path):
                 os.chown(each, self.uid, self.gid, follow_symlinks=False)
 
-    def adopt_new(self, folder: Path, since: float) -> None:
-        """What root created below this folder since then (epoch seconds): caches of Python, reports of a run."""
-        if self.uid == ROOT_UID:
+    def adopt_new(self, project: Path, since: float) -> None:
+        """What root left in the owner's own project since then (epoch seconds): build/, and Python's caches."""
+        if self.uid == ROOT_UID or project.stat().st_uid != self.uid:
             return
-        for each in _all(folder, skipped=OTHERS):
-            status = each.lstat()
-            if status.st_uid == ROOT_UID and status.st_ctime >= since:
-                os.chown(each, self.uid, self.gid, follow_symlinks=False)
+        caches = [path for path in _all(project, skipped=OTHERS) if path.name == CACHE]
+        for folder in (project / "build", *caches):
+            for each in _all(folder):
+                status = each.lstat()
+                if status.st_uid == ROOT_UID and status.st_ctime >= since:
+                    os.chown(each, self.uid, self.gid, follow_symlinks=False)
 
 
 def _all(path: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:

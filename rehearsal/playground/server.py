@@ -37,8 +37,8 @@ class PageServer:
     """Listens from construction on, answers in threads until `close`."""
 
     def __init__(self, board: Board, commands: Mapping[str, Command], *, port: int) -> None:
-        self.token = secrets.token_urlsafe(24)
-        self._server = _bound(port, board, commands, self.token)
+        self._server = _bound(port, board, commands)
+        self.token = self._server.token
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="page", daemon=True)
         self._thread.start()
 
@@ -53,7 +53,12 @@ class PageServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_address = True
+
+    def __init__(self, port: int, board: Board, commands: Mapping[str, Command]) -> None:
+        self.board, self.commands, self.token = board, commands, secrets.token_urlsafe(24)
+        self.page = PAGE.read_bytes()
+        self.policy = content_security_policy(self.page.decode())
+        super().__init__((LOOPBACK, port), _Handler)
 
     def server_bind(self) -> None:
         """Without the base class's look-up of the host's name, which may take seconds."""
@@ -66,83 +71,83 @@ class _Server(ThreadingHTTPServer):
         """A browser that leaves in the middle of an answer is nothing to print a traceback for."""
 
 
-def _bound(port: int, board: Board, commands: Mapping[str, Command], token: str) -> _Server:
-    handler = _handler(board, commands, token)
-    for candidate in [*range(port, min(port + TRIED_PORTS, 65536)), 0]:
+def _bound(port: int, board: Board, commands: Mapping[str, Command]) -> _Server:
+    for candidate in range(port, min(port + TRIED_PORTS, 65536)):
         try:
-            return _Server((LOOPBACK, candidate), handler)
+            return _Server(candidate, board, commands)
         except OSError as error:
-            if candidate == 0 or error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-    raise AssertionError("port 0 is always free")
+    return _Server(0, board, commands)
 
 
-def _handler(board: Board, commands: Mapping[str, Command], token: str) -> type[BaseHTTPRequestHandler]:
-    page = PAGE.read_bytes()
-    policy = content_security_policy(page.decode())
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one connection's requests; `server` holds what they are answered from."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = TIMEOUT_S
-        server_version, sys_version = "playground", ""
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = TIMEOUT_S
+    server_version, sys_version = "playground", ""
 
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if not self._is_local():
-                self._refuse(HTTPStatus.FORBIDDEN, f"host {self.headers['Host']!r}: only this machine's own is served")
-            elif parts.path == "/":
-                self._send(HTTPStatus.OK, page, "text/html; charset=utf-8", {"Content-Security-Policy": policy})
-            elif parts.path == "/state.json":
-                self._json(HTTPStatus.OK, board.as_json(**_range(parts.query)))
-            else:
-                self._refuse(HTTPStatus.NOT_FOUND, f"there is no {parts.path} here: / and /state.json are what there is")
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        if not self._is_local():
+            self._refuse(HTTPStatus.FORBIDDEN, f"host {self.headers['Host']!r}: only this machine's own is served")
+        elif parts.path == "/":
+            headers = {"Content-Security-Policy": self.server.policy}
+            self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8", headers)
+        elif parts.path == "/state.json":
+            self._json(HTTPStatus.OK, self.server.board.as_json(**_range(parts.query)))
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, f"there is no {parts.path} here: / and /state.json are what there is")
 
-        do_HEAD = do_GET  # noqa: N815 - the base class's naming
+    do_HEAD = do_GET  # noqa: N815 - the base class's naming
 
-        def do_POST(self) -> None:
-            """Of the token: a page of somebody else's, open in the same browser, must not be able to do it."""
-            name, _, argument = urlsplit(self.path).path.strip("/").partition("/")
-            with contextlib.suppress(ValueError):
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if not self._is_local() or not secrets.compare_digest(self.headers.get(TOKEN_HEADER, ""), token):
-                self._refuse(HTTPStatus.FORBIDDEN, f"the header {TOKEN_HEADER} does not hold this playground's token")
-            elif name not in commands:
-                self._refuse(HTTPStatus.NOT_FOUND, f"there is no command {name}: {', '.join(commands)} are what there is")
-            else:
-                self._run(commands[name], argument)
+    def do_POST(self) -> None:
+        """Of the token: a page of somebody else's, open in the same browser, must not be able to do it."""
+        name, _, argument = urlsplit(self.path).path.strip("/").partition("/")
+        commands = self.server.commands
+        self.close_connection = True  # a body, which no command has, is not read
+        if not self._is_local() or not secrets.compare_digest(self._token(), self.server.token.encode()):
+            self._refuse(HTTPStatus.FORBIDDEN, f"the header {TOKEN_HEADER} does not hold this playground's token")
+        elif name not in commands:
+            self._refuse(HTTPStatus.NOT_FOUND, f"there is no command {name}: {', '.join(commands)} are what there is")
+        else:
+            self._run(commands[name], argument)
 
-        def _run(self, command: Command, argument: str) -> None:
-            try:
-                self._json(HTTPStatus.OK, command(argument))
-            except RefusedError as error:
-                self._refuse(HTTPStatus.CONFLICT, str(error))
-            except Exception as error:
-                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
+    def _token(self) -> bytes:
+        return self.headers.get(TOKEN_HEADER, "").encode()
 
-        def _is_local(self) -> bool:
-            """By its name too: a foreign name that resolves to loopback is another site's way in."""
-            host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-            return host in (LOOPBACK, "localhost")
+    def _run(self, command: Command, argument: str) -> None:
+        try:
+            self._json(HTTPStatus.OK, command(argument))
+        except RefusedError as error:
+            self._refuse(HTTPStatus.CONFLICT, str(error))
+        except Exception as error:
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
-        def _refuse(self, status: HTTPStatus, reason: str) -> None:
-            self._json(status, {"error": reason})
+    def _is_local(self) -> bool:
+        """By its name too: a foreign name that resolves to loopback is another site's way in."""
+        host, _, _port = self.headers.get("Host", "").partition(":")
+        return host in (LOOPBACK, "localhost")
 
-        def _json(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
-            self._send(status, json.dumps(content).encode(), "application/json", {})
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        self._json(status, {"error": reason})
 
-        def _send(self, status: HTTPStatus, body: bytes, kind: str, headers: Mapping[str, str]) -> None:
-            self.send_response(status)
-            fixed = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
-            for key, value in {**fixed, "X-Content-Type-Options": "nosniff", **headers}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def _json(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
+        self._send(status, json.dumps(content).encode(), "application/json", {})
 
-        def log_message(self, *_: Any) -> None:
-            """A line for each second of each open page helps nobody."""
+    def _send(self, status: HTTPStatus, body: bytes, kind: str, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        fixed = {"Content-Type": kind, "Content-Length": str(len(body)), "Cache-Control": "no-store"}
+        for key, value in {**fixed, "X-Content-Type-Options": "nosniff", **headers}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    return Handler
+    def log_message(self, *_: Any) -> None:
+        """A line for each second of each open page helps nobody."""
 
 
 def _range(query: str) -> dict[str, Any]:

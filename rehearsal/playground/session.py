@@ -38,12 +38,12 @@ class Session:
     def alive(self) -> bool:
         return processes.alive(self.process)
 
-    def write(self, folder: Path = FOLDER) -> None:
+    def write(self) -> None:
         """Readable by its owner only, and never seen half written."""
-        fresh = folder / f"{FILE}.new"
+        fresh = FOLDER / f"{FILE}.new"
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(asdict(self), file, indent=1)
-        fresh.replace(folder / FILE)
+        fresh.replace(FOLDER / FILE)
 
     def post(self, path: str) -> dict[str, Any]:
         """Send a command to the playground's server; its answer."""
@@ -60,10 +60,10 @@ class Session:
         return content
 
 
-def find(folder: Path = FOLDER) -> Session | None:
+def find() -> Session | None:
     """The playground that runs in this project, or None. Raises SessionError when its record can't be read."""
     try:
-        raw = json.loads((folder / FILE).read_text())
+        raw = json.loads((FOLDER / FILE).read_text())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:

@@ -17,7 +17,7 @@ import pytest
 from rehearsal import processes
 from rehearsal.claims import POOL, Claims, host_routes
 from rehearsal.ground import Ground, GroundError, Process, port_answers, sweep, url_answers, wait_until
-from rehearsal.ledger import Content, Ledger, StartedProcess
+from rehearsal.ledger import Content, Ledger, StartedProcess, TemporaryFile
 from rehearsal.processes import Identity
 from rehearsal.teardown import MARK
 
@@ -202,6 +202,34 @@ def test_a_ledger_of_an_earlier_boot_ends_no_process(tmp_path: Path) -> None:
     finally:
         stranger.kill()
         stranger.wait()
+
+
+def test_a_file_beside_the_project_goes_with_its_run_also_after_a_reboot(tmp_path: Path) -> None:
+    folder, file = tmp_path / "run-old", tmp_path / "Pulumi.playground.yaml"
+    folder.mkdir()
+    file.touch()
+    entries = (TemporaryFile(name="settings", path=str(file)), TemporaryFile(name="gone", path=str(tmp_path / "gone")))
+    dead = Identity(pid=1, started=0)
+    Ledger(folder).create(Content(run="old", boot="another boot", owner=dead, entries=entries))
+    assert sweep(tmp_path) == ()
+    assert not file.exists()
+
+
+def test_a_file_that_can_not_be_removed_is_told(tmp_path: Path) -> None:
+    folder, strange = tmp_path / "run-old", tmp_path / "folder"
+    folder.mkdir()
+    strange.mkdir()
+    entry = TemporaryFile(name="settings", path=str(strange))
+    Ledger(folder).create(Content(run="old", boot="another boot", owner=Identity(pid=1, started=0), entries=(entry,)))
+    assert sweep(tmp_path) == (f"file {strange} could not be removed: Is a directory",)
+
+
+def test_a_name_is_had_once_until_it_is_let_go_of() -> None:
+    name, first, second = f"test-{os.getpid()}", Claims(), Claims()
+    assert (first.only_one(name), second.only_one(name)) == (True, False)
+    first.release()
+    assert second.only_one(name)
+    second.release()
 
 
 def test_only_the_last_ended_runs_are_kept(tmp_path: Path) -> None:

@@ -54,6 +54,29 @@ def test_every_request_is_sent_counted_and_named(backends: Backends, tmp_path: P
     assert {request.release for request in log.requests} == {"v7"}
 
 
+def test_a_load_that_keeps_minutes_only_goes_on_in_new_files(backends: Backends, tmp_path: Path) -> None:
+    backend = backends.start("blue", "v7")
+    summary = finished(url_of(backend), tmp_path, "--rate", "200", "--seconds", "2.5", "--keep", str(1 / 60))
+    assert (summary["requests"], summary["failed"]) == (500, 0)
+    kept = RequestLog.read(tmp_path).requests
+    assert 0 < len(kept) < 200
+    assert {path.name for path in tmp_path.glob("*.old")} == {
+        *("requests.tsv.old", "retried.tsv.old", "series.jsonl.old", "status.jsonl.old")
+    }
+    before = (tmp_path / "requests.tsv.old").read_text().splitlines()
+    assert 100 < len(before) < 300
+    assert float(before[-1].split("\t")[0]) < kept[0].due
+
+
+def test_more_than_an_hour_needs_a_bounded_log(tmp_path: Path) -> None:
+    argv = ["--url", "http://127.0.0.1:1", "--out", str(tmp_path), "--seconds", "4000"]
+    with pytest.raises(LoadError, match="up to 3600, with --keep up to 604800"):
+        parse(argv)
+    assert parse([*argv, "--keep", "15"]).keep == 15
+    with pytest.raises(LoadError, match="--keep -1"):
+        parse([*argv, "--keep", "-1"])
+
+
 def test_a_thousand_requests_a_second_need_well_under_one_core(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue")
     summary = finished(url_of(backend), tmp_path, "--rate", "1000", "--seconds", "2")

@@ -29,6 +29,8 @@ def test_notices_come_in_their_order_with_their_times(cloud: Running) -> None:
     assert [notice.number for notice in told] == list(range(told[0].number, told[0].number + 3))
     assert began <= told[0].time <= between <= told[1].time
     assert client.notices(since=between) == told[1:]
+    assert client.notices_after(told[0].number) == told[1:]
+    assert client.notices_after(told[2].number) == []
 
 
 def test_what_the_service_refused_is_no_notice(cloud: Running) -> None:
