@@ -10,6 +10,8 @@ import pytest
 import typer
 import yaml
 
+from rehearsal.playground.faults import FAULTS, HELP
+from rehearsal.playground.instructions import CHAPTERS
 from scripts.exits import Exit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,3 +104,15 @@ def test_the_gates_bear_the_names_that_the_troubleshooting_table_shows() -> None
     named = set(re.findall(r'hook "([a-z-]+)" failed', README))
     assert named == {"gate-before-users", "gate-after-users", "gate-release-guard", "gate-arrival"}
     assert all(f'"{name}"' in gates for name in named)
+
+
+def test_the_readme_names_every_fault_of_the_playground() -> None:
+    told = next(line for line in README.splitlines() if "`make playground FAULT=NAME`" in line)
+    faults = [fault.name for fault in FAULTS]
+    assert re.findall(r"`(\w+)`", told) == faults
+    assert all(f"`FAULT={name}`" in told for name in HELP if name not in faults)
+
+
+def test_every_make_target_that_the_playground_prints_exists() -> None:
+    printed = [command for chapter in CHAPTERS for command in chapter.commands]
+    assert {target for command in printed for target in MAKE.findall(command)} <= make_targets()

@@ -16,7 +16,7 @@ from rehearsal.playground.server import RefusedError
 
 RESTORE, LIST = "restore", "list"
 IN_SERVICE = "InService"
-CPU = "0.04"  # of one processor: enough for some answers, late ones
+CPU = "0.02"  # of one processor: enough for some answers, late ones
 THROTTLE = ("docker", "update", "--cpus")
 FULL_CPU = "2"
 

@@ -13,6 +13,7 @@ PRESENT = ("Pending", "Pending:Wait", IN_SERVICE)
 MESSAGE_KEYS = ("error", "why", "cause", "detail", "NewStateReason")  # the first that says something
 MESSAGE_LENGTH = 300
 ALL = 100
+OUT_OF_SERVICE = "an instance was taken out of service in response to "  # how Auto Scaling begins, each time
 
 
 def traffic_row(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "address": row["address"],
         "lifecycle": row["lifecycle"],
         "health": next(iter(targets)) if len(targets) == 1 else "unused" if not targets else ", ".join(sorted(targets)),
-        "cause": row["cause"],
+        "cause": row["cause"].removeprefix(OUT_OF_SERVICE),
         "boot": boot_text(boot),
         "since": row["moves"][0]["at"],
     }

@@ -77,7 +77,7 @@ def test_an_instance_in_no_target_group_is_unused() -> None:
 def test_the_log_follows_an_instance_from_launch_to_end() -> None:
     pending, serving = instance(lifecycle="Pending", targets={}, boot={}), instance()
     ill = instance(targets={"arn": "unhealthy"})
-    leaving = instance(lifecycle="Terminating", cause="it was unhealthy")
+    leaving = instance(lifecycle="Terminating", cause=f"{overview.OUT_OF_SERVICE}it was unhealthy")
     assert changes_between(None, pending) == [("launch", "i-1 launched: blue v1 in eu-central-1a")]
     assert changes_between(pending, serving) == [("instance", "i-1 (blue v1) is in service, booted in 3.4 s")]
     assert changes_between(serving, serving) == []
