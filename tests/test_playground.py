@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 READY = "docs/app-contract.md"  # in the last line that a start prints
 START_LIMIT_S, COMMAND_LIMIT_S, END_LIMIT_S = 240.0, 240.0, 150.0
 SETTINGS = ROOT / "Pulumi.playground.yaml"
+
+Ending = Callable[[subprocess.Popen[bytes], int], None]
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -145,19 +148,38 @@ def test_all_that_is_printed_can_be_typed_and_nothing_is_left(playground: Playgr
     assert git_status() == playground.git
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
-def test_however_it_ends_during_its_start_nothing_is_left(number: signal.Signals, tmp_path: Path) -> None:
-    with (tmp_path / "output").open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rehearsal.playground"], cwd=ROOT, stdout=file, stderr=file, start_new_session=True
-        )
+def close_terminal(_process: subprocess.Popen[bytes], terminal: int) -> None:
+    os.close(terminal)
+
+
+def send(number: signal.Signals) -> Ending:
+    return lambda process, _terminal: process.send_signal(number)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [send(signal.SIGKILL), send(signal.SIGINT), close_terminal],
+    ids=["killed", "Ctrl-C", "terminal closed"],
+)
+def test_however_it_ends_during_its_start_nothing_is_left(end: Ending) -> None:
+    terminal, inner = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rehearsal.playground"],
+        cwd=ROOT,
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+        start_new_session=True,
+    )
+    os.close(inner)
     deadline = time.monotonic() + START_LIMIT_S
     while not SETTINGS.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
-    assert SETTINGS.exists(), (tmp_path / "output").read_text()
+    assert SETTINGS.exists(), os.read(terminal, 10_000).decode()
     running = session.find()
     assert running is not None
-    process.send_signal(number)
+    assert running.process.pid == process.pid
+    end(process, terminal)
     process.wait(timeout=END_LIMIT_S)
     deadline = time.monotonic() + END_LIMIT_S
     while (found := left(running.run)) and time.monotonic() < deadline:

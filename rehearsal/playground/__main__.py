@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -144,6 +145,7 @@ class _Playground:
 
     def run(self) -> int:
         signals = _interrupted_by_signals()
+        _end_with_terminal()
         try:
             with Ground.open(claims=self.claims) as ground, ExitStack() as closing:
                 try:
@@ -301,6 +303,19 @@ def _interrupted_by_signals() -> list[signal.Signals]:
     for number in heeded:
         signal.signal(number, interrupt)
     return [*heeded, signal.SIGINT]
+
+
+def _end_with_terminal() -> None:
+    """The kernel tells a terminal's end to the session's leader only, which may be a `make` that tells nobody."""
+    terminals = [file for file in (0, 1, 2) if os.isatty(file)]
+
+    def watch() -> None:
+        while os.isatty(terminals[0]):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    if terminals and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        threading.Thread(target=watch, name="terminal", daemon=True).start()
 
 
 def _ignore(numbers: list[signal.Signals]) -> None:
