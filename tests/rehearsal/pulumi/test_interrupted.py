@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pulumi.automation as auto
@@ -53,32 +54,38 @@ def test_ctrl_c_leaves_a_state_that_the_next_update_goes_on_from(stack: OpenStac
     dev.destroy()
 
 
+@contextmanager
+def emulator(folder: Path) -> Iterator[tuple[Running, Callable[[], None]]]:
+    """One of the test's own, and what ends it early."""
+    folder.mkdir()
+    known = {name: os.environ[name] for name in ("PATH", "HOME")}
+    process, found = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
+    try:
+        yield found, lambda: stop(process, folder)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_an_emulator_that_ends_is_named_and_the_state_stays_usable(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {name: os.environ[name] for name in ("PATH", "HOME")}
-    folder = tmp_path / "first"
-    folder.mkdir()
-    process, first = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", first.aws)
-    dev = workspace.create_stack("dev")
-    said = interrupted(dev, lambda _: stop(process, folder), after=10)
-    sentence = f"AWS does not answer at {first.aws}"
+    with emulator(tmp_path / "first") as (first, end):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", first.aws)
+        dev = workspace.create_stack("dev")
+        said = interrupted(dev, lambda _: end(), after=10)
     errors = {line.partition("error: ")[2].strip() for line in said.splitlines() if "error: " in line}
-    assert any(sentence in error for error in errors), said
+    assert f"AWS does not answer at {first.aws}" in " ".join(errors), said
     assert "Traceback" not in said
     deployment = dev.export_stack().deployment
     assert deployment is not None
     assert len(deployment["resources"]) > 10
 
-    again = tmp_path / "second"
-    again.mkdir()
-    process, second = start(again, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", second.aws)
-    dev.refresh(clear_pending_creates=True)  # a new emulator is empty: what the first one had is gone
-    assert set(touched(dev.up().summary.resource_changes)) <= {"create", "update"}
-    dev.destroy()
-    stop(process, again)
+    with emulator(tmp_path / "second") as (second, _):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", second.aws)
+        dev.refresh(clear_pending_creates=True)  # a new emulator is empty: what the first one had is gone
+        assert set(touched(dev.up().summary.resource_changes)) <= {"create", "update"}
+        dev.destroy()
 
 
 def test_bad_config_is_told_whole_before_any_resource(stack: OpenStack, calls: CloudClient) -> None:
