@@ -146,6 +146,7 @@ def test_a_killed_server_is_seen_and_so_is_its_return(backends: Backends, tmp_pa
     backend = backends.start("blue")
     with load_process(url_of(backend), tmp_path, "--rate", "200") as process:
         wait_until(lambda: None if backend.served > 40 else "no load", what="load", deadline=10)
+        stopping = time.time()
         backends.stop(backend)
         gone = time.time()
         wait_until(lambda: failing(tmp_path), what="failures", deadline=10)
@@ -157,11 +158,12 @@ def test_a_killed_server_is_seen_and_so_is_its_return(backends: Backends, tmp_pa
         summary = load_log.stop(tmp_path)
         assert process.wait(10) == 0
     log = RequestLog.read(tmp_path)
-    outage = log.between(gone, back)
-    assert outage.failed == outage.requests > 0
-    assert log.between(0, gone - 0.1).failed == 0
-    assert log.between(returned, returned + 3600).failed == 0
-    assert summary["failed"] >= outage.failed
+    # A request that waits for a processor may be due in one state of the server and reach it in the next.
+    during = [one for one in log.requests if one.due >= gone and one.answered < back]
+    assert during
+    assert all(one.error for one in during)
+    assert not any(one.error for one in log.requests if one.answered < stopping or one.due >= returned)
+    assert summary["failed"] >= len(during)
     assert any(one.error.startswith("no connection: Connect call failed") for one in log.requests)
 
 
