@@ -127,6 +127,7 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "systemctl").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(news, "INSIST_SECONDS", 0.0)
+    monkeypatch.setattr(report, "GROUP_SECONDS", 0.1)  # a group that is down refuses at once
     return called
 
 
