@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pulumi.automation as auto
@@ -86,13 +87,17 @@ def test_killed_ten_times_on_its_way_the_next_run_converges(stack_in_bucket: Ope
 
 
 def up_again(life: Life, unsure: set[str]) -> None:
-    """What was being made under a name of its own may bar the run, which says so; without it the run converges."""
+    """What was being made under a name of its own bars the update, which says so; without it the update converges."""
     try:
         life.up("after the kills")
     except auto.CommandError as error:
-        if "ResourceAlreadyExistsException" not in str(error) or not any("::alerts-app" in urn for urn in unsure):
+        barring = [name for name in ("app", "boot", "system") if any(f"::logs-{name}" in urn for urn in unsure)]
+        if "ResourceAlreadyExistsException" not in str(error) or not barring:
             raise
-        life.cloud.client("logs").delete_log_group(logGroupName="/bluegreen/dev/app")
+        logs = life.cloud.client("logs")
+        for name in barring:
+            with suppress(logs.exceptions.ResourceNotFoundException):  # killed before the call
+                logs.delete_log_group(logGroupName=f"/bluegreen/dev/{name}")
         life.up("after the kills")
 
 
