@@ -41,9 +41,13 @@ format: setup ## Put the code into the one format
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
 	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
 	@$(BIN)/python -m rehearsal.cli >/dev/null || echo "tests that need the Pulumi CLI are skipped, each with this reason"
+ifneq (,$(filter -m%,$(ARGS)))
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
+else
 	$(BIN)/python -m pytest -m "not (rehearsal or network or docker or drills)" --numprocesses 2 --dist loadfile --junit-xml=build/tests.xml $(ARGS)
 	$(BIN)/python -m pytest -m "(network or docker) and not (rehearsal or drills)" --numprocesses 2 --dist loadfile --junit-xml=build/docker.xml $(ARGS) || test $$? -eq 5 # 5: ARGS name none of these
 	$(BIN)/python -m pytest -m rehearsal --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5
+endif
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/. PROVIDER=aws: with AWS's own plugin
 	$(BIN)/python -m rehearsal --provider $(PROVIDER) $(ARGS)

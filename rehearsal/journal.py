@@ -26,7 +26,8 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Cutover:
-    """One switch of the users. `seconds` runs from the decision to the last answer of the color left behind."""
+    """One cutover. `seconds` runs from the decision to the last answer of the color left behind, `up_seconds` is the
+    update's part of the command, gates included."""
 
     source: str
     target: str
@@ -35,6 +36,7 @@ class Cutover:
     requests: int
     failed: int
     command_seconds: float
+    up_seconds: float
     started: float
 
     def as_json(self) -> dict[str, Any]:

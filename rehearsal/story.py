@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,7 @@ class Story:
         return [
             ("bake the machine image with Packer", self.bake),
             ("bring the Pulumi CLI and create the stack", self.create_stack),
+            ("preview everything from nothing", self.preview),
             ("provision everything from nothing", self.provision),
             ("publish release v1", self.publish_v1),
             ("deliver v1 to fresh machines: first hello", self.deliver_v1),
@@ -103,11 +104,20 @@ class Story:
         self.journal.facts["cli"] = {"version": cli.version, "origin": cli.origin}
         step.note = f"{cli.version}, {cli.origin}; provider: {self.stage.options.provider}"
 
+    def preview(self, step: Step) -> None:
+        started = time.monotonic()
+        changes = self.stage.stack.preview().change_summary
+        seconds = time.monotonic() - started
+        self.journal.facts["preview"] = {"seconds": round(seconds, 3)}
+        step.note = f"{seconds:.1f} s, {sum(changes.values())} resources"
+
     def provision(self, step: Step) -> None:
         self.first_resource = time.monotonic()
         result = self.stage.up()
+        seconds = time.monotonic() - self.first_resource
         self.journal.resources = sum((result.summary.resource_changes or {}).values())
-        step.note = f"{self.journal.resources} resources"
+        self.journal.facts["up"] = {"seconds": round(seconds, 3)}
+        step.note = f"{seconds:.1f} s, {self.journal.resources} resources"
         for name, value in self.stage.parameters().items():
             self.stage.put_parameter(name, value)
 
@@ -246,6 +256,7 @@ class Story:
             requests=window.requests,
             failed=window.failed,
             command_seconds=command,
+            up_seconds=_up_seconds(answer.json["stages"]),
             started=started,
         )
         self.journal.cutovers.append(cutover)
@@ -317,6 +328,11 @@ class Story:
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise StoryError(otherwise)
+
+
+def _up_seconds(stages: Sequence[Mapping[str, Any]]) -> float:
+    """Of the stage in which users are moved: the update with both gates."""
+    return float(next(one["seconds"] for one in stages if one["name"].startswith("production traffic shift")))
 
 
 def _gate_sentence(text: str) -> str:

@@ -75,6 +75,7 @@ def test_the_report_has_the_fields_that_outside_checks_read(journal: Journal) ->
             requests=900,
             failed=0,
             command_seconds=3.0,
+            up_seconds=2.0,
             started=50.0,
         )
     )
@@ -92,6 +93,7 @@ def test_the_report_has_the_fields_that_outside_checks_read(journal: Journal) ->
             "requests": 900,
             "failed": 0,
             "command_seconds": 3.0,
+            "up_seconds": 2.0,
             "started": 50.0,
         }
     ]
