@@ -160,7 +160,7 @@ def test_default_tags_of_a_provider(settings: dict[str, Any], tags: Any) -> None
 
 def test_the_packs_file_leads_to_the_projects_environment() -> None:
     options = yaml.safe_load((ROOT / "policy" / "PulumiPolicy.yaml").read_text())["runtime"]["options"]
-    assert (ROOT / "policy" / options["virtualenv"]).resolve() == ROOT / ".venv"
+    assert (ROOT / "policy" / options["virtualenv"]).resolve() == (ROOT / ".venv").resolve()
 
 
 def test_the_config_of_a_protected_stack_is_for_rules_that_ask() -> None:
