@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +225,7 @@ class Story:
         self._account()
         load = self.journal.load
         step.note = f"{load['requests']:,} requests, {load['failed']} failed"
-        _require(load["failed"] == 0, f"{load['failed']} of {load['requests']} requests failed: {load['failures'][:3]}")
+        _require(load["failed"] == 0, _failures(load))
 
     def destroy(self, step: Step) -> None:
         self.stage.destroy()
@@ -328,6 +330,17 @@ class Story:
 def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise StoryError(otherwise)
+
+
+def _failures(load: Mapping[str, Any]) -> str:
+    """What failed, when, and how busy the machine is, which alone may be the cause."""
+    first = load["failures"][0]
+    began = datetime.fromtimestamp(first["time"], UTC)
+    busy = f"load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} processors"
+    return (
+        f"{load['failed']:,} of {load['requests']:,} requests failed, the first at {began:%H:%M:%S} UTC "
+        f"({first['error']}); p99 latency {load['p99_ms']:g} ms; {busy}"
+    )
 
 
 def _up_seconds(stages: Sequence[Mapping[str, Any]]) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rehearsal.cli.command import CommandError, run
 
@@ -73,11 +74,13 @@ def cached(cache: Path, origin: Origin, environment: Mapping[str, str]) -> Pulum
 
 
 def _version(program: Path, environment: Mapping[str, str]) -> str:
-    quiet = {**environment, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-    try:
-        return run(program, "version", environment=quiet, timeout=VERSION_TIMEOUT_S).strip()
-    except CommandError as error:
-        raise UnusableError(str(error)) from error
+    # Even this command writes a log into Pulumi's home.
+    with TemporaryDirectory(prefix="pulumi-home-", ignore_cleanup_errors=True) as home:
+        quiet = {**environment, "PULUMI_HOME": home, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        try:
+            return run(program, "version", environment=quiet, timeout=VERSION_TIMEOUT_S).strip()
+        except CommandError as error:
+            raise UnusableError(str(error)) from error
 
 
 def cached_folder(cache: Path, origin: Origin) -> Path:

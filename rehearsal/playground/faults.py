@@ -92,11 +92,12 @@ def _kill_docker(scene: Scene, color: Color, _until: ExitStack) -> Injection:
 
 
 def _kill_app(scene: Scene, color: Color, _until: ExitStack) -> Injection:
-    instance = str(_in_service(scene, color)[0]["instance"])
+    instance = str(_in_service(scene, color)[-1]["instance"])  # not the one that the fault `docker` takes
     scene.inside(instance, "sh", "-c", "kill -KILL $(docker inspect --format '{{.State.Pid}}' app)")
     return Injection(
         did=f"killed the app's process on {instance} of {color}",
-        look="Docker starts it again within seconds, and the alerts topic is notified with its last lines",
+        look="Docker starts it again within seconds, and the alerts topic is notified with its last lines, "
+        "at most once in 5 minutes an instance",
     )
 
 
@@ -194,4 +195,5 @@ class Injector:
                 problems.append(f"{name}: {error}")
         did = f"ended {', '.join(ended)}" if ended else "no fault lasted, nothing was changed"
         did += f" (not in all parts: {'; '.join(problems)})" if problems else ""
-        return Injection(did=did, look="traffic and instances recover within a minute or two")
+        look = "traffic and instances recover within a minute or two" if ended else "faults that pass mend themselves"
+        return Injection(did=did, look=look)

@@ -138,7 +138,7 @@ class Observer:
         try:
             source()
         except Exception as error:  # a fault may have the emulator refuse, and at the end it goes first
-            log.warning("observe failed source=%s error=%s", source.__name__.strip("_"), error)
+            log.info("observe failed source=%s error=%s", source.__name__.strip("_"), error)
 
     def _see_parts(self) -> None:
         fallen = self._stage.fallen()
@@ -148,7 +148,7 @@ class Observer:
         self._board.update(problems=sorted(fallen))
 
     def _see_load(self) -> None:
-        self._board.add_traffic(overview.traffic_row(status) for status in self._load.read())
+        self._board.add_traffic(overview.traffic_row(status, self._weights) for status in self._load.read())
 
     def _see_weights(self) -> None:
         rule = self._rule = self._rule or self._find_rule()

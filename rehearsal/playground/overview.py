@@ -16,11 +16,18 @@ ALL = 100
 OUT_OF_SERVICE = "an instance was taken out of service in response to "  # how Auto Scaling begins, each time
 
 
-def traffic_row(status: Mapping[str, Any]) -> dict[str, Any]:
-    """One second of the load generator's status."""
+def traffic_row(status: Mapping[str, Any], weights: Mapping[str, int]) -> dict[str, Any]:
+    """One second of the load generator's status.
+
+    Answers of an app that names no color (docs/app-contract.md) count for the color that has all traffic.
+    """
+    colors = {str(color): int(status["colors"].get(color, 0)) for color in Color}
+    alone = next((color for color, weight in weights.items() if weight == ALL), None)
+    if alone is not None:
+        colors[alone] += max(0, status["requests"] - status["failed"] - sum(colors.values()))
     return {
         "time": status["time"],
-        **{color: int(status["colors"].get(color, 0)) for color in Color},
+        **colors,
         "requests": status["requests"],
         "failed": status["failed"],
         "p50": status["p50_ms"],

@@ -35,6 +35,19 @@ def test_a_usable_one_is_taken_as_it_is(machine: Machine) -> None:
     assert not machine.cache.exists()
 
 
+def test_what_it_writes_into_its_home_is_gone(machine: Machine) -> None:
+    machine.program("pulumi-language-python")
+    noted = machine.folder / "home-of-pulumi"
+    machine.program(
+        "pulumi",
+        "import os, pathlib\nhome = pathlib.Path(os.environ['PULUMI_HOME'])\n(home / 'log').touch()\n"
+        f"pathlib.Path({str(noted)!r}).write_text(str(home))\nprint('v3.260.0')",
+    )
+    machine.ensure()
+    assert not Path(noted.read_text()).exists()
+    assert not (machine.folder / "home" / ".pulumi").exists()
+
+
 def test_its_language_host_may_lie_beside_the_file_that_a_link_names(machine: Machine, tmp_path: Path) -> None:
     machine.program("pulumi", "print('v3.260.0')").rename(tmp_path / "pulumi")
     (tmp_path / "pulumi-language-python").touch()

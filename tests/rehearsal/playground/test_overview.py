@@ -173,5 +173,12 @@ def test_an_update_tells_what_it_changed() -> None:
 def test_a_second_of_traffic_by_color() -> None:
     counts = {"requests": 50, "failed": 2, "colors": {"blue": 48}, "releases": {"v1": 48}}
     status = {"time": 5.0, "p50_ms": 1.0, "p99_ms": 9.0, **counts}
-    row = overview.traffic_row(status)
+    row = overview.traffic_row(status, {"blue": 90, "green": 10})
     assert (row["blue"], row["green"], row["requests"], row["failed"], row["p99"]) == (48, 0, 50, 2, 9.0)
+
+
+def test_answers_that_name_no_color_count_for_the_one_that_has_all_traffic() -> None:
+    status = {"time": 5.0, "p50_ms": 1.0, "p99_ms": 9.0, "requests": 50, "failed": 2, "colors": {}, "releases": {}}
+    alone = overview.traffic_row(status, {"blue": 0, "green": 100})
+    shared = overview.traffic_row(status, {"blue": 90, "green": 10})
+    assert [(row["blue"], row["green"]) for row in (alone, shared)] == [(0, 48), (0, 0)]

@@ -14,7 +14,7 @@ import pytest
 
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import Workspace
-from tests.rehearsal.cloud.fleet import DNS_NAME, Running, start, stop
+from tests.rehearsal.cloud.fleet import DNS_NAME, Running, start
 
 from .conftest import OpenStack
 from .test_life import touched
@@ -61,7 +61,7 @@ def emulator(folder: Path) -> Iterator[tuple[Running, Callable[[], None]]]:
     known = {name: os.environ[name] for name in ("PATH", "HOME")}
     process, found = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
     try:
-        yield found, lambda: stop(process, folder)
+        yield found, process.kill
     finally:
         process.kill()
         process.wait()
