@@ -225,7 +225,8 @@ class Story:
         self._account()
         load = self.journal.load
         step.note = f"{load['requests']:,} requests, {load['failed']} failed"
-        _require(load["failed"] == 0, _failures(load))
+        if load["failed"]:
+            raise StoryError(_failures(load))
 
     def destroy(self, step: Step) -> None:
         self.stage.destroy()

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi.automation as auto
@@ -34,16 +34,12 @@ WHO = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgs
 class Repository:
     """This project's tree as a commit of its own, and what a checkout of it is on another machine.
 
-    `project` is the folder whose stack files were committed, as `pulumi stack init` left them.
+    `project` is the folder whose stack files are committed, as `pulumi stack init` left them.
     """
 
     folder: Path
     project: Path
     change: Callable[[Path], None] = lambda tree: None
-    config: dict[str, str] = field(default_factory=dict)
-
-    def commit_config(self) -> None:
-        self.config = {name: (self.project / name).read_text() for name in STACK_FILES}
 
     def stack(self, name: str) -> auto.Stack:
         return auto.select_stack(stack_name=name, work_dir=str(self.project))
@@ -52,8 +48,6 @@ class Repository:
         """The commit's files, with no config but the commit's: what another job wrote into its own is lost."""
         subprocess.run(["git", "clone", "--quiet", str(self.folder), str(place)], check=True)
         (place / ".venv").symlink_to(ROOT / ".venv")
-        for name, text in self.config.items():
-            (place / name).write_text(text)
         self.change(place)
 
     def commit(self, tag: str) -> None:
@@ -70,6 +64,8 @@ def make_repository(folder: Path, project: Path) -> Repository:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    for name in STACK_FILES:
+        shutil.copy2(project / name, folder / name)
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder)], check=True)
     made = Repository(folder=folder, project=project)
     made.commit("v1")
@@ -84,11 +80,9 @@ def github() -> Iterator[GitHubServer]:
 
 @pytest.fixture
 def repository(tmp_path: Path, workspace: Workspace) -> Repository:
-    made = make_repository(tmp_path / "repository", workspace.project)
     for stack in STACKS:
         workspace.create_stack(stack)
-    made.commit_config()
-    return made
+    return make_repository(tmp_path / "repository", workspace.project)
 
 
 @pytest.fixture

@@ -61,9 +61,7 @@ def _configure(stage: Stage) -> None:
 
 @pytest.fixture(scope="module")
 def repository(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    made = make_repository(tmp_path_factory.mktemp("repository"), stage.project)
-    made.commit_config()
-    return made
+    return make_repository(tmp_path_factory.mktemp("repository"), stage.project)
 
 
 @pytest.fixture(scope="module")
