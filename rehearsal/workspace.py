@@ -7,11 +7,11 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pulumi.automation as auto
 
@@ -62,7 +62,7 @@ class Workspace:
             **pulumi_environment(self.folder / "home"),
         }
 
-    def prepare(self, notify: Any) -> None:
+    def prepare(self, notify: Callable[[str], None]) -> None:
         """Make the folders and put the plugins in place. Raises PluginMissingError."""
         (self.folder / "backend").mkdir(parents=True, exist_ok=True)
         home = self.folder / "home"
@@ -72,7 +72,7 @@ class Workspace:
         plugins.install(home, ("docker",))
         self._bring_aws(home, notify)
 
-    def _bring_aws(self, home: Path, notify: Any) -> None:
+    def _bring_aws(self, home: Path, notify: Callable[[str], None]) -> None:
         """The plugin on the PATH, the user's installed one, or a download, as `pulumi up` itself would choose."""
         wanted = version("pulumi-aws")
         installed = USUAL_HOME / "plugins" / f"resource-aws-v{wanted}"

@@ -174,7 +174,7 @@ _RAISED = re.compile(r"\s*[\w.]*(Error|Exception): ")
 
 def update_error(text: str) -> str:
     """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
-    # Pulumi tells an error under Diagnostics and the embedded engine beside its resource; some lines come twice.
+    # Pulumi prints an error beside its resource and again under Diagnostics.
     said = [
         line.split("error: ", 1)[-1].strip() for line in text.splitlines() if "error: " in line or _RAISED.match(line)
     ]
