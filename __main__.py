@@ -13,31 +13,44 @@ from components.logs import Logs
 from components.machine_access import MachineAccess
 from components.machine_events import MachineEvents
 from components.network import Network
+from components.traffic_guard import TrafficGuard
 
-settings = config.load()
-place = compose.place(settings)
 
-network = Network("network", compose.network(settings))
-artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
-alerts = Alerts("alerts", compose.alerts(settings, place))
-MachineEvents("machine-events", compose.machine_events(settings, place, alerts))
-logs = Logs("logs", compose.logs(settings))
-archive = compose.log_archive(settings, place, logs, alerts)
-base_image = compose.base_image(settings)
-role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
+async def main() -> None:
+    settings = config.load()
+    place = compose.place(settings)
+    change = await compose.change(settings, place)
+    compose.begin(change)
+    TrafficGuard("traffic-guard", [change.refusal] if change.refusal else [])
 
-targets = compose.targets(settings, network)
-balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, alerts, targets))
-access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
-dns = compose.dns_name(settings, balancer)
-vpn = compose.vpn(settings, network, alerts)
-watch = compose.watch(settings, alerts, targets, balancer)
+    network = Network("network", compose.network(settings))
+    artifacts = ArtifactBucket("artifacts", compose.artifact_bucket(settings, place))
+    alerts = Alerts("alerts", compose.alerts(settings, place))
+    MachineEvents("machine-events", compose.machine_events(settings, place, alerts))
+    logs = Logs("logs", compose.logs(settings))
+    archive = compose.log_archive(settings, place, logs, alerts)
+    base_image = compose.base_image(settings)
+    role = InstanceRole("machine", compose.instance_role(settings, place, artifacts, alerts, base_image))
 
-shared = compose.Shared(network=network, role=role, alerts=alerts, logs=logs, base_image=base_image, access=access)
-fleets = compose.fleets(settings, shared, targets, balancer, compose.fleet_hooks(settings))
-gates = live_rule_hooks(compose.gate(settings))
-live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
+    targets = compose.targets(settings, network)
+    balancer = LoadBalancer("web", compose.load_balancer(settings, network, artifacts, alerts, targets))
+    access = MachineAccess("machines", compose.machine_access(settings, network, balancer))
+    dns = compose.dns_name(settings, balancer)
+    vpn = compose.vpn(settings, network, alerts)
+    watch = compose.watch(settings, alerts, targets, balancer)
 
-outputs = compose.outputs(settings, shared, artifacts, balancer, targets, fleets, live_rule, vpn, watch, archive)
-for name, value in outputs.items():
-    pulumi.export(name, value)
+    shared = compose.Shared(network=network, role=role, alerts=alerts, logs=logs, base_image=base_image, access=access)
+    fleets = compose.fleets(settings, shared, targets, balancer, compose.fleet_hooks(settings))
+    gates = live_rule_hooks(compose.gate(settings, change))
+    live_rule = compose.live_rule(settings, balancer, targets, fleets, dns, gates)
+
+    outputs = compose.outputs(
+        settings, change, shared, artifacts, balancer, targets, fleets, live_rule, vpn, watch, archive
+    )
+    for name, value in outputs.items():
+        pulumi.export(name, value)
+    compose.require(change)
+    compose.end(change, live_rule)
+
+
+pulumi.run(main)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
+from checks import deployments
 from checks.colors import Color
+from checks.deployments import Change, Deployment
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
-from checks.gates import GateArgs, arrival, release_guard
+from checks.gates import GateArgs, arrival, lost_traffic, release_guard
 from components.alerts import Alerts, AlertsArgs
 from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
 from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
@@ -33,7 +38,8 @@ from components.network import Network, NetworkArgs
 from components.policy_documents import Place
 from components.user_data import LogGroups, UserData
 from components.vpn import Vpn, VpnArgs
-from settings import Settings
+from scripts.stack_file import StackFileError, write_config
+from settings import NAMESPACE, Settings
 
 USUAL_PORT = 80
 # Seconds that the machines of a new group get at least, and for AWS to start them before their boot timeout begins.
@@ -59,6 +65,72 @@ class Watch:
     colors: Mapping[Color, ColorAlarms]
     balancer: BalancerAlarm
     dashboard: Dashboard
+
+
+def begin(change: Change) -> None:
+    """Raise RunError unless this run may change the stack; else let the checkout's config know of the change.
+
+    A preview goes on to its end, so that it shows all that would change.
+    """
+    if not pulumi.runtime.is_dry_run():
+        require(change)
+        _write_revision(change, change.revision_at_begin)
+
+
+def require(change: Change) -> None:
+    """Raise RunError unless this run may change the stack."""
+    if change.refusal:
+        raise pulumi.RunError(change.refusal)
+
+
+def end(change: Change, live_rule: LiveRule | None) -> None:
+    """Bring the checkout's config up to date, once the traffic is as it should be."""
+    if not pulumi.runtime.is_dry_run():
+        done = live_rule.arn if live_rule else pulumi.Output.from_input("")
+        done.apply(lambda _: _write_revision(change, change.revision_at_end))
+
+
+def _write_revision(change: Change, revision: str) -> None:
+    if revision == change.desired.revision:
+        return
+    file = Path(f"Pulumi.{change.stack}.yaml")  # Pulumi runs programs in the project's folder
+    try:
+        write_config(file, {f"{NAMESPACE}:revision": revision})
+    except StackFileError as error:
+        pulumi.log.warn(
+            f"{file} could not be brought up to date ({error}): before the next update from here, run "
+            f"`python -m scripts.recall --stack {change.stack}`"
+        )
+
+
+async def change(settings: Settings, place: Place) -> Change:
+    """What this run would change of what users get; AWS is asked only where a fleet would go."""
+    last, desired = await last_deployment(), settings.deployment(place.account)
+    refusal = deployments.refusal(settings.stack, last, desired, os.environ)
+    if refusal is None and last.serves and desired.serves:
+        refusal = await asyncio.to_thread(_lost_traffic, settings, last, desired)
+    return Change(stack=settings.stack, last=last, desired=desired, refusal=refusal or "")
+
+
+async def last_deployment() -> Deployment:
+    """What the stack's last update left, from its own outputs: a failed update leaves them as they were."""
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    own = pulumi.StackReference("last-update", stack_name=name)
+    found = {key: (await own.get_output_details(key)).value for key in deployments.OUTPUTS}
+    return Deployment.from_outputs(found)
+
+
+def _lost_traffic(settings: Settings, last: Deployment, desired: Deployment) -> str | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return lost_traffic(settings.stack, sessions(settings), last, desired)
+    except (BotoCoreError, ClientError) as error:
+        unknown = f"AWS does not say which color has the traffic, so that no fleet can be replaced or deleted: {error}"
+        if not pulumi.runtime.is_dry_run():
+            return unknown
+        pulumi.log.warn(unknown)
+        return None
 
 
 def place(settings: Settings) -> Place:
@@ -404,8 +476,9 @@ def _user_data(settings: Settings, color: Color, shared: Shared) -> pulumi.Outpu
     return known.apply(lambda values: data(*values))
 
 
-def gate(settings: Settings) -> GateArgs:
+def gate(settings: Settings, change: Change) -> GateArgs:
     return GateArgs(
+        recorded=change.recorded(os.environ),
         stack=settings.stack,
         region=settings.region,
         releases={color: own.release for color, own in settings.colors.items()},
@@ -439,6 +512,7 @@ def live_rule(
 
 def outputs(
     settings: Settings,
+    change: Change,
     shared: Shared,
     artifacts: ArtifactBucket,
     balancer: LoadBalancer,
@@ -453,6 +527,9 @@ def outputs(
     return {
         "activeColor": settings.active_color.value,
         "canaryPercent": settings.canary_percent,
+        "revision": change.revision,
+        "committed": change.committed,
+        "account": change.desired.account,
         "url": _own_address(settings) or balancer.dns_name.apply(lambda name: _plain_address(settings, name)),
         "loadBalancerDnsName": balancer.dns_name,
         "previewHeader": PREVIEW_HEADER,

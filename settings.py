@@ -13,6 +13,7 @@ from pulumi.runtime.config import CONFIG
 
 from alert_settings import AlertReader
 from checks.colors import Color
+from checks.deployments import DIGITS, ColorRelease, Deployment
 from components.alarm_options import AlarmOptions
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
 from components.vpn_options import VpnOptions
@@ -54,6 +55,8 @@ DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{
 HEALTH_PATH = re.compile(r"/[\w./-]{0,1000}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
 BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
+# Written by the program and by scripts/recall.py (checks/deployments.py).
+REVISION = re.compile(rf"[0-9a-f]{{{DIGITS}}}(/[0-9a-f]{{{DIGITS}}})?")
 TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 
@@ -114,6 +117,8 @@ class Settings:
     permissions_boundary: str
     protect: bool
     force_destroy: bool
+    revision: str
+    committed: Mapping[str, str]
     default_tags: Mapping[str, str]
 
     @property
@@ -126,6 +131,21 @@ class Settings:
     def serves(self) -> bool:
         """False before the first release: the load balancer answers 503 then."""
         return self.colors[self.active_color].is_on
+
+    def deployment(self, account: str) -> Deployment:
+        """What this config asks for, in the account that the credentials lead to."""
+        return Deployment(
+            active=self.active_color,
+            canary_percent=self.canary_percent,
+            colors={
+                color: ColorRelease(release=own.release, release_url=own.release_url, sha256=own.sha256, ami=own.ami_id)
+                for color, own in self.colors.items()
+            },
+            revision=self.revision,
+            account=account,
+            region=self.region,
+            committed=self.committed,
+        )
 
 
 def load() -> Settings:
@@ -183,6 +203,9 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         permissions_boundary=reader.text("permissionsBoundary", "", BOUNDARY, "the ARN of an IAM policy", empty=True),
         protect=reader.flag("protect", False),
         force_destroy=reader.flag("forceDestroy", False),
+        revision=reader.text("revision", "", REVISION, "what the program wrote; scripts/recall.py writes it again",
+                             empty=True),
+        committed=reader.committed("committed"),
         default_tags=reader.tags("aws:defaultTags", provider_tags),
     )  # fmt: skip
     reader.refuse_unknown()
@@ -309,6 +332,12 @@ class _Reader(AlertReader):
             for zone, entry in value.items()
         }
 
+    def committed(self, key: str) -> dict[str, str]:
+        value = self._json(key, {})
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+            return self._refuse(key, value, "what scripts/recall.py --git wrote, an object of texts", {})
+        return value
+
     def tags(self, key: str, given: Any) -> dict[str, str]:
         """The provider's default tags, from elsewhere than the program's own config."""
         settings = given or {}
@@ -401,5 +430,5 @@ KEYS = (
     "flowLogs", "vpn", "logRetentionDays", "logArchiveDays", "instanceType", "rootVolumeGiB", "healthPath",
     "containerPort", "httpPort", "healthCheckInterval", "deregistrationDelay", "drainTimeout", "bootTimeout", "domain",
     "hostedZoneId", "certificateArn", "ingressCidrs", "alertEmails", "alertWebhooks", "alarms", "baseImage",
-    "accessLogs", "targetCpuPercent", "permissionsBoundary", "protect", "forceDestroy",
+    "accessLogs", "targetCpuPercent", "permissionsBoundary", "protect", "forceDestroy", "revision", "committed",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from pulumi import ResourceHook, ResourceHookBinding
 from pulumi.resource_hooks import ResourceHookArgs
 
 from checks.colors import Color
+from checks.deployments import Deployment, Recorded
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
 from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
@@ -36,6 +37,8 @@ class GateArgs:
     health_path: str = "/health"
     base_url: str = ""
     """The public address; without it the load balancer's own name is asked."""
+    recorded: Recorded | None = None
+    """None asks for no consent: whoever calls has looked, or no release is live."""
     preview_deadline_s: float = 5.0
     # A weight change reaches all of AWS's balancer nodes within seconds, not at once.
     public_deadline_s: float = 30.0
@@ -93,6 +96,8 @@ def judge_change(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> No
     """Raise GateClosed unless every color that gains users by these weights (by target group) is ready for them."""
     fleet = describe(gate.stack, session)
     wanted = {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
+    if gate.recorded and not gate.recorded.is_to_change and wanted != fleet.weights:
+        raise GateClosed(moved_elsewhere(fleet, gate.recorded.weights))
     for color in rising(fleet.weights, wanted):
         require_ready(gate, fleet, color, wanted[color])
 
@@ -166,6 +171,35 @@ def not_ready(fleet: Fleet, color: Color, *, release: str, minimum: int, weight:
             f"deliver that one first: {_deliver(fleet, color, release)}"
         )
     return _mixed(side, group) or _too_few(fleet, side, group, minimum, weight)
+
+
+def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
+    """Says that AWS has other weights than the stack's last update left, and both ways out."""
+    target = max(recorded, key=lambda color: recorded[color])
+    return (
+        f"AWS sends {_percent(fleet.weights)} of the traffic, but the stack's last update left {_percent(recorded)}, "
+        f"and this config asks for no change: `python -m scripts.recall --stack {fleet.stack}` takes over what AWS "
+        f"has, `python -m scripts.cutover {target} --stack {fleet.stack}` moves the traffic to {target}"
+    )
+
+
+def lost_traffic(stack: str, sessions: Callable[[], Any], last: Deployment, desired: Deployment) -> str | None:
+    """Why no fleet may be replaced or deleted for `desired`, as AWS sends it traffic and `last` doesn't; or None."""
+    changed = [color for color in Color if last.colors[color].is_on and last.colors[color] != desired.colors[color]]
+    if not changed:
+        return None
+    try:
+        fleet = describe(stack, sessions())
+    except NoSuchStack:
+        return None
+    lost = [color for color in changed if fleet.sides[color].weight and not last.weights[color]]
+    if not lost:
+        return None
+    return f"{lost[0]} has traffic: {moved_elsewhere(fleet, last.weights)}"
+
+
+def _percent(weights: Mapping[Color, int]) -> str:
+    return " and ".join(f"{color} {percent} %" for color, percent in sorted(weights.items()) if percent)
 
 
 def refuse_in_place(color: Color, wanted: Mapping[str, str], serving: Sequence[Group]) -> str | None:

@@ -11,6 +11,11 @@ __all__ = ["RULES", "UNKNOWN", "Resource", "Rule", "Stack", "Violation", "judge"
 
 RULES: tuple[Rule, ...] = (
     Rule(
+        name="users-kept",
+        description="No update by old config, or without its own word, takes users away or moves them.",
+        find=traffic.users_kept,
+    ),
+    Rule(
         name="public-access-block",
         description="Every bucket blocks public access in all four ways.",
         find=exposure.public_access_block,

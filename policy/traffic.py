@@ -9,6 +9,7 @@ from policy.exposure import LISTENER
 from policy.stack import Findings, Stack, at, is_on, items, known, shown
 
 RULE = "aws:lb/listenerRule:ListenerRule"
+GUARD = "bluegreen:traffic:TrafficGuard"  # components/traffic_guard.py
 COLORS = 2
 
 
@@ -55,3 +56,10 @@ def _forwards(stack: Stack) -> Iterator[tuple[Any, Any]]:
             for action in items(at(each.props, key)):
                 if at(action, "type") == "forward":
                     yield each, action
+
+
+def users_kept(stack: Stack) -> Findings:
+    """What the program found that this run would do to users: a policy sees neither the old state nor deletions."""
+    for guard in stack.all(GUARD):
+        for refusal in items(guard.props.get("refusals")):
+            yield guard, str(refusal)

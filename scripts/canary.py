@@ -18,7 +18,7 @@ from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
-from scripts.traffic import up, weights
+from scripts.traffic import require_agreement, up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
@@ -39,8 +39,9 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
     with changing(facts, "canary", break_lock=args.break_lock, why=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
-            if reason := refusal(facts, fleet):
+            if reason := refusal(fleet):
                 raise RefusedError(reason)
+            require_agreement(stack, facts, fleet)
             run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
         with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
             shift(stack, facts, fleet, percent, run, tell)
@@ -52,15 +53,10 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
     return run.record
 
 
-def refusal(facts: StackFacts, fleet: Fleet) -> str | None:
+def refusal(fleet: Fleet) -> str | None:
     """Why no share of this stack's users can be set, or None."""
     if fleet.serving is None:
         return "nothing serves users yet, so there is nothing to share; deliver a first release"
-    if fleet.serving != facts.active:
-        return (
-            f"config says {facts.active} is active, but {fleet.serving} serves users; "
-            f"run `python -m scripts.recall --stack {facts.stack}` first, which sets config by what AWS has"
-        )
     return None
 
 

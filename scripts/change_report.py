@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
+from checks.deployments import Effect
 from scripts.changes import Change, Changes, Violation
 from scripts.workflow import code, table
 
@@ -12,9 +14,9 @@ MOST_ROWS = 200
 MARKS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "import": "="}
 
 
-def markdown(stack: str, found: Changes, refused: str | None) -> str:
-    """The page. It names properties and never shows a value, so that no secret can be in it."""
-    parts = [f"### Preview of `{stack}`\n", _counts(found)]
+def markdown(stack: str, found: Changes, refused: str | None, traffic: Sequence[Effect] = ()) -> str:
+    """The page, users first. It names properties and never shows a value, so that no secret can be in it."""
+    parts = [f"### Preview of `{stack}`\n", _traffic(traffic), _counts(found)]
     if refused:
         parts += ["**Refused:**\n", code(refused)]
     if found.losses and not refused:
@@ -26,6 +28,12 @@ def markdown(stack: str, found: Changes, refused: str | None) -> str:
         parts += [f"<details><summary>{len(found.warnings)} warnings</summary>\n", code("\n\n".join(found.warnings))]
         parts += ["</details>"]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _traffic(found: Sequence[Effect]) -> str:
+    if not found:
+        return "Users: nothing changes for them.\n"
+    return "Users: this\n" + "".join(f"- **would {one.text}**\n" for one in found)
 
 
 def _counts(found: Changes) -> str:

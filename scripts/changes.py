@@ -21,6 +21,7 @@ KEPT = {
     "aws:s3/bucket:Bucket": "bucket",
 }
 STACK = "pulumi:pulumi:Stack"
+USERS_KEPT = "users-kept"  # policy/rules.py
 # The engine tells a replacement in up to three steps; one row is enough.
 HALVES = ("create-replacement", "delete-replaced", "discard-replaced", "read-replacement")
 UNCHANGED = ("same", "read", "refresh")
@@ -75,9 +76,13 @@ class Changes:
         return [change for change in self.changes if change.loses]
 
 
-def refusal(found: Changes, *, allow_replace: bool) -> str | None:
-    """Why this must not be applied, or None."""
-    reasons = [f"policy {one.policy} forbids {one.resource or 'the stack'}: {one.message}" for one in found.mandatory]
+def refusal(found: Changes, traffic: str | None = None, *, allow_replace: bool) -> str | None:
+    """Why this must not be applied, or None. `traffic`: why not for the users' sake."""
+    # The program's own sentence, which the engine puts under the rule's description.
+    users = [one.message.splitlines()[-1] for one in found.mandatory if one.policy == USERS_KEPT]
+    others = [one for one in found.mandatory if one.policy != USERS_KEPT]
+    reasons = [traffic] if traffic else users
+    reasons += [f"policy {one.policy} forbids {one.resource or 'the stack'}: {one.message}" for one in others]
     if not allow_replace:
         reasons += [
             f"{change.loses} {change.name} would be {'replaced' if change.op == 'replace' else 'deleted'}; "

@@ -32,7 +32,7 @@ from scripts.options import (
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
-from scripts.traffic import up, weights
+from scripts.traffic import require_current, up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
@@ -106,6 +106,7 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None
 
 def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display, run: Run) -> Cutover:
     """Read AWS and the releases at the same time; refuse what must not be tried."""
+    require_current(stack, facts)
     target = args.target or facts.active.other
     colors = facts.colors
     with ThreadPoolExecutor(2) as pool:

@@ -28,7 +28,7 @@ from scripts.options import BreakLockOption, JsonOption, StackOption, app, secon
 from scripts.releases import bundle_url, require
 from scripts.runs import Run, changing, place
 from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
-from scripts.traffic import refuse_stale_config
+from scripts.traffic import require_agreement
 
 READY_DEADLINE_S = 900.0
 # The first may be AWS's fault and the second chance; a third says that the release can't boot.
@@ -61,7 +61,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
     with changing(facts, "deploy", break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
-            refuse_stale_config(facts, fleet)
+            require_agreement(stack, facts, fleet)
             args = replace(args, version=args.version or serving_release(fleet))
             color = choose_color(facts, fleet, args)
             wanted = wanted_config(facts, color, args)

@@ -1,18 +1,21 @@
-"""Nothing has changed after this ran: it says what an `up` would do, and refuses what would lose a network or data."""
+"""Preview of an `up`: what it would do to users and resources, and the refusal of what must not happen by accident."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checks import deployments
+from checks.deployments import Deployment
 from scripts.change_report import markdown
 from scripts.changes import Changes, read_events, refusal
 from scripts.display import Display, exit_codes, update_error
 from scripts.exits import RefusedError, ScriptError
 from scripts.options import AllowReplaceOption, JsonOption, ReportOption, StackOption, app
-from scripts.stacks import ROOT, PreviewedStack, open_stack
+from scripts.stacks import ROOT, PreviewedStack, Stack, open_stack, read_facts
 from scripts.workflow import summarize
 
 if TYPE_CHECKING:
@@ -41,9 +44,11 @@ def previewed(stack: PreviewedStack, tell: Callable[[str], None] | None = None) 
 def judged(stack: PreviewedStack, display: Display, *, allow_replace: bool, report: Path | None) -> Changes:
     """Preview, write the report wherever it is wanted, and raise unless an `up` may follow."""
     with display.stage("preview: what would change") as tell:
+        last, desired = deployments_of(stack)
+        traffic = deployments.refusal(stack.name, last, desired, os.environ)
         found, failed = previewed(stack, tell)
-        refused = refusal(found, allow_replace=allow_replace)
-        page = markdown(stack.name, found, refused)
+        refused = refusal(found, traffic, allow_replace=allow_replace)
+        page = markdown(stack.name, found, refused, deployments.effects(last, desired))
         _hand_out(page, report)
         display.say(page)
         if refused:
@@ -52,6 +57,15 @@ def judged(stack: PreviewedStack, display: Display, *, allow_replace: bool, repo
             # Told whole: the command's own text is cut to its first line, and a list of bad values has many.
             raise PreviewFailedError("\n".join(found.errors) or update_error(str(failed))) from failed
     return found
+
+
+def deployments_of(stack: Stack) -> tuple[Deployment, Deployment]:
+    """What the stack's last update left, and what the config asks for; nothing of both where it can't be read."""
+    try:
+        facts = read_facts(stack, required=False)
+    except ValueError:
+        return Deployment(), Deployment()  # a value that is not allowed: the program names it, with all others
+    return facts.last, facts.desired
 
 
 def _hand_out(page: str, report: Path | None) -> None:
@@ -79,9 +93,10 @@ def main(
     allow_replace: AllowReplaceOption = False,
     as_document: JsonOption = False,
 ) -> None:
-    """Show what `up` would change, with the policies' judgment; exit code 3 when it must not be applied as it is.
+    """Show what `up` would do to users and resources; exit code 3 when it must not be applied as it is.
 
-    Refused are the replacement or deletion of a VPC, a VPN or a bucket, and what breaks a mandatory policy.
+    Refused are an `up` of config that is older than the stack, the loss of the release that is live or the only one to
+    roll back to, the replacement or deletion of a VPC, a VPN or a bucket, and what breaks a mandatory policy.
     """
     display = Display(as_json=as_document)
     with exit_codes(display):

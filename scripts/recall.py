@@ -1,73 +1,154 @@
-"""The checkout's config says what the stack's last update delivered: who has users, and which release each color holds.
+"""Config brought up to date with the stack: who has the traffic, which release each color holds, which change was last.
 
-Users that were moved since then, without Pulumi, stay where AWS has them.
-
-Git holds what a person decides of an environment. What deliveries decide is in the stack's own state, so that neither
-a laptop nor CI must commit after each; this brings it back into a fresh checkout.
+Git holds what a person decides of an environment. What deployments decide is in the stack's own state, so that neither
+a laptop nor CI must commit after each; this brings it back into a checkout. Users that were moved since the last
+update, without Pulumi, stay where AWS has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from checks.colors import Color
+from checks.deployments import Deployment
 from checks.fleet import Fleet
 from scripts.display import Display, exit_codes
+from scripts.exits import RefusedError, UsageError
 from scripts.options import JsonOption, StackOption, app
-from scripts.stacks import ColorConfig, Stack, StackFacts, open_stack, read_facts, set_color, set_value
+from scripts.stack_file import StackFileError, parse_config
+from scripts.stacks import NAMESPACE, ROOT, Stack, StackFacts, open_stack, read_facts, set_value
 from scripts.traffic import fleet_if_any, recorded
 
+# The keys of a color that deployments decide. The release last: cut short, the color still names the old release, and
+# the program refuses a mixture by checksum.
+COLOR_KEYS = ("amiId", "releaseUrl", "sha256", "release")
+GIT_LIMIT_S = 30.0
 
-def recall(stack: Stack) -> dict[str, str]:
-    """Write what differs into the stack's config; what was written, by key."""
-    if "artifactsBucket" not in stack.outputs():
+# Config values by key, a color's as `green.release`; what is not set is empty.
+Values = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecallArgs:
+    """`git`: what Git changed since CI last applied a commit stays as Git has it, and is what the next `up` applies."""
+
+    git: bool = False
+    force: bool = False
+
+
+def recall(stack: Stack, args: RecallArgs) -> dict[str, str]:
+    """Write what differs into the stack's config; what was written, by key. Raises RefusedError."""
+    facts = read_facts(stack, required=False)
+    if "artifactsBucket" not in facts.outputs:
         return {}
-    facts = read_facts(stack)
-    written = dict(_choices(stack, facts, fleet_if_any(facts)))
-    for color in Color:
-        delivered = _delivered(facts.outputs["colors"][color], facts.colors[color])
-        if delivered != facts.colors[color]:
-            set_color(stack, color, delivered)
-            written[color] = f"{delivered.release or 'off'} {delivered.ami}".strip()
+    present = values(facts.desired)
+    told = values(facts.last) | users(facts, fleet_if_any(facts))
+    lost = [color for color in Color if present[f"{color}.release"] and facts.last.is_off]
+    if lost and not args.force:
+        raise RefusedError(
+            f"by its last update stack {facts.stack} holds no release, but this config names "
+            f"{' and '.join(facts.colors[color].release + ' on ' + color for color in lost)}: --force writes that "
+            "nothing is deployed"
+        )
+    written = dict[str, str]()
+    if args.git:
+        committed = git_values(facts.stack)
+        told |= wishes(committed, facts.last.committed)
+        if committed != facts.last.committed:
+            set_committed(stack, committed)
+    for key, value in told.items():
+        if value != present[key]:
+            set_value(stack, key, value, path="." in key)
+            color, dot, _ = key.partition(".")
+            written[color] = f"{told[f'{color}.release'] or 'off'} {told[f'{color}.amiId']}".strip() if dot else value
+    if facts.revision != facts.last.revision:
+        set_value(stack, "revision", facts.last.revision)
     return written
 
 
-def _choices(stack: Stack, facts: StackFacts, fleet: Fleet | None) -> Iterator[tuple[str, str]]:
-    present = {"activeColor": str(facts.active), "canaryPercent": str(facts.canary_percent)}
-    told = {key: str(facts.outputs[key]) for key in present}
-    if fleet and fleet.serving and fleet.weights != recorded(facts):
-        # Users were moved since that update, by a direct rollback mostly: no later one may move them back unasked.
-        told = {"activeColor": str(fleet.serving), "canaryPercent": str(fleet.weights[fleet.serving.other])}
-    for key, value in present.items():
-        if told[key] != value:
-            set_value(stack, key, told[key])
-            yield key, told[key]
+def values(deployment: Deployment) -> Values:
+    """A deployment by the keys of the stack's config."""
+    held = {
+        color: dict(zip(COLOR_KEYS, (one.ami, one.release_url, one.sha256, one.release), strict=True))
+        for color, one in deployment.colors.items()
+    }
+    return {
+        "activeColor": str(deployment.active),
+        "canaryPercent": str(deployment.canary_percent),
+        **{f"{color}.{key}": value for color, one in held.items() for key, value in one.items()},
+    }
 
 
-def _delivered(output: dict[str, Any], config: ColorConfig) -> ColorConfig:
-    return ColorConfig(
-        release=output["release"],
-        release_url=output["releaseUrl"],
-        sha256=output["sha256"],
-        ami=output["amiId"],
-        min_size=config.min_size,
-    )
+def users(facts: StackFacts, fleet: Fleet | None) -> Values:
+    """Where AWS sends users, if they were moved since the stack's last update: no later one moves them back unasked."""
+    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
+        return {}
+    return {"activeColor": str(fleet.serving), "canaryPercent": str(fleet.weights[fleet.serving.other])}
+
+
+def wishes(committed: Mapping[str, str], before: Mapping[str, str]) -> Values:
+    """What Git changed since CI last applied a commit; a key that Git doesn't set is no wish."""
+    return {key: value for key, value in committed.items() if value and value != before.get(key, "")}
+
+
+def git_values(stack: str) -> Values:
+    """The deployment keys that the commit holds in Pulumi.<stack>.yaml. Raises UsageError without Git."""
+    argv = ["git", "-C", str(ROOT), "show", f"HEAD:./Pulumi.{stack}.yaml"]
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIT_LIMIT_S, check=True
+        )
+        config = parse_config(done.stdout)
+    except FileNotFoundError as error:
+        raise UsageError("--git needs git on the PATH") from error
+    except (subprocess.SubprocessError, StackFileError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        raise UsageError(f"--git: `{' '.join(argv)}` failed: {said.strip()}") from error
+    found = {key: config.get(f"{NAMESPACE}:{key}") for key in ("activeColor", "canaryPercent")}
+    for color in Color:
+        own = config.get(f"{NAMESPACE}:{color}")
+        found |= {f"{color}.{key}": own.get(key) for key in COLOR_KEYS if isinstance(own, dict)}
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def set_committed(stack: Stack, committed: Values) -> None:
+    """For the next update, which keeps it in the stack."""
+    set_value(stack, "committed", json.dumps(committed))
 
 
 cli = app()
 
 
 @cli.command()
-def main(stack: StackOption = "dev", as_json: JsonOption = False) -> None:
-    """Bring active color, canary and both colors' releases from the stack's last update into this checkout's config.
+def main(
+    stack: StackOption = "dev",
+    git: Annotated[
+        bool,
+        typer.Option(
+            "--git",
+            envvar="BLUEGREEN_RECALL_GIT",
+            help="Keep what Git changed since CI last applied a commit: the next `up` applies it. For CI, on main.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write that nothing is deployed over a config that names releases.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring this checkout's config up to date: active color, canary, both colors' releases, the stack's last change.
 
     The first thing to do with a fresh checkout. Everything else in the config stays as Git has it. After a direct
     rollback the active color is the one that AWS sends users to.
     """
     display = Display(as_json=as_json)
     with exit_codes(display):
-        written = recall(open_stack(stack))
+        written = recall(open_stack(stack), RecallArgs(git=git, force=force))
         display.result({"ok": True, "recalled": written})
         display.say(f"recalled: {', '.join(f'{key} {value}' for key, value in written.items()) or 'nothing differs'}")
 

@@ -19,6 +19,7 @@ from scripts.interrupts import shielded, terminate_like_ctrl_c
 from scripts.options import BreakLockOption, JsonOption, StackOption, app
 from scripts.runs import changing, place
 from scripts.stacks import Stack, StackFacts, open_stack, read_facts
+from scripts.traffic import require_agreement
 
 # Longer than any deregistration delay one would choose, and than a reboot with a slow app.
 DRAIN_DEADLINE_S = 600.0
@@ -62,6 +63,7 @@ def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted
     facts = read_facts(stack)
     with changing(facts, "restart", break_lock=args.break_lock) as run:
         fleet = describe(stack.name, facts.session)
+        require_agreement(stack, facts, fleet)
         side = fleet.sides[args.color or facts.active]
         chosen = choose(side, args)
         if reason := refusal(fleet, side):

@@ -1,4 +1,4 @@
-"""The color without users is off after this ran: no machines, no launch template; its target group stays."""
+"""Retirement of the idle color, or of both: no instances, no launch template; the target groups stay."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from checks.colors import Color
+from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from checks.fleet import Fleet, describe
 from checks.waiting import patient, wait_until
 from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError
+from scripts.exits import RefusedError, UsageError
 from scripts.history import Record
 from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.runs import changing, place
-from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
-from scripts.traffic import refuse_stale_config
+from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_color, set_value
+from scripts.traffic import allowed, require_agreement
 
 GONE_DEADLINE_S = 900.0
 
@@ -27,6 +28,8 @@ class RetireArgs:
     """Which color to turn off; none means the one without users."""
 
     color: Color | None = None
+    all: bool = False
+    """Both colors: no release is live afterwards."""
     break_lock: bool = False
     deadline_s: float = GONE_DEADLINE_S
 
@@ -37,18 +40,27 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
     with changing(facts, "retire", break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
-            refuse_stale_config(facts, fleet)
+            require_agreement(stack, facts, fleet)
             color = args.color or facts.active.other
-            if reason := refusal(facts, fleet, color):
+            if not args.all and (reason := refusal(facts, fleet, color)):
                 raise RefusedError(reason)
-            run.source = place(fleet, color)
-        with display.stage(f"clean up: drain {color} and remove its machines") as tell:
-            set_color(stack, color, replace(facts.colors[color], release="", release_url="", sha256=""))
-            run.state = f"config says {color} is off; run the same command again, or `pulumi up --stack {stack.name}`"
-            run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
-        with display.stage(f"wait until {color} is gone"):
+            run.source = place(fleet, facts.active if args.all else color)
+        # The idle color first: cut short, the program refuses a live color that is off beside one that is on.
+        colors = [facts.active.other, facts.active] if args.all else [color]
+        name = " and ".join(colors)
+        with display.stage(f"clean up: drain {name} and remove the instances") as tell:
+            if args.all and facts.canary_percent:
+                set_value(stack, "canaryPercent", "0")
+            for each in colors:
+                set_color(stack, each, replace(facts.colors[each], release="", release_url="", sha256=""))
+            run.state = f"config says {name} is off; run the same command again"
+            with allowed(ALLOW_OFFLINE if args.all else ALLOW_RETIRE):
+                run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+        with display.stage(f"wait until {name} is gone"):
             wait_until(
-                patient(lambda: _still_there(facts, color)), what=f"the end of {color}", deadline_s=args.deadline_s
+                patient(lambda: next(filter(None, (_still_there(facts, each) for each in colors)), None)),
+                what=f"the end of {name}",
+                deadline_s=args.deadline_s,
             )
     return run.record
 
@@ -76,19 +88,29 @@ cli = app()
 @cli.command()
 def main(
     stack: StackOption = "dev",
-    color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
+    color: Annotated[Color | None, typer.Option(help="Default: the idle color.")] = None,
+    all_colors: Annotated[
+        bool, typer.Option("--all", help="Both colors: every request gets a 503 until the next deploy.")
+    ] = False,
     deadline: Annotated[float, seconds(help="Seconds within which the machines must be gone.")] = GONE_DEADLINE_S,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn the color without users off: its machines drain and go. The immediate way back goes with them."""
+    """Turn the idle color off: its instances drain and go, and with them the immediate rollback.
+
+    With --all both colors, at the end of a stack's life.
+    """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
     with exit_codes(display):
-        record = retire(open_stack(stack), RetireArgs(color=color, break_lock=break_lock, deadline_s=deadline), display)
+        if all_colors and color:
+            raise UsageError(f"--all and --color {color}: allowed is one of them")
+        args = RetireArgs(color=color, all=all_colors, break_lock=break_lock, deadline_s=deadline)
+        record = retire(open_stack(stack), args, display)
         if record:
             display.result({"ok": True, **record.as_json(), "stages": display.stages})
-            display.say(f"{record.source.color} is off, release {record.source.release} is gone from the machines")
+            off = "both colors are" if all_colors else f"{record.source.color} is"
+            display.say(f"{off} off, release {record.source.release} has no instances any more")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ def read_config(path: Path) -> dict[str, Any]:
     return _config(_parsed(_text(path)))
 
 
+def parse_config(text: str) -> dict[str, Any]:
+    """What stands under `config` in such a file's text, by its full keys. Raises StackFileError."""
+    return _config(_parsed(text))
+
+
 def write_config(path: Path, values: Mapping[str, str]) -> list[str]:
     """Set plain values and leave every other byte of the file as it is; the keys that differed.
 

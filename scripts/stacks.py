@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from checks.colors import Color
+from checks.deployments import ColorRelease, Deployment
 from checks.fleet import client
 from checks.gates import GateArgs
 from components.alarm_options import AlarmOptions
@@ -97,6 +98,10 @@ class ColorConfig:
             min_size=int(raw.get("minSize", 1)),
         )
 
+    @property
+    def held(self) -> ColorRelease:
+        return ColorRelease(release=self.release, release_url=self.release_url, sha256=self.sha256, ami=self.ami)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackFacts:
@@ -107,11 +112,28 @@ class StackFacts:
     active: Color
     canary_percent: int
     colors: Mapping[Color, ColorConfig]
+    revision: str = ""
+    """The stack's change that this config knows (checks/deployments.py)."""
     alarms: AlarmOptions = field(default_factory=AlarmOptions)
     opened: Any = field(default=None, compare=False, repr=False)
     """A session that was there before; None makes one."""
     impatient: bool = False
     """Whether S3 gets one try of seconds, since users wait."""
+
+    @property
+    def last(self) -> Deployment:
+        """What the stack's last update left."""
+        return Deployment.from_outputs(self.outputs)
+
+    @property
+    def desired(self) -> Deployment:
+        """What the config asks for."""
+        return Deployment(
+            active=self.active,
+            canary_percent=self.canary_percent,
+            colors={color: config.held for color, config in self.colors.items()},
+            revision=self.revision,
+        )
 
     @property
     def region(self) -> str:
@@ -154,13 +176,14 @@ class StackFacts:
         return {str(self.outputs["previewHeader"]): f"{self.outputs['previewToken']}-{color}"}
 
 
-def read_facts(stack: Stack) -> StackFacts:
-    """Outputs and config, asked for at the same time: each is a run of the CLI."""
+def read_facts(stack: Stack, *, required: bool = True) -> StackFacts:
+    """Outputs and config, read at the same time: each is a run of the CLI. Raises UsageError without the `required`
+    outputs of an update."""
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
         outputs = {name: output.value for name, output in asked[0].result().items()}
         config = {key.removeprefix(f"{NAMESPACE}:"): value.value for key, value in asked[1].result().items()}
-    if "artifactsBucket" not in outputs:
+    if required and "artifactsBucket" not in outputs:
         raise UsageError(f"stack {stack.name} has no outputs yet: run `pulumi up --stack {stack.name}` first")
     return StackFacts(
         stack=stack.name,
@@ -168,6 +191,7 @@ def read_facts(stack: Stack) -> StackFacts:
         active=Color(config.get("activeColor", Color.BLUE)),
         canary_percent=int(config.get("canaryPercent", 0)),
         colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
+        revision=str(config.get("revision", "")),
         alarms=_alarms(config.get("alarms", "")),
     )
 

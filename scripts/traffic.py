@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from checks.colors import Color
+from checks.deployments import ALLOW_SHIFT, effects, is_current, is_unfinished, stale
 from checks.fleet import Fleet, NoSuchStack, describe, live_weights
 from checks.gates import ALL_USERS
 from scripts import history
 from scripts.exits import RefusedError
 from scripts.history import DIRECT_ROLLBACK, Record
-from scripts.stacks import Stack, StackFacts
+from scripts.stacks import Stack, StackFacts, set_value
 
 # How far back in the history the direct rollback is looked for that may explain a difference.
 NEWEST = 20
@@ -49,13 +52,15 @@ class Unreconciled:
     actual: Weights
     recorded: Weights
     desired: Weights
+    is_unfinished: bool = False
+    """Whether an update by this config began to change the traffic, and failed or was cut off."""
     rollback: Record | None = None
     """The direct rollback that moved the users, where the history tells of one."""
 
     @property
     def config_is_stale(self) -> bool:
-        """Whether this checkout's config would send the users back from where a direct rollback brought them."""
-        return self.rollback is not None and self.desired != self.actual and self.desired == self.recorded
+        """Whether this checkout's config asks for no change, so that an `up` would undo what AWS has."""
+        return self.desired != self.actual and self.desired == self.recorded and not self.is_unfinished
 
     def __str__(self) -> str:
         told = f"AWS sends users to {words(self.actual)}, but the stack's last update left {words(self.recorded)}"
@@ -70,8 +75,8 @@ class Unreconciled:
         if self.desired == self.actual:
             return reconcile
         return (
-            f"config says {words(self.desired)}: `python -m scripts.recall --stack {self.stack}` first takes over what "
-            f"AWS has, then {reconcile}"
+            f"config says {words(self.desired)}: `python -m scripts.recall --stack {self.stack}` takes over what AWS "
+            f"has, then {reconcile}; or {_shift(self.stack, self.desired)}"
         )
 
 
@@ -86,6 +91,7 @@ def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[Record]) -> 
         actual=fleet.weights,
         recorded=recorded(facts),
         desired=desired(facts),
+        is_unfinished=is_unfinished(facts.last, facts.desired),
         rollback=newest if newest and newest.target.color == fleet.serving else None,
     )
 
@@ -98,19 +104,74 @@ def fleet_if_any(facts: StackFacts) -> Fleet | None:
         return None
 
 
-def refuse_stale_config(facts: StackFacts, fleet: Fleet | None) -> None:
-    """Raise RefusedError where an `up` would go by a config from before a direct rollback."""
-    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
+def require_agreement(stack: Stack, facts: StackFacts, fleet: Fleet | None) -> None:
+    """Raise RefusedError unless config, state and AWS agree on who has the traffic, and the config is current.
+
+    A config that is old, and asks for nothing else than the stack has, is brought up to date.
+    """
+    require_current(stack, facts)
+    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts) == desired(facts):
         return  # the history costs reads, and mostly there is nothing to explain
+    found = unreconciled(facts, fleet, history.read(facts.s3, facts.bucket, facts.stack, NEWEST))
+    raise RefusedError(str(found) if found else _unapplied(facts))
+
+
+def require_current(stack: Stack, facts: StackFacts) -> None:
+    """Raise RefusedError where the config is older than the stack's last change and would undo it."""
+    if is_current(facts.last, facts.desired):
+        return
+    if found := effects(facts.last, facts.desired):
+        raise RefusedError(stale(facts.stack, facts.last, found))
+    set_value(stack, "revision", facts.last.revision)
+
+
+def require_no_stale_traffic(facts: StackFacts, fleet: Fleet | None) -> None:
+    """Raise RefusedError where an `up` would undo what was done to the traffic without Pulumi."""
+    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
+        return
     found = unreconciled(facts, fleet, history.read(facts.s3, facts.bucket, facts.stack, NEWEST))
     if found and found.config_is_stale:
         raise RefusedError(str(found))
 
 
+def _unapplied(facts: StackFacts) -> str:
+    return (
+        f"config says {words(desired(facts))}, but the stack's last update left {words(recorded(facts))}: "
+        f"`python -m scripts.recall --stack {facts.stack}` takes the config back to what the stack has, "
+        f"{_shift(facts.stack, desired(facts))}"
+    )
+
+
+def _shift(stack: str, wanted: Weights) -> str:
+    """The command that sends the traffic where the config says."""
+    active = max(wanted, key=lambda color: wanted[color])
+    if wanted[active] == ALL_USERS:
+        return f"`python -m scripts.cutover {active} --stack {stack}` moves all users to {active}"
+    return f"`python -m scripts.up --stack {stack}` applies it"
+
+
 def up(stack: Stack, facts: StackFacts, fleet: Fleet, shares: Weights, on_output: Callable[[str], Any]) -> Any:
     """`up` for a change of traffic; with a refresh where the state hides that AWS has other weights."""
-    result = stack.up(on_output=on_output)
-    if fleet.serving is None or fleet.weights == recorded(facts) or live_weights(fleet, facts.session) == shares:
-        return result
-    # To the state the live rule is as desired already, so that nothing was changed.
-    return stack.up(on_output=on_output, refresh=True)
+    if fleet.serving is None or fleet.weights == recorded(facts):
+        return stack.up(on_output=on_output)
+    with allowed(ALLOW_SHIFT):
+        result = stack.up(on_output=on_output)
+        if live_weights(fleet, facts.session) == shares:
+            return result
+        # To the state the live rule is as desired already, so that nothing was changed.
+        return stack.up(on_output=on_output, refresh=True)
+
+
+@contextmanager
+def allowed(*words: str) -> Iterator[None]:
+    """Let the program do what it does for these words only."""
+    before = {word: os.environ.get(word) for word in words}
+    os.environ.update(dict.fromkeys(words, "1"))
+    try:
+        yield
+    finally:
+        for word, value in before.items():
+            if value is None:
+                os.environ.pop(word, None)
+            else:
+                os.environ[word] = value

@@ -1,21 +1,23 @@
-"""The stack is as program and config say after this ran, unless that would have lost a network or data."""
+"""Update of a stack to program and config, unless that would take users away, or lose a network or data."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks import deployments
 from scripts.display import Display, exit_codes
-from scripts.exits import UsageError
+from scripts.exits import RefusedError, UsageError
 from scripts.interrupts import terminate_like_ctrl_c, to_the_end
 from scripts.options import AllowReplaceOption, BreakLockOption, JsonOption, ReportOption, StackOption, app
 from scripts.preview import judged
 from scripts.runs import Run, changing
 from scripts.stacks import PreviewedStack, Stack, changed_resources, open_stack, read_facts
-from scripts.traffic import fleet_if_any, refuse_stale_config
+from scripts.traffic import fleet_if_any, require_no_stale_traffic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,10 @@ def recorded(stack: Stack, args: UpArgs) -> Iterator[Run]:
     except UsageError:
         yield Run(action="up")
         return
+    if reason := deployments.refusal(facts.stack, facts.last, facts.desired, os.environ):
+        raise RefusedError(reason)
     with changing(facts, "up", break_lock=args.break_lock) as run:
-        refuse_stale_config(facts, fleet_if_any(facts))
+        require_no_stale_traffic(facts, fleet_if_any(facts))
         yield run
 
 
@@ -61,9 +65,10 @@ def main(
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Apply program and config, unless the judgment of `preview` says no: then exit code 3, and no change.
+    """Apply program and config, unless `preview` would refuse it: then exit code 3, and no change.
 
-    Refused likewise where config names the color that a direct rollback took the users from.
+    Refused likewise where AWS has other traffic weights than the stack's last update left, and config knows nothing
+    of them: a direct rollback, or a change by hand.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -134,13 +136,21 @@ ANSWERS: dict[str, dict[str, Any]] = {
 }
 
 
+STACK_REFERENCE = "pulumi:pulumi:StackReference"
+
+
 class Cloud(Mocks):
-    """Answers as AWS would, with values that a test can foresee."""
+    """Answers as AWS would, with values that a test can foresee; `last`: the stack's outputs before this run."""
+
+    def __init__(self, last: Mapping[str, Any]) -> None:
+        self._last = last
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         return {"id": "answer", **args.args, **ANSWERS[args.token]}, []
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if args.typ == STACK_REFERENCE:
+            return str(args.inputs["name"]), {**args.inputs, "outputs": dict(self._last), "secretOutputNames": []}
         if not args.custom:
             return "", dict(args.inputs)
         compute = COMPUTED.get(short(args.typ))
@@ -152,8 +162,8 @@ class Cloud(Mocks):
 class Notebook(MockMonitor):
     """Keeps each request's options, which mocks don't see."""
 
-    def __init__(self, declaration: Declaration) -> None:
-        super().__init__(Cloud())
+    def __init__(self, declaration: Declaration, last: Mapping[str, Any]) -> None:
+        super().__init__(Cloud(last))
         self.declaration = declaration
         self._lock = threading.Lock()
 
@@ -213,16 +223,23 @@ def declare(
     stack: str = "dev",
     config: Mapping[str, str] | None = None,
     into: Declaration | None = None,
+    last: Mapping[str, Any] | None = None,
+    preview: bool = False,
+    folder: Path | None = None,
 ) -> Declaration:
     """Run the program to its end, every output and hook registration with it; its errors are raised.
 
-    `into` is for who wants to see what was registered before an error.
+    `last`: the stack's outputs before. `folder`: the project's, whose stack file the program may write; by default an
+    empty one. `into` is for who wants to see what was registered before an error.
     """
-    notebook = Notebook(into or Declaration())
+    notebook = Notebook(into or Declaration(), last or {})
     # The SDK gives each of its threads an event loop, and leaves it open.
     loops: list[asyncio.AbstractEventLoop] = []
     try:
-        contextvars.copy_context().run(asyncio.run, _run(program, notebook, stack, dict(config or {}), loops))
+        with tempfile.TemporaryDirectory() as empty, contextlib.chdir(folder or empty):
+            contextvars.copy_context().run(
+                asyncio.run, _run(program, notebook, stack, dict(config or {}), loops, preview)
+            )
     finally:
         for loop in loops:
             loop.close()
@@ -235,6 +252,7 @@ async def _run(
     stack: str,
     config: dict[str, str],
     loops: list[asyncio.AbstractEventLoop],
+    preview: bool,
 ) -> None:
     def own_loop() -> None:
         loops.append(asyncio.new_event_loop())
@@ -250,7 +268,7 @@ async def _run(
             stack=stack,
             root_directory=str(ROOT),
             organization="organization",
-            dry_run=False,
+            dry_run=preview,
             callbacks=None,
             package_refs={},
             base_providers_by_ref={},

@@ -9,9 +9,12 @@ import inspect
 import json
 import runpy
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
+import yaml
 
 from config_reader import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short, stack_config
@@ -53,6 +56,9 @@ OUTPUTS = {
     "baseImage",
     "colors",
     "liveRuleArn",
+    "revision",
+    "committed",
+    "account",
     "logArchiveBucket",
     "vpcId",
 }
@@ -542,3 +548,97 @@ def test_a_webhook_is_kept_as_a_secret() -> None:
     assert (hook.inputs["protocol"], hook.inputs["endpoint"]) == ("https", url)
     assert hook.secrets == frozenset({"endpoint"})
     assert "1a2b3c" not in hook.name
+
+
+# -- who is live, and whether this config knows it ------------------------------------------------------------------
+
+LAST: dict[str, Any] = {
+    "activeColor": "green",
+    "canaryPercent": 0,
+    "revision": "a" * 12,
+    "account": ACCOUNT,
+    "region": REGION,
+    "colors": {
+        "blue": {"release": ""},
+        "green": {key: GREEN[key] for key in ("release", "releaseUrl", "sha256", "amiId")},
+    },
+}
+FILE = "# kept\nconfig:\n  aws:region: eu-central-1\n"
+
+
+def update(
+    folder: Path, *, preview: bool = False, last: dict[str, Any] = LAST, into: Declaration | None = None, **values: Any
+) -> Declaration:
+    """The program as an update of a stack with users, in a checkout of its own."""
+    (folder / "Pulumi.dev.yaml").write_text(FILE)
+    return declare(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        config=stack_config("dev", **values),
+        last=last,
+        preview=preview,
+        folder=folder,
+        into=into,
+    )
+
+
+def revision(folder: Path) -> str:
+    text = (folder / "Pulumi.dev.yaml").read_text()
+    assert text.startswith("# kept\n")
+    return str(yaml.safe_load(text)["config"].get("bluegreen:revision", ""))
+
+
+def test_config_that_does_not_know_the_stack_registers_nothing(tmp_path: Path) -> None:
+    seen = Declaration()
+    with pytest.raises(
+        pulumi.RunError, match=r"older than .* stack dev: green v2 has 100 % .* take all users off green"
+    ):
+        update(tmp_path, into=seen)
+    assert [each.type for each in seen.resources] == [STACK_TYPE]
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == FILE
+
+
+def test_its_preview_shows_everything_and_fails_with_the_same_sentence(tmp_path: Path) -> None:
+    seen = Declaration()
+    with pytest.raises(pulumi.RunError, match="older than the last change of stack dev") as caught:
+        update(tmp_path, preview=True, into=seen)
+    (guard,) = [each for each in seen.resources if each.name == "traffic-guard"]
+    assert guard.inputs == {"refusals": [str(caught.value)]}
+    assert len(seen.table()) > 50
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == FILE
+
+
+def test_config_that_asks_for_nothing_new_is_brought_up_to_date(tmp_path: Path) -> None:
+    declared = update(tmp_path, activeColor="green", green=GREEN)
+    assert declared.outputs["revision"] == LAST["revision"]
+    assert revision(tmp_path) == LAST["revision"]
+    assert [each.inputs for each in declared.resources if each.name == "traffic-guard"] == [{"refusals": []}]
+
+
+def test_a_change_is_in_the_file_before_it_is_in_the_stack(tmp_path: Path) -> None:
+    declared = update(tmp_path, activeColor="green", green=GREEN, blue=BLUE, revision=LAST["revision"])
+    assert len(declared.outputs["revision"]) == 12
+    assert revision(tmp_path) == f"{LAST['revision']}/{declared.outputs['revision']}"
+
+
+def test_an_update_that_fails_leaves_the_newest_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise pulumi.RunError("no such zone")
+
+    monkeypatch.setattr("composition.network", fail)
+    with pytest.raises(pulumi.RunError, match="no such zone"):
+        update(tmp_path, activeColor="green", green=GREEN, blue=BLUE, revision=LAST["revision"])
+    assert revision(tmp_path).startswith(f"{LAST['revision']}/")
+
+
+def test_another_account_is_no_place_for_the_stack(tmp_path: Path) -> None:
+    with pytest.raises(
+        pulumi.RunError, match=f"stack dev is in the AWS account 1{'0' * 11}, and this would .* {ACCOUNT}"
+    ):
+        update(tmp_path, last=LAST | {"account": f"1{'0' * 11}"}, activeColor="green", green=GREEN)
+
+
+def test_what_git_held_stays_with_the_stack_until_ci_says_otherwise(tmp_path: Path) -> None:
+    last = LAST | {"committed": {"activeColor": "green"}}
+    assert update(tmp_path, last=last, activeColor="green", green=GREEN).outputs["committed"] == last["committed"]
+    newer = update(tmp_path, last=last, activeColor="green", green=GREEN, committed={"activeColor": "blue"})
+    assert newer.outputs["committed"] == {"activeColor": "blue"}

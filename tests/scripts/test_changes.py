@@ -90,7 +90,10 @@ def test_the_page_shows_losses_first_and_no_value() -> None:
         summary(same=68, create=1, replace=1, update=1),
     )
     page = markdown("dev", found, refusal(found, allow_replace=False))
-    assert page.startswith("### Preview of `dev`\n\n1 to create, 1 to update, 1 to replace, 68 unchanged\n")
+    assert page.startswith(
+        "### Preview of `dev`\n\nUsers: nothing changes for them.\n\n"
+        "1 to create, 1 to update, 1 to replace, 68 unchanged\n"
+    )
     assert [line for line in page.splitlines() if line.startswith(("| +", "| ~"))] == [
         "| +- | replace | `aws:ec2/vpc:Vpc` | `network` | **loses a VPC**, `cidrBlock` (takes a new one) |",
         f"| + | create | `{RULE}` | `live` |  |",
@@ -114,7 +117,8 @@ def test_a_preview_that_broke_off_counts_what_it_saw_and_tells_why() -> None:
 
 def test_a_preview_of_no_change_says_so() -> None:
     assert markdown("dev", read(summary(same=71)), None) == (
-        "### Preview of `dev`\n\nnothing changes, 71 unchanged\n\nPolicies: no violation.\n\n"
+        "### Preview of `dev`\n\nUsers: nothing changes for them.\n\nnothing changes, 71 unchanged\n\n"
+        "Policies: no violation.\n\n"
     )
 
 

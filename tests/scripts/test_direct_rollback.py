@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 from typer.testing import CliRunner, Result
 
 from checks.colors import Color
+from checks.deployments import Deployment
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, describe
 from checks.smoke import smoke
 from scripts import direct_rollback
@@ -23,7 +24,7 @@ from scripts.exits import Exit, InterruptedByUserError, RefusedError
 from scripts.history import read
 from scripts.interrupts import SIGNALS
 from scripts.lock import holder, locked
-from scripts.recall import recall
+from scripts.recall import RecallArgs, recall
 from scripts.releases import Migration
 from scripts.retire import RetireArgs, retire
 from scripts.stacks import read_facts
@@ -67,6 +68,7 @@ def stack(world: World) -> WorldStack:
     stack = stand(world)
     stack.config["activeColor"] = "green"
     world.set_weights({BLUE: 0, GREEN: 100})
+    stack.config["revision"] = stack.desired().next_revision(Deployment())
     stack.applied = json.loads(json.dumps(stack.config))
     stack.recorded = {BLUE: 0, GREEN: 100}
     world.calls.clear()
@@ -615,19 +617,21 @@ def test_scripts_refuse_old_config_and_say_what_comes_first(
         "direct rollback by "
     )
     assert text.endswith(
-        "UTC (500s); config says blue 0 %, green 100 %: `python -m scripts.recall --stack dev` first takes over what "
-        "AWS has, then `pulumi up --refresh --stack dev` reconciles the state"
+        "UTC (500s); config says blue 0 %, green 100 %: `python -m scripts.recall --stack dev` takes over what AWS "
+        "has, then `pulumi up --refresh --stack dev` reconciles the state; or `python -m scripts.cutover green --stack "
+        "dev` moves all users to green"
     )
     assert world.calls == []
-    recall(moved)
+    recall(moved, RecallArgs())
+    moved.up(refresh=True)
     change(moved)
     assert world.weights() == {BLUE: 100, GREEN: 0}
 
 
 def test_a_fresh_checkout_recalls_where_users_are(moved: WorldStack, world: World) -> None:
-    assert recall(moved) == {"activeColor": "blue"}
+    assert recall(moved, RecallArgs()) == {"activeColor": "blue"}
     bring_up(moved, UpArgs(), Display(as_json=True))
-    assert (recall(moved), world.weights()) == ({}, {BLUE: 100, GREEN: 0})
+    assert (recall(moved, RecallArgs()), world.weights()) == ({}, {BLUE: 100, GREEN: 0})
 
 
 def test_a_canary_that_was_ended_is_recalled_as_ended(world: World, stack: WorldStack, file: Path) -> None:
@@ -637,7 +641,7 @@ def test_a_canary_that_was_ended_is_recalled_as_ended(world: World, stack: World
     stack.recorded = world.weights()
     direct_rollback.roll_back(STACK, direct_rollback.DirectArgs(config_file=file), QUIET)
     assert world.weights() == {BLUE: 0, GREEN: 100}
-    assert recall(stack) == {"canaryPercent": "0"}
+    assert recall(stack, RecallArgs()) == {"canaryPercent": "0"}
 
 
 @pytest.mark.parametrize("active", ["blue", "green"])
@@ -656,17 +660,21 @@ def test_a_cutover_after_it_moves_users_whatever_the_state_believes(
     ]
 
 
-def test_a_canary_after_it_meets_its_users_whatever_the_state_believes(moved: WorldStack, world: World) -> None:
+def test_a_canary_after_it_waits_until_the_state_agrees(moved: WorldStack, world: World) -> None:
     moved.config["activeColor"] = "blue"
     moved.applied = moved.applied | {"activeColor": "blue", "canaryPercent": "10"}
     moved.recorded = {BLUE: 90, GREEN: 10}
+    with pytest.raises(RefusedError, match=r"`pulumi up --refresh --stack dev` reconciles the state$"):
+        share(moved, CanaryArgs(percent=10), QUIET)
+    moved.up(refresh=True)
     share(moved, CanaryArgs(percent=10), QUIET)
     assert world.weights() == {BLUE: 90, GREEN: 10}
-    assert "up refreshed" in world.calls
 
 
 def test_a_canary_by_old_config_is_refused(moved: WorldStack) -> None:
-    with pytest.raises(RefusedError, match=r"config says green is active, but blue serves users; run `python -m sc"):
+    with pytest.raises(
+        RefusedError, match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `python -m sc"
+    ):
         share(moved, CanaryArgs(percent=10), QUIET)
 
 
@@ -676,10 +684,10 @@ def test_status_names_the_rollback_and_what_reconciles_it(
     status = read_status(moved, 10)
     told = status.as_json()["unreconciled"]
     assert ": direct rollback by " in told
-    assert "`python -m scripts.recall --stack dev` first" in told
+    assert "`python -m scripts.recall --stack dev` takes over what AWS has" in told
     show(Display(), status)
     assert told in capsys.readouterr().out
-    recall(moved)
+    recall(moved, RecallArgs())
     told = read_status(moved, 10).as_json()["unreconciled"]
     assert told.endswith("UTC (500s); `pulumi up --refresh --stack dev` reconciles the state")
     moved.up()
@@ -691,12 +699,13 @@ def test_a_difference_that_no_direct_rollback_explains_bars_no_up(stack: WorldSt
     stack.applied["activeColor"] = "blue"
     stack.recorded = None
     stack.config["activeColor"] = "blue"
+    stack.config["revision"] += "/0123456789ab"
     assert "direct rollback" not in str(read_status(stack, 10).unreconciled)
     bring_up(stack, UpArgs(), Display(as_json=True))
     assert world.weights() == {BLUE: 100, GREEN: 0}
 
 
 def test_a_later_cutover_makes_an_old_direct_rollback_history(moved: WorldStack, world: World) -> None:
-    recall(moved)
+    recall(moved, RecallArgs())
     cut_over(moved, CutoverArgs(target=GREEN, judge_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
     assert read_status(moved, 10).unreconciled is None

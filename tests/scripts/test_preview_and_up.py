@@ -7,6 +7,7 @@ import pytest
 from pulumi.automation.errors import CommandError
 
 from checks.colors import Color
+from checks.deployments import ALLOW_RETIRE
 from scripts.display import Display
 from scripts.drift import DriftError
 from scripts.drift import report as report_drift
@@ -14,7 +15,8 @@ from scripts.exits import LockedError, RefusedError
 from scripts.history import read
 from scripts.lock import locked
 from scripts.preview import PreviewFailedError, judged
-from scripts.recall import recall
+from scripts.recall import RecallArgs, recall
+from scripts.traffic import allowed
 from scripts.up import UpArgs, bring_up
 from scripts.workflow import SUMMARY
 from tests.scripts.event_log import diagnostic, step, summary, violation
@@ -122,7 +124,7 @@ def test_a_fresh_checkout_recalls_what_was_delivered_and_keeps_what_git_says(wor
     stack.config |= {"activeColor": "green", "canaryPercent": "10"}
     stack.up()
     checkout = fresh_checkout(world, stack)
-    assert recall(checkout) == {
+    assert recall(checkout, RecallArgs()) == {
         "activeColor": "green",
         "canaryPercent": "10",
         "blue": f"v1 {world.ami}",
@@ -135,9 +137,9 @@ def test_a_fresh_checkout_recalls_what_was_delivered_and_keeps_what_git_says(wor
 
 def test_a_second_recall_finds_nothing_to_write(world: World) -> None:
     checkout = fresh_checkout(world, two_colors(world))
-    assert recall(checkout)
+    assert recall(checkout, RecallArgs())
     world.calls.clear()
-    assert (recall(checkout), world.calls) == ({}, [])
+    assert (recall(checkout, RecallArgs()), world.calls) == ({}, [])
 
 
 def test_what_an_up_refused_is_not_recalled(world: World) -> None:
@@ -147,24 +149,25 @@ def test_what_an_up_refused_is_not_recalled(world: World) -> None:
     with pytest.raises(CommandError):
         stack.up()
     checkout = fresh_checkout(world, stack)
-    recall(checkout)
+    recall(checkout, RecallArgs())
     assert (checkout.config.get("activeColor", "blue"), world.served()) == ("blue", "v1")
 
 
 def test_a_color_that_was_retired_is_recalled_as_off(world: World) -> None:
     stack = two_colors(world)
     stack.config["green"] = {"minSize": 2}
-    stack.up()
+    with allowed(ALLOW_RETIRE):
+        stack.up()
     checkout = fresh_checkout(world, stack)
     checkout.config["green"] = {"release": "v9", "releaseUrl": "s3://x", "sha256": "1", "amiId": "ami-1"}
-    assert recall(checkout)["green"] == "off"
+    assert recall(checkout, RecallArgs())["green"] == "off"
     assert checkout.color(Color.GREEN)["release"] == ""
 
 
 def test_a_stack_that_was_never_up_has_nothing_to_recall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = WorldStack(world, {})
     monkeypatch.setattr(stack, "outputs", dict)
-    assert (recall(stack), world.calls) == ({}, [])
+    assert (recall(stack, RecallArgs()), world.calls) == ({}, [])
 
 
 def test_a_stack_that_is_what_its_program_says_has_not_drifted(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,9 +19,11 @@ from pulumi.automation import ConfigValue, EngineEvent, OpType, OutputValue, Upd
 from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
+from checks import deployments
 from checks.colors import Color
+from checks.deployments import Change, ColorRelease, Deployment, Recorded
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
-from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release
+from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
 from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
 
@@ -315,6 +318,7 @@ class WorldStack:
             "healthPath": "/health",
             "region": REGION,
             "canaryPercent": self.applied.get("canaryPercent", 0),
+            "revision": self.applied.get("revision", ""),
             "colors": {color.value: self._color_output(color) for color in Color},
         }
         return {key: OutputValue(value=value, secret=key == "previewToken") for key, value in told.items()}
@@ -345,8 +349,35 @@ class WorldStack:
     def color(self, color: Color) -> dict[str, Any]:
         return {"release": "", "amiId": "", "minSize": 1, "maxSize": 4, **self.config.get(color, {})}
 
-    def gate(self) -> GateArgs:
+    def desired(self) -> Deployment:
+        held = {color: self.color(color) for color in Color}
+        return Deployment(
+            active=Color(self.config.get("activeColor", "blue")),
+            canary_percent=int(self.config.get("canaryPercent", 0)),
+            colors={
+                color: ColorRelease(
+                    release=one["release"],
+                    release_url=one.get("releaseUrl", ""),
+                    sha256=one.get("sha256", ""),
+                    ami=one["amiId"],
+                )
+                for color, one in held.items()
+            },
+            revision=self.config.get("revision", ""),
+        )
+
+    def change(self) -> Change:
+        """As the program reads it, with the same refusals."""
+        last = Deployment.from_outputs({key: output.value for key, output in self.outputs().items()})
+        desired = self.desired()
+        refused = deployments.refusal(STACK, last, desired, os.environ)
+        if refused is None and last.serves and desired.serves:
+            refused = lost_traffic(STACK, lambda: self.world.session, last, desired)
+        return Change(stack=STACK, last=last, desired=desired, refusal=refused or "")
+
+    def gate(self, recorded: Recorded | None = None) -> GateArgs:
         return GateArgs(
+            recorded=recorded,
             stack=STACK,
             region=REGION,
             releases={color: self.color(color)["release"] for color in Color},
@@ -363,17 +394,26 @@ class WorldStack:
         self.before_up()
         if on_output:
             on_output("Updating (dev)\n")
+        change = self.change()
+        if change.refusal:
+            raise CommandError(CommandResult(stdout="", stderr=f"error: {change.refusal}", code=1))
+        self._know(change.revision_at_begin)
         try:
-            changes = self._colors() + self._live_rule()
+            changes = self._colors() + self._live_rule(change.recorded(os.environ))
+            self._know(change.revision_at_end)
             changes += self._removals()
         except (GateClosed, LaunchesStoppedError) as error:
             failed = f"error: before hook for urn failed: {error}"
             raise CommandError(CommandResult(stdout="", stderr=failed, code=1)) from error
-        self.applied = json.loads(json.dumps(self.config))
+        self.applied = json.loads(json.dumps(self.config)) | {"revision": change.revision}
         now = datetime.now(UTC)
         counts = {OpType.UPDATE: changes, OpType.SAME: 20}
         summary = UpdateSummary("update", now, "", {}, {}, "succeeded", end_time=now, resource_changes=counts)
         return UpResult(stdout="", stderr="", summary=summary, outputs=self.outputs())
+
+    def _know(self, revision: str) -> None:
+        if revision != self.config.get("revision", ""):
+            self.config["revision"] = revision
 
     def _colors(self) -> int:
         made = 0
@@ -397,14 +437,14 @@ class WorldStack:
         awaited = Arrival(group=group, machines=size, target_groups=[self.world.groups[color]])
         wait_for_machines(self.world.session, awaited, WAITS_S)
 
-    def _live_rule(self) -> int:
+    def _live_rule(self, recorded: Recorded | None) -> int:
         active = Color(self.config.get("activeColor", "blue"))
         canary = int(self.config.get("canaryPercent", 0))
         weights = {active: 100 - canary, active.other: canary}
         if not self.color(active)["release"] or weights == (self.recorded or self.world.weights()):
             return 0
         by_arn = {self.world.groups[color]: weight for color, weight in weights.items()}
-        judge_change(self.gate(), self.world.session, by_arn)
+        judge_change(self.gate(recorded), self.world.session, by_arn)
         self.world.set_weights(weights)
         self.recorded = None
         if self.checks_after:
@@ -491,6 +531,7 @@ def two_colors(world: World, *, blue: str = "v1", green: str = "v2", sizes: tupl
     for color, release, size in ((Color.BLUE, blue, sizes[0]), (Color.GREEN, green, sizes[1])):
         world.start_group(color, release, world.ami, size, 4)
     world.set_weights({Color.BLUE: 100, Color.GREEN: 0})
+    stack.config["revision"] = stack.desired().next_revision(Deployment())
     stack.applied = json.loads(json.dumps(stack.config))
     world.calls.clear()
     return stack
