@@ -73,7 +73,12 @@ def _now() -> str:
 
 def who() -> str:
     """The person, or in CI the one whose push started the run."""
-    return os.environ.get("GITHUB_ACTOR") or getpass.getuser()
+    if actor := os.environ.get("GITHUB_ACTOR"):
+        return actor
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container, mostly: a user id without a name
+        return f"uid {os.getuid()}"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from scripts import lock
 from scripts.exits import LockedError
-from scripts.lock import Holder, enter_stage, holder, locked, me
+from scripts.lock import Holder, enter_stage, holder, locked, me, who
 from tests.scripts.world import BUCKET, STACK, World
 
 KEY = f"deployments/{STACK}/lock.json"
@@ -86,3 +86,18 @@ def test_a_lock_that_cant_be_given_back_is_noted_and_hides_no_error(
 def test_a_holder_reads_back_as_it_was_written() -> None:
     mine = replace(me("cutover"), took_over="ann", stage="bake", stage_since="now")
     assert Holder.parse(json.dumps(asdict(mine)).encode()) == mine
+
+
+def test_a_user_id_without_a_name_holds_a_lock_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_ACTOR", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def nameless(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    assert who() == "uid 4711"
+    assert me("deploy").holder == "uid 4711"
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+    assert who() == "ada"
