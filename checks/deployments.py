@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from checks.colors import Color
+from checks.hints import script
 
 ALL_TRAFFIC = 100
 # Words for what a run may do that no run does by accident; each is an environment variable set to 1.
@@ -235,10 +236,10 @@ def refusal(stack: str, last: Deployment, desired: Deployment, allowed: Mapping[
     if not missing:
         return None
     word = WORDS[missing[0].kind]
-    command = "retire --all" if word == ALLOW_OFFLINE else "retire"
+    flags = ("--all",) if word == ALLOW_OFFLINE else ()
     return (
-        f"this would {sentence(missing)}. When that is meant: `python -m scripts.{command} --stack {stack}`, or "
-        f"`{word}=1 pulumi up --stack {stack}`; else `python -m scripts.recall --stack {stack}` brings the config back "
+        f"this would {sentence(missing)}. When that is meant: {script('retire', *flags, stack=stack)}, or "
+        f"`{word}=1 pulumi up --stack {stack}`; else {script('recall', stack=stack)} brings the config back "
         "to what the stack has"
     )
 
@@ -247,7 +248,7 @@ def stale(stack: str, last: Deployment, found: Sequence[Effect]) -> str:
     """Says that a config with these effects is older than the stack, and the one command that ends that."""
     return (
         f"the config of this checkout is older than the last change of stack {stack}: {live(last)}, and this would "
-        f"{sentence(found)}. `python -m scripts.recall --stack {stack}` brings the config up to date; "
+        f"{sentence(found)}. {script('recall', stack=stack)} brings the config up to date; "
         "then make your change again"
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from checks.colors import Color
+from checks.hints import pulumi
 
 # DescribeTags of the load balancing API takes at most 20 ARNs.
 ARNS_PER_TAG_CALL = 20
@@ -220,7 +221,7 @@ def _balancer(stack: str, elbv2: Any) -> _Balancer:
     if not ours:
         raise NoSuchStack(
             f"no load balancer carries the tag Stack={stack} in {elbv2.meta.region_name}; "
-            "is this the right stack and region, and did `pulumi up` run?"
+            f"is this the right stack and region, and did {pulumi('up', stack=stack)} run?"
         )
     listeners = elbv2.describe_listeners(LoadBalancerArn=ours[0])["Listeners"]
     rules = {

@@ -15,6 +15,7 @@ from pulumi.resource_hooks import ResourceHookArgs
 from checks.colors import Color
 from checks.deployments import Deployment, Recorded
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
+from checks.hints import pulumi, script
 from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
 
@@ -170,7 +171,7 @@ def not_ready(fleet: Fleet, color: Color, *, release: str, minimum: int, weight:
             f"{color} holds release {side.release}, but the stack's config says {release or 'none'}; "
             f"deliver that one first: {_deliver(fleet, color, release)}"
         )
-    return _mixed(side, group) or _too_few(fleet, side, group, minimum, weight)
+    return _mixed(fleet.stack, side, group) or _too_few(fleet, side, group, minimum, weight)
 
 
 def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
@@ -178,8 +179,8 @@ def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
     target = max(recorded, key=lambda color: recorded[color])
     return (
         f"AWS sends {_percent(fleet.weights)} of the traffic, but the stack's last update left {_percent(recorded)}, "
-        f"and this config asks for no change: `python -m scripts.recall --stack {fleet.stack}` takes over what AWS "
-        f"has, `python -m scripts.cutover {target} --stack {fleet.stack}` moves the traffic to {target}"
+        f"and this config asks for no change: {script('recall', stack=fleet.stack)} takes over what AWS "
+        f"has, {script('cutover', target, stack=fleet.stack)} moves the traffic to {target}"
     )
 
 
@@ -214,14 +215,14 @@ def refuse_in_place(color: Color, wanted: Mapping[str, str], serving: Sequence[G
     return None
 
 
-def _mixed(side: Side, group: Group) -> str | None:
+def _mixed(stack: str, side: Side, group: Group) -> str | None:
     others = sorted({other.release for other in side.groups if other is not group and other.machines})
     if not others and not side.strays:
         return None
     told = f"machines of release {', '.join(others)}" if others else f"{len(side.strays)} machines of no known release"
     return (
         f"{side.color} still has {told} beside release {group.release}, users would see both; "
-        "run `pulumi up` again when those are gone"
+        f"run {pulumi('up', stack=stack)} again when those are gone"
     )
 
 
@@ -233,13 +234,13 @@ def _too_few(fleet: Fleet, side: Side, group: Group, minimum: int, weight: int) 
     return (
         f"{side.color} has {group.healthy} of {needed} healthy machines of release {group.release}"
         + (f" ({'; '.join(ill)})" if ill else "")
-        + f"; bring it to {needed} with `python -m scripts.cutover {side.color} --stack {fleet.stack}`, "
+        + f"; bring it to {needed} with {script('cutover', side.color, stack=fleet.stack)}, "
         + f"or by raising minSize of {side.color}"
     )
 
 
 def _deliver(fleet: Fleet, color: Color, release: str) -> str:
-    return f"`python -m scripts.deploy {release or 'VERSION'} --stack {fleet.stack} --color {color}`"
+    return script("deploy", release or "VERSION", "--color", color, stack=fleet.stack)
 
 
 def _weights(inputs: Mapping[str, Any] | None) -> dict[str, int]:

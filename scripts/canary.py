@@ -98,7 +98,7 @@ def main(
     percent: Annotated[
         int, typer.Argument(min=0, max=ALL_USERS - 1, help="Share of the users; 0 ends it. All of them: `cutover`.")
     ],
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",
     break_lock: BreakLockOption = False,

@@ -13,6 +13,7 @@ from checks import launches
 from checks.colors import Color
 from checks.fleet import Fleet, Group, client, describe
 from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
+from checks.hints import script
 from checks.smoke import failures, smoke
 from checks.waiting import patient, wait_until
 from scripts.display import Display, exit_codes, update_error
@@ -135,12 +136,12 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     if active != serving and active != cutover.target:
         return (
             f"config says {active} is active, but {serving} serves users; "
-            f"run `python -m scripts.recall --stack {cutover.stack.name}` first, which sets config by what AWS has"
+            f"run {script('recall', stack=cutover.stack.name)} first, which sets config by what AWS has"
         )
     if cutover.args.action == "rollback" and cutover.facts.canary_percent:
         return (
             f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
-            f"is a canary, not the release before; end it: `python -m scripts.canary 0 --stack {cutover.stack.name}`"
+            f"is a canary, not the release before; end it: {script('canary', '0', stack=cutover.stack.name)}"
         )
     if breaking and not cutover.args.accept_breaking_migration:
         return (
@@ -212,7 +213,7 @@ def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
         raise RefusedError(
             f"{cutover.target} has {group.healthy} of {needed} healthy machines of release {group.release}, and a "
             f"delivery that failed has stopped {group.name} from launching more; deliver it again: "
-            f"`python -m scripts.deploy {group.release} --stack {cutover.stack.name} --color {cutover.target}`"
+            + script("deploy", group.release, "--color", cutover.target, stack=cutover.stack.name)
         )
     launches.resume(client(cutover.facts.session, "autoscaling"), group.name)
     cutover.display.note(f"{group.name} may launch machines again, which a delivery that failed had stopped")
@@ -258,7 +259,7 @@ def _serving(cutover: Cutover, error: BaseException) -> Color | None:
     except Exception as unknown:  # AWS may be what failed: a person must look
         raise StuckError(
             f"the switch to {cutover.target} failed ({update_error(str(error)) or 'interrupted'}), and AWS does not "
-            f"say where users are now: {unknown}. Act now: `python -m scripts.status --stack {cutover.stack.name}`; "
+            f"say where users are now: {unknown}. Act now: {script('status', stack=cutover.stack.name)}; "
             f"config says {cutover.target}, `pulumi up --stack {cutover.stack.name}` sends users there"
         ) from error
 
@@ -304,7 +305,7 @@ cli = app()
 @cli.command()
 def main(
     color: Annotated[Color, typer.Argument(help="The color that is to serve all users.")],
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     release: Annotated[str, typer.Option(help="Refuse unless COLOR holds this release.")] = "",
     if_needed: Annotated[
         bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR serves all users already.")

@@ -15,6 +15,7 @@ import typer
 from checks.colors import Color
 from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
+from checks.hints import script
 from checks.launches import LaunchesStoppedError
 from checks.waiting import patient, wait_until
 from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
@@ -258,7 +259,7 @@ cli = app()
 @cli.command()
 def main(
     version: Annotated[str, typer.Argument(help="A published release; default: the one that serves users.")] = "",
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     ami: Annotated[
         str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
     ] = "",
@@ -288,17 +289,18 @@ def main(
         most_abandoned=most_abandoned,
     )
     with exit_codes(display):
-        record = deploy(open_stack(stack), args, display)
+        opened = open_stack(stack)
+        record = deploy(opened, args, display)
         if record:
             display.result({"ok": True, **record.as_json(), "stages": display.stages})
-            _say(display, stack, record)
+            _say(display, opened.name, record)
 
 
 def _say(display: Display, stack: str, record: Record) -> None:
     color = record.target.color
     display.say(f"{color} holds release {record.target.release} on {record.target.ami}, after {record.seconds:.1f} s")
-    display.say(f"judge it:  python -m scripts.smoke_test --stack {stack} --color {color}")
-    display.say(f"then:      python -m scripts.cutover {color} --stack {stack}")
+    display.say(f"check it:  {script('smoke_test', '--color', color, stack=stack).strip('`')}")
+    display.say(f"then:      {script('cutover', color, stack=stack).strip('`')}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from checks import launches
 from checks.colors import Color
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
 from checks.gates import ALL_USERS, capacity_needed, not_ready
+from checks.hints import pulumi, script
 from checks.smoke import failures, smoke
 from scripts.display import Display
 from scripts.exits import RefusedError, ScriptError, StuckError, UsageError
@@ -110,7 +111,7 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
     """All users on the target color by one call of the AWS API; until then a failure changes nothing."""
     began = time.monotonic()
     config_file = args.config_file or ROOT / f"Pulumi.{stack}.yaml"
-    with display.stage("reconcile: find the stack in AWS by its tags"):
+    with display.stage(f"reconcile: find stack {stack} in AWS by its tags"):
         fleet, session = find(stack, region_of(stack, args.region, config_file))
         facts = facts_of(fleet, session)
     if not facts.bucket:
@@ -383,9 +384,9 @@ def set_config(rollback: DirectRollback) -> str:
         changed = write_config(file, wanted)
     except StackFileError as error:
         rollback.display.warn(
-            f"{file.name} could not be set ({error}): before the next `pulumi up`, run `python -m scripts.recall "
-            f"--stack {stack}`, or `pulumi config set --stack {stack} activeColor {target}` and "
-            f"`pulumi config set --stack {stack} canaryPercent 0`"
+            f"{file.name} could not be set ({error}): before the next `up`, run {script('recall', stack=stack)}, or "
+            f"{pulumi('config set activeColor', target, stack=stack)} and "
+            f"{pulumi('config set canaryPercent 0', stack=stack)}"
         )
         return f"{file.name} was not changed"
     if not changed:
@@ -447,7 +448,7 @@ def confirm(rollback: DirectRollback) -> None:
     except (BotoCoreError, ClientError) as error:
         rollback.display.warn(f"the live rule could not be read back: {error}")
         now = rollback.weights
-    look = f"`python -m scripts.smoke_test --url {facts.url} --release {side.release}` shows when that is over"
+    look = f"{script('smoke_test', '--url', facts.url, '--release', side.release)} shows when that is over"
     if now != rollback.weights:
         raise StuckError(
             f"the weights were set, and are {words(now)} again: somebody else sets them too. Act now: {look}"

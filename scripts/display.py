@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from checks.hints import pulumi
 from scripts import workflow
 from scripts.exits import Exit, ScriptError
 
@@ -155,16 +156,17 @@ def _code(error: Exception) -> Exit | None:
 
 
 # Where the state is in a bucket or folder; Pulumi Cloud only says that another update runs.
-_LOCK_HOLDER = re.compile(r"created by (.+?@.+? \(pid \d+\) at \S+)")
+_LOCK_HOLDER = re.compile(r"/(?P<stack>[^/\s]+)/[^/\s]+\.json: created by (?P<who>.+?@.+? \(pid \d+\) at \S+)")
 
 
 def pulumi_lock(text: str) -> str:
     """Pulumi's lock in one sentence, with its holder where Pulumi names it, and the way out."""
     found = _LOCK_HOLDER.search(text)
-    holder = f"since an update by {found[1]}" if found else "by another update"
+    holder = f"since an update by {found['who']}" if found else "by another update"
+    stack = found["stack"] if found else "NAME"
     return (
         f"Pulumi's own lock of the stack is held {holder}: wait for its end, or, when you know that it is dead, "
-        "`pulumi cancel` and the same command again"
+        f"{pulumi('cancel', stack=stack)} and the same command again"
     )
 
 

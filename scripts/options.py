@@ -32,7 +32,14 @@ def _one_line(text: str) -> str:
 
 
 StackOption = Annotated[
-    str, typer.Option("--stack", "-s", envvar="BLUEGREEN_STACK", help="The Pulumi stack, for example dev or prod.")
+    str,
+    typer.Option(
+        "--stack",
+        "-s",
+        envvar="BLUEGREEN_STACK",
+        help="The Pulumi stack, for example dev or prod; default: the one that `pulumi stack select` selected.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and no progress.")]
 BreakLockOption = Annotated[

@@ -88,7 +88,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     report: ReportOption = None,
     allow_replace: AllowReplaceOption = False,
     as_document: JsonOption = False,

@@ -195,7 +195,7 @@ def main(
     folder: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
     ],
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     version: Annotated[
         str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
     ] = "",

@@ -127,7 +127,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     git: Annotated[
         bool,
         typer.Option(

@@ -199,7 +199,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     color: Annotated[Color | None, typer.Option(help="Default: the active color.")] = None,
     count: Annotated[int, typer.Option(min=0, help="Restart only this many machines; 0 is all of them.")] = 0,
     instance: Annotated[list[str] | None, typer.Option(help="Restart this machine; may be given again.")] = None,

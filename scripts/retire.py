@@ -87,7 +87,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     color: Annotated[Color | None, typer.Option(help="Default: the idle color.")] = None,
     all_colors: Annotated[
         bool, typer.Option("--all", help="Both colors: every request gets a 503 until the next deploy.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from checks.colors import Color
+from checks.hints import script
 from scripts import direct_rollback
 from scripts.cutover import CutoverArgs, run_cli
 from scripts.direct_rollback import DirectArgs, DirectResult
@@ -15,6 +16,7 @@ from scripts.display import Display, exit_codes
 from scripts.exits import UsageError
 from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
+from scripts.stacks import selected_stack_on_disk
 from scripts.traffic import words
 
 cli = app()
@@ -22,7 +24,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     direct: Annotated[
         bool,
         typer.Option(
@@ -95,6 +97,7 @@ def _refuse_alone(options: dict[str, object]) -> None:
 def _roll_back_directly(stack: str, args: DirectArgs, display: Display) -> None:
     terminate_like_ctrl_c()
     with exit_codes(display):
+        stack = stack or selected_stack_on_disk()
         done = direct_rollback.roll_back(stack, args, display)
         display.result({"ok": True, **done.as_json(), "warnings": display.warnings, "stages": display.stages})
         for line in _told(done, stack):
@@ -107,7 +110,7 @@ def _told(done: DirectResult, stack: str) -> list[str]:
         f"{record.target if record else ''} has all users: {words(done.after)} (before: {words(done.before)}), "
         f"{done.moved_seconds:.1f} s after the start",
         f"{done.config}. Pulumi's state does not know of it yet: `{done.reconcile}` reconciles it once Pulumi works "
-        f"again; in any other checkout `python -m scripts.recall --stack {stack}` comes first",
+        f"again; in any other checkout {script('recall', stack=stack)} comes first",
     ]
 
 

@@ -29,7 +29,7 @@ from checks.colors import Color
 from checks.smoke import CheckResult, PathCheck, failures, smoke
 from scripts.display import Display, exit_codes
 from scripts.exits import Exit, UsageError
-from scripts.options import JsonOption, app, seconds
+from scripts.options import JsonOption, StackOption, app, seconds
 from scripts.private_path import MACHINES, PrivateAddress, addresses_of, parse
 
 
@@ -61,13 +61,13 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
     color = args.color or facts.active
     release = args.release or facts.colors[color].release
     if not release:
-        raise UsageError(f"{color} is off in the config of {args.stack}: deliver a release to it first")
+        raise UsageError(f"{color} is off in the config of {facts.stack}: deliver a release to it first")
     if args.private:
         if len(args.private) > 1:
             raise UsageError(f"--private {MACHINES} means all of them: no address beside it")
         from checks.fleet import describe
 
-        side = describe(args.stack, facts.session).sides[color]
+        side = describe(facts.stack, facts.session).sides[color]
         return _ask_each(args, addresses_of(side, facts.session), release, facts.health_path)
     headers = facts.preview_headers(args.color) if args.color else {}
     return _ask(args, facts.url, headers, release, facts.health_path)
@@ -117,7 +117,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: Annotated[str, typer.Option("--stack", "-s", envvar="BLUEGREEN_STACK", help="The Pulumi stack.")] = "dev",
+    stack: StackOption = "",
     color: Annotated[
         Color | None, typer.Option(help="Judge this color through the preview header; default: what users get.")
     ] = None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +18,8 @@ from checks.deployments import ColorRelease, Deployment
 from checks.fleet import client
 from checks.gates import GateArgs
 from components.alarm_options import AlarmOptions
-from scripts.exits import UsageError
+from scripts.display import update_error
+from scripts.exits import ScriptError, UsageError
 
 if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
@@ -60,10 +64,55 @@ class PreviewedStack(Stack, Protocol):
     ) -> Any: ...
 
 
+NO_STACK = (
+    "no stack is named, and none is selected: select one with `pulumi stack select NAME`, or name it with --stack NAME "
+    "(or BLUEGREEN_STACK)"
+)
+NO_CLI = "pulumi is not on the PATH; install the Pulumi CLI, 3.238 or later: https://www.pulumi.com/docs/install/"
+
+
+def selected_stack() -> str:
+    """The stack that Pulumi's own commands take in this checkout. Raises UsageError where there is none."""
+    argv = ["pulumi", "stack", "--show-name", "--non-interactive"]
+    try:
+        done = subprocess.run(
+            argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
+        )
+    except FileNotFoundError as error:
+        raise UsageError(NO_CLI) from error
+    if done.returncode == 0:
+        return done.stdout.strip()
+    if "no stack selected" in done.stderr:
+        raise UsageError(NO_STACK)
+    raise ScriptError(f"Pulumi does not say which stack is selected: {update_error(done.stderr)}")
+
+
+def selected_stack_on_disk() -> str:
+    """As `selected_stack`, from the file in which Pulumi keeps it, for when its CLI or its backend is broken.
+
+    Only the selection for the backend that is in use counts: that of another one may be another stack.
+    """
+    if named := os.environ.get("PULUMI_STACK"):
+        return named
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    # Pulumi names the file after the project and its place, links followed.
+    digest = hashlib.sha1(str(ROOT.resolve() / "Pulumi.yaml").encode(), usedforsecurity=False).hexdigest()
+    try:
+        kept = json.loads((home / "workspaces" / f"{NAMESPACE}-{digest}-workspace.json").read_text())
+        backend = os.environ.get("PULUMI_BACKEND_URL") or json.loads((home / "credentials.json").read_text())["current"]
+        selected = str(kept["stacks"][backend])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            "which stack is selected is not known without Pulumi: name it with --stack NAME (or BLUEGREEN_STACK)"
+        ) from error
+    return selected.rpartition("/")[2]
+
+
 def open_stack(name: str) -> PreviewedStack:
-    """The stack of this name, by the CLI and the backend that this machine is logged in to."""
+    """The stack of this name, else the selected one, by the CLI and the backend that this machine is logged in to."""
     from pulumi import automation as auto
 
+    name = name or selected_stack()
     try:
         return cast(PreviewedStack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
     except auto.StackNotFoundError as error:
@@ -71,9 +120,7 @@ def open_stack(name: str) -> PreviewedStack:
             f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
         ) from error
     except FileNotFoundError as error:
-        raise UsageError(
-            "pulumi is not on the PATH; install the Pulumi CLI, 3.238 or later: https://www.pulumi.com/docs/install/"
-        ) from error
+        raise UsageError(NO_CLI) from error
 
 
 @dataclass(frozen=True, kw_only=True)

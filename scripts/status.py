@@ -10,6 +10,7 @@ import typer
 
 from checks.colors import Color
 from checks.fleet import Fleet, Side, describe
+from checks.hints import script
 from scripts import history
 from scripts.display import Display, exit_codes
 from scripts.drift import report as report_drift
@@ -60,8 +61,8 @@ class Status:
             "production traffic shift": f"{users}, and config may say otherwise",
         }
         return (
-            f"{known} left no record; {told.get(stage, users)}: `python -m scripts.smoke_test --stack "
-            f"{self.facts.stack}` judges what users get, and the next change must say --break-lock"
+            f"{known} left no record; {told.get(stage, users)}: {script('smoke_test', stack=self.facts.stack)} "
+            "checks what users get, and the next change must say --break-lock"
         )
 
     def color(self, color: Color) -> dict[str, Any]:
@@ -136,7 +137,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
     drift: Annotated[
         bool, typer.Option("--drift", help="Show instead how the stack differs from its program; exit code 7 if so.")

@@ -59,7 +59,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     report: ReportOption = None,
     allow_replace: AllowReplaceOption = False,
     break_lock: BreakLockOption = False,
@@ -74,9 +74,10 @@ def main(
     display = Display(as_json=as_json)
     args = UpArgs(allow_replace=allow_replace, report=report, break_lock=break_lock)
     with exit_codes(display):
-        done = bring_up(open_stack(stack), args, display)
+        opened = open_stack(stack)
+        done = bring_up(opened, args, display)
         display.result(done)
-        display.say(f"{stack}: {done['changed_resources']} resources changed")
+        display.say(f"{opened.name}: {done['changed_resources']} resources changed")
 
 
 if __name__ == "__main__":

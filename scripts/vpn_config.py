@@ -157,7 +157,7 @@ cli = app()
 
 @cli.command()
 def main(
-    stack: StackOption = "dev",
+    stack: StackOption = "",
     xml: Annotated[Path | None, typer.Option("--xml", help="AWS's customer gateway XML, instead of a stack.")] = None,
     office_cidrs: Annotated[
         list[str] | None, typer.Option("--office-cidr", help="A range of the office; with --xml, which names none.")

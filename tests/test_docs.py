@@ -88,6 +88,39 @@ def test_every_flag_of_a_command_in_the_documents_exists() -> None:
         assert flags <= options_of(script), f"{script}: {flags - options_of(script)}"
 
 
+# Typed by whoever reads a page at night, or in a checkout that was used for another stack.
+NAMING = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "bootstrap.md"]
+# A walk-through, whose first steps make a stack and with it select it.
+SELECTING = [ROOT / "README.md", ROOT / "docs" / "bootstrap.md"]
+TYPED = re.compile(r"pulumi (?:up|preview|refresh|cancel|config set|stack output) [^\n`]+|python -m scripts\.[^\n`]+")
+
+
+def typed(path: Path) -> list[str]:
+    """Commands with arguments, that name what they are about; not the mere name of a command in a sentence."""
+    return [line.partition("  #")[0].strip() for line in TYPED.findall(path.read_text())]
+
+
+def test_the_walk_through_selects_its_stack_and_names_none() -> None:
+    lines = [line for path in SELECTING for line in typed(path)]
+    assert len(lines) > 20
+    elsewhere = "-C bootstrap"  # another project's
+    assert [line for line in lines if "--stack" in line and elsewhere not in line] == []
+    assert "`--stack NAME` does" in README
+    assert "`BLUEGREEN_STACK`" in README
+
+
+def test_every_other_page_names_the_stack_in_each_command() -> None:
+    lines = [(path.name, line) for path in NAMING for line in typed(path)]
+    assert len(lines) > 30
+    free = ("--xml ",)  # the stack is not read
+    assert [line for line in lines if "--stack" not in line[1] and not any(each in line[1] for each in free)] == []
+
+
+def test_every_script_is_typed_by_the_projects_own_python() -> None:
+    alone = re.compile(r"(?<!\.venv/bin/)python -m scripts\.\w+")
+    assert [(path.name, found) for path in DOCUMENTS for found in alone.findall(path.read_text())] == []
+
+
 def test_every_long_flag_that_the_readme_names_alone_belongs_to_a_script() -> None:
     known = set().union(*(options_of(script) for script in SCRIPTS)) | {"--path", "--rate", "--only", "--help"}
     alone = set(re.findall(r"`(--[a-z-]+)`", README))

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from rehearsal.cloud.additions import metrics
-from tests.scripts.world import REGION, World, make_session
+from tests.scripts.world import REGION, STACK, World, make_session
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,7 @@ def aws(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "BLUEGREEN_BAKE_SECONDS": "0",
+        "BLUEGREEN_STACK": STACK,
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # two seconds a test for hundreds of images that nobody uses
     }
     for name, value in settings.items():

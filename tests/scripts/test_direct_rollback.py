@@ -177,7 +177,7 @@ def test_a_person_reads_what_was_what_is_and_what_is_left_to_do(run: Callable[..
     said = " ".join(run().stdout.split())
     assert "blue v1 has all users: blue 100 %, green 0 % (before: blue 0 %, green 100 %)" in said
     assert "`pulumi up --refresh --stack dev` reconciles it once Pulumi works again" in said
-    assert "in any other checkout `python -m scripts.recall --stack dev` comes first" in said
+    assert "in any other checkout `.venv/bin/python -m scripts.recall --stack dev` comes first" in said
 
 
 def test_the_target_is_judged_through_the_preview_and_users_get_its_release_three_times(
@@ -451,9 +451,9 @@ def test_a_config_file_that_can_not_be_set_is_named_with_the_commands(
     assert world.weights() == {BLUE: 100, GREEN: 0}
     assert answer(result)["config"] == "Pulumi.dev.yaml was not changed"
     assert answer(result)["warnings"] == [
-        "Pulumi.dev.yaml could not be set (No such file or directory): before the next `pulumi up`, run `python -m "
-        "scripts.recall --stack dev`, or `pulumi config set --stack dev activeColor blue` and `pulumi config set "
-        "--stack dev canaryPercent 0`"
+        "Pulumi.dev.yaml could not be set (No such file or directory): before the next `up`, run "
+        "`.venv/bin/python -m scripts.recall --stack dev`, or `pulumi config set activeColor blue --stack dev` and "
+        "`pulumi config set canaryPercent 0 --stack dev`"
     ]
 
 
@@ -617,9 +617,9 @@ def test_scripts_refuse_old_config_and_say_what_comes_first(
         "direct rollback by "
     )
     assert text.endswith(
-        "UTC (500s); config says blue 0 %, green 100 %: `python -m scripts.recall --stack dev` takes over what AWS "
-        "has, then `pulumi up --refresh --stack dev` reconciles the state; or `python -m scripts.cutover green --stack "
-        "dev` moves all users to green"
+        "UTC (500s); config says blue 0 %, green 100 %: `.venv/bin/python -m scripts.recall --stack dev` takes over what "
+        "AWS has, then `pulumi up --refresh --stack dev` reconciles the state; or `.venv/bin/python -m scripts.cutover "
+        "green --stack dev` moves all users to green"
     )
     assert world.calls == []
     recall(moved, RecallArgs())
@@ -684,7 +684,7 @@ def test_status_names_the_rollback_and_what_reconciles_it(
     status = read_status(moved, 10)
     told = status.as_json()["unreconciled"]
     assert ": direct rollback by " in told
-    assert "`python -m scripts.recall --stack dev` takes over what AWS has" in told
+    assert "`.venv/bin/python -m scripts.recall --stack dev` takes over what AWS has" in told
     show(Display(), status)
     assert told in capsys.readouterr().out
     recall(moved, RecallArgs())

@@ -149,7 +149,7 @@ def test_a_stage_that_cant_be_noted_holds_nothing_up(world: World, monkeypatch: 
         ("bake: watch green for 60 s", "users are on blue, and its watch never ended"),
         ("smoke test: of the public side", "users are on blue, and nobody has judged what they get"),
         ("production traffic shift: green to blue", "users are on blue, and config may say otherwise"),
-        ("scale up: green", "left no record; users are on blue: `python -m scripts.smoke_test --stack dev`"),
+        ("scale up: green", "left no record; users are on blue: `.venv/bin/python -m scripts.smoke_test --stack dev`"),
     ],
 )
 def test_status_tells_what_a_killed_script_left(world: World, stage: str, told: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from rehearsal.workspace import Workspace
 from scripts.exits import Exit
+from scripts.stacks import NO_STACK
 
 from .conftest import OpenStack
 from .test_killed import killed
@@ -43,13 +45,30 @@ def test_after_a_killed_update_the_next_command_names_pulumis_lock_and_goes_on_w
     code, answer = script(workspace, "up")
     assert code == Exit.LOCKED
     assert "Pulumi's own lock of the stack is held since an update by" in answer["error"]
-    assert "`pulumi cancel` and the same command again" in answer["error"]
+    assert "`pulumi cancel --stack dev` and the same command again" in answer["error"]
     dev.cancel()
     code, answer = script(workspace, "up")
     assert (code, answer["ok"]) == (Exit.OK, True)
     dev.refresh(clear_pending_creates=True)
     assert (dev.export_stack().deployment or {}).get("pending_operations") in (None, [])
     assert script(workspace, "up")[1]["changed_resources"] == 0
+
+
+def test_the_selected_stack_is_pulumis_own_also_where_pulumi_is_not_asked(
+    workspace: Workspace, stack: OpenStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "from scripts.stacks import {0}; print({0}())"
+    asked = [program.format("selected_stack"), program.format("selected_stack_on_disk")]
+    run = functools.partial(subprocess.run, cwd=workspace.project, capture_output=True, text=True, check=False)
+    for name in ("dev", "prod"):  # making a stack selects it
+        stack(name)
+        assert [run([sys.executable, "-c", each]).stdout for each in asked] == [f"{name}\n"] * 2
+    monkeypatch.setenv("PULUMI_STACK", "dev")
+    assert [run([sys.executable, "-c", each]).stdout for each in asked] == ["dev\n"] * 2
+    monkeypatch.delenv("PULUMI_STACK")
+    run(["pulumi", "stack", "unselect"])
+    none = run([sys.executable, "-m", "scripts.status", "--json"])
+    assert (none.returncode, json.loads(none.stdout)["error"]) == (Exit.USAGE, NO_STACK)
 
 
 def test_a_backend_that_is_no_folder_is_one_sentence(

@@ -1,0 +1,198 @@
+"""Which stack a command means: the one that is named, else the one that Pulumi has selected, and never a usual one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from scripts import direct_rollback, stacks
+from scripts.exits import Exit, ScriptError, UsageError
+from scripts.interrupts import SIGNALS
+from scripts.stacks import NO_CLI, NO_STACK, open_stack, selected_stack, selected_stack_on_disk
+from tests.scripts.world import STACK
+
+BACKEND = "s3://state?region=eu-central-1"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "canary": ("5",),
+    "cutover": ("green",),
+    "deploy": ("v2",),
+    "preview": (),
+    "publish_release": (".",),
+    "recall": (),
+    "restart": (),
+    "retire": (),
+    "rollback": (),
+    "smoke_test": (),
+    "status": (),
+    "up": (),
+    "vpn_config": (),
+}
+OPENED = "the stack {} was asked for"
+
+
+def told(*, stack_name: str, work_dir: str) -> None:
+    raise UsageError(OPENED.format(stack_name))
+
+
+@pytest.fixture(autouse=True)
+def _pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No stack is named and none is selected; which one is opened is told as an error."""
+    for name in ("BLUEGREEN_STACK", "PULUMI_STACK", "PULUMI_BACKEND_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("pulumi.automation.select_stack", told)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A `pulumi` that answers so."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def answer(script: str) -> None:
+        (folder / "pulumi").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\npwd >> {tmp_path}/asked\n{script}\n')
+        (folder / "pulumi").chmod(0o755)
+
+    return answer
+
+
+def run(name: str, *words: str) -> Result:
+    return CliRunner().invoke(importlib.import_module(f"scripts.{name}").cli, [*COMMANDS[name], *words])
+
+
+NONE_SELECTED = (
+    "echo 'error: no stack selected; please use `pulumi stack select` or `pulumi stack init` to choose one' >&2; exit 1"
+)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_a_stack_a_command_is_misused_and_one_sentence_names_both_ways(
+    says: Callable[[str], None], name: str
+) -> None:
+    says(NONE_SELECTED)
+    result = run(name)
+    assert result.exit_code == Exit.USAGE
+    assert result.stderr.splitlines()[-1] == NO_STACK
+    assert NO_STACK == (
+        "no stack is named, and none is selected: select one with `pulumi stack select NAME`, or name it with "
+        "--stack NAME (or BLUEGREEN_STACK)"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_selected_stack_is_taken_and_a_named_one_comes_first(
+    says: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    says("echo prod")
+    assert run(name).stderr.splitlines()[-1] == OPENED.format("prod")
+    monkeypatch.setenv("BLUEGREEN_STACK", "playground")
+    assert run(name).stderr.splitlines()[-1] == OPENED.format("playground")
+    assert run(name, "--stack", STACK).stderr.splitlines()[-1] == OPENED.format(STACK)
+
+
+def test_every_command_that_takes_a_stack_is_tried_here() -> None:
+    modules = [path.stem for path in (stacks.ROOT / "scripts").glob("*.py") if "\ncli = " in path.read_text()]
+    commands = {name: typer.main.get_command(importlib.import_module(f"scripts.{name}").cli) for name in modules}
+    taking = {name for name, command in commands.items() if any(each.name == "stack" for each in command.params)}
+    assert taking == set(COMMANDS)
+
+
+def test_pulumi_is_asked_in_the_project_s_folder(says: Callable[[str], None], tmp_path: Path) -> None:
+    says("echo prod")
+    assert selected_stack() == "prod"
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "stack --show-name --non-interactive",
+        str(stacks.ROOT.resolve()),
+    ]
+
+
+def test_what_keeps_pulumi_from_answering_is_told(says: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    says("echo 'error: read \".pulumi/meta.yaml\": no EC2 IMDS role found' >&2; exit 255")
+    with pytest.raises(ScriptError) as broken:
+        open_stack("")
+    assert str(broken.value) == (
+        'Pulumi does not say which stack is selected: read ".pulumi/meta.yaml": no EC2 IMDS role found'
+    )
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError) as missing:
+        open_stack("")
+    assert str(missing.value) == NO_CLI
+
+
+# -- without Pulumi ------------------------------------------------------------------------------------------------
+
+
+def keep(home: Path, backends: dict[str, str], current: str = BACKEND) -> None:
+    """As the CLI writes them."""
+    project = stacks.ROOT.resolve() / "Pulumi.yaml"
+    digest = hashlib.sha1(str(project).encode(), usedforsecurity=False).hexdigest()
+    (home / "workspaces").mkdir(parents=True, exist_ok=True)
+    kept = {"stacks": {backend: f"organization/bluegreen/{name}" for backend, name in backends.items()}}
+    (home / "workspaces" / f"bluegreen-{digest}-workspace.json").write_text(json.dumps(kept))
+    (home / "credentials.json").write_text(json.dumps({"current": current, "accessTokens": {current: ""}}))
+
+
+def test_where_pulumi_is_broken_its_own_file_tells_the_selected_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path / "home", {BACKEND: "prod", "file://~": "dev"})
+    assert selected_stack_on_disk() == "prod"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file://~")
+    assert selected_stack_on_disk() == "dev"
+    monkeypatch.setenv("PULUMI_STACK", "other")
+    assert selected_stack_on_disk() == "other"
+    monkeypatch.delenv("PULUMI_STACK")
+    monkeypatch.delenv("PULUMI_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "home").rename(tmp_path / ".pulumi")
+    assert selected_stack_on_disk() == "dev"
+
+
+@pytest.mark.parametrize("damage", ["none", "garbage", "list", "other backend", "no credentials"])
+def test_where_that_file_does_not_tell_the_stack_must_be_named(tmp_path: Path, damage: str) -> None:
+    home = tmp_path / "home"
+    if damage != "none":
+        keep(home, {"file://~": "dev"} if damage == "other backend" else {BACKEND: "dev"})
+        [file] = (home / "workspaces").iterdir()
+        if damage in ("garbage", "list"):
+            file.write_text("{" if damage == "garbage" else "[]")
+        if damage == "no credentials":
+            (home / "credentials.json").unlink()
+    with pytest.raises(UsageError) as refused:
+        selected_stack_on_disk()
+    assert str(refused.value) == (
+        "which stack is selected is not known without Pulumi: name it with --stack NAME (or BLUEGREEN_STACK)"
+    )
+
+
+def test_a_direct_rollback_takes_the_selected_stack_without_pulumi(
+    says: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says("exit 1")
+    asked: list[str] = []
+
+    def roll_back(stack: str, *_: object) -> None:
+        asked.append(stack)
+        raise UsageError("seen")
+
+    monkeypatch.setattr(direct_rollback, "roll_back", roll_back)
+    result = run("rollback", "--direct")
+    assert (result.exit_code, "name it with --stack NAME" in result.stderr) == (Exit.USAGE, True)
+    keep(tmp_path / "home", {BACKEND: "prod"})
+    assert run("rollback", "--direct").exit_code == Exit.USAGE
+    assert run("rollback", "--direct", "--stack", "dev").exit_code == Exit.USAGE
+    assert asked == ["prod", "dev"]
+    assert not (tmp_path / "asked").exists()
