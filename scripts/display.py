@@ -172,12 +172,45 @@ def pulumi_lock(text: str) -> str:
 
 # The last line of a Python traceback.
 _RAISED = re.compile(r"\s*[\w.]*(Error|Exception): ")
+_TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
+# What the engine says of an update that failed, by resource; before it stand progress lines, after it all outputs.
+_DIAGNOSTICS = re.compile(r"^Diagnostics:\n(?P<told>(?:[ \t].*\n|\n)*)", re.MULTILINE)
+# What follows from any failure: of the engine, of the connection that ends with it, of the program that it ends.
+_NOISE = re.compile(
+    r"(update|preview|refresh|destroy) failed$"
+    r"|.*Resource monitor has terminated"
+    r"|an unhandled error occurred: program exited with non-zero exit code"
+    r"|program failed with an unhandled exception"
+    r"|.*_InactiveRpcError"
+    r"|.*no running event loop"
+    r"|(pulumi\.errors\.)?RunError: (update|preview) failed",
+    re.IGNORECASE,
+)
 
 
 def update_error(text: str) -> str:
-    """What went wrong in an `up`, without the engine's surroundings and the program's traceback."""
+    """What went wrong in an `up`: each error with the lines that belong to it, without what follows from any error."""
+    found = list(_DIAGNOSTICS.finditer(text))
+    errors = _errors(found[-1]["told"] if found else text)
+    said = [error for error in errors if not _NOISE.match(error)] or errors
     # Pulumi prints an error beside its resource and again under Diagnostics.
-    said = [
-        line.split("error: ", 1)[-1].strip() for line in text.splitlines() if "error: " in line or _RAISED.match(line)
-    ]
     return "\n".join(dict.fromkeys(said)) or text.strip()
+
+
+def _errors(text: str) -> list[str]:
+    """Each error with its further lines, which are indented deeper than its first one."""
+    errors: list[str] = []
+    depth: int | None = None  # of the error that a line may belong to
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if "error: " in line:
+            errors.append(line.split("error: ", 1)[1].strip())
+            depth = indent
+        elif _RAISED.match(line):
+            errors.append(line.strip())
+            depth = None
+        elif depth is not None and indent > depth and line.strip() and not _TRACEBACK.match(line):
+            errors[-1] += f"\n{line[depth:].rstrip()}"
+        else:
+            depth = None
+    return errors

@@ -247,7 +247,8 @@ def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
     assert update_error(twice) == "green is off"
     assert update_error("something else") == "something else"
     raised = "error: Program failed with an unhandled exception:\n  Traceback (most recent call last):\n  KeyError: 'x'"
-    assert update_error(raised) == "Program failed with an unhandled exception:\nKeyError: 'x'"
+    assert update_error(raised) == "KeyError: 'x'"
+    assert update_error("error: update failed") == "update failed"
 
 
 def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
