@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from pulumi.automation.errors import CommandError
+from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
 from checks.fleet import Fleet, describe
 from checks.gates import ALL_USERS
+from scripts import config_change
+from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes, update_error
 from scripts.exits import RefusedError
 from scripts.history import Record
-from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
@@ -42,6 +44,7 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
             if reason := refusal(fleet):
                 raise RefusedError(reason)
             require_agreement(stack, facts, fleet)
+            require_allowed(facts, {"canaryPercent": str(percent)})
             run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
         with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
             shift(stack, facts, fleet, percent, run, tell)
@@ -62,16 +65,21 @@ def refusal(fleet: Fleet) -> str | None:
 
 def shift(stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run, tell: Callable[[str], None]) -> None:
     """Set the share and `up`. When that is refused, config says again what is."""
-    set_value(stack, "canaryPercent", str(percent))
-    run.state = f"config says {percent} %; run the same command again"
+    put_back = config_change.save(stack)
+
+    def change() -> Any:
+        run.state = f"config says {percent} %; run the same command again"
+        return up(stack, facts, fleet, weights(facts.active, percent), tell)
+
     try:
-        shares = weights(facts.active, percent)
-        run.changed_resources = changed_resources(to_the_end(lambda: up(stack, facts, fleet, shares, tell)))
-    except CommandError as error:
+        run.changed_resources = changed_resources(apply(stack, {"canaryPercent": str(percent)}, change))
+    except (CommandError, RefusedError) as error:
+        if isinstance(error, ConcurrentUpdateError):
+            raise
         found = describe(stack.name, facts.session).sides[facts.active.other].weight
         if found == percent != facts.canary_percent:
             raise
-        set_value(stack, "canaryPercent", str(facts.canary_percent))
+        put_back()
         told = f"{facts.active.other} keeps its {facts.canary_percent} %: {update_error(str(error))}"
         raise RefusedError(told) from error
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
+from pulumi.automation.errors import ConcurrentUpdateError
 
 from checks import launches
 from checks.colors import Color
@@ -16,8 +17,10 @@ from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.hints import script
 from checks.smoke import failures, smoke
 from checks.waiting import patient, wait_until
-from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError, StuckError
+from scripts import config_change
+from scripts.config_change import require_allowed
+from scripts.display import Display, exit_codes, pulumi_lock, update_error
+from scripts.exits import LockedError, RefusedError, StuckError
 from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.options import (
@@ -30,6 +33,7 @@ from scripts.options import (
     app,
     seconds,
 )
+from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
@@ -37,6 +41,7 @@ from scripts.traffic import require_current, up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
+ROLLBACK = "rollback"
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0
 # On the way back nobody is told before it is over.
@@ -85,6 +90,14 @@ class Cutover:
 def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None:
     """The runbook. Until the production traffic shift a failure changes nothing; after it, it is undone."""
     facts = read_facts(stack)
+    if args.action == ROLLBACK and (refused := config_change.problem(facts.stack, facts.config)):
+        # A rollback must not wait until somebody has mended a file.
+        with recorded(stack, refused, display) as usable:
+            return _cut_over(usable, read_facts(usable), args, display)
+    return _cut_over(stack, facts, args, display)
+
+
+def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> Record | None:
     with changing(facts, args.action, break_lock=args.break_lock, why=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack, the fleet and the releases"):
             cutover = preflight(stack, facts, args, display, run)
@@ -121,6 +134,7 @@ def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
         reason = refusal(cutover, breaking.result())
     if reason:
         raise RefusedError(reason)
+    require_allowed(facts, {"activeColor": target, "canaryPercent": "0"})
     return cutover
 
 
@@ -138,7 +152,7 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
             f"config says {active} is active, but {serving} serves users; "
             f"run {script('recall', stack=cutover.stack.name)} first, which sets config by what AWS has"
         )
-    if cutover.args.action == "rollback" and cutover.facts.canary_percent:
+    if cutover.args.action == ROLLBACK and cutover.facts.canary_percent:
         return (
             f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
             f"is a canary, not the release before; end it: {script('canary', '0', stack=cutover.stack.name)}"
@@ -227,7 +241,7 @@ def _still_missing(cutover: Cutover, color: Color, needed: int) -> str | None:
 
 def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
     """Set the config and `up`; whatever goes wrong, config and users agree again afterwards."""
-    run = cutover.run
+    run, put_back = cutover.run, config_change.save(cutover.stack)
     try:
         _point_at(cutover, cutover.target)
         shares = weights(cutover.target, 0)
@@ -236,18 +250,22 @@ def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
         run.state = f"users are on {cutover.target}, and config says so"
     except BaseException as error:
         with shielded():
-            run.state = _settle(cutover, error)
+            run.state = _settle(cutover, error, put_back)
         raise
 
 
-def _settle(cutover: Cutover, error: BaseException) -> str:
+def _settle(cutover: Cutover, error: BaseException, put_back: Callable[[], None]) -> str:
     """After a switch that didn't go through: say where users are, or raise what a person must read."""
     moved = _serving(cutover, error) == cutover.target
     if moved and isinstance(error, Exception):
         way_back(cutover).take(cutover.run, cutover.display, update_error(str(error)))
     if moved:
         return f"users are on {cutover.target}, and config says so"
-    _point_at(cutover, cutover.source)
+    put_back()
+    if isinstance(error, ConcurrentUpdateError):
+        raise LockedError(f"users stay on {cutover.source}: {pulumi_lock(str(error))}") from error
+    if cutover.facts.active != cutover.source:
+        _point_at(cutover, cutover.source)  # config had run ahead of the traffic
     if isinstance(error, Exception):
         raise RefusedError(f"users stay on {cutover.source}: {update_error(str(error))}") from error
     return f"users are on {cutover.source}, and config says so"
@@ -281,7 +299,7 @@ def way_back(cutover: Cutover) -> WayBack:
     return WayBack(
         stack=stack,
         color=cutover.target,
-        set_config=lambda: _point_at(cutover, source, with_share=False),
+        set_config=lambda: _point_at(cutover, source),
         make_room=lambda: make_room(cutover),
         is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
         going=f"going back to {source}",
@@ -290,12 +308,10 @@ def way_back(cutover: Cutover) -> WayBack:
     )
 
 
-def _point_at(cutover: Cutover, color: Color, *, with_share: bool = True) -> None:
-    """`with_share`: a canary's share returns with the users who never moved; a bad release keeps none of them."""
+def _point_at(cutover: Cutover, color: Color) -> None:
     if cutover.facts.canary_percent:
-        # A share that stays on the other color is no cutover.
-        percent = cutover.facts.canary_percent if with_share and color == cutover.facts.active else 0
-        set_value(cutover.stack, "canaryPercent", str(percent))
+        # A share that stays on the other color is no cutover, and a bad release keeps none.
+        set_value(cutover.stack, "canaryPercent", "0")
     set_value(cutover.stack, "activeColor", color)
 
 
@@ -349,7 +365,8 @@ def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
             return
         record = cut_over(opened, args, display)
         if record:
-            display.result({"ok": True, **record.as_json(), "stages": display.stages})
+            warned = {"warnings": display.warnings} if display.warnings else {}
+            display.result({"ok": True, **record.as_json(), **warned, "stages": display.stages})
             display.say(f"{record.target} serves all users, {record.source} stays ready; {record.seconds:.1f} s")
 
 

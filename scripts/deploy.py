@@ -18,17 +18,18 @@ from checks.gates import not_ready
 from checks.hints import script
 from checks.launches import LaunchesStoppedError
 from checks.waiting import patient, wait_until
+from scripts.config_change import apply, changed_nothing, require_allowed
 from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
 from scripts.display import Display, exit_codes, update_error
 from scripts.evidence import Boots, boot_failures, console, gather, tell_failure
 from scripts.exits import RefusedError, UsageError
 from scripts.history import Place, Record
-from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.interrupts import shielded, terminate_like_ctrl_c
 from scripts.notices import TOLD, tell
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases import bundle_url, require
 from scripts.runs import Run, changing, place
-from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, open_stack, read_facts, set_color
+from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
 from scripts.traffic import require_agreement
 
 READY_DEADLINE_S = 900.0
@@ -67,6 +68,9 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
             color = choose_color(facts, fleet, args)
             wanted = wanted_config(facts, color, args)
             refuse_another_image(fleet, color, wanted.ami)
+            if args.ami == wanted.ami:
+                require_image(facts, wanted.ami)
+            require_allowed(facts, color_values(color, wanted))
             run.source = place(fleet, color)
             run.target = Place(color=color, release=args.version, ami=wanted.ami)
         delivery = Delivery(
@@ -86,6 +90,8 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
                 leave(follower, display)
                 raise
             except Exception as error:
+                if changed_nothing(error):
+                    raise  # no machine was launched, nobody need be told
                 give_account(facts, follower, error, run, display)
         run.target = place(describe(stack.name, facts.session), color)
     return run.record
@@ -133,6 +139,37 @@ def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorCon
     )
 
 
+def require_arguments(args: DeployArgs) -> None:
+    """Raise UsageError for what the program would refuse, before a stack is read."""
+    from settings import AMI, LONGEST_RELEASE, RELEASE
+
+    if args.version and not RELEASE.fullmatch(args.version):
+        raise UsageError(
+            f"VERSION {args.version!r}: allowed is a release's name, letters, digits and . _ -, "
+            f"beginning with a letter or digit, at most {LONGEST_RELEASE}"
+        )
+    if args.ami not in ("", NEWEST) and not AMI.fullmatch(args.ami):
+        raise UsageError(f"--ami {args.ami}: allowed is an image id, such as ami-0123456789abcdef0, or {NEWEST}")
+
+
+def require_image(facts: StackFacts, ami: str) -> None:
+    """Raise UsageError unless EC2 has this image ready for the account: an Auto Scaling group would only find out."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found = client(facts.session, "ec2").describe_images(ImageIds=[ami])["Images"]
+    except ClientError as error:
+        if not error.response["Error"]["Code"].startswith("InvalidAMIID"):
+            raise
+        found = []
+    if not found:
+        raise UsageError(
+            f"--ami {ami}: {facts.region} has no such image for this account; allowed is one that it has, or {NEWEST}"
+        )
+    if (state := found[0].get("State", "available")) != "available":
+        raise UsageError(f"--ami {ami}: the image is {state}; allowed is one that is available, or {NEWEST}")
+
+
 def newest_image(facts: StackFacts) -> str:
     """The AMI that `packer build` made last in the stack's region and account."""
     named = [{"Name": "name", "Values": [IMAGE_NAMES]}, {"Name": "state", "Values": ["available"]}]
@@ -144,10 +181,11 @@ def newest_image(facts: StackFacts) -> str:
 
 
 def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Callable[[str], None]) -> None:
-    # Config keeps what was asked for even when this fails: the same command again goes on from there.
-    set_color(stack, color, wanted)
-    run.state = f"config says {color} holds {wanted.release}; run the same command again, or retire {color}"
-    run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+    def up() -> Any:
+        run.state = f"config says {color} holds {wanted.release}; run the same command again, or retire {color}"
+        return stack.up(on_output=tell)
+
+    run.changed_resources = changed_resources(apply(stack, color_values(color, wanted), up))
 
 
 def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorConfig) -> None:
@@ -289,6 +327,7 @@ def main(
         most_abandoned=most_abandoned,
     )
     with exit_codes(display):
+        require_arguments(args)
         opened = open_stack(stack)
         record = deploy(opened, args, display)
         if record:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -156,17 +157,47 @@ def _code(error: Exception) -> Exit | None:
 
 
 # Where the state is in a bucket or folder; Pulumi Cloud only says that another update runs.
-_LOCK_HOLDER = re.compile(r"/(?P<stack>[^/\s]+)/[^/\s]+\.json: created by (?P<who>.+?@.+? \(pid \d+\) at \S+)")
+_LOCK_HOLDER = re.compile(
+    r"/(?P<stack>[^/\s]+)/[^/\s]+\.json(\?\S*)?: created by "
+    r"(?P<user>.+?)@(?P<host>.+?) \(pid (?P<pid>\d+)\) at (?P<since>\S+)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PulumiLockHolder:
+    """Whose update holds Pulumi's own lock of a stack."""
+
+    stack: str
+    user: str
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"{self.user}@{self.host} (pid {self.pid}) at {self.since}"
+
+    @classmethod
+    def parse(cls, text: str) -> PulumiLockHolder | None:
+        """From the engine's error; None where it names nobody."""
+        found = _LOCK_HOLDER.search(text)
+        if found is None:
+            return None
+        return cls(
+            stack=found["stack"],
+            user=found["user"],
+            host=found["host"],
+            pid=int(found["pid"]),
+            since=found["since"],
+        )
 
 
 def pulumi_lock(text: str) -> str:
     """Pulumi's lock in one sentence, with its holder where Pulumi names it, and the way out."""
-    found = _LOCK_HOLDER.search(text)
-    holder = f"since an update by {found['who']}" if found else "by another update"
-    stack = found["stack"] if found else "NAME"
+    found = PulumiLockHolder.parse(text)
+    holder = f"since an update by {found}" if found else "by another update"
     return (
         f"Pulumi's own lock of the stack is held {holder}: wait for its end, or, when you know that it is dead, "
-        f"{pulumi('cancel', stack=stack)} and the same command again"
+        f"{pulumi('cancel', stack=found.stack if found else 'NAME')} and the same command again"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,13 +11,14 @@ from checks.colors import Color
 from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from checks.fleet import Fleet, describe
 from checks.waiting import patient, wait_until
+from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.history import Record
-from scripts.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.runs import changing, place
-from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_color, set_value
+from scripts.stacks import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
 from scripts.traffic import allowed, require_agreement
 
 GONE_DEADLINE_S = 900.0
@@ -44,18 +45,23 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
             color = args.color or facts.active.other
             if not args.all and (reason := refusal(facts, fleet, color)):
                 raise RefusedError(reason)
+            # The idle color first: cut short, the program refuses a live color that is off beside one that is on.
+            colors = [facts.active.other, facts.active] if args.all else [color]
+            values = {"canaryPercent": "0"} if args.all and facts.canary_percent else {}
+            for each in colors:
+                off = replace(facts.colors[each], release="", release_url="", sha256="")
+                values |= color_values(each, off)
+            require_allowed(facts, values)
             run.source = place(fleet, facts.active if args.all else color)
-        # The idle color first: cut short, the program refuses a live color that is off beside one that is on.
-        colors = [facts.active.other, facts.active] if args.all else [color]
         name = " and ".join(colors)
         with display.stage(f"clean up: drain {name} and remove the instances") as tell:
-            if args.all and facts.canary_percent:
-                set_value(stack, "canaryPercent", "0")
-            for each in colors:
-                set_color(stack, each, replace(facts.colors[each], release="", release_url="", sha256=""))
-            run.state = f"config says {name} is off; run the same command again"
-            with allowed(ALLOW_OFFLINE if args.all else ALLOW_RETIRE):
-                run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+
+            def up() -> Any:
+                run.state = f"config says {name} is off; run the same command again"
+                with allowed(ALLOW_OFFLINE if args.all else ALLOW_RETIRE):
+                    return stack.up(on_output=tell)
+
+            run.changed_resources = changed_resources(apply(stack, values, up))
         with display.stage(f"wait until {name} is gone"):
             wait_until(
                 patient(lambda: next(filter(None, (_still_there(facts, each) for each in colors)), None)),

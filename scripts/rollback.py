@@ -10,7 +10,7 @@ import typer
 from checks.colors import Color
 from checks.hints import script
 from scripts import direct_rollback
-from scripts.cutover import CutoverArgs, run_cli
+from scripts.cutover import ROLLBACK, CutoverArgs, run_cli
 from scripts.direct_rollback import DirectArgs, DirectResult
 from scripts.display import Display, exit_codes
 from scripts.exits import UsageError
@@ -81,7 +81,7 @@ def main(
             {"--without-judgment": without_judgment, "--to": to, "--region": region, "--config-file": config_file}
         )
     cutover = CutoverArgs(
-        action="rollback",
+        action=ROLLBACK,
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         reason=reason,

@@ -13,7 +13,7 @@ from checks.fleet import Fleet, client
 from checks.gates import GateClosed
 from scripts import history, notices
 from scripts.display import Display
-from scripts.exits import InterruptedByUserError, RefusedError, StuckError, TurnedBackError
+from scripts.exits import InterruptedByUserError, LockedError, RefusedError, StuckError, TurnedBackError
 from scripts.history import Place, Record
 from scripts.interrupts import shielded
 from scripts.lock import Holder, enter_stage, locked, me
@@ -156,6 +156,7 @@ def _outcome(error: BaseException) -> str:
         (TurnedBackError, "turned back"),
         (StuckError, "stuck"),
         (RefusedError, "refused"),
+        (LockedError, "refused"),
         (GateClosed, "refused"),
     )
     return next((outcome for kind, outcome in endings if isinstance(error, kind)), "failed")

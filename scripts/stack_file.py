@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,21 @@ def write_config(path: Path, values: Mapping[str, str]) -> list[str]:
         _require_only(changed, before, after)
         _replace(path.resolve(), after)  # a link stays one
     return list(changed)
+
+
+def saved(path: Path) -> Callable[[], None]:
+    """Keep the file as it is now; what is returned puts exactly that back. Both raise StackFileError."""
+    before = _text(path) if path.exists() else None
+
+    def put_back() -> None:
+        if before is None:
+            path.unlink(missing_ok=True)
+        elif not path.exists():
+            raise StackFileError(f"{path.name} is gone")
+        elif _text(path) != before:
+            _replace(path.resolve(), before)
+
+    return put_back
 
 
 def _text(path: Path) -> str:

@@ -17,6 +17,7 @@ from checks.colors import Color
 from checks.deployments import ColorRelease, Deployment
 from checks.fleet import client
 from checks.gates import GateArgs
+from checks.hints import pulumi
 from components.alarm_options import AlarmOptions
 from scripts.display import update_error
 from scripts.exits import ScriptError, UsageError
@@ -149,6 +150,10 @@ class ColorConfig:
     def held(self) -> ColorRelease:
         return ColorRelease(release=self.release, release_url=self.release_url, sha256=self.sha256, ami=self.ami)
 
+    @classmethod
+    def of(cls, held: ColorRelease) -> ColorConfig:
+        return cls(release=held.release, release_url=held.release_url, sha256=held.sha256, ami=held.ami)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackFacts:
@@ -156,6 +161,8 @@ class StackFacts:
 
     stack: str
     outputs: Mapping[str, Any]
+    config: Mapping[str, str] = field(default_factory=dict)
+    """All of it, as texts by full key."""
     active: Color
     canary_percent: int
     colors: Mapping[Color, ColorConfig]
@@ -229,18 +236,34 @@ def read_facts(stack: Stack, *, required: bool = True) -> StackFacts:
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
         outputs = {name: output.value for name, output in asked[0].result().items()}
-        config = {key.removeprefix(f"{NAMESPACE}:"): value.value for key, value in asked[1].result().items()}
+        full = {key: value.value for key, value in asked[1].result().items()}
+    config = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in full.items()}
     if required and "artifactsBucket" not in outputs:
-        raise UsageError(f"stack {stack.name} has no outputs yet: run `pulumi up --stack {stack.name}` first")
-    return StackFacts(
-        stack=stack.name,
-        outputs=outputs,
-        active=Color(config.get("activeColor", Color.BLUE)),
-        canary_percent=int(config.get("canaryPercent", 0)),
-        colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
-        revision=str(config.get("revision", "")),
-        alarms=_alarms(config.get("alarms", "")),
-    )
+        raise UsageError(f"stack {stack.name} has no outputs yet: run {pulumi('up', stack=stack.name)} first")
+    revision = str(config.get("revision", ""))
+    try:
+        return StackFacts(
+            stack=stack.name,
+            outputs=outputs,
+            config=full,
+            active=Color(config.get("activeColor", Color.BLUE)),
+            canary_percent=int(config.get("canaryPercent", 0)),
+            colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
+            revision=revision,
+            alarms=_alarms(config.get("alarms", "")),
+        )
+    except (ValueError, TypeError, AttributeError):
+        # Values that the program refuses (config_change.problem names them): what the last update left stands for them.
+        last = Deployment.from_outputs(outputs)
+        return StackFacts(
+            stack=stack.name,
+            outputs=outputs,
+            config=full,
+            active=last.active,
+            canary_percent=last.canary_percent,
+            colors={color: ColorConfig.of(last.colors[color]) for color in Color},
+            revision=revision,
+        )
 
 
 def _alarms(text: str) -> AlarmOptions:
@@ -261,16 +284,20 @@ def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None
     stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=str(value)), path=path)
 
 
-def set_color(stack: Stack, color: Color, wanted: ColorConfig) -> None:
-    """Write what a color is to hold; its sizes stay as they are."""
+def color_values(color: Color, wanted: ColorConfig) -> dict[str, str]:
+    """What a color is to hold, by path in the config; its sizes stay as they are."""
     # The release last: cut short, the color still names the old release, and the program refuses a mixture by checksum.
-    for key, value in (
-        ("amiId", wanted.ami),
-        ("releaseUrl", wanted.release_url),
-        ("sha256", wanted.sha256),
-        ("release", wanted.release),
-    ):
-        set_value(stack, f"{color}.{key}", value, path=True)
+    return {
+        f"{color}.amiId": wanted.ami,
+        f"{color}.releaseUrl": wanted.release_url,
+        f"{color}.sha256": wanted.sha256,
+        f"{color}.release": wanted.release,
+    }
+
+
+def set_color(stack: Stack, color: Color, wanted: ColorConfig) -> None:
+    for path, value in color_values(color, wanted).items():
+        set_value(stack, path, value, path=True)
 
 
 def changed_resources(result: Any) -> int:

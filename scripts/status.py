@@ -12,6 +12,7 @@ from checks.colors import Color
 from checks.fleet import Fleet, Side, describe
 from checks.hints import script
 from scripts import history
+from scripts.config_change import problem
 from scripts.display import Display, exit_codes
 from scripts.drift import report as report_drift
 from scripts.history import Record
@@ -39,8 +40,14 @@ class Status:
             "colors": {color: self.color(color) for color in Color if color in self.fleet.sides},
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "unreconciled": str(self.unreconciled) if self.unreconciled else None,
+            "config_problem": self.config_problem or None,
             "history": [record.as_json() for record in self.records],
         }
+
+    @property
+    def config_problem(self) -> str:
+        """Why the program would refuse this checkout's config, or nothing."""
+        return problem(self.facts.stack, self.facts.config)
 
     @property
     def unreconciled(self) -> Unreconciled | None:
@@ -114,6 +121,8 @@ def show(display: Display, status: Status) -> None:
         display.say(status.left)
     if status.unreconciled:
         display.say(str(status.unreconciled))
+    if status.config_problem:
+        display.say(status.config_problem)
 
 
 def _reason(record: Record) -> str:

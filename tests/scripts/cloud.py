@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from rehearsal.cloud.additions import metrics
+from scripts import config_change
 from tests.scripts.world import REGION, STACK, World, make_session
 
 
@@ -52,10 +53,16 @@ def session() -> Any:
 def world(aws: None, session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     # One session for all tests and for the code under test: making clients anew would take most of the time.
     monkeypatch.setattr("boto3.Session", lambda **_: session)
+    # The stack of these tests has its config in memory.
+    monkeypatch.setattr(config_change, "save", _save_config)
     world = World(session=session)
     _tell_the_truth(world, monkeypatch)
     yield world
     world.close()
+
+
+def _save_config(stack: Any) -> Any:
+    return getattr(stack, "stack", stack).save_config()  # also of one that wraps it
 
 
 def _tell_the_truth(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -617,9 +617,9 @@ def test_scripts_refuse_old_config_and_say_what_comes_first(
         "direct rollback by "
     )
     assert text.endswith(
-        "UTC (500s); config says blue 0 %, green 100 %: `.venv/bin/python -m scripts.recall --stack dev` takes over what "
-        "AWS has, then `pulumi up --refresh --stack dev` reconciles the state; or `.venv/bin/python -m scripts.cutover "
-        "green --stack dev` moves all users to green"
+        "UTC (500s); config says blue 0 %, green 100 %: `.venv/bin/python -m scripts.recall --stack dev` takes over "
+        "what AWS has, then `pulumi up --refresh --stack dev` reconciles the state; or `.venv/bin/python -m "
+        "scripts.cutover green --stack dev` moves all users to green"
     )
     assert world.calls == []
     recall(moved, RecallArgs())

@@ -147,3 +147,21 @@ def test_history_shows_the_newest_first_and_only_so_many(world: World) -> None:
     for target in (Color.GREEN, Color.BLUE, Color.GREEN):
         cut_over(stack, CutoverArgs(target=target), QUIET)
     assert [str(one.target) for one in read_status(stack, 2).records] == ["green v2", "blue v1"]
+
+
+def test_status_names_config_values_that_the_program_would_refuse(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = two_colors(world)
+    assert read_status(stack, 0).as_json()["config_problem"] is None
+    stack.config["green"]["amiId"] = "ami-12"
+    stack.config["activeColor"] = "purple"  # which nothing else can be read by
+    status = read_status(stack, 0)
+    told = [
+        "The stack's config can't be used:",
+        "  activeColor: purple: allowed is blue or green",
+        "  green.amiId: ami-12: allowed is an image id, such as ami-0123456789abcdef0, or empty",
+    ]
+    assert status.as_json()["config_problem"].splitlines() == told
+    show(Display(), status)
+    assert capsys.readouterr().out.splitlines()[-3:] == told

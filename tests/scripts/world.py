@@ -295,7 +295,19 @@ class WorldStack:
         def text(value: Any) -> str:
             return value if isinstance(value, str) else json.dumps(value)
 
-        return {f"bluegreen:{key}": ConfigValue(value=text(value)) for key, value in self.config.items()}
+        own = {f"bluegreen:{key}": ConfigValue(value=text(value)) for key, value in self.config.items()}
+        return {"aws:region": ConfigValue(value=REGION), **own}
+
+    def save_config(self) -> Callable[[], None]:
+        """As `scripts.config_change.save` does with a file."""
+        before = json.loads(json.dumps(self.config))
+
+        def put_back() -> None:
+            if self.config != before:
+                self.world.calls.append("config put back")
+            self.config = before
+
+        return put_back
 
     def set_config(self, key: str, value: ConfigValue, *, path: bool = False) -> None:
         assert type(value.value) is str, f"{key}: {value.value!r} would not be plain text in a file"
@@ -387,10 +399,15 @@ class WorldStack:
             public_deadline_s=0.3,
         )
 
+    def cancel(self) -> None:
+        self.world.calls.append("cancel")
+        self.before_up = lambda: None
+
     def up(self, *, on_output: Callable[[str], Any] | None = None, refresh: bool = False) -> UpResult:
         self.world.calls.append("up refreshed" if refresh else "up")
         if refresh:
             self.recorded = None
+        began = len(self.world.calls)
         self.before_up()
         if on_output:
             on_output("Updating (dev)\n")
@@ -403,8 +420,7 @@ class WorldStack:
             self._know(change.revision_at_end)
             changes += self._removals()
         except (GateClosed, LaunchesStoppedError) as error:
-            failed = f"error: before hook for urn failed: {error}"
-            raise CommandError(CommandResult(stdout="", stderr=failed, code=1)) from error
+            raise _failed(str(error), self.world.calls[began:]) from error
         self.applied = json.loads(json.dumps(self.config)) | {"revision": change.revision}
         now = datetime.now(UTC)
         counts = {OpType.UPDATE: changes, OpType.SAME: 20}
@@ -461,6 +477,16 @@ class WorldStack:
         for name in stale:
             self.world.stop_group(name)
         return 2 * len(stale)
+
+
+def _failed(error: str, calls: list[str]) -> CommandError:
+    """As the engine writes it."""
+    made = sum(call.startswith("create ") for call in calls)
+    counts = ["20 unchanged", *([f"+ {made} created"] if made else []), "1 errored"]
+    resources = "".join(f"    {count}\n" for count in counts)
+    told = f'  live:\n    error: before hook "gate-before-users" failed: {error}\n'
+    text = f"Updating (dev):\n\nDiagnostics:\n{told}\nResources:\n{resources}\nDuration: 1s\n"
+    return CommandError(CommandResult(stdout=text, stderr="", code=1))
 
 
 def _mailbox(session: Any) -> str:
@@ -539,7 +565,8 @@ def two_colors(world: World, *, blue: str = "v1", green: str = "v2", sizes: tupl
 
 def _config(world: World, release: str, size: int) -> dict[str, Any]:
     url = bundle_url(BUCKET, release)
-    return {"release": release, "releaseUrl": url, "sha256": "0" * 64, "amiId": world.ami, "minSize": size}
+    room = {"maxSize": size} if size > 2 else {}  # of the usual 2
+    return {"release": release, "releaseUrl": url, "sha256": "0" * 64, "amiId": world.ami, "minSize": size, **room}
 
 
 def _tags(**tags: str) -> list[dict[str, str]]:

@@ -9,17 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pulumi.automation as auto
 import pytest
+import yaml
 
 from rehearsal.workspace import Workspace
 from scripts.exits import Exit
+from scripts.releases import Kind, Migration, Release, manifest_key
 from scripts.stacks import NO_STACK
+from tests.rehearsal.cloud.fleet import Running
+from tests.rehearsal.pulumi.front import Front
 
 from .conftest import OpenStack
 from .test_killed import killed
+from .test_life import Life
 
 pytestmark = pytest.mark.engine
 TIMEOUT_S = 300
+CREATED = "2026-11-29T05:00:00.000+00:00"
 
 
 def script(workspace: Workspace, name: str, *args: str) -> tuple[int, dict[str, Any]]:
@@ -69,6 +76,79 @@ def test_the_selected_stack_is_pulumis_own_also_where_pulumi_is_not_asked(
     run(["pulumi", "stack", "unselect"])
     none = run([sys.executable, "-m", "scripts.status", "--json"])
     assert (none.returncode, json.loads(none.stdout)["error"]) == (Exit.USAGE, NO_STACK)
+
+
+@pytest.fixture
+def life(stack: OpenStack, cloud: Running) -> Life:
+    """Blue holds v1, green v2 and the users; part of the config is secret."""
+    made = Life(stack("dev"), cloud)
+    made.stack.set_config("ingressCidrs[0]", auto.ConfigValue("0.0.0.0/0", secret=True), path=True)
+    made.up("without instances")
+    made.deliver("blue", "v1")
+    made.up("blue")
+    made.deliver("green", "v2")
+    made.set("activeColor", "green")
+    made.up("users on green")
+    return made
+
+
+def test_a_rollback_goes_its_way_though_the_program_would_refuse_the_checkouts_config(
+    workspace: Workspace, life: Life
+) -> None:
+    file = workspace.project / "Pulumi.dev.yaml"
+    life.set("alertWebhooks[0]", "garbage")
+    life.set("zoneCount", "77")
+    with pytest.raises(auto.CommandError):  # also the newest update's recorded config is bad now
+        life.stack.up()
+    before = yaml.safe_load(file.read_text())
+    code, answer = script(workspace, "cutover", "blue")
+    assert code == Exit.USAGE
+    assert "  zoneCount: 77: allowed is a whole number from 2 to 8" in answer["error"].splitlines()
+    assert yaml.safe_load(file.read_text()) == before
+    code, answer = script(workspace, "rollback")
+    assert (code, answer.get("error")) == (Exit.OK, None)
+    assert life.weights() == {"blue": 100, "green": 0}
+    assert answer["changed_resources"] == 1
+    [warning] = answer["warnings"]
+    assert "zoneCount: 77" in warning
+    assert "mend Pulumi.dev.yaml before the next one" in warning
+    after = yaml.safe_load(file.read_text())
+    assert after["config"] == {**before["config"], "bluegreen:activeColor": "blue"}
+    newest = life.stack.history(page_size=1, page=1, show_secrets=False)[0]
+    assert (newest.result, newest.config["bluegreen:zoneCount"].value) == ("succeeded", "2")
+    assert newest.config["bluegreen:ingressCidrs"] == auto.ConfigValue("[secret]", secret=True)
+    assert newest.config["bluegreen:alertWebhooks"].value == "[]"
+
+
+def test_what_was_refused_leaves_the_config_file_as_it_was_to_the_byte(
+    workspace: Workspace, life: Life, front: Front, cloud: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = workspace.project / "Pulumi.dev.yaml"
+    file.write_text(f"# ours\n{file.read_text()}")
+    life.stack.remove_config("bluegreen:canaryPercent")
+    before = file.read_bytes()
+    front.broken = {"blue"}
+    code, answer = script(workspace, "canary", "5")
+    assert (code, file.read_bytes()) == (Exit.REFUSED, before)
+    assert answer["error"].startswith('blue keeps its 0 %: before hook "gate-before-users" failed: blue is not fit for')
+    assert len(answer["error"].splitlines()) == 1
+    front.broken = set()
+    bucket = str(life.stack.outputs()["artifactsBucket"].value)
+    release = Release(
+        version="v3", commit="", kind=Kind.SOURCE, migration=Migration.NONE, sha256="0" * 64, size=1, created=CREATED
+    )
+    cloud.client("s3").put_object(Bucket=bucket, Key=manifest_key("v3"), Body=release.beside())
+    code, answer = script(workspace, "deploy", "v3", "--ami", "ami-00000000000000000")
+    assert (code, file.read_bytes()) == (Exit.USAGE, before)
+    assert answer["error"].startswith("--ami ami-00000000000000000: eu-central-1 has no such image")
+    lock = Path(workspace.folder, "backend", ".pulumi", "locks", "organization", "bluegreen", "dev", "1f.json")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = {"pid": 4711, "username": "ada", "hostname": "laptop", "timestamp": "2026-11-29T05:00:00Z"}
+    lock.write_text(json.dumps(held))
+    for command in (("deploy", "v3"), ("retire",), ("canary", "5"), ("cutover", "blue")):
+        code, answer = script(workspace, *command)
+        assert (command, code, file.read_bytes()) == (command, Exit.LOCKED, before)
+        assert "`pulumi cancel --stack dev` and the same command again" in answer["error"]
 
 
 def test_a_backend_that_is_no_folder_is_one_sentence(
