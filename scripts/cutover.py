@@ -23,6 +23,7 @@ from scripts.display import Display, exit_codes, pulumi_lock, update_error
 from scripts.exits import LockedError, RefusedError, StuckError
 from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.lock import holder
 from scripts.options import (
     AcceptBreakingOption,
     BakeOption,
@@ -35,6 +36,7 @@ from scripts.options import (
 )
 from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
+from scripts.resume import ResumedStack, require_gone
 from scripts.runs import Run, changing, place
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
 from scripts.traffic import require_current, up, weights
@@ -59,6 +61,8 @@ class CutoverArgs:
     """Whether it is fine that the target serves all users already."""
     action: str = "cutover"
     break_lock: bool = False
+    resume: bool = False
+    """Whether this goes on from where a killed run was: dead locks are released, and what it did is not done again."""
     accept_breaking_migration: bool = False
     judge_deadline_s: float = 5.0
     smoke_deadline_s: float = 30.0
@@ -86,10 +90,20 @@ class Cutover:
     def release(self) -> str:
         return self.facts.colors[self.target].release
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether the target had all users before this began, since the run that is resumed brought them there."""
+        target = self.fleet.sides.get(self.target)
+        return self.args.resume and target is not None and target.weight == ALL_USERS
+
 
 def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None:
     """The runbook. Until the production traffic shift a failure changes nothing; after it, it is undone."""
     facts = read_facts(stack)
+    if args.resume:
+        require_gone(holder(facts.s3, facts.bucket, facts.stack))
+        args = replace(args, break_lock=True)
+        stack = ResumedStack(name=stack.name, stack=stack, display=display)
     if args.action == ROLLBACK and (refused := config_change.problem(facts.stack, facts.config)):
         # A rollback must not wait until somebody has mended a file.
         with recorded(stack, refused, display) as usable:
@@ -102,11 +116,12 @@ def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
         with display.stage("reconcile: read the stack, the fleet and the releases"):
             cutover = preflight(stack, facts, args, display, run)
             run.source, run.target = place(cutover.fleet, cutover.source), place(cutover.fleet, cutover.target)
-        with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
-            scale_up(cutover)
-        with display.stage(f"test traffic: judge {cutover.target} through the preview"):
-            gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
-            require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
+        if not cutover.is_moved:
+            with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
+                scale_up(cutover)
+            with display.stage(f"test traffic: judge {cutover.target} through the preview"):
+                gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
+                require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
         with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
             switch(cutover, tell)
         with display.stage("smoke test: of the public side"):
@@ -145,6 +160,8 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
         return f"{cutover.target} holds release {cutover.release or 'none'}, not {cutover.args.release}"
     if serving is None:
         return f"nothing serves users yet, there is nothing to cut over from; deploy a first release to {active}"
+    if cutover.is_moved:
+        return None  # what they get is checked next
     if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
         return f"{cutover.target} serves all users already, with release {cutover.fleet.sides[cutover.target].release}"
     if active != serving and active != cutover.target:
@@ -333,6 +350,14 @@ def main(
     reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on from where a cutover to COLOR was killed: release its lock, and Pulumi's, once it is sure that "
+            "their processes, of this host, are gone.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send all users to COLOR, with no failed request, and back by itself if its release is bad.
@@ -347,6 +372,7 @@ def main(
         release=release,
         if_needed=if_needed,
         break_lock=break_lock,
+        resume=resume,
         accept_breaking_migration=accept_breaking_migration,
         smoke_deadline_s=smoke_deadline,
         bake_s=bake_seconds,

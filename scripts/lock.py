@@ -40,7 +40,7 @@ class Holder:
     @property
     def is_gone(self) -> bool | None:
         """Whether its process has ended; None for that of another host."""
-        return None if self.host != socket.gethostname() else not _runs(self.pid)
+        return is_gone(self.host, self.pid)
 
     @classmethod
     def parse(cls, body: bytes) -> Holder:
@@ -54,6 +54,11 @@ class Holder:
         unknown: dict[str, Any] = {name: "unknown" for name in ("holder", "host", "since", "action", "id")}
         known = {each.name for each in fields(cls)}
         return cls(**{**unknown, "pid": 0, **{name: value for name, value in told.items() if name in known}})
+
+
+def is_gone(host: str, pid: int) -> bool | None:
+    """Whether a process has ended; None for that of another host."""
+    return None if host != socket.gethostname() else not _runs(pid)
 
 
 def me(action: str) -> Holder:

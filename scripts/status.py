@@ -67,8 +67,15 @@ class Status:
             "smoke test": f"{users}, and nobody has judged what they get",
             "production traffic shift": f"{users}, and config may say otherwise",
         }
+        again = ""
+        if self.holder.action == "cutover" and stage in told:
+            # The shift's stage names its colors; after it config does.
+            _, to, target = self.holder.stage.rpartition(" to ")
+            resume = script("cutover", target if to else self.facts.active, "--resume", stack=self.facts.stack)
+            again = f"{resume} on that host goes on from there, also where Pulumi's own lock was left; "
         return (
-            f"{known} left no record; {told.get(stage, users)}: {script('smoke_test', stack=self.facts.stack)} "
+            f"{known} left no record; {told.get(stage, users)}: {again}"
+            f"{script('smoke_test', stack=self.facts.stack)} "
             "checks what users get, and the next change must say --break-lock"
         )
 

@@ -148,7 +148,7 @@ def test_a_stage_that_cant_be_noted_holds_nothing_up(world: World, monkeypatch: 
     [
         ("bake: watch green for 60 s", "users are on blue, and its watch never ended"),
         ("smoke test: of the public side", "users are on blue, and nobody has judged what they get"),
-        ("production traffic shift: green to blue", "users are on blue, and config may say otherwise"),
+        ("production traffic shift: blue to green", "users are on blue, and config may say otherwise"),
         ("scale up: green", "left no record; users are on blue: `.venv/bin/python -m scripts.smoke_test --stack dev`"),
     ],
 )
@@ -161,6 +161,10 @@ def test_status_tells_what_a_killed_script_left(world: World, stage: str, told: 
     assert found.left.startswith("that process is gone, it left no record; ")
     assert told in found.left
     assert found.as_json()["lock"]["left"] == found.left
+    target = "green" if "to green" in stage else "blue"
+    resume = f"`.venv/bin/python -m scripts.cutover {target} --resume --stack dev` on that host goes on from there"
+    assert (resume in found.left) == (not stage.startswith("scale up"))
+    assert "--resume" not in replace(found, holder=replace(dead, action="canary")).left
     away = replace(found, holder=replace(dead, host="elsewhere"))
     assert away.left.startswith("if that process is dead, it left no record; ")
     assert replace(found, holder=replace(dead, pid=os.getpid())).left == ""

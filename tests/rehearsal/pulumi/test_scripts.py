@@ -114,9 +114,10 @@ def test_a_rollback_goes_its_way_though_the_program_would_refuse_the_checkouts_c
     assert "mend Pulumi.dev.yaml before the next one" in warning
     after = yaml.safe_load(file.read_text())
     assert after["config"] == {**before["config"], "bluegreen:activeColor": "blue"}
-    newest = life.stack.history(page_size=1, page=1, show_secrets=False)[0]
+    newest = life.stack.history(page_size=1, page=1, show_secrets=True)[0]
     assert (newest.result, newest.config["bluegreen:zoneCount"].value) == ("succeeded", "2")
-    assert newest.config["bluegreen:ingressCidrs"] == auto.ConfigValue("[secret]", secret=True)
+    ranges = newest.config["bluegreen:ingressCidrs"]
+    assert (ranges.secret, ranges.value) == (True, '["0.0.0.0/0"]')
     assert newest.config["bluegreen:alertWebhooks"].value == "[]"
 
 
@@ -149,6 +150,19 @@ def test_what_was_refused_leaves_the_config_file_as_it_was_to_the_byte(
         code, answer = script(workspace, *command)
         assert (command, code, file.read_bytes()) == (command, Exit.LOCKED, before)
         assert "`pulumi cancel --stack dev` and the same command again" in answer["error"]
+
+
+def test_a_cutover_whose_update_was_killed_is_resumed_and_releases_pulumis_lock(
+    workspace: Workspace, life: Life
+) -> None:
+    life.set("activeColor", "blue")
+    killed(life.stack, after=1, pause=0)
+    code, answer = script(workspace, "cutover", "blue", "--break-lock")
+    assert (code, "Pulumi's own lock of the stack is held" in answer["error"]) == (Exit.LOCKED, True)
+    code, answer = script(workspace, "cutover", "blue", "--resume", "--bake", "0")
+    assert (code, answer.get("error")) == (Exit.OK, None)
+    assert life.weights() == {"blue": 100, "green": 0}
+    assert life.up("again") == {}
 
 
 def test_a_backend_that_is_no_folder_is_one_sentence(
