@@ -65,6 +65,14 @@ class PreviewedStack(Stack, Protocol):
     ) -> Any: ...
 
 
+class NoPulumiError(UsageError):
+    """There is no Pulumi CLI."""
+
+
+class BrokenPulumiError(ScriptError):
+    """Pulumi's CLI or the state's backend gives no answer."""
+
+
 NO_STACK = (
     "no stack is named, and none is selected: select one with `pulumi stack select NAME`, or name it with --stack NAME "
     "(or BLUEGREEN_STACK)"
@@ -80,12 +88,12 @@ def selected_stack() -> str:
             argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
         )
     except FileNotFoundError as error:
-        raise UsageError(NO_CLI) from error
+        raise NoPulumiError(NO_CLI) from error
     if done.returncode == 0:
         return done.stdout.strip()
     if "no stack selected" in done.stderr:
         raise UsageError(NO_STACK)
-    raise ScriptError(f"Pulumi does not say which stack is selected: {update_error(done.stderr)}")
+    raise BrokenPulumiError(f"Pulumi does not say which stack is selected: {update_error(done.stderr)}")
 
 
 def selected_stack_on_disk() -> str:
@@ -121,7 +129,7 @@ def open_stack(name: str) -> PreviewedStack:
             f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
         ) from error
     except FileNotFoundError as error:
-        raise UsageError(NO_CLI) from error
+        raise NoPulumiError(NO_CLI) from error
 
 
 @dataclass(frozen=True, kw_only=True)

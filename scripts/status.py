@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
 from checks.colors import Color
-from checks.fleet import Fleet, Side, describe
+from checks.fleet import Fleet, NoSuchStack, Side, describe
 from checks.hints import script
 from scripts import history
 from scripts.config_change import problem
-from scripts.display import Display, exit_codes
+from scripts.direct_rollback import facts_of, find, region_of
+from scripts.display import Display, exit_codes, update_error
 from scripts.drift import report as report_drift
+from scripts.exits import ScriptError
 from scripts.history import Record
 from scripts.lock import Holder, holder
 from scripts.options import JsonOption, StackOption, app
-from scripts.stacks import Stack, StackFacts, open_stack, read_facts
+from scripts.stacks import (
+    ROOT,
+    BrokenPulumiError,
+    NoPulumiError,
+    Stack,
+    StackFacts,
+    open_stack,
+    read_facts,
+    selected_stack_on_disk,
+)
 from scripts.traffic import Unreconciled, unreconciled
 
 
@@ -30,6 +42,8 @@ class Status:
     fleet: Fleet
     holder: Holder | None
     records: list[Record]
+    without_pulumi: str = ""
+    """Why Pulumi could not be asked; AWS alone was, then."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -41,18 +55,19 @@ class Status:
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "unreconciled": str(self.unreconciled) if self.unreconciled else None,
             "config_problem": self.config_problem or None,
+            "without_pulumi": self.without_pulumi or None,
             "history": [record.as_json() for record in self.records],
         }
 
     @property
     def config_problem(self) -> str:
         """Why the program would refuse this checkout's config, or nothing."""
-        return problem(self.facts.stack, self.facts.config)
+        return "" if self.without_pulumi else problem(self.facts.stack, self.facts.config)
 
     @property
     def unreconciled(self) -> Unreconciled | None:
         """Users that were moved without Pulumi, which its state does not know yet."""
-        return unreconciled(self.facts, self.fleet, self.records)
+        return None if self.without_pulumi else unreconciled(self.facts, self.fleet, self.records)
 
     @property
     def left(self) -> str:
@@ -104,6 +119,33 @@ def read_status(stack: Stack, newest: int) -> Status:
         return Status(facts=facts, fleet=fleet.result(), records=records.result(), holder=held.result())
 
 
+def read_without_pulumi(name: str, newest: int, why: str) -> Status:
+    """What AWS alone knows, found by the stack's tags as a direct rollback does."""
+    name = name or selected_stack_on_disk()
+    fleet, session = find(name, region_of(name, "", ROOT / f"Pulumi.{name}.yaml"))
+    facts = facts_of(fleet, session)
+    at = facts.s3, facts.bucket, name
+    return Status(
+        facts=facts,
+        fleet=fleet,
+        records=history.read(*at, newest) if facts.bucket else [],
+        holder=holder(*at) if facts.bucket else None,
+        without_pulumi=why,
+    )
+
+
+def read_anyhow(name: str, newest: int) -> Status:
+    """By Pulumi and AWS; where Pulumi is broken by AWS alone. Raises Pulumi's error when neither knows the stack."""
+    from pulumi.automation.errors import CommandError
+
+    try:
+        return read_status(open_stack(name), newest)
+    except (CommandError, NoPulumiError, BrokenPulumiError) as error:
+        with suppress(ScriptError, NoSuchStack):
+            return read_without_pulumi(name, newest, update_error(str(error)))
+        raise
+
+
 def show(display: Display, status: Status) -> None:
     rows = [_row(status, side) for side in status.fleet.sides.values()]
     columns = ("color", "users", "release", "healthy", "AMI", "ASG", "target group")
@@ -128,6 +170,8 @@ def show(display: Display, status: Status) -> None:
         display.say(status.left)
     if status.unreconciled:
         display.say(str(status.unreconciled))
+    if status.without_pulumi:
+        display.say(f"Pulumi could not be asked, this is what AWS has: {status.without_pulumi}")
     if status.config_problem:
         display.say(status.config_problem)
 
@@ -166,7 +210,7 @@ def main(
         if drift:
             report_drift(open_stack(stack), display)
             return
-        status = read_status(open_stack(stack), newest)
+        status = read_anyhow(stack, newest)
         display.result(status.as_json())
         if not as_json:
             show(display, status)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
+from pulumi.automation._cmd import CommandResult
+from pulumi.automation.errors import CommandError
 from typer.testing import CliRunner, Result
 
 from checks.colors import Color
@@ -493,6 +495,28 @@ def test_ctrl_c_at_the_shift_takes_effect_when_config_says_where_users_are_and_i
     [record] = read(world.s3, BUCKET, STACK)
     assert (record.action, record.outcome, record.changed_resources) == ("direct rollback", "interrupted", 1)
     assert holder(world.s3, BUCKET, STACK) is None
+
+
+def test_status_tells_what_aws_has_where_pulumi_is_broken(
+    stack: WorldStack, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: str) -> WorldStack:
+        raise CommandError(CommandResult(stdout="", stderr="error: could not open the state: AccessDenied", code=255))
+
+    world.set_weights({BLUE: 10, GREEN: 90})
+    cli = importlib.import_module("scripts.status").cli
+    monkeypatch.setattr("pulumi.automation.select_stack", broken)
+    told = answer(CliRunner().invoke(cli, ["--json"]))
+    assert told["without_pulumi"] == "could not open the state: AccessDenied"
+    assert (told["serving"], told["unreconciled"], told["config_problem"]) == ("green", None, None)
+    assert {color: each["weight"] for color, each in told["colors"].items()} == {"blue": 10, "green": 90}
+    shown = CliRunner().invoke(cli, [])
+    assert shown.exit_code == Exit.OK
+    assert shown.stdout.splitlines()[-1] == (
+        "Pulumi could not be asked, this is what AWS has: could not open the state: AccessDenied"
+    )
+    nope = CliRunner().invoke(cli, ["--stack", "nope"])
+    assert (nope.exit_code, nope.stderr) == (Exit.FAILED, "could not open the state: AccessDenied\n")
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------
