@@ -84,7 +84,7 @@ def frozen(database: Database) -> Iterator[None]:
 def parameter_missing(scene: Scene) -> Outcome:
     stage = scene.stage
     stage.client("ssm").delete_parameter(Name=stage.parameter_path(DATABASE))
-    version = releases.sound(scene)
+    version = releases.needs_database(scene)
     began = booted(scene, version)
     detected = judged_bad(scene)
     stage.put_parameter(DATABASE, stage.database.url)

@@ -66,6 +66,19 @@ def sound(scene: Scene) -> str:
     return scene.publish("sound")
 
 
+def needs_database(scene: Scene) -> str:
+    """It names its database's host, and without DATABASE_URL its deep check fails."""
+
+    def change(folder: Path) -> None:
+        file, unset = folder / "Dockerfile", 'DATABASE_HOST=""'
+        text = file.read_text()
+        if unset not in text:
+            raise DrillError(f"{file} has no {unset} to change")
+        file.write_text(text.replace(unset, f'DATABASE_HOST="{scene.stage.database.host}"'))
+
+    return scene.publish("needs-database", change)
+
+
 def bucket(scene: Scene) -> str:
     return str(scene.stage.stack.outputs()["artifactsBucket"].value)
 

@@ -45,7 +45,7 @@ def test_every_answer_names_release_and_color(hello: Start) -> None:
     app = hello(RELEASE="v7", COLOR="green", GREETING="Bonjour", ENVIRONMENT="dev")
     answer = app.get("/", {"Accept": "application/json"})
     assert answer.json() == {"greeting": "Bonjour", "release": "v7", "color": "green", "environment": "dev"}
-    for path, status in (("/", 200), ("/health", 200), ("/health?deep=1", 503), ("/visits", 503), ("/nothing", 404)):
+    for path, status in (("/", 200), ("/health", 200), ("/health?deep=1", 200), ("/visits", 503), ("/nothing", 404)):
         answer = app.get(path)
         assert (answer.status_code, answer.headers["X-Release"], answer.headers["X-Color"]) == (status, "v7", "green")
 
@@ -74,8 +74,16 @@ def test_deep_health_asks_the_database(hello: Start, database: Database) -> None
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "release": "v1", "checks": {"database": "ok"}})
 
 
-def test_deep_health_says_that_the_database_is_not_configured(hello: Start) -> None:
-    answer = hello().deep()
+def test_without_a_database_the_app_is_healthy_and_counts_no_visits(hello: Start) -> None:
+    app = hello()
+    answer = app.deep()
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "release": "v1", "checks": {}})
+    visits = app.get("/visits")
+    assert (visits.status_code, visits.json()) == (503, {"error": "DATABASE_URL is not set"})
+
+
+def test_a_release_that_names_its_databases_host_needs_the_url(hello: Start) -> None:
+    answer = hello(DATABASE_HOST="10.0.0.5").deep()
     assert answer.status_code == 503
     assert answer.json() == {"status": "failing", "release": "v1", "checks": {"database": "DATABASE_URL is not set"}}
 

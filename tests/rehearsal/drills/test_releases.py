@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import psutil
@@ -23,6 +24,8 @@ from rehearsal.ground import Ground, url_answers, wait_until
 
 class Shelf:
     """Takes a release as a scene does; its version is its folder here."""
+
+    stage = SimpleNamespace(database=SimpleNamespace(host="10.0.0.5"))
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,10 +44,10 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 
 @contextmanager
-def running(ground: Ground, folder: str) -> Iterator[tuple[str, int]]:
+def running(ground: Ground, folder: str, **environment: str) -> Iterator[tuple[str, int]]:
     """URL and pid of the app."""
     port = ground.port()
-    given = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v9", "COLOR": "green"}
+    given = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v9", "COLOR": "green", **environment}
     popen = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=given, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
@@ -80,11 +83,20 @@ def test_the_unsteady_releases_bad_answer_names_it(ground: Ground, tmp_path: Pat
 
 
 def test_the_degrading_release_answers_without_its_database(ground: Ground, tmp_path: Path) -> None:
-    with running(ground, published(releases.degrading, tmp_path)) as (url, _):
+    refused = f"postgresql://hello@127.0.0.1:{ground.port()}/hello"
+    with running(ground, published(releases.degrading, tmp_path), DATABASE_URL=refused) as (url, _):
         answer = requests.get(f"{url}/visits", timeout=10)
         assert (answer.status_code, answer.json()) == (200, {"error": "the database does not answer"})
         assert statuses(f"{url}/health", 1) == [200]
         assert statuses(f"{url}/health?deep=1", 1) == [503]
+
+
+def test_the_release_that_needs_its_database_says_so_without_the_parameter(ground: Ground, tmp_path: Path) -> None:
+    folder = published(releases.needs_database, tmp_path)
+    assert 'ENV DATABASE_HOST="10.0.0.5" ' in (Path(folder) / "Dockerfile").read_text()
+    with running(ground, folder, DATABASE_HOST="10.0.0.5") as (url, _):
+        answer = requests.get(f"{url}/health?deep=1", timeout=10)
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "DATABASE_URL is not set"})
 
 
 def test_the_leaking_release_grows_with_each_answer(ground: Ground, tmp_path: Path) -> None:
