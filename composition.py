@@ -547,6 +547,8 @@ def outputs(
         "colors": {color.value: _color_output(settings, color, targets, fleets, watch) for color in Color},
         "liveRuleArn": live_rule.arn if live_rule else "",
         "vpcId": shared.network.vpc_id,
+        "instanceSubnetIds": shared.network.machine_subnet_ids,
+        "instanceSecurityGroupId": shared.access.security_group_id,
         **_vpn_output(settings, vpn),
     }
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from config_reader import SettingsError
-from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short, stack_config
+from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, ZONES, Declaration, Declared, declare, short, stack_config
 
 BLUE: dict[str, Any] = {
     "release": "v1",
@@ -61,6 +61,8 @@ OUTPUTS = {
     "account",
     "logArchiveBucket",
     "vpcId",
+    "instanceSubnetIds",
+    "instanceSecurityGroupId",
 }
 
 
@@ -360,6 +362,8 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "baseImage": "",
         "liveRuleArn": declared.one("lb.ListenerRule", "live").arn,
         "vpcId": "ec2.Vpc:network",
+        "instanceSubnetIds": [f"ec2.Subnet:network-private-{zone}" for zone in ZONES[:2]],
+        "instanceSecurityGroupId": "ec2.SecurityGroup:machines",
     }
     assert outputs["colors"]["green"] == {
         "release": "v2",
