@@ -93,7 +93,10 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
                 if changed_nothing(error):
                     raise  # no machine was launched, nobody need be told
                 give_account(facts, follower, error, run, display)
-        run.target = place(describe(stack.name, facts.session), color)
+        fleet = describe(stack.name, facts.session)
+        run.target = place(fleet, color)
+        if weight := fleet.sides[color].weight:
+            run.figures = {"weight": weight, "url": facts.url}
     return run.record
 
 
@@ -314,7 +317,8 @@ def main(
 ) -> None:
     """Deliver release VERSION to fresh machines of the color without users, and wait until they are ready.
 
-    The first release of a stack goes to the active color. No user sees the release before a cutover.
+    No user sees the release before a cutover, with one exception: the first release of a stack goes to the active
+    color and gets all traffic at once, as soon as its instances are healthy.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
@@ -338,6 +342,10 @@ def main(
 def _say(display: Display, stack: str, record: Record) -> None:
     color = record.target.color
     display.say(f"{color} holds release {record.target.release} on {record.target.ami}, after {record.seconds:.1f} s")
+    if weight := record.figures.get("weight"):
+        display.say(f"users have it now ({weight} % of the traffic): {record.figures['url']}")
+        display.say(f"check it:  {script('smoke_test', stack=stack).strip('`')}")
+        return
     display.say(f"check it:  {script('smoke_test', '--color', color, stack=stack).strip('`')}")
     display.say(f"then:      {script('cutover', color, stack=stack).strip('`')}")
 

@@ -66,6 +66,32 @@ def test_help_names_the_options_and_says_what_the_command_does(name: str) -> Non
     assert "--stack" in helped.stdout
 
 
+def test_the_first_deploy_says_that_users_have_it_and_suggests_no_cutover(
+    run: Callable[..., Result], world: World
+) -> None:
+    world.elbv2.delete_rule(RuleArn=world.live)
+    world.live = ""
+    OPEN[STACK] = WorldStack(world, {"blue": {"amiId": world.ami}})
+    for group in list(world.running):
+        world.stop_group(group)
+    done = run("deploy", "v1")
+    assert done.exit_code == Exit.OK
+    assert done.stdout.splitlines()[1:] == [
+        f"users have it now (100 % of the traffic): {world.url}",
+        "check it:  python -m scripts.smoke_test --stack dev",
+    ]
+    assert run("smoke_test", "--stack", "dev").exit_code == Exit.OK
+
+
+def test_a_later_deploy_suggests_the_cutover(run: Callable[..., Result]) -> None:
+    done = run("deploy", "v3")
+    assert done.stdout.splitlines()[1:] == [
+        "judge it:  python -m scripts.smoke_test --stack dev --color green",
+        "then:      python -m scripts.cutover green --stack dev",
+    ]
+    assert run("cutover", "green", "--bake", "0").exit_code == Exit.OK
+
+
 def test_a_cutover_that_is_not_needed_does_nothing_when_that_is_fine(run: Callable[..., Result], world: World) -> None:
     refused = run("cutover", "blue")
     assert (refused.exit_code, "blue serves all users already" in refused.stderr) == (Exit.REFUSED, True)
