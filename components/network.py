@@ -35,7 +35,8 @@ class Network(pulumi.ComponentResource):
     `machine_tables` are the route tables of the machines' subnets, by zone: `public` when that one serves all.
 
     The machines' subnets are known only when the ways out of them stand: a NAT gateway takes minutes, and a machine
-    that starts before it fails its boot.
+    that starts before it fails its boot. The public ones are known once the VPC has its internet gateway, without which
+    AWS refuses a load balancer in them.
     """
 
     vpc_id: pulumi.Output[str]
@@ -49,6 +50,8 @@ class Network(pulumi.ComponentResource):
         self._ways_out: list[pulumi.CustomResource] = []
         self._vpc = self._make_vpc()
         gateway = self._internet_gateway()
+        # Addresses and NAT gateways name only subnets, and AWS refuses them until the VPC has its internet gateway.
+        self._after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
         public = self._subnets("public")
         private = self._subnets("private")
         public_table = self._public_table(gateway, public)
@@ -58,7 +61,7 @@ class Network(pulumi.ComponentResource):
         if args.flow_logs:
             self._flow_logs()
         self.vpc_id = self._vpc.id
-        self.public_subnet_ids = _ids(public)
+        self.public_subnet_ids = _ids(public, after=[gateway])
         self.machine_tables = tables if args.nat_gateways != "none" else {"public": public_table}
         self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public, after=self._ways_out)
         self.register_outputs(
@@ -129,8 +132,8 @@ class Network(pulumi.ComponentResource):
 
     def _nat_gateway(self, zone: str, subnet: ec2.Subnet) -> ec2.NatGateway:
         name, tags = f"{self._name}-nat-{zone}", self._tags(f"nat-{zone}")
-        address = ec2.Eip(name, domain="vpc", tags=tags, opts=self._child)
-        return ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet.id, tags=tags, opts=self._child)
+        address = ec2.Eip(name, domain="vpc", tags=tags, opts=self._after_gateway)
+        return ec2.NatGateway(name, allocation_id=address.id, subnet_id=subnet.id, tags=tags, opts=self._after_gateway)
 
     def _private_tables(
         self, subnets: Mapping[str, ec2.Subnet], gateways: Mapping[str, ec2.NatGateway]

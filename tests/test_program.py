@@ -342,6 +342,26 @@ def test_machines_are_told_what_they_need() -> None:
     }
 
 
+def all_dependencies(declared: Declaration, of: Declared) -> set[str]:
+    """Short types of all that it waits for, directly or not."""
+    known, found, rest = by_urn(declared), set[str](), [*of.dependencies]
+    while rest:
+        if (urn := rest.pop()) not in found:
+            found.add(urn)
+            rest += known[urn].dependencies
+    return {short(known[urn].type) for urn in found}
+
+
+@pytest.mark.parametrize("mode", ["none", "single", "per-zone"])
+def test_what_needs_the_internet_gateway_waits_for_it(mode: str) -> None:
+    declared = program(**BOTH, natGateways=mode)
+    kinds = ("ec2.Eip", "ec2.NatGateway", "lb.LoadBalancer", "autoscaling.Group")
+    needy = [each for kind in kinds for each in declared.all(kind).values()]
+    assert len(needy) == {"none": 3, "single": 5, "per-zone": 7}[mode]
+    waits = {each.id: "ec2.InternetGateway" in all_dependencies(declared, each) for each in needy}
+    assert waits == dict.fromkeys(waits, True)
+
+
 def test_what_the_stack_tells_scripts_and_people() -> None:
     declared = program(**BOTH, activeColor="green", canaryPercent=5, httpPort=8099)
     outputs = declared.outputs

@@ -97,6 +97,8 @@ class World:
 
     def _make_ground(self) -> None:
         vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
+        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
         zones = zip(("a", "b"), ("10.20.0.0/20", "10.20.16.0/20"), strict=True)
         self.subnets = [
             self.ec2.create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=REGION + zone)["Subnet"]["SubnetId"]

@@ -1,12 +1,14 @@
-"""Load balancers whose name in DNS is where the rehearsal's front door listens."""
+"""Load balancers whose name in DNS is where the rehearsal's front door listens, in VPCs that lead to the internet."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import ELBv2Backend
 
 from rehearsal.cloud.additions.gap import Facts, Gap
+from rehearsal.cloud.additions.internet_gateways import is_attached
 from rehearsal.cloud.additions.patching import put_into
 
 GAPS = [
@@ -14,6 +16,11 @@ GAPS = [
         service="elbv2",
         action="CreateLoadBalancer",
         reason="DNSName is the front door's address on this machine: there is no DNS zone for it here",
+    ),
+    Gap(
+        service="elbv2",
+        action="CreateLoadBalancer",
+        reason="moto puts internet-facing ones into any VPC; here, as on AWS, one without an internet gateway refuses",
     ),
 ]
 
@@ -23,6 +30,10 @@ _create_plain = ELBv2Backend.create_load_balancer
 def extend(facts: Facts) -> None:
     def create_load_balancer(self: Any, *args: Any, **kwargs: Any) -> Any:
         balancer = _create_plain(self, *args, **kwargs)
+        # AWS looks at the subnets first, and leaves nothing of a balancer that it refuses.
+        if balancer.scheme != "internal" and not is_attached(self.ec2_backend, balancer.vpc_id):
+            self.delete_load_balancer(balancer.arn)
+            raise ELBClientError("InvalidSubnet", f"VPC {balancer.vpc_id} has no internet gateway")
         balancer.dns_name = facts.dns_name or balancer.dns_name
         return balancer
 

@@ -1,4 +1,4 @@
-"""A deleted NAT gateway gives its address and its network interface back."""
+"""NAT gateways fail in a VPC without an internet gateway; deleted, they give address and network interface back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Any
 from moto.ec2.models import EC2Backend
 
 from rehearsal.cloud.additions.gap import Gap
+from rehearsal.cloud.additions.internet_gateways import NOT_ATTACHED, is_attached
 from rehearsal.cloud.additions.patching import put_into
 
 GAPS = [
+    Gap(
+        service="ec2",
+        action="CreateNatGateway",
+        reason="moto's is available in any VPC; here, as on AWS, it fails where no internet gateway is attached",
+    ),
     Gap(
         service="ec2",
         action="DeleteNatGateway",
@@ -17,11 +23,24 @@ GAPS = [
     ),
 ]
 
-_delete_plain = EC2Backend.delete_nat_gateway
+_create_plain, _delete_plain = EC2Backend.create_nat_gateway, EC2Backend.delete_nat_gateway
 
 
 def extend() -> None:
-    put_into(EC2Backend, delete_nat_gateway=_delete_nat_gateway)
+    put_into(EC2Backend, create_nat_gateway=_create_nat_gateway, delete_nat_gateway=_delete_nat_gateway)
+
+
+def _create_nat_gateway(
+    self: Any, subnet_id: str, allocation_id: Any, tags: Any = None, connectivity_type: str | None = None
+) -> Any:
+    vpc = self.get_subnet(subnet_id).vpc_id
+    if connectivity_type == "private" or is_attached(self, vpc):
+        return _create_plain(self, subnet_id, allocation_id, tags, connectivity_type)
+    # AWS makes it, and says what is wrong with it later; it takes no address.
+    gateway = _create_plain(self, subnet_id, None, tags, "private")
+    gateway.connectivity_type, gateway.state = "public", "failed"
+    gateway.failure_code, gateway.failure_message = NOT_ATTACHED, f"Network {vpc} has no Internet gateway attached"
+    return gateway
 
 
 def _delete_nat_gateway(self: Any, nat_gateway_id: str) -> Any:

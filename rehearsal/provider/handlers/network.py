@@ -231,8 +231,10 @@ class NatGateway(Ec2Handler):
         until(lambda: self._not_yet(cloud, id, "available"), what=f"NAT gateway {id}", timeout_s=_GATEWAY_S)
 
     def _not_yet(self, cloud: Cloud, id: str, wanted: str) -> str | None:
-        state = (self.described(cloud, id) or {"State": "deleted"})["State"]
-        return None if state == wanted else f"it is {state}"
+        found = self.described(cloud, id) or {"State": "deleted"}
+        if found["State"] == "failed" and wanted != "failed":
+            raise ValueError(f"NAT gateway {id} failed: {found['FailureCode']}: {found['FailureMessage']}")
+        return None if found["State"] == wanted else f"it is {found['State']}"
 
     def described(self, cloud: Cloud, id: str) -> dict[str, Any] | None:
         found = super().described(cloud, id)

@@ -152,9 +152,14 @@ DRAIN = {
 }
 
 
-def network(cloud: Running, cidr: str = "127.77.0.0/16", prefix: str = "127.77") -> list[str]:
+def network(
+    cloud: Running, cidr: str = "127.77.0.0/16", prefix: str = "127.77", *, leads_out: bool = True
+) -> list[str]:
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
+    if leads_out:
+        gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     return [
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"{prefix}.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")["Subnet"][
             "SubnetId"

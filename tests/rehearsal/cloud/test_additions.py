@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -22,6 +24,14 @@ from tests.rehearsal.cloud.fleet import (
     network,
     template,
 )
+
+
+@contextmanager
+def refused(code: str, message: str) -> Iterator[None]:
+    with pytest.raises(ClientError) as caught:
+        yield
+    error = caught.value.response["Error"]
+    assert (error["Code"], error["Message"]) == (code, message)
 
 
 def test_no_tunnel_of_a_vpn_has_the_address_of_the_offices_end(cloud: Running) -> None:
@@ -194,6 +204,33 @@ def test_a_deleted_nat_gateway_frees_its_address(cloud: Running) -> None:
         ec2.delete_nat_gateway(NatGatewayId=made)
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
     assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
+
+
+def test_without_an_internet_gateway_nothing_gets_a_public_address(cloud: Running) -> None:
+    ec2, elbv2 = cloud.client("ec2"), cloud.client("elbv2")
+    subnets = network(cloud, leads_out=False)
+    vpc = ec2.describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    nat = ec2.create_nat_gateway(SubnetId=subnets[0], AllocationId=address)["NatGateway"]
+    assert (nat["State"], nat["FailureCode"]) == ("failed", "Gateway.NotAttached")
+    assert nat["FailureMessage"] == f"Network {vpc} has no Internet gateway attached"
+    interface = ec2.create_network_interface(SubnetId=subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
+    told = f"Network {vpc} is not attached to any internet gateway"
+    with refused("Gateway.NotAttached", told):
+        ec2.associate_address(AllocationId=address, NetworkInterfaceId=interface)
+    with refused("InvalidSubnet", f"VPC {vpc} has no internet gateway"):
+        elbv2.create_load_balancer(Name="app", Subnets=subnets)
+    assert elbv2.create_load_balancer(Name="app", Subnets=subnets, Scheme="internal")["LoadBalancers"]
+    private = ec2.create_nat_gateway(SubnetId=subnets[0], ConnectivityType="private")["NatGateway"]
+    assert private["State"] == "available"
+
+
+def test_with_an_internet_gateway_they_do(cloud: Running) -> None:
+    ec2, subnets = cloud.client("ec2"), network(cloud)
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    interface = ec2.create_network_interface(SubnetId=subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
+    assert ec2.associate_address(AllocationId=address, NetworkInterfaceId=interface)["AssociationId"]
+    assert cloud.client("elbv2").create_load_balancer(Name="app", Subnets=subnets)["LoadBalancers"]
 
 
 def test_a_bucket_whose_versioning_is_suspended_can_be_emptied_version_by_version(cloud: Running) -> None:

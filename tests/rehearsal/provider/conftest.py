@@ -26,7 +26,8 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from rehearsal.cloud.additions import alarms, nat_gateways, object_versions, policies, vpn
+from rehearsal.cloud.additions import alarms, balancers, internet_gateways, nat_gateways, object_versions, policies, vpn
+from rehearsal.cloud.additions.gap import Facts
 from rehearsal.provider.server import start
 from rehearsal.provider.service import Provider
 
@@ -106,8 +107,9 @@ def _server() -> Iterator[tuple[str, Traffic]]:
         traffic.append(Traffic(make(*args, **kwargs)))
         return traffic[-1]
 
-    for addition in (alarms, nat_gateways, object_versions, policies, vpn):
+    for addition in (alarms, internet_gateways, nat_gateways, object_versions, policies, vpn):
         addition.extend()
+    balancers.extend(Facts())
     services = frozenset(backends.list_of_moto_modules())
     with pytest.MonkeyPatch.context() as patch:
         # moto looks through its own folder at each request, and botocore through its own for each session.
@@ -193,6 +195,11 @@ def aws(_onlooker: Callable[[str], Any], traffic: Traffic) -> Callable[[str], An
 @pytest.fixture
 def vpc(provider: Client) -> Resource:
     return provider.create("aws:ec2:Vpc", "net", cidrBlock="10.0.0.0/16", tags={"Name": "net"})
+
+
+@pytest.fixture
+def gateway(provider: Client, vpc: Resource) -> Resource:
+    return provider.create("aws:ec2:InternetGateway", "out", vpcId=vpc.id)
 
 
 @pytest.fixture

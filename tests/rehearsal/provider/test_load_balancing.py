@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .client import Client, Resource
+from .client import CallError, Client, Resource
 from .conftest import Traffic
 
 Aws = Callable[[str], Any]
@@ -16,7 +16,7 @@ UNAVAILABLE = {"contentType": "text/plain", "statusCode": "503", "messageBody": 
 
 
 @pytest.fixture
-def load_balancer(provider: Client, vpc: Resource, subnet: Resource, aws: Aws) -> Resource:
+def load_balancer(provider: Client, vpc: Resource, gateway: Resource, subnet: Resource, aws: Aws) -> Resource:
     second = provider.create(
         "aws:ec2:Subnet", "b", vpcId=vpc.id, cidrBlock="10.0.2.0/24", availabilityZone="us-east-1b"
     )
@@ -30,6 +30,14 @@ def load_balancer(provider: Client, vpc: Resource, subnet: Resource, aws: Aws) -
         dropInvalidHeaderFields=True,
         accessLogs={"bucket": "access-logs", "enabled": True},
     )
+
+
+def test_a_load_balancer_without_an_internet_gateway_is_refused(
+    provider: Client, aws: Aws, vpc: Resource, subnet: Resource
+) -> None:
+    with pytest.raises(CallError, match=f"InvalidSubnet.*: VPC {vpc.id} has no internet gateway$"):
+        provider.create("aws:lb:LoadBalancer", "web", subnets=[subnet.id])
+    assert aws("elbv2").describe_load_balancers()["LoadBalancers"] == []
 
 
 @pytest.fixture

@@ -17,17 +17,12 @@ ANYWHERE = "0.0.0.0/0"
 
 
 @pytest.fixture
-def gateway(provider: Client, vpc: Resource) -> Resource:
-    return provider.create("aws:ec2:InternetGateway", "out", vpcId=vpc.id)
-
-
-@pytest.fixture
 def table(provider: Client, vpc: Resource) -> Resource:
     return provider.create("aws:ec2:RouteTable", "table", vpcId=vpc.id)
 
 
 @pytest.fixture
-def nat(provider: Client, subnet: Resource) -> Resource:
+def nat(provider: Client, subnet: Resource, gateway: Resource) -> Resource:
     address = provider.create("aws:ec2:Eip", "address", domain="vpc")
     return provider.create("aws:ec2:NatGateway", "nat", subnetId=subnet.id, allocationId=address.id)
 
@@ -158,6 +153,20 @@ def test_a_nat_gateway_lives(provider: Client, aws: Aws, subnet: Resource, nat: 
     (found,) = aws("ec2").describe_nat_gateways()["NatGateways"]
     assert (found["SubnetId"], provider.refresh(nat)) == (subnet.id, {})
     assert provider.update(nat, tags={"Name": "out"}) == {"tags.Name": "add"}
+    provider.delete(nat)
+    assert provider.refresh(nat) is None
+
+
+def test_a_nat_gateway_without_an_internet_gateway_fails_at_once_and_takes_no_address(
+    provider: Client, aws: Aws, vpc: Resource, subnet: Resource
+) -> None:
+    address = provider.create("aws:ec2:Eip", "address", domain="vpc")
+    nat = provider.declare("aws:ec2:NatGateway", "nat", subnetId=subnet.id, allocationId=address.id)
+    with pytest.raises(CallError) as caught:
+        provider.apply(nat)
+    told = f"NAT gateway {nat.id} failed: Gateway.NotAttached: Network {vpc.id} has no Internet gateway attached"
+    assert str(caught.value) == told
+    assert "AssociationId" not in aws("ec2").describe_addresses(AllocationIds=[address.id])["Addresses"][0]
     provider.delete(nat)
     assert provider.refresh(nat) is None
 

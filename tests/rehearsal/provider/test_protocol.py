@@ -308,7 +308,7 @@ def test_what_waits_ends_when_pulumi_cancels(own_provider: Client, traffic: Traf
 
 
 def test_what_was_not_ready_at_its_custom_timeout_is_recorded(
-    provider: Client, subnet: Resource, monkeypatch: pytest.MonkeyPatch
+    provider: Client, subnet: Resource, gateway: Resource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create, created = EC2Backend.create_nat_gateway, []
 
