@@ -182,8 +182,9 @@ class Controller:
         unhealthy = [member for member in active if member.health_status != "Healthy" and not kept]
         desired = int(group.desired_capacity or 0)
         lacking = desired - (len(active) - len(unhealthy))
-        if lacking > 0 and time.monotonic() >= self._not_before.get(group.name, 0):
-            groups.launch(group, lacking, activities.REPLACED if unhealthy else activities.NEEDED)
+        may = lacking > 0 and time.monotonic() >= self._not_before.get(group.name, 0)
+        if may and not groups.launch(group, lacking, activities.REPLACED if unhealthy else activities.NEEDED):
+            self._not_before[group.name] = time.monotonic() + BACK_OFF_S
         serving = [m for m in active if m not in unhealthy and m.lifecycle_state == Lifecycle.IN_SERVICE]
         if not groups.replacements_first(group) or len(serving) >= desired:
             for member in unhealthy:

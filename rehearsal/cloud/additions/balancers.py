@@ -9,7 +9,7 @@ from moto.elbv2.models import ELBv2Backend
 
 from rehearsal.cloud.additions.gap import Facts, Gap
 from rehearsal.cloud.additions.internet_gateways import is_attached
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import check_before, put_into
 
 GAPS = [
     Gap(
@@ -30,11 +30,15 @@ _create_plain = ELBv2Backend.create_load_balancer
 def extend(facts: Facts) -> None:
     def create_load_balancer(self: Any, *args: Any, **kwargs: Any) -> Any:
         balancer = _create_plain(self, *args, **kwargs)
-        # AWS looks at the subnets first, and leaves nothing of a balancer that it refuses.
-        if balancer.scheme != "internal" and not is_attached(self.ec2_backend, balancer.vpc_id):
-            self.delete_load_balancer(balancer.arn)
-            raise ELBClientError("InvalidSubnet", f"VPC {balancer.vpc_id} has no internet gateway")
         balancer.dns_name = facts.dns_name or balancer.dns_name
         return balancer
 
     put_into(ELBv2Backend, create_load_balancer=create_load_balancer)
+    check_before(ELBv2Backend, "create_load_balancer", _check_subnets)
+
+
+def _check_subnets(self: Any, *, subnet_ids: list[str], scheme: str | None, **kwargs: Any) -> None:
+    for subnet in subnet_ids if scheme != "internal" else ():
+        vpc = self.ec2_backend.get_subnet(subnet).vpc_id
+        if not is_attached(self.ec2_backend, vpc):
+            raise ELBClientError("InvalidSubnet", f"VPC {vpc} has no internet gateway")

@@ -15,7 +15,7 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import EmptyResult
 from moto.ec2.models.instances import StateReason
 
-from rehearsal.cloud.additions import activities, events
+from rehearsal.cloud.additions import activities, events, images
 from rehearsal.cloud.additions.activities import Status
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.members import Lifecycle, Member, Transition
@@ -78,12 +78,15 @@ def members(group: Any) -> list[Member]:
     return list(group.instance_states)
 
 
-def launch(group: Any, count: int, cause: str) -> None:
-    """Nothing while the group's process Launch is suspended, whoever asks."""
+def launch(group: Any, count: int, cause: str) -> bool:
+    """Whether it could; nothing is launched while the group's process Launch is suspended, whoever asks."""
     if "Launch" in group._suspended_processes:
-        return
+        return True
     for _ in range(count):
         subnet = _emptiest_subnet(group, cause)
+        if error := images.refusal(group.ec2_backend, group.image_id):  # it was there when the group was made
+            _refuse(group, subnet, cause, f"{error.message}. Launching EC2 instance failed.")
+            return False
         instance = _run_instance(group, subnet.id if subnet else None)
         member = Member(instance, group)
         group.instance_states.append(member)
@@ -92,6 +95,7 @@ def launch(group: Any, count: int, cause: str) -> None:
             member.move(Lifecycle.PENDING_WAIT)
         doing, status = f"{LAUNCHING}: {instance.id}", Status.WAITING if held else Status.IN_PROGRESS
         member.activity = activities.begin(group, doing, cause, subnet=subnet, status=status)
+    return True
 
 
 def dismiss(member: Member, cause: str) -> None:
@@ -177,13 +181,14 @@ def _emptiest_subnet(group: Any, cause: str) -> Any:
     if all(subnet.availability_zone in ZONES_GONE for subnet in wanted):
         return wanted[0]
     while wanted[0].availability_zone in ZONES_GONE:
-        _refuse(group, wanted.pop(0), cause)
+        zone = wanted[0].availability_zone
+        why = f"There is no capacity in the Availability Zone {zone}. Launching EC2 instance failed."
+        _refuse(group, wanted.pop(0), cause, why)
     return wanted[0]
 
 
-def _refuse(group: Any, subnet: Any, cause: str) -> None:
+def _refuse(group: Any, subnet: Any, cause: str, why: str) -> None:
     activity = activities.begin(group, LAUNCHING, cause, subnet=subnet)
-    why = f"There is no capacity in the Availability Zone {subnet.availability_zone}. Launching EC2 instance failed."
     activities.end(activity, Status.FAILED, why)
     events.send(group, events.NOT_LAUNCHED, activity)
 

@@ -8,7 +8,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import check_before
 
 GAPS = [
     Gap(
@@ -20,11 +20,9 @@ GAPS = [
 
 NOT_ATTACHED = "Gateway.NotAttached"
 
-_associate_plain = EC2Backend.associate_address
-
 
 def extend() -> None:
-    put_into(EC2Backend, associate_address=_associate_address)
+    check_before(EC2Backend, "associate_address", _check_association)
 
 
 def is_attached(ec2: Any, vpc: str) -> bool:
@@ -33,8 +31,7 @@ def is_attached(ec2: Any, vpc: str) -> bool:
     return bool(ec2.get_vpc(vpc).is_default) or any(one.vpc is not None and one.vpc.id == vpc for one in gateways)
 
 
-def _associate_address(self: Any, instance: Any = None, eni: Any = None, *args: Any, **kwargs: Any) -> Any:
+def _check_association(self: Any, instance: Any = None, eni: Any = None, *args: Any, **kwargs: Any) -> None:
     subnet = getattr(eni, "subnet", None) or (instance and self.get_subnet(instance.subnet_id))
     if subnet and not is_attached(self, subnet.vpc_id):
         raise EC2ClientError(NOT_ATTACHED, f"Network {subnet.vpc_id} is not attached to any internet gateway")
-    return _associate_plain(self, instance, eni, *args, **kwargs)

@@ -31,13 +31,13 @@ def extend() -> None:
 
 
 def _create_nat_gateway(
-    self: Any, subnet_id: str, allocation_id: Any, tags: Any = None, connectivity_type: str | None = None
+    self: Any, subnet_id: str, allocation_id: Any, tags: Any = None, connectivity_type: Any = None
 ) -> Any:
     vpc = self.get_subnet(subnet_id).vpc_id
     if connectivity_type == "private" or is_attached(self, vpc):
         return _create_plain(self, subnet_id, allocation_id, tags, connectivity_type)
     # AWS makes it, and says what is wrong with it later; it takes no address.
-    gateway = _create_plain(self, subnet_id, None, tags, "private")
+    gateway: Any = _create_plain(self, subnet_id, "", tags, "private")
     gateway.connectivity_type, gateway.state = "public", "failed"
     gateway.failure_code, gateway.failure_message = NOT_ATTACHED, f"Network {vpc} has no Internet gateway attached"
     return gateway

@@ -26,7 +26,17 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
-from rehearsal.cloud.additions import alarms, balancers, internet_gateways, nat_gateways, object_versions, policies, vpn
+from rehearsal.cloud.additions import (
+    alarms,
+    balancers,
+    images,
+    internet_gateways,
+    names,
+    nat_gateways,
+    object_versions,
+    policies,
+    vpn,
+)
 from rehearsal.cloud.additions.gap import Facts
 from rehearsal.provider.server import start
 from rehearsal.provider.service import Provider
@@ -107,7 +117,7 @@ def _server() -> Iterator[tuple[str, Traffic]]:
         traffic.append(Traffic(make(*args, **kwargs)))
         return traffic[-1]
 
-    for addition in (alarms, internet_gateways, nat_gateways, object_versions, policies, vpn):
+    for addition in (alarms, images, internet_gateways, names, nat_gateways, object_versions, policies, vpn):
         addition.extend()
     balancers.extend(Facts())
     services = frozenset(backends.list_of_moto_modules())

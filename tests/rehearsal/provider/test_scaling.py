@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .client import CheckError, Client, Resource
+from .client import CallError, CheckError, Client, Resource
 from .conftest import IMAGE, Traffic
 
 Aws = Callable[[str], Any]
@@ -150,6 +150,23 @@ def test_a_scaling_policy_lives(provider: Client, aws: Aws, fleet: Resource) -> 
     assert found["TargetTrackingConfiguration"]["TargetValue"] == 50.0
     provider.delete(policy)
     assert provider.refresh(policy) is None
+
+
+def test_a_group_of_an_image_that_is_not_there_is_refused(provider: Client, aws: Aws, subnet: Resource) -> None:
+    missing = "ami-0123456789abcdef0"
+    template = provider.create("aws:ec2:LaunchTemplate", "template", imageId=missing, instanceType="t3.micro")
+    told = rf"You must use a valid fully-formed launch template\. The image id '\[{missing}\]' does not exist$"
+    with pytest.raises(CallError, match=told):
+        provider.create(
+            "aws:autoscaling:Group",
+            "fleet",
+            minSize=1,
+            maxSize=1,
+            waitForCapacityTimeout="0",
+            vpcZoneIdentifiers=[subnet.id],
+            launchTemplate={"id": template.id, "version": str(template["latestVersion"])},
+        )
+    assert aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
 
 
 def test_a_group_that_is_to_be_waited_for_is_refused(provider: Client, fleet: Resource) -> None:
