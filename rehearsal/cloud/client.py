@@ -78,13 +78,13 @@ class CloudClient:
     def notices(self, since: datetime | None = None) -> list[Notice]:
         """Every message published to a topic, or those from that moment on, in their order."""
         rows = self._ask("GET", "notices")["notices"]
-        told = [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
+        told = [_notice(row) for row in rows]
         return [notice for notice in told if since is None or notice.time >= since]
 
     def notices_after(self, number: int) -> list[Notice]:
         """Those published since the one of this number."""
         rows = self._ask("GET", f"notices/{number}")["notices"]
-        return [Notice(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows]
+        return [_notice(row) for row in rows]
 
     def set_alarm_scale(self, scale: float) -> None:
         """From now on 60 seconds of the alarms' periods count as 60 / scale; 1 to 60, and 1 at first.
@@ -106,3 +106,8 @@ class CloudClient:
         except urllib.error.HTTPError as error:
             raise RefusedError(json.loads(error.read())["error"]) from error
         return answer
+
+
+def _notice(row: dict[str, Any]) -> Notice:
+    typed = {"time": datetime.fromisoformat(row["time"]), "undelivered": tuple(row["undelivered"])}
+    return Notice(**row | typed)

@@ -193,6 +193,7 @@ class Observer:
         self._board.add_notifications(
             overview.notification_row(one.number, one.time.timestamp(), one.subject, one.message) for one in fresh
         )
+        self._log(overview.undelivered(fresh))
 
     def _see_history(self) -> None:
         records = history.read(self._client("s3"), self._bucket, self._stage.options.stack)

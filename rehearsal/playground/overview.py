@@ -137,6 +137,13 @@ def notification_row(number: int, at: float, subject: str, message: str) -> dict
     return {"number": number, "time": at, "subject": subject, "text": told[:MESSAGE_LENGTH]}
 
 
+def undelivered(notices: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """The webhooks that a message was not sent to."""
+    for notice in notices:
+        for reason in notice.undelivered:
+            yield "bad", f"webhook {reason}"
+
+
 def instance_changes(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:

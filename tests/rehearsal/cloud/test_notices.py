@@ -1,12 +1,19 @@
-"""What was published is read back, with its time, also when its topic is gone."""
+"""What was published is read back, with its time, also when its topic is gone; webhooks stay on this machine."""
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from rehearsal.cloud.additions import notices
 from rehearsal.cloud.client import CloudClient
 from tests.rehearsal.cloud.fleet import Running
 
@@ -43,3 +50,88 @@ def test_what_the_service_refused_is_no_notice(cloud: Running) -> None:
     finally:
         client.clear_faults()
     assert client.notices(since=began) == []
+
+
+class Webhook:
+    """A server on loopback that keeps the paths and subjects of what it gets, and sends `/away` somewhere else."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, Any]] = []
+        kept = self.got
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                kept.append((self.path, body.get("Subject")))
+                self.send_response(307 if self.path == "/away" else 204)
+                self.send_header("Location", "http://hooks.example.org/")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                """Quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.port = self.server.server_address[1]
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    made = Webhook()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+def test_webhooks_elsewhere_get_nothing_and_the_notice_says_so(cloud: Running, webhook: Webhook) -> None:
+    client, sns, began = CloudClient(control=cloud.control), cloud.client("sns"), datetime.now(UTC)
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    elsewhere = {
+        "http": [f"http://localhost.example.org:{webhook.port}/", "http://192.0.2.1/", "http://[2001:db8::1]/"],
+        "https": ["https://user:pass@hooks.example.org:8443/token"],
+    }
+    here = [f"http://127.0.0.1:{webhook.port}/number", f"http://localhost:{webhook.port}/name"]
+    for protocol, urls in [("http", here), *elsewhere.items()]:
+        for url in urls:
+            sns.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=url)
+    sns.publish(TopicArn=topic, Subject="boot failed", Message="step=download")
+    assert sorted(webhook.got) == [("/name", "boot failed"), ("/number", "boot failed")]
+    (notice,) = client.notices(since=began)
+    why = "is neither localhost nor a loopback address"
+    assert sorted(notice.undelivered) == [
+        f"http://192.0.2.1: not sent, 192.0.2.1 {why}",
+        f"http://[2001:db8::1]: not sent, [2001:db8::1] {why}",
+        f"http://localhost.example.org:{webhook.port}: not sent, localhost.example.org {why}",
+        f"https://hooks.example.org:8443: not sent, hooks.example.org {why}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.org/",
+        "http://127.0.0.1.example.org/",
+        "http://hooks.example.org\\@127.0.0.1/",
+        "http://127.0.0.1@hooks.example.org/",
+        "http://127.1/",
+        "http://0.0.0.0/",
+    ],
+)
+def test_the_name_of_a_webhook_elsewhere_is_not_even_looked_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError(f"looked up {args}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", resolve)
+    notices._post(url, json={})
+
+
+def test_a_webhook_here_is_reached_without_a_proxy_and_leads_nowhere_else(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:9")
+    notices._post(f"http://127.0.0.1:{webhook.port}/away", json={"Subject": "moved"})
+    assert webhook.got == [("/away", "moved")]

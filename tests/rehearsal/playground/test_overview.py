@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rehearsal.cloud.notice import Notice
 from rehearsal.playground import overview
 from scripts.history import Place, Record
 
@@ -182,3 +183,9 @@ def test_answers_that_name_no_color_count_for_the_one_that_has_all_traffic() -> 
     alone = overview.traffic_row(status, {"blue": 0, "green": 100})
     shared = overview.traffic_row(status, {"blue": 90, "green": 10})
     assert [(row["blue"], row["green"]) for row in (alone, shared)] == [(0, 48), (0, 0)]
+
+
+def test_a_webhook_that_was_not_notified_is_in_the_log() -> None:
+    told: dict[str, Any] = {"number": 1, "time": datetime.now(UTC), "topic": "alerts", "subject": "", "message": "any"}
+    notices = [Notice(**told), Notice(**told, undelivered=("https://hooks.example.org: not sent, why",))]
+    assert list(overview.undelivered(notices)) == [("bad", "webhook https://hooks.example.org: not sent, why")]
