@@ -200,6 +200,7 @@ class Vpn(pulumi.ComponentResource):
     def _alarm(self, what: str, why: str, dimensions: Mapping[str, pulumi.Input[str]], periods: int) -> None:
         cloudwatch.MetricAlarm(
             f"{self._name}-{what}",
+            name=f"{self._args.stack}-vpn-{what}",
             alarm_description=f"{self._args.stack}: {why}",
             namespace="AWS/VPN",
             metric_name="TunnelState",

@@ -86,9 +86,7 @@ def alarms() -> dict[str, str]:
 
 
 def _name(alarm: Declared) -> str:
-    given = alarm.inputs.get("name") or alarm.inputs.get("alarmName")
-    if not given:
-        return f"{alarm.name}-…"
+    given = alarm.inputs.get("name") or alarm.inputs["alarmName"]
     return re.sub(r"^(blue|green)-", "<color>-", str(given).removeprefix("prod-")).join(("<stack>-", ""))
 
 
