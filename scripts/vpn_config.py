@@ -97,7 +97,9 @@ def _is_key_name(name: str) -> bool:
 
 def write(files: Mapping[str, str], folder: Path) -> list[Path]:
     """Only the owner may read them, for they hold the keys; what strongSwan runs, the owner may run."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / ".gitignore").write_text("*\n")  # in a folder of ours alone: somebody's own has files to keep
     written = []
     for name, text in files.items():
         path = folder / name

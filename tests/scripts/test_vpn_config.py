@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,24 @@ def test_a_document_becomes_files_for_their_owner_only(xml: Path, tmp_path: Path
         "interfaces.sh": "0o700",
         "updown.sh": "0o700",
         "guard.sh": "0o700",
+        ".gitignore": "0o644",
     }
     assert 'secret = "first.key_1"' in (into / "swanctl.conf").read_text()
     assert "first.key_1" not in done.output
+
+
+def test_git_sees_no_key_in_a_folder_that_was_made_for_them(xml: Path, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "checkout")], check=True)
+    into = tmp_path / "checkout" / "office"
+    for _ in range(2):
+        assert run("--xml", str(xml), *RANGES, "--into", str(into)).exit_code == Exit.OK
+    status = ["git", "-C", str(into.parent), "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_a_folder_of_somebodys_own_keeps_what_git_sees_in_it(xml: Path, tmp_path: Path) -> None:
+    assert run("--xml", str(xml), *RANGES, "--into", str(tmp_path)).exit_code == Exit.OK
+    assert not (tmp_path / ".gitignore").exists()
 
 
 def test_an_older_file_is_replaced_and_not_left_open(xml: Path, tmp_path: Path) -> None:
