@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -559,6 +560,16 @@ def test_the_config_is_read_through_pulumi() -> None:
     settings = loaded(stack_config("prod", blue=BLUE), "prod")
     assert (settings.stack, settings.region, settings.zone_count) == ("prod", "eu-central-1", 3)
     assert settings.colors[Color.BLUE].release == "v1"
+
+
+def test_a_lost_instance_of_prod_leaves_another() -> None:
+    colors = loaded(stack_config("prod"), "prod").colors
+    assert {color: (own.is_on, own.min_size) for color, own in colors.items()} == dict.fromkeys(Color, (False, 2))
+
+
+def test_one_office_can_reach_both_stacks() -> None:
+    dev, prod = (IPv4Network(loaded(stack_config(stack), stack).vpc_cidr) for stack in ("dev", "prod"))
+    assert not dev.overlaps(prod)
 
 
 def test_a_mistyped_key_in_a_stacks_file_is_told() -> None:
