@@ -78,7 +78,7 @@ def test_the_first_deploy_says_that_users_have_it_and_suggests_no_cutover(
     assert done.exit_code == Exit.OK
     assert done.stdout.splitlines()[1:] == [
         f"users have it now (100 % of the traffic): {world.url}",
-        "check it:  python -m scripts.smoke_test --stack dev",
+        "check it:  .venv/bin/python -m scripts.smoke_test --stack dev",
     ]
     assert run("smoke_test", "--stack", "dev").exit_code == Exit.OK
 
@@ -86,8 +86,8 @@ def test_the_first_deploy_says_that_users_have_it_and_suggests_no_cutover(
 def test_a_later_deploy_suggests_the_cutover(run: Callable[..., Result]) -> None:
     done = run("deploy", "v3")
     assert done.stdout.splitlines()[1:] == [
-        "judge it:  python -m scripts.smoke_test --stack dev --color green",
-        "then:      python -m scripts.cutover green --stack dev",
+        "check it:  .venv/bin/python -m scripts.smoke_test --color green --stack dev",
+        "then:      .venv/bin/python -m scripts.cutover green --stack dev",
     ]
     assert run("cutover", "green", "--bake", "0").exit_code == Exit.OK
 
