@@ -9,6 +9,8 @@ from types import ModuleType
 
 def import_messages_only() -> None:
     """Let `pulumi.runtime.proto` be imported alone. For processes that only speak the protocol, as their first act."""
+    if "pulumi" in sys.modules:
+        return  # a warm Python has imported all of it
     found = importlib.util.find_spec("pulumi")
     if found is None or found.submodule_search_locations is None:
         sys.exit(f"{sys.executable} has no Pulumi SDK: the first python3 on the PATH has to be the project's")

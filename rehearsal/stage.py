@@ -22,7 +22,7 @@ import pulumi.automation as auto
 
 from checks.colors import Color
 from rehearsal import base_image, machine_image, registry
-from rehearsal.cli import PulumiCli, ensure_cli
+from rehearsal.cli import PulumiCli, ensure_cli, warmed
 from rehearsal.cloud.client import CloudClient
 from rehearsal.database import Database
 from rehearsal.docker_engine import DockerEngine
@@ -126,7 +126,9 @@ class Stage:
         """Wait for the CLI, and create the stack with the dev stack's values and some of the run's own."""
         cli = self.awaited_cli.result()
         folder = self.ground.temporary("pulumi")
-        workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider)
+        warm = folder / "warm"
+        self.ground.start("warm", warmed.serve_command(str(warm)))
+        workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider, warm=warm)
         workspace.prepare(self.notify)
         self.environment |= workspace.environment
         os.environ.update(self.environment)

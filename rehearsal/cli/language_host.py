@@ -30,7 +30,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-SUPERVISOR = Path(__file__).with_name("supervised.py")
+SUPERVISOR, WARMED = (str(Path(__file__).with_name(name)) for name in ("supervised.py", "warmed.py"))
 ERROR_WAS_SHOWN = 32  # the exit code of a program whose error the CLI has shown already
 CHUNK_BYTES = 1 << 16
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -100,7 +100,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 
 def _supervised(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", str(SUPERVISOR), sys.executable, "-u", *argv]
+    bare = (sys.executable, "-I", "-S")
+    command = [*bare, SUPERVISOR, *bare, WARMED, "-u", *argv]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
 
 

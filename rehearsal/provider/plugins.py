@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from rehearsal.cli import warmed
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("aws", "docker")
 
@@ -26,5 +28,5 @@ def install(home: Path, packages: tuple[str, ...] = PACKAGES) -> None:
 
 def _launcher(package: str) -> str:
     # -P: a program's own modules must not stand before the plugin's.
-    command = [sys.executable, "-P", "-m", "rehearsal.provider", package]
+    command = [sys.executable, "-I", "-S", warmed.__file__, "-P", "-m", "rehearsal.provider", package]
     return f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.join(command)} "$@"\n'

@@ -16,9 +16,9 @@ from rehearsal.workspace import Workspace
 from tests.ci.runner import Runner
 from tests.ci.workflows import ROOT
 from tests.github import GitHubServer, github_server
-from tests.rehearsal.pulumi.conftest import _cloud, calls, cli, cloud, workspace
+from tests.rehearsal.pulumi.conftest import _cloud, _warm, calls, cli, cloud, workspace
 
-__all__ = ["_cloud", "calls", "cli", "cloud", "workspace"]
+__all__ = ["_cloud", "_warm", "calls", "cli", "cloud", "workspace"]
 
 STACKS = ("dev", "prod")
 STACK_FILES = tuple(f"Pulumi.{stack}.yaml" for stack in STACKS)

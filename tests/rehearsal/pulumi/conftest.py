@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pulumi.automation as auto
 import pytest
 import requests
 
-from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli
+from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli, supervised, warmed
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import Provider, Workspace, copy_project
 from tests.rehearsal.cloud.fleet import DNS_NAME, REGION, Running, start, stop
@@ -67,10 +69,23 @@ def front(cloud: Running) -> Iterator[Front]:
     made.server.server_close()
 
 
+@pytest.fixture(scope="session")
+def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("warm") / "socket"
+    argv = [sys.executable, "-I", "-S", supervised.__file__, *warmed.serve_command(str(path))]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        yield path
+        assert process.stdin is not None
+        process.stdin.close()
+
+
 @pytest.fixture
-def workspace(cli: PulumiCli, cloud: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(
+    cli: PulumiCli, cloud: Running, _warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A project folder, home and backend of the test's own, which this process and its children use."""
-    made = Workspace(folder=tmp_path / "pulumi", project=copy_project(tmp_path / "project"), cli=cli, provider=PROVIDER)
+    project = copy_project(tmp_path / "project")
+    made = Workspace(folder=tmp_path / "pulumi", project=project, cli=cli, provider=PROVIDER, warm=_warm)
     made.prepare(lambda _: None)
     for key, value in made.environment.items():
         monkeypatch.setenv(key, value)
