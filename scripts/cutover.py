@@ -25,14 +25,15 @@ from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.lock import holder
 from scripts.options import (
+    SMOKE_DEADLINE_S,
     AcceptBreakingOption,
     BakeOption,
     BreakLockOption,
     JsonOption,
     ReasonOption,
+    SmokeDeadlineOption,
     StackOption,
     app,
-    seconds,
 )
 from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
@@ -65,7 +66,7 @@ class CutoverArgs:
     """Whether this goes on from where a killed run was: dead locks are released, and what it did is not done again."""
     accept_breaking_migration: bool = False
     judge_deadline_s: float = 5.0
-    smoke_deadline_s: float = 30.0
+    smoke_deadline_s: float = SMOKE_DEADLINE_S
     bake_s: float = 0.0
     reason: str = ""
 
@@ -343,9 +344,7 @@ def main(
     if_needed: Annotated[
         bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR serves all users already.")
     ] = False,
-    smoke_deadline: Annotated[
-        float, seconds(help="Seconds within which the smoke test after the switch must pass.")
-    ] = 30.0,
+    smoke_deadline: SmokeDeadlineOption = SMOKE_DEADLINE_S,
     bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,

@@ -20,6 +20,7 @@ from scripts.display import Display
 from scripts.exits import RefusedError, ScriptError, StuckError, UsageError
 from scripts.history import DIRECT_ROLLBACK, Record
 from scripts.interrupts import to_the_end
+from scripts.options import SMOKE_DEADLINE_S
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, place
 from scripts.stack_file import StackFileError, read_config, write_config
@@ -54,8 +55,7 @@ class DirectArgs:
     break_lock: bool = False
     reason: str = ""
     preview_deadline_s: float = 5.0
-    # A weight change reaches all of AWS's load balancer nodes within seconds, not at once.
-    public_deadline_s: float = 30.0
+    public_deadline_s: float = SMOKE_DEADLINE_S
 
 
 @dataclass(frozen=True, kw_only=True)

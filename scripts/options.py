@@ -10,6 +10,7 @@ import typer
 
 LONGEST_DEADLINE_S = 86_400
 REASON_LENGTH = 500
+SMOKE_DEADLINE_S = 30.0  # a weight change reaches all of AWS's load balancer nodes within seconds, not at once
 
 
 def seconds(*names: str, most: int = LONGEST_DEADLINE_S, **settings: Any) -> Any:
@@ -61,6 +62,9 @@ BakeOption = Annotated[
         envvar="BLUEGREEN_BAKE_SECONDS",
         help="Seconds to watch the release with its users, and to go back by itself when it is bad.",
     ),
+]
+SmokeDeadlineOption = Annotated[
+    float, seconds("--smoke-deadline", help="Seconds within which the smoke test after the switch must pass.")
 ]
 ReasonOption = Annotated[
     str, typer.Option("--reason", callback=_one_line, help="Why, for the notification and the history.")

@@ -15,7 +15,16 @@ from scripts.direct_rollback import DirectArgs, DirectResult
 from scripts.display import Display, exit_codes
 from scripts.exits import UsageError
 from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import AcceptBreakingOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
+from scripts.options import (
+    SMOKE_DEADLINE_S,
+    AcceptBreakingOption,
+    BreakLockOption,
+    JsonOption,
+    ReasonOption,
+    SmokeDeadlineOption,
+    StackOption,
+    app,
+)
 from scripts.stacks import selected_stack_on_disk
 from scripts.traffic import words
 
@@ -51,6 +60,7 @@ def main(
             help="With --direct: the stack's config file, if not Pulumi.<stack>.yaml here.",
         ),
     ] = None,
+    smoke_deadline: SmokeDeadlineOption = SMOKE_DEADLINE_S,
     reason: ReasonOption = "",
     accept_breaking_migration: AcceptBreakingOption = False,
     break_lock: BreakLockOption = False,
@@ -73,6 +83,7 @@ def main(
             accept_breaking_migration=accept_breaking_migration,
             break_lock=break_lock,
             reason=reason,
+            public_deadline_s=smoke_deadline,
         )
         _roll_back_directly(stack, args, display)
         return
@@ -84,6 +95,7 @@ def main(
         action=ROLLBACK,
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
+        smoke_deadline_s=smoke_deadline,
         reason=reason,
     )
     run_cli(stack, cutover, display)

@@ -288,6 +288,7 @@ def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, t
     [
         ("cutover", ["green", "--bake"]),
         ("cutover", ["green", "--smoke-deadline"]),
+        ("rollback", ["--smoke-deadline"]),
         ("canary", ["5", "--bake"]),
         ("deploy", ["v2", "--deadline"]),
         ("retire", ["--deadline"]),

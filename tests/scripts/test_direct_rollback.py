@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import signal
@@ -79,12 +80,12 @@ def stack(world: World) -> WorldStack:
 
 @pytest.fixture
 def run(stack: WorldStack, file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr(direct_rollback.DirectArgs, "public_deadline_s", 0.3)
-    monkeypatch.setattr(direct_rollback.DirectArgs, "preview_deadline_s", 0.3)
+    script = importlib.import_module("scripts.rollback")
+    monkeypatch.setattr(script, "DirectArgs", functools.partial(direct_rollback.DirectArgs, preview_deadline_s=0.3))
 
     def invoke(*words: str) -> Result:
-        cli = importlib.import_module("scripts.rollback").cli
-        return CliRunner().invoke(cli, ["--direct", "--config-file", str(file), *words])
+        options = ["--direct", "--config-file", str(file), "--smoke-deadline", "0.3", *words]
+        return CliRunner().invoke(script.cli, options)
 
     return invoke
 
