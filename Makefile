@@ -5,7 +5,12 @@ PROVIDER ?= rehearsal
 SOURCES := __main__.py settings.py config_reader.py alert_settings.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 ACTIONLINT_VERSION := 1.7.12
-ACTIONLINT := $(BIN)/actionlint-$(ACTIONLINT_VERSION)
+# What takes a minute and any checkout can use; see rehearsal/cli/location.py.
+USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bluegreen
+CACHE := $(or $(BLUEGREEN_CACHE),$(if $(filter 0,$(shell id -u)),/var/cache/bluegreen,$(USER_CACHE)))
+ACTIONLINT := $(CACHE)/actionlint-$(ACTIONLINT_VERSION)
+# Two runs at once must not write mypy's cache.
+LOCK := $(if $(shell command -v flock),flock $(CACHE)/mypy.lock)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check format test rehearse playground playground-stop rehearse-vpn drill test-drills bench image clean lock
@@ -23,7 +28,7 @@ setup: .venv/ready ## Make the virtual environment with the locked packages
 check: setup $(ACTIONLINT) ## Lint, format and types, on all folders; the workflows too
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy
+	$(LOCK) $(BIN)/mypy --cache-dir $(CACHE)/mypy
 	$(BIN)/shellcheck .ci/run ami/provision/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(ACTIONLINT)
 	$(BIN)/zizmor --offline --quiet .github
@@ -31,8 +36,10 @@ check: setup $(ACTIONLINT) ## Lint, format and types, on all folders; the workfl
 $(ACTIONLINT): | setup
 	@command -v go >/dev/null || { echo "make check needs Go, which builds actionlint $(ACTIONLINT_VERSION) for the workflows:" \
 		"install it (https://go.dev/doc/install), or put that actionlint at $@" >&2; exit 1; }
-	GOBIN="$(CURDIR)/$(BIN)" go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
-	mv $(BIN)/actionlint $@
+	mkdir -p $(CACHE)/build-$(ACTIONLINT_VERSION)
+	GOBIN=$(CACHE)/build-$(ACTIONLINT_VERSION) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+	mv $(CACHE)/build-$(ACTIONLINT_VERSION)/actionlint $@
+	rmdir $(CACHE)/build-$(ACTIONLINT_VERSION)
 
 format: setup ## Put the code into the one format
 	$(BIN)/ruff format $(SOURCES)
