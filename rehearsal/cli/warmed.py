@@ -1,11 +1,13 @@
 """Runs Python with the arguments: forked from the warm one (warm.py) where $BLUEGREEN_WARM_PYTHON names its socket.
 
 Else, or where nobody listens there, it becomes that Python itself. The command gets this process's standard streams,
-environment and folder, and ends when this process does. `-I -S` before this file: it starts before every command.
+environment and folder, and ends when this process does, which ends with its parent: nobody else would end a plugin
+whose engine was killed. `-I -S` before this file: it starts before every command.
 """
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,6 +21,7 @@ def serve_command(path: str) -> list[str]:
 
 
 def main(argv: list[str]) -> int:
+    parent = os.pidfd_open(os.getppid())
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(os.environ[VARIABLE])
@@ -29,8 +32,9 @@ def main(argv: list[str]) -> int:
     socket.send_fds(connection, [b"\n"], [0, 1, 2])
     request = {"argv": argv, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109 - not imported
     connection.sendall(json.dumps(request).encode() + b"\n")
-    code = connection.recv(1)
-    return code[0] if code else 1  # none: the warm Python was ended
+    told, _, _ = select.select([connection, parent], [], [])
+    code = connection.recv(1) if connection in told else b""
+    return code[0] if code else 1  # none: the parent or the warm Python was ended
 
 
 if __name__ == "__main__":

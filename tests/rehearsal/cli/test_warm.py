@@ -96,6 +96,19 @@ def test_a_command_ends_with_its_client(folder: Path, warm: Path, number: str) -
     wait_until(lambda: not any(alive(each) for each in running))
 
 
+def test_a_command_ends_with_its_clients_parent(folder: Path, warm: Path) -> None:
+    """A plugin is a process group of its own: what kills the engine's does not reach its client."""
+    argv = [sys.executable, "-I", "-S", warmed.__file__, "blocked.py"]
+    parent = f"import subprocess; subprocess.run({argv!r}, process_group=0)"
+    environment = {warmed.VARIABLE: str(warm)}
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=folder, env=environment) as process:
+        wait_until((folder / "pids").exists)
+        running = [found for pid in (folder / "pids").read_text().split() if (found := identify(int(pid)))]
+        assert len(running) == 2
+        process.kill()
+    wait_until(lambda: not any(alive(each) for each in running))
+
+
 def test_a_killed_command_is_told_as_shells_do(folder: Path, warm: Path) -> None:
     process, pids = blocked(folder, warm)
     subprocess.run(["kill", "-KILL", str(pids[0])], check=True)
