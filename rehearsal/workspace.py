@@ -113,9 +113,10 @@ class Workspace:
             "aws:s3UsePathStyle": "true",
         }
 
-    def create_stack(self, name: str) -> auto.Stack:
+    def create_stack(self, name: str, *, secrets_provider: str | None = None) -> auto.Stack:
         """A new stack of the project; the environment must hold `environment` by then."""
-        return auto.create_stack(stack_name=name, work_dir=str(self.project))
+        options = auto.LocalWorkspaceOptions(secrets_provider=secrets_provider)
+        return auto.create_stack(stack_name=name, work_dir=str(self.project), opts=options)
 
 
 def copy_project(folder: Path) -> Path:

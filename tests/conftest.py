@@ -6,12 +6,41 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.declared import Declaration
 from tests.declared import declare as run_declare
+
+# Files of a minute or more, the longest first: begun last, one would be waited for when all else is done.
+LONG = (
+    *("ci/test_delivery", "test_playground", "test_rehearsal", "rehearsal/pulumi/test_life"),
+    *("rehearsal/test_machine_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
+    *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_news", "ci/test_pull_request"),
+    *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_machines", "rehearsal/pulumi/test_interrupted"),
+    *("rehearsal/pulumi/test_bootstrap", "ami/test_boot"),
+)
+# What `-m "not slow"` leaves out: they, whatever needs more than this process, and tests of the tools of tests.
+SLOW_KINDS = ("engine", "docker", "network", "packer", "rehearsal", "drills")
+SLOW = (
+    *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/"),
+    *("ami/test_report", "ami/test_telling", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
+)
+TESTS = Path(__file__).resolve().parent
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    place = str(item.path.relative_to(TESTS))
+    if place.startswith((*LONG, *SLOW)) or any(item.get_closest_marker(kind) for kind in SLOW_KINDS):
+        item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / f"{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
 
 
 def pytest_configure() -> None:

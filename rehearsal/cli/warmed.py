@@ -32,8 +32,8 @@ def main(argv: list[str]) -> int:
     socket.send_fds(connection, [b"\n"], [0, 1, 2])
     request = {"argv": argv, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109 - not imported
     connection.sendall(json.dumps(request).encode() + b"\n")
-    told, _, _ = select.select([connection, parent], [], [])
-    code = connection.recv(1) if connection in told else b""
+    told, _, _ = select.select([connection.fileno(), parent], [], [])
+    code = connection.recv(1) if parent not in told else b""
     return code[0] if code else 1  # none: the parent or the warm Python was ended
 
 

@@ -16,9 +16,9 @@ from rehearsal.workspace import Workspace
 from tests.ci.runner import Runner
 from tests.ci.workflows import ROOT
 from tests.github import GitHubServer, github_server
-from tests.rehearsal.pulumi.conftest import _cloud, _warm, calls, cli, cloud, workspace
+from tests.rehearsal.pulumi.conftest import _cloud, _warm, calls, cli, cloud, secrets_provider, workspace
 
-__all__ = ["_cloud", "_warm", "calls", "cli", "cloud", "workspace"]
+__all__ = ["_cloud", "_warm", "calls", "cli", "cloud", "secrets_provider", "workspace"]
 
 STACKS = ("dev", "prod")
 STACK_FILES = tuple(f"Pulumi.{stack}.yaml" for stack in STACKS)
@@ -79,9 +79,9 @@ def github() -> Iterator[GitHubServer]:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, workspace: Workspace) -> Repository:
+def repository(tmp_path: Path, workspace: Workspace, secrets_provider: str) -> Repository:
     for stack in STACKS:
-        workspace.create_stack(stack)
+        workspace.create_stack(stack, secrets_provider=secrets_provider)
     return make_repository(tmp_path / "repository", workspace.project)
 
 

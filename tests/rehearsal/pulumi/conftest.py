@@ -93,11 +93,18 @@ def workspace(
 
 
 @pytest.fixture
-def stack(workspace: Workspace, cloud: Running, front: Front) -> OpenStack:
+def secrets_provider(cloud: Running) -> str:
+    """A key of the account, as a team has it. From a passphrase each of the CLI's commands would derive one anew."""
+    key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
+    return f"awskms:///{key}?region={REGION}&awssdk=v2"
+
+
+@pytest.fixture
+def stack(workspace: Workspace, secrets_provider: str, cloud: Running, front: Front) -> OpenStack:
     """Creates a committed stack; only the endpoint and the port are the test's own."""
 
     def create(name: str) -> auto.Stack:
-        created = workspace.create_stack(name)
+        created = workspace.create_stack(name, secrets_provider=secrets_provider)
         own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
         created.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
         return created

@@ -58,7 +58,7 @@ def left(cloud: Running) -> list[str]:
     return found + [each["KeyId"] for each in keys if each["KeyState"] == "Enabled" and each["KeyManager"] != "AWS"]
 
 
-def test_an_account_is_made_once_changed_never_and_emptied_when_asked(
+def test_an_account_is_made_changed_and_emptied_as_asked(
     account: auto.Stack, cloud: Running, calls: CloudClient
 ) -> None:
     assert set(up(account)) == {"create"}
@@ -70,6 +70,10 @@ def test_an_account_is_made_once_changed_never_and_emptied_when_asked(
     assert set(up(account)) == {"same"}
     assert calls.write_calls() == before
     assert outputs(account) == told
+
+    names = {f"environments[{index}]": name for index, name in enumerate(("dev", "production", "staging"))}
+    account.set_all_config({key: ConfigValue(name) for key, name in names.items()}, path=True)
+    assert up(account)["update"] == 1
 
     with pytest.raises(CommandError, match="protect"):
         account.destroy()
@@ -117,13 +121,6 @@ def check_roles(told: dict[str, Any], cloud: Running) -> None:
         "repo:Acme@7/shop@1234567890:environment:dev",
         "repo:Acme@7/shop@1234567890:environment:production",
     ]
-
-
-def test_another_environment_is_one_change(account: auto.Stack, cloud: Running) -> None:
-    up(account)
-    names = {f"environments[{index}]": name for index, name in enumerate(("dev", "production", "staging"))}
-    account.set_all_config({key: ConfigValue(name) for key, name in names.items()}, path=True)
-    assert up(account)["update"] == 1
 
 
 def test_a_provider_that_the_account_has_is_taken(account: auto.Stack, cloud: Running) -> None:

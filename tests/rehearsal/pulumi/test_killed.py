@@ -18,7 +18,7 @@ from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.front import Front
 
 from .conftest import OpenStack
-from .test_life import Life, touched
+from .test_life import Life, both_colors, touched
 
 SEED = 20261121
 KILLS = 10
@@ -56,14 +56,6 @@ def lock_is_explained(stack: auto.Stack) -> None:
     with pytest.raises(auto.ConcurrentUpdateError, match=r"pulumi cancel.*\n.*created by .*pid \d+"):
         stack.up()
     stack.cancel()
-
-
-def both_colors(life: Life) -> None:
-    for color, release in (("blue", "v1"), ("green", "v2")):
-        life.set(f"{color}.amiId", "ami-0deb1a12000000001")
-        life.set(f"{color}.releaseUrl", f"https://releases.example/{release}.tar.gz")
-        life.set(f"{color}.sha256", "0" * 64)
-        life.set(f"{color}.release", release)
 
 
 def test_killed_ten_times_on_its_way_the_next_run_converges(stack_in_bucket: OpenStack, cloud: Running) -> None:

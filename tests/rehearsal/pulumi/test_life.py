@@ -32,15 +32,16 @@ class Life:
         self.seconds: list[tuple[str, float]] = []
 
     def set(self, key: str, value: str) -> None:
-        self.stack.set_config(key, auto.ConfigValue(value), path=True)
+        self.set_all({key: value})
+
+    def set_all(self, values: Mapping[str, str]) -> None:
+        """By one run of the CLI."""
+        self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in values.items()}, path=True)
 
     def deliver(self, color: str, release: str) -> None:
         bucket = self.stack.outputs()["artifactsBucket"].value
         image = self.cloud.client("ec2").describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
-        self.set(f"{color}.amiId", image)
-        self.set(f"{color}.releaseUrl", f"s3://{bucket}/releases/{release}/bundle.tar.gz")
-        self.set(f"{color}.sha256", "0" * 64)
-        self.set(f"{color}.release", release)
+        self.set_all(color_config(color, release, image, f"s3://{bucket}/releases/{release}/bundle.tar.gz"))
 
     def up(self, what: str) -> dict[str, int]:
         """What changed, by kind of change."""
@@ -70,6 +71,17 @@ class Life:
     def groups(self) -> list[str]:
         found = self.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
         return sorted(group["AutoScalingGroupName"].rpartition("-")[0] for group in found)
+
+
+def color_config(color: str, release: str, image: str, url: str) -> dict[str, str]:
+    values = {"release": release, "releaseUrl": url, "sha256": "0" * 64, "amiId": image}
+    return {f"{color}.{key}": value for key, value in values.items()}
+
+
+def both_colors(life: Life) -> None:
+    image = life.cloud.client("ec2").describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
+    for color, release in (("blue", "v1"), ("green", "v2")):
+        life.set_all(color_config(color, release, image, f"https://releases.example/{release}.tar.gz"))
 
 
 def touched(changes: Mapping[Any, int] | None) -> dict[str, int]:
@@ -102,10 +114,13 @@ def changed_by_hand(life: Life) -> None:
     life.cloud.client("cloudwatch").delete_alarms(AlarmNames=[outputs["balancerAlarm"].value])
 
 
-def from_nothing_to_two_colors(life: Life) -> None:
+def from_nothing(life: Life) -> None:
     planned = life.preview("from nothing")
     assert life.up("from nothing") == planned
     assert set(planned) == {"create"}
+
+
+def two_deliveries(life: Life) -> None:
     for color, release in (("blue", "v1"), ("green", "v2")):
         life.deliver(color, release)
         changes = life.up(f"deployment of {release}")
@@ -114,8 +129,7 @@ def from_nothing_to_two_colors(life: Life) -> None:
 
 
 def to_nothing(life: Life) -> None:
-    life.set("protect", "false")
-    life.set("forceDestroy", "true")
+    life.set_all({"protect": "false", "forceDestroy": "true"})
     life.up("without protection")
     life.stack.destroy()
     LOG.info("%s, seconds: %s", life.stack.name, life.seconds)  # --log-cli-level=info shows them
@@ -128,7 +142,8 @@ def test_dev_from_nothing_to_a_cutover_and_to_nothing_again(
     stack: OpenStack, cloud: Running, front: Front, calls: CloudClient
 ) -> None:
     life = Life(stack("dev"), cloud)
-    from_nothing_to_two_colors(life)
+    from_nothing(life)
+    two_deliveries(life)
     before = calls.write_calls()
     assert life.up("unchanged") == {}
     assert calls.write_calls() == before
@@ -140,8 +155,7 @@ def test_dev_from_nothing_to_a_cutover_and_to_nothing_again(
     life.set("canaryPercent", "5")
     assert life.up("canary") == {"update": 1}
     assert life.weights() == {"blue": 5, "green": 95}
-    life.set("canaryPercent", "0")
-    life.set("activeColor", "blue")
+    life.set_all({"canaryPercent": "0", "activeColor": "blue"})
     assert life.up("rollback") == {"update": 1}
     assert life.weights() == {"blue": 100, "green": 0}
 
@@ -182,8 +196,10 @@ def test_dev_from_nothing_to_a_cutover_and_to_nothing_again(
 
 
 def test_prod_from_nothing_to_a_cutover_and_to_nothing_again(stack: OpenStack, cloud: Running) -> None:
+    """With both releases from its first update on: that each is delivered by an update of its own, dev shows."""
     life = Life(stack("prod"), cloud)
-    from_nothing_to_two_colors(life)
+    both_colors(life)
+    from_nothing(life)
     life.set("activeColor", "green")
     assert life.up("cutover") == {"update": 1}
     assert life.weights() == {"blue": 0, "green": 100}
