@@ -39,7 +39,7 @@ from components.network import Network, NetworkArgs
 from components.policy_documents import Place
 from components.user_data import LogGroups, UserData
 from components.vpn import Vpn, VpnArgs
-from scripts.stack_file import StackFileError, write_config
+from scripts.stack_file import StackFileError, read_config, write_config
 from settings import NAMESPACE, Settings
 
 USUAL_PORT = 80
@@ -96,12 +96,26 @@ def _write_revision(change: Change, revision: str) -> None:
         return
     file = Path(f"Pulumi.{change.stack}.yaml")  # Pulumi runs programs in the project's folder
     try:
+        # With --config-file the config was another one, and this file may be old.
+        if not _is_asked(change.desired, read_config(file)):
+            raise StackFileError("the config was taken from another file")
         write_config(file, {f"{NAMESPACE}:revision": revision})
     except StackFileError as error:
         pulumi.log.warn(
             f"{file} could not be brought up to date ({error}): before the next update from here, run "
             f"{script('recall', stack=change.stack)}"
         )
+
+
+def _is_asked(desired: Deployment, config: Mapping[str, Any]) -> bool:
+    """Whether a stack's file asks for this, and so is the one that the config was taken from."""
+    found: dict[str, Any] = {key: config.get(f"{NAMESPACE}:{key}") for key in ("activeColor", "canaryPercent", *Color)}
+    releases = {color: str((found[color] or {}).get("release") or "") for color in Color}
+    return (
+        releases == {color: held.release for color, held in desired.colors.items()}
+        and (found["activeColor"] or Color.BLUE) == desired.active
+        and int(found["canaryPercent"] or 0) == desired.canary_percent
+    )
 
 
 async def change(settings: Settings, place: Place) -> Change:

@@ -12,6 +12,7 @@ from pulumi.automation.errors import ConcurrentUpdateError
 
 from checks import launches
 from checks.colors import Color
+from checks.deployments import is_current
 from checks.fleet import Fleet, Group, client, describe
 from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
 from checks.hints import script
@@ -35,6 +36,7 @@ from scripts.options import (
     StackOption,
     app,
 )
+from scripts.recall import RecallArgs, recall
 from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
 from scripts.resume import ResumedStack, require_gone
@@ -109,6 +111,10 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None
         # A rollback must not wait until somebody has mended a file.
         with recorded(stack, refused, display) as usable:
             return _cut_over(usable, read_facts(usable), args, display)
+    if args.action == ROLLBACK and not is_current(facts.last, facts.desired):
+        display.warn("this checkout's config was older than the stack's last change, and is brought up to date first")
+        recall(stack, RecallArgs())
+        facts = read_facts(stack)
     return _cut_over(stack, facts, args, display)
 
 

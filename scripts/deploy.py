@@ -109,6 +109,11 @@ def serving_release(fleet: Fleet) -> str:
 def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
     """The color without users; before the first release nobody has any, and the active one is meant."""
     color = args.color or (fleet.serving or facts.active.other).other
+    if fleet.sides[color].weight and fleet.sides[color.other].weight:
+        raise RefusedError(
+            f"{color} has {fleet.sides[color].weight} % of the traffic, a canary, and {color.other} the rest; end it "
+            f"first: {script('canary', '0', stack=facts.stack)}"
+        )
     if fleet.sides[color].weight and fleet.sides[color].release != args.version:
         raise RefusedError(
             f"{color} serves users with release {fleet.sides[color].release}, which is never changed in place; "

@@ -13,11 +13,13 @@ from typing import Any
 
 import yaml
 
+from checks.deployments import ALLOW_SHIFT
 from scripts.config_change import problem
 from scripts.display import Display, update_error
 from scripts.exits import ScriptError, UsageError
 from scripts.stack_file import write_config
-from scripts.stacks import ROOT, Stack, Value
+from scripts.stacks import NAMESPACE, ROOT, Stack, Value
+from scripts.traffic import allowed
 
 # Updates that are looked through. Pulumi tells the newest first.
 NEWEST = 50
@@ -50,12 +52,17 @@ class RecordedConfigStack:
             self.display.warn(f"{key} was not set in this checkout's config: {update_error(str(error))}")
 
     def up(self, *, on_output: Callable[[str], Any] | None = None, refresh: bool = False) -> Any:
-        return self.stack.up(on_output=on_output, refresh=refresh, config_file=str(self.file))
+        # Whatever was last, this file asks for one thing: that the traffic goes where the rollback's checks sent it.
+        write_config(self.file, {f"{NAMESPACE}:revision": str(self.outputs()["revision"].value)})
+        with allowed(ALLOW_SHIFT):
+            return self.stack.up(on_output=on_output, refresh=refresh, config_file=str(self.file))
 
 
 @contextmanager
 def recorded(stack: Stack, refused: str, display: Display) -> Iterator[RecordedConfigStack]:
     """The stack with the config of its last successful update. `refused`: what is wrong with the checkout's."""
+    from pulumi.automation import ConfigValue
+
     opened: Any = stack  # the Automation API's
     checkout = ROOT / f"Pulumi.{opened.name.rpartition('/')[2]}.yaml"
     update = last_good(opened)
@@ -66,10 +73,11 @@ def recorded(stack: Stack, refused: str, display: Display) -> Iterator[RecordedC
         f"stack's last successful update, of {update.start_time:%Y-%m-%d %H:%M} UTC; mend {checkout.name} before "
         "the next one"
     )
+    config = {**update.config, f"{NAMESPACE}:revision": ConfigValue(value=str(opened.outputs()["revision"].value))}
     with tempfile.TemporaryDirectory(prefix="bluegreen-") as folder:
         file = Path(folder) / checkout.name
-        write(file, checkout, opened.name, update.config)
-        yield RecordedConfigStack(name=opened.name, stack=opened, file=file, values=update.config, display=display)
+        write(file, checkout, opened.name, config)
+        yield RecordedConfigStack(name=opened.name, stack=opened, file=file, values=config, display=display)
 
 
 def last_good(stack: Any) -> Any:

@@ -10,6 +10,7 @@ import typer
 from checks.colors import Color
 from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from checks.fleet import Fleet, describe
+from checks.hints import script
 from checks.waiting import patient, wait_until
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes
@@ -73,6 +74,11 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
 
 def refusal(facts: StackFacts, fleet: Fleet, color: Color) -> str | None:
     """Why the color must stay, or None."""
+    if fleet.sides[color].weight and fleet.sides[color.other].weight:
+        return (
+            f"{color} has {fleet.sides[color].weight} % of the traffic, a canary; end it first: "
+            f"{script('canary', '0', stack=facts.stack)}"
+        )
     if color == facts.active or fleet.sides[color].weight:
         return (
             f"{color} has {fleet.sides[color].weight} % of the users and is {'' if color == facts.active else 'not '}"

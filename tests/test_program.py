@@ -594,7 +594,8 @@ def update(
     folder: Path, *, preview: bool = False, last: dict[str, Any] = LAST, into: Declaration | None = None, **values: Any
 ) -> Declaration:
     """The program as an update of a stack with users, in a checkout of its own."""
-    (folder / "Pulumi.dev.yaml").write_text(FILE)
+    own = {f"bluegreen:{key}": value for key, value in values.items()}
+    (folder / "Pulumi.dev.yaml").write_text(FILE + "".join(f"  {key}: {json.dumps(own[key])}\n" for key in own))
     return declare(
         lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
         config=stack_config("dev", **values),
@@ -659,6 +660,23 @@ def test_another_account_is_no_place_for_the_stack(tmp_path: Path) -> None:
         pulumi.RunError, match=f"stack dev is in the AWS account 1{'0' * 11}, and this would .* {ACCOUNT}"
     ):
         update(tmp_path, last=LAST | {"account": f"1{'0' * 11}"}, activeColor="green", green=GREEN)
+
+
+def test_a_file_that_the_config_was_not_taken_from_stays_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with `pulumi up --config-file`: else the old values in it would look like the newest wish."""
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", said.append)
+    (tmp_path / "Pulumi.dev.yaml").write_text(FILE)
+    declare(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        config=stack_config("dev", activeColor="green", green=GREEN, blue=BLUE, revision=LAST["revision"]),
+        last=LAST,
+        folder=tmp_path,
+    )
+    assert (tmp_path / "Pulumi.dev.yaml").read_text() == FILE
+    assert said[0].startswith(
+        "Pulumi.dev.yaml could not be brought up to date (the config was taken from another file)"
+    )
 
 
 def test_what_git_held_stays_with_the_stack_until_ci_says_otherwise(tmp_path: Path) -> None:

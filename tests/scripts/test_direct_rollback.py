@@ -698,7 +698,7 @@ def test_a_canary_after_it_waits_until_the_state_agrees(moved: WorldStack, world
 
 def test_a_canary_by_old_config_is_refused(moved: WorldStack) -> None:
     with pytest.raises(
-        RefusedError, match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `python -m sc"
+        RefusedError, match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `.venv/bin/python -m sc"
     ):
         share(moved, CanaryArgs(percent=10), QUIET)
 

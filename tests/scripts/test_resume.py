@@ -85,6 +85,7 @@ def test_pulumis_lock_of_a_process_that_lives_or_of_another_host_is_not_released
         (os.getpid(), "", "which still runs: wait for it to end"),
         (DEAD, "elsewhere", "only that host knows whether the process has ended; resume there, or, when you know"),
     ],
+    ids=["it runs", "on another host"],
 )
 def test_a_lock_whose_holder_may_live_is_not_taken(
     world: World, stack: WorldStack, pid: int, host: str, told: str

@@ -34,7 +34,10 @@ def test_a_color_with_users_is_not_retired(world: World) -> None:
         retire(stack, RetireArgs(color=Color.BLUE), QUIET)
     stack.config["canaryPercent"] = "10"
     stack.up()
-    with pytest.raises(RefusedError, match=r"green has 10 % of the users and is not the active color.*that is none"):
+    with pytest.raises(
+        RefusedError,
+        match=r"green has 10 % of the traffic, a canary; end it first: `.venv/bin/python -m scripts.canary 0",
+    ):
         retire(stack, RetireArgs(), QUIET)
     assert len(world.machines_of(Color.GREEN)) == 2
 

@@ -149,6 +149,11 @@ def files(stack: OpenStack, cloud: Running, workspace: Workspace) -> dict[str, C
     return found
 
 
+def header(workspace: Workspace) -> Config:
+    """What the stack's file says of its secrets, which is no config."""
+    return {**yaml.safe_load((workspace.project / "Pulumi.dev.yaml").read_text()), "config": {}}
+
+
 @contextmanager
 def elsewhere(checkout: Checkout, cloud: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Credentials of another account are those of a role in it."""
@@ -209,8 +214,7 @@ def test_a_checkout_that_does_not_know_the_stack_changes_nothing(
         config = json.loads(json.dumps(files[checkout.base]))
         checkout.edit(config)
         file = project / "Pulumi.dev.yaml"
-        salt = yaml.safe_load((workspace.project / "Pulumi.dev.yaml").read_text())["encryptionsalt"]
-        file.write_text(yaml.safe_dump({"config": config, "encryptionsalt": salt}))
+        file.write_text(yaml.safe_dump(header(workspace) | {"config": config}))
         written = file.read_bytes()
         with elsewhere(checkout, cloud, monkeypatch):
             assert checkout.says in bare(workspace, project), checkout.name
@@ -228,8 +232,7 @@ def test_recalled_a_fresh_checkout_goes_on_where_the_stack_is(
 ) -> None:
     project = copy_project(tmp_path / "checkout")
     file = project / "Pulumi.dev.yaml"
-    salt = yaml.safe_load((workspace.project / "Pulumi.dev.yaml").read_text())["encryptionsalt"]
-    file.write_text(yaml.safe_dump({"config": files["committed"], "encryptionsalt": salt}))
+    file.write_text(yaml.safe_dump(header(workspace) | {"config": files["committed"]}))
     fresh = auto.select_stack(stack_name="dev", work_dir=str(project))
     assert set(recall(fresh, RecallArgs())) == {"activeColor", "blue", "green"}
     assert touched(fresh.up().summary.resource_changes) == {}
