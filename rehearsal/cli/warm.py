@@ -22,6 +22,11 @@ AWS = (
     *("autoscaling", "budgets", "cloudwatch", "ec2", "ec2transitgateway", "ecr", "iam", "kinesis", "kms", "lb"),
     *("route53", "s3", "sns", "ssm", "vpc"),
 )
+# Those that the provider and the programs' hooks call.
+SERVICES = (
+    *("autoscaling", "cloudwatch", "ec2", "ecr", "elbv2", "events", "iam", "kms", "logs", "route53", "s3", "sns"),
+    *("ssm", "sts"),
+)
 PACKAGES = ("pulumi", *(f"pulumi_aws.{name}" for name in AWS), "pulumi_docker", "boto3", "yaml", "requests")
 
 
@@ -63,6 +68,24 @@ def _keep(connection: socket.socket) -> dict[str, Any]:
     os._exit(0)
 
 
+def share_models() -> None:
+    """Each of botocore's sessions would parse the services' models anew."""
+    from boto3 import Session
+    from botocore import loaders
+
+    load, models = loaders.JSONFileLoader.load_file, dict[str, Any]()
+
+    def load_once(loader: Any, path: str) -> Any:
+        if path not in models:
+            models[path] = load(loader, path)
+        return models[path]
+
+    loaders.JSONFileLoader.load_file = load_once
+    session: Any = Session("none", "none", region_name="eu-central-1")
+    for service in SERVICES:
+        session.client(service)
+
+
 def run(argv: list[str], environment: dict[str, str], folder: str) -> None:
     """As Python itself would: `[-u|-P] -m MODULE …` or `[-u|-P] FILE …`."""
     os.chdir(folder)
@@ -84,6 +107,7 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> None:
 if __name__ == "__main__":
     for package in PACKAGES:
         hasattr(importlib.import_module(package), "any")  # at the first look a package of pulumi_aws is loaded
+    share_models()
     gc.freeze()  # a command's collections leave alone what all commands share
     wanted = serve(sys.argv[1])
     run(wanted["argv"], wanted["environment"], wanted["folder"])

@@ -37,7 +37,8 @@ time.sleep(600)
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("warm") / "socket"
     argv = [sys.executable, "-I", "-S", supervised.__file__, *warmed.serve_command(str(path))]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, env={**os.environ, "THEIRS": "1"}) as process:
+    theirs = {**os.environ, "THEIRS": "1"}
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, env=theirs, start_new_session=True) as process:
         wait_until(path.exists)
         yield path
         assert process.stdin is not None

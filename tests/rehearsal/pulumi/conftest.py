@@ -73,7 +73,7 @@ def front(cloud: Running) -> Iterator[Front]:
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("warm") / "socket"
     argv = [sys.executable, "-I", "-S", supervised.__file__, *warmed.serve_command(str(path))]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as process:
         yield path
         assert process.stdin is not None
         process.stdin.close()
