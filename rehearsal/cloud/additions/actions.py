@@ -26,7 +26,11 @@ GAPS = [
 
 LOCK = threading.RLock()  # moto keeps no locks; the controller changes the same groups, instances and targets
 MACHINE_SERVICES = frozenset({"autoscaling", "ec2", "elbv2"})
-READS = ("Assume", "BatchGet", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Search", "Simulate")
+# A key at work is none of the account's changes either.
+READS = (
+    *("Assume", "BatchGet", "Decrypt", "Describe", "Encrypt", "Filter", "GenerateDataKey", "Get", "Head", "List"),
+    *("Lookup", "Search", "Simulate"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
