@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import pytest
 
 from rehearsal.cloud.client import CloudClient
 from tests.ci.conftest import VARIABLES, Repository
@@ -24,11 +23,6 @@ def event(*labels: str, head: str = REPOSITORY) -> dict[str, Any]:
             "head": {"repo": {"full_name": head}},
         }
     }
-
-
-@pytest.fixture
-def dev_is_up(repository: Repository) -> None:
-    repository.stack("dev").up()
 
 
 def other_network(tree: Path) -> None:
@@ -58,11 +52,22 @@ def test_a_fork_gets_no_preview_and_no_comment(runner: Runner, github: GitHubSer
     assert github.requests == []
 
 
-def test_each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_label(
-    dev_is_up: None, runner: Runner, repository: Repository, github: GitHubServer, calls: CloudClient
+def test_a_stack_that_is_up_is_previewed_for_a_pull_request_and_looked_at_each_night(
+    runner: Runner, repository: Repository, github: GitHubServer, calls: CloudClient
 ) -> None:
-    repository.change = other_network
+    """One account for both: bringing dev up takes as long as what follows."""
+    repository.stack("dev").up()
     before = calls.write_calls()
+    repository.change = other_network
+    each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_label(runner, github)
+    assert calls.write_calls() == before
+    repository.change = lambda tree: None
+    the_night_finds_what_somebody_changed_by_hand(runner)
+
+
+def each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_label(
+    runner: Runner, github: GitHubServer
+) -> None:
     refused = runner.run("preview.yml", event("something"), event_name="pull_request", ref="refs/pull/7/merge")
     assert {name: job.result for name, job in refused.items()} | {"preview": ""} == {
         "preview": "",
@@ -84,10 +89,9 @@ def test_each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_t
     assert len(github.bodies(NUMBER)) == 2
     assert "**Allowed by hand:** replace of VPC `network`" in github.bodies(NUMBER)[0]
     assert (runner.artifacts / "preview-dev" / "preview.md").read_text() in github.bodies(NUMBER)[0]
-    assert calls.write_calls() == before
 
 
-def test_the_night_finds_what_somebody_changed_by_hand(dev_is_up: None, runner: Runner) -> None:
+def the_night_finds_what_somebody_changed_by_hand(runner: Runner) -> None:
     quiet = runner.run("drift.yml", event_name="schedule")
     assert quiet["drift dev"].result == "success", quiet["drift dev"].steps[-1].said
     logs: Any = boto3.client("logs", region_name=VARIABLES["AWS_REGION"])
