@@ -21,6 +21,7 @@ from rehearsal.stage import NETWORK, Stage
 from rehearsal.users import Users
 from rehearsal.vpn import host
 from rehearsal.vpn import rehearsed as vpn
+from scripts.stacks import changed_resources
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "hello"
@@ -111,13 +112,13 @@ class Story:
         changes = self.stage.stack.preview().change_summary
         seconds = time.monotonic() - started
         self.journal.facts["preview"] = {"seconds": round(seconds, 3)}
-        step.note = f"{seconds:.1f} s, {sum(changes.values())} resources"
+        step.note = f"{seconds:.1f} s, {sum(count for kind, count in changes.items() if kind != 'read')} resources"
 
     def provision(self, step: Step) -> None:
         self.first_resource = time.monotonic()
         result = self.stage.up()
         seconds = time.monotonic() - self.first_resource
-        self.journal.resources = sum((result.summary.resource_changes or {}).values())
+        self.journal.resources = changed_resources(result)
         self.journal.facts["up"] = {"seconds": round(seconds, 3)}
         step.note = f"{seconds:.1f} s, {self.journal.resources} resources"
         for name, value in self.stage.parameters().items():
@@ -145,8 +146,10 @@ class Story:
         seconds, made = time.monotonic() - started, self.stage.cloud.write_calls() - writes
         self.journal.facts["unchanged"] = {"seconds": round(seconds, 3), "write_calls": made}
         step.note = f"{seconds:.1f} s, {made} write calls"
-        changes = {kind: count for kind, count in (result.summary.resource_changes or {}).items() if kind != "same"}
-        _require(not changes, f"an unchanged program must change nothing, but Pulumi reports {changes}")
+        changes = result.summary.resource_changes
+        _require(
+            not changed_resources(result), f"an unchanged program must change nothing, but Pulumi reports {changes}"
+        )
         _require(made == 0, f"an unchanged program must make no write call, but the emulator saw {made}")
 
     def deliver_v2(self, step: Step) -> None:

@@ -18,6 +18,7 @@ from rehearsal.drills.scene import IDLE, ROOT, SERVING, Scene
 from rehearsal.drills.serving import BOOT_DEADLINE_S, on_green
 from rehearsal.ground import Process, wait_until
 from scripts.exits import Exit
+from scripts.stacks import changed_resources
 
 SWITCH_DEADLINE_S = 90.0
 BAKE_S = "10"  # long enough that the second one comes while the first is at work
@@ -103,9 +104,8 @@ def _require_refusal(answer: dict[str, Any], holder: str, words: str) -> None:
 
 def _require_agreement(scene: Scene) -> None:
     """Program, state and AWS say the same: one more run has nothing to do."""
-    changes = scene.stage.up().summary.resource_changes or {}
-    if odd := {kind: count for kind, count in changes.items() if kind != "same"}:
-        raise DrillError(f"an unchanged program changes {odd}")
+    if count := changed_resources(scene.stage.up()):
+        raise DrillError(f"an unchanged program changes {count} resources")
 
 
 def two_people(scene: Scene) -> Outcome:
