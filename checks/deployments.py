@@ -81,10 +81,13 @@ class Deployment:
         return bool(self._content == other._content)
 
     def next_revision(self, last: Deployment) -> str:
-        """The revision that an update from `last` to this makes; that of `last` where nothing differs."""
+        """The revision that an update from `last` to this makes; that of `last` where nothing differs.
+
+        A stack that was made before there were revisions gets its first one from whatever update comes next.
+        """
         if self.is_off:
             return ""  # nothing that could be taken away
-        if self.is_same(last):
+        if last.revision and self.is_same(last):
             return last.revision
         text = json.dumps([last.revision, self._content])
         return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -132,7 +132,10 @@ def _replace(path: Path, text: str) -> None:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(path.stat().st_mode)
+            before = path.stat()
+            temporary.chmod(before.st_mode)
+            if os.geteuid() == 0:
+                os.chown(temporary, before.st_uid, before.st_gid)  # by sudo the file stays its owner's
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

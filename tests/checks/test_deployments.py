@@ -155,6 +155,13 @@ def test_each_change_has_its_own_revision_and_none_has_none() -> None:
     assert FRESH_CLONE.next_revision(LAST) == ""
 
 
+def test_a_stack_from_before_gets_its_first_revision_without_a_change() -> None:
+    change = Change(stack="dev", last=replace(LAST, revision=""), desired=asked(""))
+    assert len(change.revision) == 12
+    assert change.revision_at_begin == change.revision_at_end == change.revision
+    assert refusal("dev", replace(LAST, revision=change.revision), FRESH_CLONE, {})
+
+
 def test_config_is_the_newest_from_the_begin_of_its_change_to_whatever_end() -> None:
     change = Change(stack="dev", last=LAST, desired=asked(active=BLUE))
     begun = asked(change.revision_at_begin, active=BLUE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -104,3 +105,12 @@ def test_a_link_stays_one_and_the_mode_as_it_was(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
     assert read_config(link)[ACTIVE] == "blue"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_by_sudo_the_file_stays_its_owners(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(FULL)
+    os.chown(file, 4711, 4712)
+    write_config(file, {ACTIVE: "blue"})
+    assert (file.stat().st_uid, file.stat().st_gid) == (4711, 4712)
