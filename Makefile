@@ -4,8 +4,8 @@ BIN := .venv/bin
 PROVIDER ?= rehearsal
 SOURCES := __main__.py settings.py config_reader.py alert_settings.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
-# More than cores: whole rehearsals and what waits for Docker leave them to the rest. The longest come first.
-SPREAD := --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# The longest files come first (tests/conftest.py).
+SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ACTIONLINT_VERSION := 1.7.12
 # What takes a minute and any checkout can use; see rehearsal/cli/location.py.
@@ -51,7 +51,14 @@ format: setup ## Put the code into the one format
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
 	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
 	@$(BIN)/python -m rehearsal.cli >/dev/null || echo "tests that need the Pulumi CLI are skipped, each with this reason"
-	$(BIN)/python -m pytest -m "not drills" $(SPREAD) --junit-xml=build/tests.xml $(ARGS)
+ifneq (,$(filter -m%,$(ARGS)))
+	$(BIN)/python -m pytest $(SPREAD) --junit-xml=build/tests.xml $(ARGS)
+else
+	$(BIN)/python -m pytest -m "not (rehearsal or network or docker or drills)" $(SPREAD) --junit-xml=build/tests.xml $(ARGS)
+	$(BIN)/python -m pytest -m "(network or docker) and not (rehearsal or drills)" $(SPREAD) --junit-xml=build/docker.xml $(ARGS) || test $$? -eq 5 # 5: ARGS name none of these
+	# One after the other: a rehearsal measures what users meet, and three of them leave each other too little CPU.
+	$(BIN)/python -m pytest -m "rehearsal and not drills" --junit-xml=build/rehearsals.xml $(ARGS) || test $$? -eq 5
+endif
 
 rehearse: setup ## Play the whole journey on this machine; report in build/rehearsal/. PROVIDER=aws: with AWS's own plugin
 	$(BIN)/python -m rehearsal --provider $(PROVIDER) $(ARGS)

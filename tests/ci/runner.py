@@ -160,7 +160,9 @@ class Job:
                 self._run(step, self._filled(step["run"], contexts), own)
             elif step["uses"].startswith(OWN):
                 action = read(ROOT / step["uses"] / "action.yml")
-                assert set(given) == set(action["inputs"]), step["uses"]
+                inputs = action["inputs"]
+                assert {key for key, each in inputs.items() if each.get("required")} <= set(given) <= set(inputs)
+                given = {key: each["default"] for key, each in inputs.items() if "default" in each} | given
                 self._steps(action["runs"]["steps"], {**contexts, "inputs": given}, own)
             else:
                 STAND_INS[step["uses"].split("@")[0]](self, given)

@@ -126,6 +126,12 @@ KINDS = {"fresh": FRESH, "stale": STALE, "foreign": FOREIGN}
 
 
 @pytest.fixture
+def secrets_provider() -> str:
+    """A key of the account would refuse credentials of another one before the program is run."""
+    return "passphrase"
+
+
+@pytest.fixture
 def files(stack: OpenStack, cloud: Running, workspace: Workspace) -> dict[str, Config]:
     """What the stack's file held at each step of its life; green serves v2 in the end, blue v1 is ready."""
     dev = stack("dev")

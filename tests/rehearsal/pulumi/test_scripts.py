@@ -113,7 +113,11 @@ def test_a_rollback_goes_its_way_though_the_program_would_refuse_the_checkouts_c
     assert "zoneCount: 77" in warning
     assert "mend Pulumi.dev.yaml before the next one" in warning
     after = yaml.safe_load(file.read_text())
-    assert after["config"] == {**before["config"], "bluegreen:activeColor": "blue"}
+    revision = after["config"].pop("bluegreen:revision")
+    assert revision.endswith(f"/{life.stack.outputs()['revision'].value}")
+    assert {**after["config"], "bluegreen:activeColor": "green"} == {
+        key: value for key, value in before["config"].items() if key != "bluegreen:revision"
+    }
     newest = life.stack.history(page_size=1, page=1, show_secrets=True)[0]
     assert (newest.result, newest.config["bluegreen:zoneCount"].value) == ("succeeded", "2")
     ranges = newest.config["bluegreen:ingressCidrs"]

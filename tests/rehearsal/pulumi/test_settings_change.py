@@ -11,6 +11,7 @@ import pulumi.automation as auto
 import pytest
 import yaml
 
+from checks.deployments import ALLOW_RETIRE
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import Workspace
 from tests.rehearsal.cloud.fleet import Running
@@ -121,8 +122,14 @@ def holds(census: Census, stack: auto.Stack, front: Front, wish: Wish, given: di
 
 
 def test_settings_that_change_converge(
-    workspace: Workspace, stack: OpenStack, front: Front, cloud: Running, calls: CloudClient
+    workspace: Workspace,
+    stack: OpenStack,
+    front: Front,
+    cloud: Running,
+    calls: CloudClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(ALLOW_RETIRE, "1")
     image = cloud.client("ec2").describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
     census = Census(cloud.client)
     dev = stack("dev")

@@ -66,7 +66,7 @@ def stays(stack: auto.Stack, told: Told) -> None:
     """Neither a preview nor an update after a look at the cloud finds anything to do."""
     stack.preview(refresh=True, expect_no_changes=True, diff=True, on_output=told.add)
     changes = stack.up(refresh=True, diff=True, on_output=told.add).summary.resource_changes or {}
-    assert {str(getattr(op, "value", op)) for op in changes} == {"same", "read"}
+    assert {str(getattr(op, "value", op)) for op in changes} <= {"same", "read"}
 
 
 @pytest.mark.parametrize(("routing", "given"), [("static", True), ("bgp", False)])
