@@ -116,6 +116,29 @@ def test_every_other_page_names_the_stack_in_each_command() -> None:
     assert [line for line in lines if "--stack" not in line[1] and not any(each in line[1] for each in free)] == []
 
 
+def test_what_the_first_steps_call_is_among_what_one_needs_and_the_key_is_made_before_it_is_used() -> None:
+    needed = README[README.index("You need the") :].split("\n\n")[0]
+    assert [name for name in ("Pulumi CLI", "Packer", "AWS CLI") if f"[{name}]" not in needed] == []
+    steps = README[README.index("1. **State and packages.**") :].split("2. **Machine image.**")[0]
+    lines = [line.strip() for line in re.findall(r"```sh\n(.*?)\n *```", steps, re.DOTALL)[0].splitlines()]
+    assert [line.split()[0:3] for line in lines] == [
+        ["export", "AWS_REGION=eu-central-1"],
+        ["aws", "s3", "mb"],
+        ["aws", "kms", "create-alias"],
+        ["pulumi", "login", "s3://acme-pulumi-state"],
+        ["make", "setup"],
+        ["pulumi", "stack", "init"],
+    ]
+    [made], [used] = re.findall(r"--alias-name (\S+)", steps), re.findall(r"awskms://([^?]+)\?region=", steps)
+    assert made == used
+
+
+def test_the_walk_through_tells_the_503_before_the_first_release_and_takes_the_newest_image() -> None:
+    first, deploy = (README[README.index(f"{number}. **") :].split("\n\n", 3) for number in (3, 6))
+    assert 'curl -i "$(pulumi stack output url)"' in first[1]
+    assert ".venv/bin/python -m scripts.deploy v1 --ami newest" in deploy[1]
+
+
 def test_every_script_is_typed_by_the_projects_own_python() -> None:
     alone = re.compile(r"(?<!\.venv/bin/)python -m scripts\.\w+")
     assert [(path.name, found) for path in DOCUMENTS for found in alone.findall(path.read_text())] == []
