@@ -20,6 +20,11 @@ source "amazon-ebs" "app" {
   ssh_username  = var.ssh_username
   ssh_interface = "public_ip"
 
+  # Empty ones count as not set. Elsewhere than in a default VPC nobody gives a public address unasked.
+  vpc_id                      = var.vpc_id
+  subnet_id                   = var.subnet_id
+  associate_public_ip_address = var.subnet_id == "" ? null : true
+
   ami_name        = "bluegreen-debian-12-${formatdate("YYYYMMDD-hhmmss", local.built_at)}"
   ami_description = "Debian 12 with Docker and the boot program of bluegreen; no release inside"
   deprecate_at    = timeadd(local.built_at, var.deprecate_after)

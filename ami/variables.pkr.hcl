@@ -12,6 +12,18 @@ variable "instance_type" {
   default     = "t3.small"
 }
 
+variable "subnet_id" {
+  type        = string
+  description = "The builder's subnet, a public one. Empty takes one of the region's default VPC."
+  default     = ""
+}
+
+variable "vpc_id" {
+  type        = string
+  description = "The VPC of subnet_id. Empty lets Packer find it out."
+  default     = ""
+}
+
 variable "ssh_username" {
   type        = string
   description = "The source image's user: admin on Debian's official images."

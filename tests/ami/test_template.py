@@ -113,16 +113,34 @@ def test_builder_and_machines_speak_imdsv2_alone_and_the_disk_is_encrypted() -> 
     assert "deprecate_at" in block
 
 
+def test_an_account_without_a_default_vpc_names_a_subnet_and_all_others_nothing() -> None:
+    block = source()
+    assert (block["vpc_id"], block["subnet_id"]) == ("${var.vpc_id}", "${var.subnet_id}")
+    # Without a public address the builder is out of reach; where AWS gives one by itself, nothing is asked.
+    assert block["associate_public_ip_address"] == '${var.subnet_id == "" ? null : true}'
+    defaults = {name: content.get("default") for name, content in variables().items()}
+    assert (defaults["vpc_id"], defaults["subnet_id"]) == ("", "")
+
+
+def test_the_readme_asks_for_the_packer_that_the_template_needs() -> None:
+    [needed] = re.findall(r'required_version = ">= (\d+\.\d+)\.0"', (AMI / "plugins.pkr.hcl").read_text())
+    readme = (AMI.parent / "README.md").read_text()
+    assert re.findall(r"\[Packer\]\(\S+\) ([\d.]+) or later", readme) == [needed]
+
+
 def test_the_images_tags_say_what_it_was_made_from() -> None:
     (local,) = unquoted(template("source"))["locals"]
     assert {"SourceAmi", "SourceName", "GitCommit"} <= set(local["image_tags"])
     assert source()["tags"] == source()["snapshot_tags"] == "${local.image_tags}"
 
 
+def variables() -> dict[str, Any]:
+    return {name: content for block in unquoted(template("variables"))["variable"] for name, content in block.items()}
+
+
 def test_every_variable_has_type_and_description_and_is_used() -> None:
     used = "".join((AMI / f"{name}.pkr.hcl").read_text() for name in ("build", "source"))
-    for block in unquoted(template("variables"))["variable"]:
-        ((name, content),) = block.items()
+    for name, content in variables().items():
         assert {"type", "description"} <= set(content), name
         assert f"var.{name}" in used, name
 
