@@ -98,11 +98,11 @@ def require_version(version: str) -> None:
 
 
 def git_version(folder: Path) -> str:
-    """`git describe` of the folder's commit; a tree with changes has no name of its own."""
-    described = _git(folder, "describe", "--tags", "--always", "--dirty")
-    if described.endswith("-dirty"):
+    """`git describe` of the folder's commit; a folder with changes has no name of its own."""
+    described = _git(folder, "describe", "--tags", "--always")
+    if _changes(folder):
         raise UsageError(
-            f"{folder} has changes that aren't committed, so {described.removesuffix('-dirty')} isn't what it holds; "
+            f"{folder} has changes that aren't committed, so {described} isn't what it holds; "
             "commit them, or name the release with --version"
         )
     return described
@@ -114,9 +114,14 @@ def git_commit(folder: Path) -> str:
     Not HEAD: a commit elsewhere must not change the bytes of a release.
     """
     try:
-        return "" if _git(folder, "status", "--porcelain", "--", ".") else _git(folder, "log", "-1", "--format=%H", ".")
+        return "" if _changes(folder) else _git(folder, "log", "-1", "--format=%H", ".")
     except UsageError:
         return ""
+
+
+def _changes(folder: Path) -> str:
+    """Of this folder alone: each deploy changes the stack's file, which no release holds."""
+    return _git(folder, "status", "--porcelain", "--", ".")
 
 
 def _git(folder: Path, *args: str) -> str:

@@ -225,6 +225,22 @@ def test_git_names_a_committed_folder_and_refuses_a_changed_one(folder: Path, tm
     assert git_commit(folder) == ""
 
 
+def test_changes_elsewhere_in_the_checkout_keep_no_release_from_its_name(folder: Path, tmp_path: Path) -> None:
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    stack_file.write_text("config: {}\n")
+    _git(tmp_path, "init", "-q")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-qm", "one")
+    _git(tmp_path, "tag", "v1.2")
+    stack_file.write_text("config: {bluegreen:activeColor: green}\n")  # as each deploy does
+    (tmp_path / "notes").write_text("untracked\n")
+    assert (git_version(folder), len(git_commit(folder))) == ("v1.2", 40)
+    (folder / "src" / "new.py").write_text("a file that Git doesn't know goes into the bundle, too\n")
+    with pytest.raises(UsageError, match=r"has changes that aren't committed, so v1\.2 isn't what it holds"):
+        git_version(folder)
+    assert git_commit(folder) == ""
+
+
 def _git(folder: Path, *words: str) -> None:
     who = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *who, "-C", str(folder), *words], check=True, capture_output=True)
