@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -69,11 +69,16 @@ def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted
         if reason := refusal(fleet, side):
             raise RefusedError(reason)
         run.source = run.target = place(fleet, side.color)
-        done = []
+        done = list[Restarted]()
+
+        def begun(step: str) -> None:
+            finished = [f"restarted: {', '.join(one.instance for one in done)}"] if done else []
+            run.state = "; ".join([*finished, *([step] if step else [])])
+
         for group, machine in chosen:
             with display.stage(f"restart {machine.instance} of {side.color}"):
-                done.append(restart_one(_hands(facts, side, group), machine))
-                run.state = f"restarted: {', '.join(one.instance for one in done)}"
+                done.append(restart_one(_hands(facts, side, group), machine, begun))
+                begun("")
     return done
 
 
@@ -101,11 +106,18 @@ def refusal(fleet: Fleet, side: Side) -> str | None:
     return None
 
 
-def restart_one(hands: _Hands, machine: Machine) -> Restarted:
+def restart_one(hands: _Hands, machine: Machine, begun: Callable[[str], None]) -> Restarted:
+    """`begun` is called with what an interrupt from now on leaves behind."""
     started = time.monotonic()
     with left_in_peace(hands):
+        begun(f"{machine.instance} was taken out of the load balancer and put back in, and not rebooted")
         with out_of_balancer(hands, machine):
+            begun(
+                f"{machine.instance} was marked unhealthy and rebooted, and put back into the load balancer; the group "
+                f"{hands.group.name} may replace it before it is ready"
+            )
             reboot(hands, machine)
+            begun(f"{machine.instance} was rebooted and put back into the load balancer")
         wait_until(
             lambda: _not_serving(hands, machine), what=f"{machine.instance} to serve", deadline_s=BACK_DEADLINE_S
         )

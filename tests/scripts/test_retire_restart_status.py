@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from checks.colors import Color
-from checks.waiting import TimedOut
+from checks.waiting import TimedOut, wait_until
 from scripts import restart as restarting
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.display import Display
-from scripts.exits import LockedError, RefusedError, UsageError
+from scripts.exits import InterruptedByUserError, LockedError, RefusedError, UsageError
 from scripts.lock import locked
 from scripts.restart import RestartArgs, restart
 from scripts.retire import RetireArgs, retire
@@ -86,6 +86,41 @@ def test_a_machine_that_does_not_come_back_is_left_to_its_group(world: World, mo
     assert len(world.rebooted) == 1
     assert _suspended(world) == set()
     assert len(_registered(world)) == 2
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "left"),
+    [
+        ("to drain", "{} was taken out of the load balancer and put back in, and not rebooted"),
+        (
+            "to boot",
+            "{} was marked unhealthy and rebooted, and put back into the load balancer; the group {} may replace it "
+            "before it is ready",
+        ),
+        ("to serve", "{} was rebooted and put back into the load balancer"),
+    ],
+)
+@pytest.mark.parametrize("nth", [0, 1])
+def test_an_interrupted_restart_says_what_was_done(
+    world: World, monkeypatch: pytest.MonkeyPatch, waited_for: str, left: str, nth: int
+) -> None:
+    stack = two_colors(world)
+    first, second = (one["instance"] for one in world.machines_of(Color.BLUE))
+    interrupted = (first, second)[nth]
+    wait = wait_until
+
+    def press_ctrl_c(problem: Any, *, what: str, deadline_s: float) -> Any:
+        if what == f"{interrupted} {waited_for}":
+            raise KeyboardInterrupt
+        return wait(problem, what=what, deadline_s=deadline_s)
+
+    monkeypatch.setattr(restarting, "wait_until", press_ctrl_c)
+    with pytest.raises(InterruptedByUserError) as ended:
+        restart(stack, RestartArgs(instances=(first, second)), QUIET)
+    group = world.machines_of(Color.BLUE)[0]["group"]
+    done = f"restarted: {first}; " if nth else ""
+    assert str(ended.value) == f"interrupted; {done}{left.format(interrupted, group)}"
+    assert (_registered(world), _suspended(world)) == ({first, second}, set())
 
 
 def test_count_and_names_choose_machines(world: World) -> None:
