@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from scripts.added_rules import GROUP, LISTENER, AddedRule, Recorded, find
 from scripts.change_report import markdown
 from scripts.changes import Changes, read_events
 from scripts.display import Display
 from scripts.exits import Exit, ScriptError
 from scripts.preview import as_json
-from scripts.stacks import PreviewedStack
+from scripts.stacks import PreviewedStack, read_facts
 from scripts.workflow import summarize
 
 if TYPE_CHECKING:
@@ -58,21 +59,39 @@ def look(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> tu
 
     Raises pulumi.automation.CommandError when the preview fails.
     """
+    events = _refreshed(stack, tell)
+    return read_drift(events), read_events(events)
+
+
+def _refreshed(stack: PreviewedStack, tell: Callable[[str], None] | None) -> list[EngineEvent]:
     events: list[EngineEvent] = []
     stack.preview(diff=True, refresh=True, policy_packs=[], on_output=tell, on_event=events.append)
-    return read_drift(events), read_events(events)
+    return events
 
 
 def read_drift(events: Iterable[EngineEvent]) -> list[Drifted]:
     """From a preview that refreshes: each resource's refresh tells what it found."""
-    ended = [event.res_outputs_event.metadata for event in events if event.res_outputs_event]
-    refreshed = [step for step in ended if step.op.value == "refresh"]
-    found = [_drifted(step) for step in refreshed if step.new is None or step.detailed_diff]
+    found = [_drifted(step) for step in _refreshes(events) if step.new is None or step.detailed_diff]
     return sorted(found, key=lambda one: (one.type, one.name))
 
 
+def read_recorded(events: Iterable[EngineEvent]) -> list[Recorded]:
+    """From the same preview: what the state has, and AWS still has, too."""
+    steps = [step for step in _refreshes(events) if step.old and step.new]
+    return [Recorded(type=step.type, name=_name(step), id=step.old.id) for step in steps if step.old]
+
+
+def _refreshes(events: Iterable[EngineEvent]) -> list[StepEventMetadata]:
+    ended = [event.res_outputs_event.metadata for event in events if event.res_outputs_event]
+    return [step for step in ended if step.op.value == "refresh"]
+
+
+def _name(step: StepEventMetadata) -> str:
+    return step.urn.rpartition("::")[2]
+
+
 def _drifted(step: StepEventMetadata) -> Drifted:
-    name = step.urn.rpartition("::")[2]
+    name = _name(step)
     if step.new is None:
         return Drifted(type=step.type, name=name, gone=True)
     was, now = (each.inputs or {} if each else {} for each in (step.old, step.new))
@@ -102,22 +121,41 @@ def _is_hidden(value: Any) -> bool:
 def report(stack: PreviewedStack, display: Display) -> None:
     """Show the differences, also in a workflow's summary; raise DriftError when there is one."""
     with display.stage(f"drift: compare {stack.name} with its program and config") as tell:
-        drifted, found = look(stack, tell)
+        events = _refreshed(stack, tell)
+        drifted, found = read_drift(events), read_events(events)
+        added = _added(stack, events)
     page = markdown(stack.name, found, None)
     summarize(page)
-    document = {"stack": stack.name, "drift": [asdict(one) for one in drifted], **as_json(found)}
-    if not drifted and not found.changes:
+    document = {
+        "stack": stack.name,
+        "drift": [asdict(one) for one in drifted],
+        "added": [asdict(one) for one in added],
+        **as_json(found),
+    }
+    if not drifted and not added and not found.changes:
         display.result({"ok": True, **document})
         display.say(f"{stack.name} is what its program and config say")
         return
     if drifted:
         rows = [row for one in drifted for row in _rows(one)]
         display.table(f"{stack.name}  changed by hand", ("resource", "type", "property", "want", "have"), rows)
+    if added:
+        told_of = [(one.owner, one.type, one.allows, one.id) for one in added]
+        title = f"{stack.name}  added by hand, and removed by no update: delete these by hand"
+        display.table(title, ("to", "what", "allows", "id"), told_of)
     display.say(page)
     named = {f"{one.type} {one.name}": "by hand" for one in drifted}
     named |= {f"{change.type} {change.name}": change.op for change in found.changes}
+    named |= {f"{one.type} {one.id} of {one.owner}": f"added by hand: {one.allows}" for one in added}
     told = ", ".join(f"{what} ({how})" for what, how in named.items())
     raise DriftError(f"{stack.name} is not what its program and config say: {told}", document)
+
+
+def _added(stack: PreviewedStack, events: Iterable[EngineEvent]) -> list[AddedRule]:
+    recorded = read_recorded(events)
+    if not any(one.type in (GROUP, LISTENER) for one in recorded):
+        return []
+    return find(recorded, read_facts(stack).session)
 
 
 def _rows(one: Drifted) -> list[tuple[str, ...]]:
