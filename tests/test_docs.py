@@ -139,6 +139,19 @@ def test_the_walk_through_tells_the_503_before_the_first_release_and_takes_the_n
     assert ".venv/bin/python -m scripts.deploy v1 --ami newest" in deploy[1]
 
 
+def test_a_stack_is_taken_down_in_the_order_that_leaves_nothing_half_destroyed() -> None:
+    section = README[README.index("## Take a stack down") :].split("\n## ")[0]
+    commands = [line.partition("#")[0].strip() for line in section.split("```")[1].splitlines()[1:]]
+    assert commands == [
+        "pulumi config set protect false",
+        "pulumi config set forceDestroy true",
+        "pulumi up",
+        "pulumi destroy",
+        "pulumi stack rm prod --preserve-config",
+    ]
+    assert "`/bluegreen/<stack>/app/*`" in section
+
+
 def test_every_script_is_typed_by_the_projects_own_python() -> None:
     alone = re.compile(r"(?<!\.venv/bin/)python -m scripts\.\w+")
     assert [(path.name, found) for path in DOCUMENTS for found in alone.findall(path.read_text())] == []
