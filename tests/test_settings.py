@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
 import settings as program_settings
 from ami.boot.settings import parse as parse_user_data
@@ -570,6 +571,14 @@ def test_a_lost_instance_of_prod_leaves_another() -> None:
 def test_one_office_can_reach_both_stacks() -> None:
     dev, prod = (IPv4Network(loaded(stack_config(stack), stack).vpc_cidr) for stack in ("dev", "prod"))
     assert not dev.overlaps(prod)
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_a_stacks_file_is_written_as_pulumi_writes_it_so_that_its_first_change_is_all_that_git_shows(
+    stack: str,
+) -> None:
+    values = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"].values()
+    assert [value for value in values if not isinstance(value, str | dict | list)] == []
 
 
 def test_a_mistyped_key_in_a_stacks_file_is_told() -> None:
