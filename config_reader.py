@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import pulumi
@@ -92,8 +93,9 @@ class ConfigReader:
 
     def refuse_unknown(self) -> None:
         for key in sorted(set(self._raw) - self._asked):
-            known = ", ".join(sorted(self._asked))
-            self._refuse(key, self._raw[key], "", None, because=f"there is no such key; allowed are {known}")
+            nearest = get_close_matches(key, sorted(self._asked), n=1)
+            known = f"did you mean {nearest[0]}?" if nearest else f"allowed are {', '.join(sorted(self._asked))}"
+            self._refuse(key, self._raw[key], "", None, because=f"there is no such key; {known}")
 
     def _take(self, key: str, default: Any) -> Any:
         self._asked.add(key)

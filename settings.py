@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -25,6 +26,7 @@ NAMESPACE = "bluegreen"
 NAT_MODES = ("none", "single", "per-zone")
 FEWEST_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
 ALL_USERS = 100
+MAX_CANARY = 99  # percent; all of the traffic is a cutover, which has gates of its own
 HTTPS_PORT = 443
 # What CloudWatch Logs takes as a retention, in days (PutRetentionPolicy).
 RETENTION_DAYS = (
@@ -152,25 +154,32 @@ def load() -> Settings:
     """Read the stack's config through Pulumi. Raises SettingsError before any resource is registered."""
     config = pulumi.Config(NAMESPACE)
     # Config only answers for keys that one knows; a mistyped one would go unnoticed.
-    given = [key.partition(":")[2] for key in CONFIG.get() if key.startswith(f"{NAMESPACE}:")]
+    every = CONFIG.get()
+    given = [key.partition(":")[2] for key in every if key.startswith(f"{NAMESPACE}:")]
     raw = {key: value for key in (*KEYS, *given) if (value := config.get(key)) is not None}
     aws = pulumi.Config("aws")
     return parse(
-        raw, stack=pulumi.get_stack(), region=aws.get("region") or "", provider_tags=aws.get_object("defaultTags")
+        raw,
+        stack=pulumi.get_stack(),
+        region=aws.get("region") or "",
+        provider_tags=aws.get_object("defaultTags"),
+        full_keys=every,
     )
 
 
-def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any = None) -> Settings:
+def parse(
+    raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any = None, full_keys: Iterable[str] = ()
+) -> Settings:
     """Check values by their config key: texts as Pulumi hands them over, JSON for lists and objects.
 
-    `provider_tags` is aws:defaultTags, read already: an object with tags.
+    `provider_tags` is aws:defaultTags, read already: an object with tags. `full_keys`: those of all namespaces.
     """
     reader = _Reader(raw)
     settings = Settings(
         stack=reader.given("stack", stack, STACK, STACK_ALLOWED),
         region=reader.given("aws:region", region, REGION, "a region, such as eu-central-1"),
         active_color=Color(reader.choice("activeColor", "blue", tuple(Color))),
-        canary_percent=reader.number("canaryPercent", 0, (0, ALL_USERS)),
+        canary_percent=reader.number("canaryPercent", 0, (0, MAX_CANARY)),
         colors={color: reader.color(color) for color in Color},
         vpc_cidr=reader.checked("vpcCidr", "10.20.0.0/16", vpc_problem),
         zones=reader.texts("zones", (), _is_zone, "a zone's name, which ends in a letter from a to h"),
@@ -209,8 +218,18 @@ def parse(raw: Mapping[str, Any], *, stack: str, region: str, provider_tags: Any
         default_tags=reader.tags("aws:defaultTags", provider_tags),
     )  # fmt: skip
     reader.refuse_unknown()
-    refuse(reader.problems + _together(settings, reader.bad))
+    refuse(reader.problems + _together(settings, reader.bad) + _namespace_problems(full_keys))
     return settings
+
+
+def _namespace_problems(full_keys: Iterable[str]) -> list[str]:
+    """Keys whose namespace is nearly the program's; other ones belong to providers, which check them. No values."""
+    problems = []
+    for full in sorted(full_keys):
+        namespace, _, key = full.partition(":")
+        if namespace != NAMESPACE and get_close_matches(namespace.lower(), [NAMESPACE], cutoff=0.8):
+            problems.append(f"{full}: nothing reads this key; did you mean {NAMESPACE}:{key}?")
+    return problems
 
 
 def _together(settings: Settings, bad: set[str]) -> list[str]:
@@ -222,10 +241,10 @@ def _together(settings: Settings, bad: set[str]) -> list[str]:
         _dns_problems: {"domain", "hostedZoneId"},
         _listener_problems: {"httpPort", "ingressCidrs"},
         _health_problems: {"bootTimeout", "healthCheckInterval"},
-        _vpn_problems: {"vpn", "vpcCidr"},
         _archive_problems: {"logArchiveDays", "logRetentionDays"},
     }
-    return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
+    found = [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
+    return found if "vpcCidr" in bad else found + _vpn_problems(settings, bad)
 
 
 def _serving_problems(settings: Settings) -> list[str]:
@@ -295,9 +314,12 @@ def _health_problems(settings: Settings) -> list[str]:
     return []
 
 
-def _vpn_problems(settings: Settings) -> list[str]:
+def _vpn_problems(settings: Settings, bad: set[str]) -> list[str]:
+    """Without those about a key that is bad itself: it has been told of, and a default stands in for it."""
     found = vpn_problems(settings.vpn, settings.vpc_cidr) if settings.vpn else []
-    return [f"vpn.{problem}" for problem in found]
+    without = bad | ({"vpn.bgpAsn"} if "vpn.amazonAsn" in bad else set())
+    told = tuple(f"{key}:" for key in without)
+    return [problem for each in found if not (problem := f"vpn.{each}").startswith(told)]
 
 
 def _archive_problems(settings: Settings) -> list[str]:
@@ -359,7 +381,7 @@ class _Reader(AlertReader):
         inner = VpnReader({name: given for name, given in value.items() if given is not None}, f"{key}.")
         options = read_vpn(inner)
         self.problems += inner.problems
-        self.bad |= {key} if inner.bad else set()
+        self.bad |= {f"{key}.{name}" for name in inner.bad}
         return options
 
     def color(self, color: Color) -> ColorSettings:

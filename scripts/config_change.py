@@ -40,7 +40,8 @@ def problem(stack: str, config: Mapping[str, str], values: Values | None = None)
         raw[key] = json.dumps({**_object(raw.get(key, "")), inner: value}) if inner else value
     try:
         tags = json.loads(config.get("aws:defaultTags", "{}"))
-        parse(raw, stack=stack.rpartition("/")[2], region=config.get("aws:region", ""), provider_tags=tags)
+        region = config.get("aws:region", "")
+        parse(raw, stack=stack.rpartition("/")[2], region=region, provider_tags=tags, full_keys=config)
     except SettingsError as error:
         return str(error)
     return ""

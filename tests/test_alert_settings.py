@@ -85,8 +85,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"alarms": {"minutes": 61}}, "alarms.minutes: 61: allowed is a whole number from 1 to 60"),
     (
         {"alarms": {"minuets": 2}},
-        "alarms.minuets: 2: there is no such key; allowed are errorRatePercent, latencyMilliseconds, leastRequests, "
-        "minutes",
+        "alarms.minuets: 2: there is no such key; did you mean minutes?",
     ),
 ]
 

@@ -168,7 +168,11 @@ BAD_VPNS = [
     ),
     (
         {"presharedKey": "first.key_1"},
-        "presharedKey: (hidden): there is no such key; allowed are allow, amazonAsn, bgpAsn, customerGatewayIp, "
+        "presharedKey: (hidden): there is no such key; did you mean presharedKeys?",
+    ),
+    (
+        {"secrets": ["first.key_1"]},
+        "secrets: (hidden): there is no such key; allowed are allow, amazonAsn, bgpAsn, customerGatewayIp, "
         "gateway, insideCidrs, officeCidrs, presharedKeys, routing, startupAction",
     ),
 ]
@@ -177,6 +181,36 @@ BAD_VPNS = [
 @pytest.mark.parametrize(("changes", "told"), BAD_VPNS, ids=lambda value: next(iter(value), "") if value else "")
 def test_a_bad_value_of_a_vpn_is_told_with_what_is_allowed(changes: dict[str, Any], told: str) -> None:
     assert problems(vpn=json.dumps(VPN | changes)) == [f"vpn.{told}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"officeCidrs": ["10.20.8.0/24"], "gateway": "igw"},
+            [
+                "gateway: igw: allowed is vgw or tgw",
+                "officeCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
+            ],
+        ),
+        (
+            {"officeCidrs": "office", "presharedKeys": ["first.key_1"]},
+            [
+                "officeCidrs: office: allowed is a list, each entry an IPv4 range, none of 169.254.0.0/16",
+                "presharedKeys: 1 entries: allowed are 2, one for each tunnel",
+            ],
+        ),
+        # The number that stands in for a bad one is nobody's wish, and collides with nothing.
+        (
+            {"bgpAsn": 64512, "amazonAsn": 7224},
+            ["amazonAsn: 7224: allowed is a private number, 64512 to 65534 or 4200000000 to 4294967294"],
+        ),
+    ],
+)
+def test_what_is_wrong_between_values_of_a_vpn_is_told_beside_a_bad_value(
+    changes: dict[str, Any], told: list[str]
+) -> None:
+    assert problems(vpn=json.dumps(VPN | changes)) == [f"vpn.{each}" for each in told]
 
 
 def test_a_vpn_that_is_no_object_is_refused_without_being_shown() -> None:
@@ -267,10 +301,10 @@ def test_own_ranges_are_taken_for_the_named_zones() -> None:
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"activeColor": "red"}, "activeColor: red: allowed is blue or green"),
     ({"activeColor": ["blue"]}, 'activeColor: ["blue"]: allowed is blue or green'),
-    ({"canaryPercent": 101}, "canaryPercent: 101: allowed is a whole number from 0 to 100"),
-    ({"canaryPercent": "-1"}, "canaryPercent: -1: allowed is a whole number from 0 to 100"),
-    ({"canaryPercent": True}, "canaryPercent: true: allowed is a whole number from 0 to 100"),
-    ({"canaryPercent": "1e1"}, "canaryPercent: 1e1: allowed is a whole number from 0 to 100"),
+    ({"canaryPercent": 100}, "canaryPercent: 100: allowed is a whole number from 0 to 99"),
+    ({"canaryPercent": "-1"}, "canaryPercent: -1: allowed is a whole number from 0 to 99"),
+    ({"canaryPercent": True}, "canaryPercent: true: allowed is a whole number from 0 to 99"),
+    ({"canaryPercent": "1e1"}, "canaryPercent: 1e1: allowed is a whole number from 0 to 99"),
     (
         {"vpcCidr": "10.20.0.0/28"},
         "vpcCidr: 10.20.0.0/28: too small for 16 subnets of at least /28; "
@@ -469,8 +503,24 @@ def test_an_archive_keeps_lines_longer_than_their_groups() -> None:
 
 
 def test_a_mistyped_key_is_told() -> None:
-    (told,) = problems(activeColour="green")
-    assert told.startswith("activeColour: green: there is no such key; allowed are accessLogs, activeColor,")
+    assert problems(activeColour="green") == ["activeColour: green: there is no such key; did you mean activeColor?"]
+    (told,) = problems(colour="green")
+    assert told.startswith("colour: green: there is no such key; allowed are accessLogs, activeColor,")
+
+
+@pytest.mark.parametrize("namespace", ["blugreen", "bluegren", "blue-green", "BlueGreen", "bluegreen-"])
+def test_a_mistyped_namespace_is_told_without_the_value(namespace: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        loaded(stack_config("dev") | {f"{namespace}:alertWebhooks": "https://secret", "bluegreen:httpPort": "0"})
+    assert str(refused.value).splitlines()[1:] == [
+        "  httpPort: 0: allowed is a whole number from 1 to 65535",
+        f"  {namespace}:alertWebhooks: nothing reads this key; did you mean bluegreen:alertWebhooks?",
+    ]
+
+
+def test_other_namespaces_are_their_owners() -> None:
+    others = {"aws:profile": "x", "docker:host": "x", "pulumi:tags": "{}", "green:activeColor": "x"}
+    assert loaded(stack_config("dev") | others).active_color is Color.BLUE
 
 
 @pytest.mark.parametrize("region", ["", "europe"])
@@ -582,7 +632,7 @@ def test_a_stacks_file_is_written_as_pulumi_writes_it_so_that_its_first_change_i
 
 
 def test_a_mistyped_key_in_a_stacks_file_is_told() -> None:
-    with pytest.raises(SettingsError, match="activeColour: green: there is no such key"):
+    with pytest.raises(SettingsError, match=r"activeColour: green: there is no such key; did you mean activeColor\?"):
         loaded(stack_config("dev", activeColour="green"))
 
 

@@ -121,8 +121,9 @@ def test_a_bad_value_is_told_with_what_is_allowed(changes: dict[str, Any], told:
 
 
 def test_a_mistyped_key_is_told() -> None:
-    (told,) = problems(repositry="Acme/shop")
-    assert told.startswith("repositry: Acme/shop: there is no such key; allowed are alertEmails, branch,")
+    assert problems(repositry="Acme/shop") == ["repositry: Acme/shop: there is no such key; did you mean repository?"]
+    (told,) = problems(shop="Acme/shop")
+    assert told.startswith("shop: Acme/shop: there is no such key; allowed are alertEmails, branch,")
 
 
 def test_all_bad_values_are_told_at_once() -> None:

@@ -179,7 +179,7 @@ GOOD = {"aws:region": REGION, "bluegreen:activeColor": "blue", "bluegreen:blue":
         (
             {"green.amiId": "ami-12", "canaryPercent": "200"},
             "The stack's config can't be used:\n"
-            "  canaryPercent: 200: allowed is a whole number from 0 to 100\n"
+            "  canaryPercent: 200: allowed is a whole number from 0 to 99\n"
             "  green.amiId: ami-12: allowed is an image id, such as ami-0123456789abcdef0, or empty",
         ),
     ],
@@ -190,9 +190,10 @@ def test_what_the_program_would_refuse_is_known_before_it_is_written(values: dic
 
 def test_the_checkout_s_own_bad_values_count_too() -> None:
     bad = {**GOOD, "bluegreen:alertWebhooks": '["garbage"]', "aws:defaultTags": '{"tags": {"a b": "c"}}'}
-    assert [line.split(":")[0].strip() for line in problem("dev", bad).splitlines()[1:]] == [
+    assert [line.split(":")[0].strip() for line in problem("dev", bad | {"blugreen:x": ""}).splitlines()[1:]] == [
         "alertWebhooks",
         "aws",
+        "blugreen",
     ]
 
 
