@@ -219,9 +219,31 @@ _NOISE = re.compile(
 )
 
 
+# What Pulumi and the AWS SDKs say where nobody is logged in, none of which names the way out.
+_NO_ACCESS = (
+    (
+        re.compile(r"PULUMI_ACCESS_TOKEN must be set for login"),
+        "Pulumi is not logged in to where the state lies: `pulumi login s3://BUCKET` first",
+    ),
+    (
+        re.compile(r"no EC2 IMDS role found|NoCredentialProviders|Unable to locate credentials"),
+        "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+        "`aws sts get-caller-identity` says whose are in use",
+    ),
+    (
+        re.compile(r"region was not a valid DNS name|Missing Region|You must specify a region"),
+        "there is no AWS region: set AWS_REGION to that of the stack and its state",
+    ),
+)
+
+
 def update_error(text: str) -> str:
     """What went wrong in an `up`: each error with the lines that belong to it, without what follows from any error."""
     found = list(_DIAGNOSTICS.finditer(text))
+    if not found:  # an update that began may quote an app's lines, which speak of the app's own login
+        for pattern, sentence in _NO_ACCESS:
+            if pattern.search(text):
+                return sentence
     errors = _errors(found[-1]["told"] if found else text)
     said = [error for error in errors if not _NOISE.match(error)] or errors
     # Pulumi prints an error beside its resource and again under Diagnostics.

@@ -126,7 +126,7 @@ def open_stack(name: str) -> PreviewedStack:
         return cast(PreviewedStack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
     except auto.StackNotFoundError as error:
         raise UsageError(
-            f"there is no stack {name}; `pulumi stack ls` lists them, `pulumi stack init {name}` makes it"
+            f"there is no stack {name}: `pulumi stack ls` lists those that exist; README.md says how one is made"
         ) from error
     except FileNotFoundError as error:
         raise NoPulumiError(NO_CLI) from error

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from botocore.exceptions import NoCredentialsError, NoRegionError
+from pulumi.automation import StackNotFoundError
+from pulumi.automation._cmd import CommandResult
+from pulumi.automation.errors import CommandError
 from typer.testing import CliRunner, Result
 
 from scripts import direct_rollback, stacks
+from scripts.display import Display, exit_codes
 from scripts.exits import Exit, ScriptError, UsageError
 from scripts.interrupts import SIGNALS
 from scripts.stacks import NO_CLI, NO_STACK, open_stack, selected_stack, selected_stack_on_disk
@@ -120,16 +125,81 @@ def test_pulumi_is_asked_in_the_project_s_folder(says: Callable[[str], None], tm
 
 
 def test_what_keeps_pulumi_from_answering_is_told(says: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    says("echo 'error: read \".pulumi/meta.yaml\": no EC2 IMDS role found' >&2; exit 255")
+    says("echo 'error: read \".pulumi/meta.yaml\": connection refused' >&2; exit 255")
     with pytest.raises(ScriptError) as broken:
         open_stack("")
     assert str(broken.value) == (
-        'Pulumi does not say which stack is selected: read ".pulumi/meta.yaml": no EC2 IMDS role found'
+        'Pulumi does not say which stack is selected: read ".pulumi/meta.yaml": connection refused'
     )
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError) as missing:
         open_stack("")
     assert str(missing.value) == NO_CLI
+
+
+NOT_LOGGED_IN = "Pulumi is not logged in to where the state lies: `pulumi login s3://BUCKET` first"
+NO_CREDENTIALS = (
+    "there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+    "`aws sts get-caller-identity` says whose are in use"
+)
+NO_REGION = "there is no AWS region: set AWS_REGION to that of the stack and its state"
+NO_ACCESS = [
+    ("PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions", NOT_LOGGED_IN),
+    (
+        'read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") (code=Unknown): operation error S3: GetObject, get '
+        "identity: get credentials: failed to refresh cached credentials, no EC2 IMDS role found, operation error "
+        "ec2imds: GetMetadata, request canceled, context deadline exceeded",
+        NO_CREDENTIALS,
+    ),
+    (
+        'read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") (code=Unknown): operation error S3: GetObject, '
+        "resolve endpoint: endpoint rule error, Invalid region: region was not a valid DNS name.",
+        NO_REGION,
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "told"), NO_ACCESS)
+@pytest.mark.parametrize("name", ["up", "cutover"])
+def test_whoever_is_not_logged_in_reads_one_sentence_with_the_way_out(
+    says: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, name: str, error: str, told: str
+) -> None:
+    says(f"echo 'error: {error}' >&2; exit 255")
+    result = run(name)
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        Exit.FAILED,
+        [f"Pulumi does not say which stack is selected: {told}"],
+    )
+
+    def refuse(*, stack_name: str, work_dir: str) -> None:
+        raise CommandError(CommandResult(stdout="", stderr=f"error: {error}", code=255))
+
+    monkeypatch.setattr("pulumi.automation.select_stack", refuse)
+    named = run(name, "--stack", STACK)
+    assert (named.exit_code, named.stderr.splitlines()) == (Exit.FAILED, [told])
+
+
+def test_missing_credentials_of_boto3_read_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), exit_codes(Display()):
+        raise NoCredentialsError
+    assert capsys.readouterr().err.splitlines() == [NO_CREDENTIALS]
+    with pytest.raises(typer.Exit), exit_codes(Display()):
+        raise NoRegionError
+    assert capsys.readouterr().err.splitlines() == [NO_REGION]
+
+
+def test_for_a_stack_that_does_not_exist_the_list_comes_first_and_nobody_is_told_to_make_a_typo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*, stack_name: str, work_dir: str) -> None:
+        raise StackNotFoundError(CommandResult(stdout="", stderr="no stack named 'prdo' found", code=255))
+
+    monkeypatch.setattr("pulumi.automation.select_stack", refuse)
+    with pytest.raises(UsageError) as refused:
+        open_stack("prdo")
+    assert str(refused.value) == (
+        "there is no stack prdo: `pulumi stack ls` lists those that exist; README.md says how one is made"
+    )
 
 
 # -- without Pulumi ------------------------------------------------------------------------------------------------

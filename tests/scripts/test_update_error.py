@@ -83,3 +83,8 @@ def test_the_sentence_stands_alone_and_last(capsys: pytest.CaptureFixture[str]) 
         run()
     assert ended.value.exit_code == Exit.FAILED
     assert capsys.readouterr().err.splitlines() == ["green: release v2, wants 1, 1 healthy", GATE]
+
+
+def test_what_an_app_says_of_its_own_login_is_not_ours() -> None:
+    text = "Diagnostics:\n  aws:autoscaling:Group (blue):\n    error: blue-1: app: Unable to locate credentials\n"
+    assert update_error(text) == "blue-1: app: Unable to locate credentials"
