@@ -18,6 +18,7 @@ from components.traffic_guard import TrafficGuard
 
 async def main() -> None:
     settings = config.load()
+    compose.warn(settings)
     place = compose.place(settings)
     change = await compose.change(settings, place)
     compose.begin(change)

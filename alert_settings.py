@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from checks.hints import pulumi
 from components.alarm_options import AlarmOptions
 from config_reader import ConfigReader
 
@@ -15,6 +16,15 @@ ALARM_KEYS = ("errorRatePercent", "latencyMilliseconds", "leastRequests", "minut
 WEBHOOK = re.compile(
     r"https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?(:[1-9]\d{0,4})?(/[^\s#]*)?"
 )
+
+
+def without_subscribers(stack: str) -> str:
+    """A warning, not an error: a stack may be looked at elsewhere."""
+    address = pulumi("config", "set", "--path", "'alertEmails[0]'", "ops@example.org", stack=stack)
+    return (
+        f"nobody is notified of alarms and failures of {stack}: alertEmails and alertWebhooks are both empty; "
+        f"{address} and {pulumi('up', stack=stack)} add an address"
+    )
 
 
 class AlertReader(ConfigReader):

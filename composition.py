@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from alert_settings import without_subscribers
 from checks import deployments
 from checks.colors import Color
 from checks.deployments import Change, Deployment
@@ -66,6 +67,11 @@ class Watch:
     colors: Mapping[Color, ColorAlarms]
     balancer: BalancerAlarm
     dashboard: Dashboard
+
+
+def warn(settings: Settings) -> None:
+    if settings.notifies_nobody:
+        pulumi.log.warn(without_subscribers(settings.stack))
 
 
 def begin(change: Change) -> None:

@@ -134,6 +134,11 @@ class Settings:
         """False before the first release: the load balancer answers 503 then."""
         return self.colors[self.active_color].is_on
 
+    @property
+    def notifies_nobody(self) -> bool:
+        """Whether a stack that has traffic, or is protected, has no subscriber to its alerts."""
+        return (self.serves or self.protect) and not (self.alert_emails or self.alert_webhooks)
+
     def deployment(self, account: str) -> Deployment:
         """What this config asks for, in the account that the credentials lead to."""
         return Deployment(

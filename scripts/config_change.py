@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scripts import stack_file
 from scripts.display import update_error
 from scripts.exits import RefusedError, UsageError
 from scripts.interrupts import shielded, to_the_end
 from scripts.stacks import ROOT, Stack, StackFacts, set_value
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 T = TypeVar("T")
 Values = Mapping[str, str]
@@ -30,6 +33,16 @@ def problem(stack: str, config: Mapping[str, str], values: Values | None = None)
     `config`: texts by full key, as Pulumi hands them over.
     """
     from config_reader import SettingsError
+
+    try:
+        parsed(stack, config, values)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def parsed(stack: str, config: Mapping[str, str], values: Values | None = None) -> Settings:
+    """The config as the program reads it. Raises config_reader.SettingsError where the program would refuse it."""
     from settings import NAMESPACE, parse
 
     raw: dict[str, Any] = {
@@ -38,13 +51,9 @@ def problem(stack: str, config: Mapping[str, str], values: Values | None = None)
     for path, value in (values or {}).items():
         key, _, inner = path.partition(".")
         raw[key] = json.dumps({**_object(raw.get(key, "")), inner: value}) if inner else value
-    try:
-        tags = json.loads(config.get("aws:defaultTags", "{}"))
-        region = config.get("aws:region", "")
-        parse(raw, stack=stack.rpartition("/")[2], region=region, provider_tags=tags, full_keys=config)
-    except SettingsError as error:
-        return str(error)
-    return ""
+    tags = json.loads(config.get("aws:defaultTags", "{}"))
+    region = config.get("aws:region", "")
+    return parse(raw, stack=stack.rpartition("/")[2], region=region, provider_tags=tags, full_keys=config)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from alert_settings import without_subscribers
 from checks.colors import Color
 from checks.fleet import Fleet, NoSuchStack, Side, describe
 from checks.hints import script
 from scripts import history
-from scripts.config_change import problem
+from scripts.config_change import parsed, problem
 from scripts.direct_rollback import facts_of, find, region_of
 from scripts.display import Display, exit_codes, update_error
 from scripts.drift import report as report_drift
@@ -55,6 +56,7 @@ class Status:
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "unreconciled": str(self.unreconciled) if self.unreconciled else None,
             "config_problem": self.config_problem or None,
+            "nobody_notified": self.nobody_notified or None,
             "without_pulumi": self.without_pulumi or None,
             "history": [record.as_json() for record in self.records],
         }
@@ -63,6 +65,14 @@ class Status:
     def config_problem(self) -> str:
         """Why the program would refuse this checkout's config, or nothing."""
         return "" if self.without_pulumi else problem(self.facts.stack, self.facts.config)
+
+    @property
+    def nobody_notified(self) -> str:
+        """A warning where no address gets this stack's alerts, or nothing."""
+        if self.without_pulumi or self.config_problem:
+            return ""  # config is not known then
+        settings = parsed(self.facts.stack, self.facts.config)
+        return without_subscribers(self.facts.stack) if settings.notifies_nobody else ""
 
     @property
     def unreconciled(self) -> Unreconciled | None:
@@ -172,6 +182,8 @@ def show(display: Display, status: Status) -> None:
         display.say(str(status.unreconciled))
     if status.without_pulumi:
         display.say(f"Pulumi could not be asked, this is what AWS has: {status.without_pulumi}")
+    if status.nobody_notified:
+        display.say(status.nobody_notified)
     if status.config_problem:
         display.say(status.config_problem)
 

@@ -16,6 +16,7 @@ import pulumi
 import pytest
 import yaml
 
+from alert_settings import without_subscribers
 from config_reader import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, ZONES, Declaration, Declared, declare, short, stack_config
 
@@ -662,6 +663,27 @@ def test_another_account_is_no_place_for_the_stack(tmp_path: Path) -> None:
         update(tmp_path, last=LAST | {"account": f"1{'0' * 11}"}, activeColor="green", green=GREEN)
 
 
+@pytest.mark.parametrize(
+    ("stack", "values", "warned"),
+    [
+        ("dev", {}, False),
+        ("dev", {"blue": BLUE}, True),
+        ("dev", {"blue": BLUE, "alertEmails": ["ops@example.org"]}, False),
+        ("dev", {"blue": BLUE, "alertWebhooks": ["https://hooks.example.org/1"]}, False),
+        ("prod", {}, True),
+        ("prod", {"protect": False}, False),
+        ("prod", {"alertEmails": ["ops@example.org"]}, False),
+    ],
+)
+def test_a_stack_that_matters_and_notifies_nobody_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, stack: str, values: dict[str, Any], warned: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", said.append)
+    run(stack, **values)
+    assert [text for text in said if "Pulumi.dev.yaml" not in text] == [without_subscribers(stack)] * warned
+
+
 def test_a_file_that_the_config_was_not_taken_from_stays_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As with `pulumi up --config-file`: else the old values in it would look like the newest wish."""
     said: list[str] = []
@@ -674,7 +696,8 @@ def test_a_file_that_the_config_was_not_taken_from_stays_old(tmp_path: Path, mon
         folder=tmp_path,
     )
     assert (tmp_path / "Pulumi.dev.yaml").read_text() == FILE
-    assert said[0].startswith(
+    stale = [text for text in said if text.startswith("Pulumi.dev.yaml")]
+    assert stale[0].startswith(
         "Pulumi.dev.yaml could not be brought up to date (the config was taken from another file)"
     )
 

@@ -187,6 +187,23 @@ def test_history_shows_the_newest_first_and_only_so_many(world: World) -> None:
     assert [str(one.target) for one in read_status(stack, 2).records] == ["green v2", "blue v1"]
 
 
+def test_status_warns_while_nobody_gets_the_alerts(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = two_colors(world)
+    warning = (
+        "nobody is notified of alarms and failures of dev: alertEmails and alertWebhooks are both empty; "
+        "`pulumi config set --path 'alertEmails[0]' ops@example.org --stack dev` and `pulumi up --stack dev` add an "
+        "address"
+    )
+    assert read_status(stack, 0).as_json()["nobody_notified"] == warning
+    show(Display(), read_status(stack, 0))
+    assert capsys.readouterr().out.splitlines()[-1] == warning
+    stack.config["alertWebhooks"] = ["https://hooks.example.org/1"]
+    status = read_status(stack, 0)
+    assert status.as_json()["nobody_notified"] is None
+    show(Display(), status)
+    assert "nobody is notified" not in capsys.readouterr().out
+
+
 def test_status_names_config_values_that_the_program_would_refuse(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
