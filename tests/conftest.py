@@ -27,6 +27,8 @@ SLOW_KINDS = ("engine", "docker", "network", "packer", "rehearsal", "drills")
 SLOW = (
     *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/"),
     *("ami/test_report", "ami/test_telling", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
+    *("scripts/test_agreement", "scripts/test_direct_rollback", "scripts/test_watch"),
+    *("rehearsal/test_front_door", "rehearsal/test_load", "rehearsal/test_database"),
 )
 TESTS = Path(__file__).resolve().parent
 
