@@ -195,6 +195,7 @@ class StackFacts:
             canary_percent=self.canary_percent,
             colors={color: config.held for color, config in self.colors.items()},
             revision=self.revision,
+            region=str(self.config.get("aws:region", "")),
         )
 
     @property

@@ -44,6 +44,8 @@ class Checkout:
     says: str
     edit: Edit = lambda _: None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    script_says: str = ""
+    """Where that is another sentence: scripts compare config with the stack before the program asks for the account."""
 
 
 def put(**values: Any) -> Edit:
@@ -112,8 +114,16 @@ def _us_east(config: Config) -> None:
 
 FOREIGN = [
     Checkout(name="another account", base="live", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}),
-    Checkout(name="another account, fresh", base="committed", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}),
-    Checkout(name="another account, stale", base="v1", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}),
+    Checkout(
+        name="another account, fresh",
+        base="committed",
+        says=ACCOUNT,
+        elsewhere={"account": OTHER_ACCOUNT},
+        script_says=OLDER,
+    ),
+    Checkout(
+        name="another account, stale", base="v1", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}, script_says=OLDER
+    ),
     Checkout(name="another region", base="live", says=REGION, edit=_us_east, elsewhere=OTHER_REGION),
     Checkout(name="another region, fresh", base="committed", says=REGION, edit=_us_east, elsewhere=OTHER_REGION),
     Checkout(name="another region, stale", base="v1", says=REGION, edit=_us_east),
@@ -226,7 +236,7 @@ def test_a_checkout_that_does_not_know_the_stack_changes_nothing(
             assert checkout.says in bare(workspace, project), checkout.name
             assert calls.write_calls() == before, checkout.name
             said = scripted(project)
-        assert said.startswith(checkout.says), checkout.name
+        assert said.startswith(checkout.script_says or checkout.says), checkout.name
         assert calls.write_calls() - before <= 6, checkout.name  # lock and history of the script, in the bucket
         before = calls.write_calls()
         assert file.read_bytes() == written, checkout.name
