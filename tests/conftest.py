@@ -20,7 +20,7 @@ LONG = (
     *("rehearsal/test_machine_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
     *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_news", "ci/test_pull_request"),
     *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_machines", "rehearsal/pulumi/test_interrupted"),
-    *("rehearsal/pulumi/test_bootstrap", "ami/test_boot"),
+    *("rehearsal/pulumi/test_bootstrap", "ami/test_boot", "rehearsal/pulumi/test_readme"),
 )
 # What `-m "not slow"` leaves out: they, whatever needs more than this process, and tests of the tools of tests.
 SLOW_KINDS = ("engine", "docker", "network", "packer", "rehearsal", "drills")

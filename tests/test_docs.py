@@ -128,6 +128,7 @@ def test_what_the_first_steps_call_is_among_what_one_needs_and_the_key_is_made_b
         ["pulumi", "login", "s3://acme-pulumi-state"],
         ["make", "setup"],
         ["pulumi", "stack", "init"],
+        ["git", "commit", "-m"],
     ]
     [made], [used] = re.findall(r"--alias-name (\S+)", steps), re.findall(r"awskms://([^?]+)\?region=", steps)
     assert made == used
