@@ -81,6 +81,8 @@ FULL: dict[str, Any] = RELEASED | {
     "permissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/limit",
     "protect": True,
     "forceDestroy": True,
+    "revision": "0123456789ab",
+    "committed": {"activeColor": "green"},
 }
 CONFIGS: tuple[dict[str, Any], ...] = (
     {},
