@@ -117,6 +117,11 @@ class Stage:
         return self.options.project or self.folder / "project"
 
     @property
+    def settings(self) -> Path:
+        """The stack's file in the project folder."""
+        return self.project / f"Pulumi.{self.options.stack}.yaml"
+
+    @property
     def stack(self) -> auto.Stack:
         if self.created is None:
             raise StageError("the stack was not created yet: Stage.create_stack comes first")
@@ -135,7 +140,7 @@ class Stage:
         if self.options.project is None:
             copy_project(self.project)
         if self.options.stack != STACK:
-            self._derive_settings(self.project / f"Pulumi.{self.options.stack}.yaml")
+            self._derive_settings(self.settings)
         self.created = workspace.create_stack(self.options.stack)
         own = self.config | workspace.provider_config(self.endpoint)
         self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
@@ -147,6 +152,12 @@ class Stage:
             raise StageError(f"{file} exists, and this run did not create it: move it away, or remove it")
         self.ground.ledger.record(TemporaryFile(name="stack settings", path=str(file)))
         shutil.copyfile(self.project / f"Pulumi.{STACK}.yaml", file)
+
+    def checkout(self, name: str, settings: str) -> auto.Stack:
+        """The stack as another folder with the project sees it, whose stack file holds `settings`."""
+        folder = copy_project(self.folder / name)
+        (folder / self.settings.name).write_text(settings)
+        return auto.select_stack(stack_name=self.options.stack, work_dir=str(folder))
 
     def script(self, name: str, *args: str, may_fail: bool = False) -> Answer:
         """Run `python -m scripts.<name>` as a person would, and read its JSON."""

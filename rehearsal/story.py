@@ -21,6 +21,7 @@ from rehearsal.stage import NETWORK, Stage
 from rehearsal.users import Users
 from rehearsal.vpn import host
 from rehearsal.vpn import rehearsed as vpn
+from scripts.recall import RecallArgs, recall
 from scripts.stacks import changed_resources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,7 @@ HELLO_DEADLINE_S = 180.0
 SETTLE_DEADLINE_S = 60.0
 HELLOS_IN_A_ROW = 20
 STEADY_SECONDS = 5.0
+OLDER_CONFIG = "the config of this checkout is older than the last change of stack"
 JUDGE_SECONDS = "6"  # a release that is bad stays bad; a deep check alone takes 2
 
 
@@ -49,6 +51,9 @@ class Story:
     ami: str = ""
     first_resource: float = 0.0
     users: Users | None = None
+    first_settings: str = ""
+    settings_with_v2: str = ""
+    """The stack's file as it was made, and as it was before users came to v2."""
 
     def steps(self) -> list[tuple[str, Callable[[Step], None]]]:
         """The table of contents."""
@@ -67,6 +72,7 @@ class Story:
             ("cut over to green", self.cut_over_to_green),
             ("roll back to blue at once", self.roll_back),
             ("forward again to green", self.cut_over_to_green),
+            ("checkouts that don't know the stack are refused", self.refuse_old_config),
             ("publish v3 with a wrong database address, deliver it to blue", self.deliver_v3),
             ("judge v3: bad, and no user sees it", self.judge_v3),
             ("a bare flip to v3 is refused by the gate", self.bare_flip),
@@ -104,6 +110,7 @@ class Story:
 
     def create_stack(self, step: Step) -> None:
         cli = self.stage.create_stack()
+        self.first_settings = self.stage.settings.read_text()
         self.journal.facts["cli"] = {"version": cli.version, "origin": cli.origin}
         step.note = f"{cli.version}, {cli.origin}; provider: {self.stage.options.provider}"
 
@@ -155,6 +162,7 @@ class Story:
     def deliver_v2(self, step: Step) -> None:
         self._publish(step, "v2", SAMPLE)
         self._deliver("v2")
+        self.settings_with_v2 = self.stage.settings.read_text()
 
     def judge_green(self, step: Step) -> None:
         answer = self.stage.script("smoke_test", "--color", "green")
@@ -179,6 +187,31 @@ class Story:
 
     def roll_back(self, step: Step) -> None:
         self._switch(step, "rollback", "green v2", "blue v1")
+
+    def refuse_old_config(self, step: Step) -> None:
+        """A fresh clone and a stale one, until they recall what the stack has; then a mistyped value."""
+        writes, failed = self.stage.cloud.write_calls(), self._users.failed()
+        fresh = self.stage.checkout("fresh", self.first_settings)
+        stale = self.stage.checkout("stale", self.settings_with_v2)
+        seconds = [self._refused(stack, OLDER_CONFIG) for stack in (fresh, stale)]
+        for stack in (fresh, stale):
+            recall(stack, RecallArgs())
+        changed = changed_resources(fresh.up())
+        stale.set_config("bluegreen:canaryPercent", auto.ConfigValue("200"))
+        seconds.append(self._refused(stale, "canaryPercent: 200: allowed is"))
+        made, cost = self.stage.cloud.write_calls() - writes, self._users.failed() - failed
+        self.journal.facts["old_config"] = {
+            "refused_seconds": seconds,
+            "changed_resources_once_recalled": changed,
+            "write_calls": made,
+            "failed": cost,
+        }
+        _require(
+            (changed, made, cost) == (0, 0, 0), f"{changed} resources changed, {made} write calls, {cost} failures"
+        )
+        step.note = (
+            f"{len(seconds)} refused in {max(seconds):.1f} s or less; recalled, nothing to change; 0 write calls"
+        )
 
     def deliver_v3(self, step: Step) -> None:
         self._publish(step, "v3", self._release_with_wrong_database())
@@ -237,6 +270,17 @@ class Story:
         left = self.stage.left_in_emulator()
         _require(not left, f"the emulator still holds {left}")
         step.note = "no resource in the emulator, no machine"
+
+    def _refused(self, stack: auto.Stack, why: str) -> float:
+        """Seconds until a bare `pulumi up` said so."""
+        started = time.monotonic()
+        try:
+            stack.up()
+        except auto.CommandError as error:
+            _require(why in str(error), f"`pulumi up` must be refused with {why!r}, but: {error}")
+        else:
+            raise StoryError(f"`pulumi up` must be refused with {why!r}, and went through")
+        return round(time.monotonic() - started, 3)
 
     def _publish(self, step: Step, version: str, folder: Path) -> None:
         answer = self.stage.script("publish_release", str(folder), "--version", version, "--kind", "source")
@@ -354,4 +398,4 @@ def _up_seconds(stages: Sequence[Mapping[str, Any]]) -> float:
 
 def _gate_sentence(text: str) -> str:
     """The line of Pulumi's output in which a hook says why it refused."""
-    return next((line.strip() for line in text.splitlines() if "hook" in line), text.strip()[-200:])
+    return next((line.strip() for line in text.splitlines() if 'hook "gate-' in line), text.strip()[-200:])

@@ -71,6 +71,12 @@ def test_an_unchanged_program_makes_no_write_call(report: dict[str, Any]) -> Non
     assert report["unchanged"]["write_calls"] == 0
 
 
+def test_old_config_is_refused_and_changes_nothing(report: dict[str, Any]) -> None:
+    told = report["old_config"]
+    assert len(told.pop("refused_seconds")) == 3
+    assert told == {"changed_resources_once_recalled": 0, "write_calls": 0, "failed": 0}
+
+
 def test_an_office_reaches_a_machine_through_the_vpn_or_the_gap_is_told(report: dict[str, Any]) -> None:
     told = [gap["reason"] for gap in report["gaps"] if gap["action"] == "VPN"]
     if "vpn" not in report:
