@@ -128,7 +128,7 @@ async def change(settings: Settings, place: Place) -> Change:
     """What this run would change of what users get; AWS is asked only where a fleet would go."""
     last, desired = await last_deployment(), settings.deployment(place.account)
     refusal = deployments.refusal(settings.stack, last, desired, os.environ)
-    if refusal is None and last.serves and desired.serves:
+    if refusal is None and last.serves and desired.serves and deployments.outgoing(last, desired):
         refusal = await asyncio.to_thread(_lost_traffic, settings, last, desired)
     return Change(stack=settings.stack, last=last, desired=desired, refusal=refusal or "")
 

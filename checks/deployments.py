@@ -200,6 +200,11 @@ def _named(deployment: Deployment, color: Color) -> str:
     return f"{color} {deployment.colors[color].release}"
 
 
+def outgoing(last: Deployment, desired: Deployment) -> list[Color]:
+    """The colors whose present fleet an `up` of `desired` would replace or delete."""
+    return [color for color in Color if last.colors[color].is_on and last.colors[color] != desired.colors[color]]
+
+
 def sentence(found: Sequence[Effect]) -> str:
     """What would happen, in one sentence's part; empty when nothing would."""
     texts = [one.text for one in found]

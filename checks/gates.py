@@ -13,7 +13,7 @@ from pulumi import ResourceHook, ResourceHookBinding
 from pulumi.resource_hooks import ResourceHookArgs
 
 from checks.colors import Color
-from checks.deployments import Deployment, Recorded
+from checks.deployments import Deployment, Recorded, outgoing
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
 from checks.hints import pulumi, script
 from checks.launches import Arrival, wait_for_machines
@@ -186,14 +186,11 @@ def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
 
 def lost_traffic(stack: str, sessions: Callable[[], Any], last: Deployment, desired: Deployment) -> str | None:
     """Why no fleet may be replaced or deleted for `desired`, as AWS sends it traffic and `last` doesn't; or None."""
-    changed = [color for color in Color if last.colors[color].is_on and last.colors[color] != desired.colors[color]]
-    if not changed:
-        return None
     try:
         fleet = describe(stack, sessions())
     except NoSuchStack:
         return None
-    lost = [color for color in changed if fleet.sides[color].weight and not last.weights[color]]
+    lost = [color for color in outgoing(last, desired) if fleet.sides[color].weight and not last.weights[color]]
     if not lost:
         return None
     return f"{lost[0]} has traffic: {moved_elsewhere(fleet, last.weights)}"

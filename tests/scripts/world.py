@@ -385,7 +385,7 @@ class WorldStack:
         last = Deployment.from_outputs({key: output.value for key, output in self.outputs().items()})
         desired = self.desired()
         refused = deployments.refusal(STACK, last, desired, os.environ)
-        if refused is None and last.serves and desired.serves:
+        if refused is None and last.serves and desired.serves and deployments.outgoing(last, desired):
             refused = lost_traffic(STACK, lambda: self.world.session, last, desired)
         return Change(stack=STACK, last=last, desired=desired, refusal=refused or "")
 
