@@ -13,7 +13,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 
 from alert_settings import AlertReader
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.deployments import DIGITS, ColorRelease, Deployment
 from components.alarm_options import AlarmOptions
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
@@ -25,7 +25,6 @@ from vpn_settings import VPN_KEYS, VpnReader, read_vpn
 NAMESPACE = "bluegreen"
 NAT_MODES = ("none", "single", "per-zone")
 FEWEST_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
-ALL_USERS = 100
 MAX_CANARY = 99  # percent; all of the traffic is a cutover, which has gates of its own
 HTTPS_PORT = 443
 # What CloudWatch Logs takes as a retention, in days (PutRetentionPolicy).

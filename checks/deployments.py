@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.hints import script
 
-ALL_TRAFFIC = 100
 # Words for what a run may do that no run does by accident; each is an environment variable set to 1.
 ALLOW_OFFLINE = "BLUEGREEN_ALLOW_OFFLINE"
 ALLOW_RETIRE = "BLUEGREEN_ALLOW_RETIRE"
@@ -75,7 +74,7 @@ class Deployment:
         """Percent of the traffic by color; all 0 while nothing serves."""
         if not self.serves:
             return dict.fromkeys(Color, 0)
-        return {self.active: ALL_TRAFFIC - self.canary_percent, self.active.other: self.canary_percent}
+        return {self.active: ALL_USERS - self.canary_percent, self.active.other: self.canary_percent}
 
     def is_same(self, other: Deployment) -> bool:
         return bool(self._content == other._content)
@@ -164,7 +163,7 @@ def _traffic(last: Deployment, desired: Deployment) -> list[Effect]:
             Effect(kind=Kind.SHIFTS, text=f"send all users to {_named(desired, desired.active)}, the first release")
         ]
     gains = next(color for color in Color if after[color] > before[color])
-    if after[gains] == ALL_TRAFFIC and before[gains] == 0:
+    if after[gains] == ALL_USERS and before[gains] == 0:
         text = f"move all users from {_named(last, gains.other)} to {_named(desired, gains)}"
     else:
         text = (

@@ -12,15 +12,12 @@ from typing import Any
 from pulumi import ResourceHook, ResourceHookBinding
 from pulumi.resource_hooks import ResourceHookArgs
 
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.deployments import Deployment, Recorded, outgoing
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
 from checks.hints import pulumi, script
 from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
-
-# The whole weight of the live rule, shared by the colors.
-ALL_USERS = 100
 
 
 class GateClosed(Exception):  # noqa: N818 - reads as the sentence that its message is

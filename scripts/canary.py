@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
+from checks.colors import ALL_USERS
 from checks.fleet import Fleet, describe
-from checks.gates import ALL_USERS
 from scripts import config_change
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes, update_error

@@ -11,10 +11,10 @@ import typer
 from pulumi.automation.errors import ConcurrentUpdateError
 
 from checks import launches
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.deployments import is_current
 from checks.fleet import Fleet, Group, client, describe
-from checks.gates import ALL_USERS, capacity_needed, not_ready, require_ready
+from checks.gates import capacity_needed, not_ready, require_ready
 from checks.hints import script
 from checks.smoke import failures, smoke
 from checks.waiting import patient, wait_until

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from checks import launches
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
-from checks.gates import ALL_USERS, capacity_needed, not_ready
+from checks.gates import capacity_needed, not_ready
 from checks.hints import pulumi, script
 from checks.smoke import failures, smoke
 from scripts.display import Display

@@ -22,11 +22,20 @@ from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.options import JsonOption, StackOption, app
 from scripts.stack_file import StackFileError, parse_config
-from scripts.stacks import NAMESPACE, ROOT, Stack, StackFacts, open_stack, read_facts, set_value
+from scripts.stacks import (
+    NAMESPACE,
+    ROOT,
+    ColorConfig,
+    Stack,
+    StackFacts,
+    color_values,
+    open_stack,
+    read_facts,
+    set_value,
+)
 from scripts.traffic import fleet_if_any, recorded
 
-# The keys of a color that deployments decide. The release last: cut short, the color still names the old release, and
-# the program refuses a mixture by checksum.
+# The keys of a color that deployments decide.
 COLOR_KEYS = ("amiId", "releaseUrl", "sha256", "release")
 GIT_LIMIT_S = 30.0
 
@@ -74,15 +83,10 @@ def recall(stack: Stack, args: RecallArgs) -> dict[str, str]:
 
 def values(deployment: Deployment) -> Values:
     """A deployment by the keys of the stack's config."""
-    held = {
-        color: dict(zip(COLOR_KEYS, (one.ami, one.release_url, one.sha256, one.release), strict=True))
-        for color, one in deployment.colors.items()
-    }
-    return {
-        "activeColor": str(deployment.active),
-        "canaryPercent": str(deployment.canary_percent),
-        **{f"{color}.{key}": value for color, one in held.items() for key, value in one.items()},
-    }
+    found = {"activeColor": str(deployment.active), "canaryPercent": str(deployment.canary_percent)}
+    for color, held in deployment.colors.items():
+        found |= color_values(color, ColorConfig.of(held))
+    return found
 
 
 def users(facts: StackFacts, fleet: Fleet | None) -> Values:

@@ -304,11 +304,6 @@ def color_values(color: Color, wanted: ColorConfig) -> dict[str, str]:
     }
 
 
-def set_color(stack: Stack, color: Color, wanted: ColorConfig) -> None:
-    for path, value in color_values(color, wanted).items():
-        set_value(stack, path, value, path=True)
-
-
 def changed_resources(result: Any) -> int:
     """How many resources an `up` created, updated, replaced or deleted."""
     changes = result.summary.resource_changes or {}

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from checks.colors import Color
+from checks.colors import ALL_USERS, Color
 from checks.deployments import ALLOW_SHIFT, effects, is_current, is_unfinished, stale
 from checks.fleet import Fleet, NoSuchStack, describe, live_weights
-from checks.gates import ALL_USERS
 from checks.hints import script
 from scripts import history
 from scripts.exits import RefusedError
