@@ -49,7 +49,7 @@ format: setup ## Put the code into the one format
 	$(BIN)/ruff check --fix $(SOURCES)
 
 test: setup ## Run every test, the rehearsal among them (needs root for that one)
-	@$(BIN)/python -m rehearsal.install tests || echo "tests that need what is missing are skipped, each with its reason"
+	@$(BIN)/python -m rehearsal.host.install tests || echo "tests that need what is missing are skipped, each with its reason"
 	@$(BIN)/python -m rehearsal.cli >/dev/null || echo "tests that need the Pulumi CLI are skipped, each with this reason"
 ifneq (,$(filter -m%,$(ARGS)))
 	$(BIN)/python -m pytest $(SPREAD) --junit-xml=build/tests.xml $(ARGS)
@@ -87,7 +87,7 @@ image: ## Build the machine image in AWS_REGION, with Packer and the AWS credent
 	packer build -var region="$(AWS_REGION)" -var git_commit="$$(git rev-parse HEAD)" ami
 
 clean: setup ## Remove what dead rehearsals left, and the caches
-	$(BIN)/python -m rehearsal.ground sweep
+	$(BIN)/python -m rehearsal.host.sandbox sweep
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache
 
 lock: setup ## Resolve the packages of pyproject.toml anew

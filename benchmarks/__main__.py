@@ -20,8 +20,8 @@ from rich.table import Table
 
 from benchmarks import boot_overhead, program
 from benchmarks.figures import Figure
-from rehearsal import install
-from rehearsal.report import machine
+from rehearsal.host import install
+from rehearsal.report.page import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "build" / "benchmarks.json"
 MISSED, INTERRUPTED = 1, 130

@@ -18,10 +18,10 @@ from typing import Any
 from benchmarks import bare_start
 from benchmarks.figures import Figure
 from checks.colors import Color
-from rehearsal.cloud.machines import Ground, Machine, Mount, run_command
-from rehearsal.docker_engine import DockerEngine, DockerError
-from rehearsal.ground import wait_until
-from rehearsal.stage import NETWORK, ROOT, Options, Stage, built
+from rehearsal.cloud.instances import Ground, Machine, Mount, run_command
+from rehearsal.environment import NETWORK, ROOT, Options, Stage, built
+from rehearsal.host.docker_engine import DockerEngine, DockerError
+from rehearsal.host.sandbox import wait_until
 
 LIMIT_S = 1.5
 ROUNDS = 4

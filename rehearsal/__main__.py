@@ -15,20 +15,20 @@ from pulumi.automation import CommandError
 from rich.console import Console
 from rich.markup import escape
 
-from rehearsal import install
 from rehearsal.cli import CliMissingError
-from rehearsal.database import DatabaseError
-from rehearsal.docker_engine import DockerError
-from rehearsal.ground import RUNS, GroundError
-from rehearsal.journal import Journal
-from rehearsal.live import View
-from rehearsal.load_log import RequestLog
-from rehearsal.machine_image import BakeError
-from rehearsal.report import write_page
-from rehearsal.stage import Options, ScriptFailedError, built
-from rehearsal.story import Story, StoryError
-from rehearsal.users import latest_second, seconds
-from rehearsal.vpn import rehearsed as vpn
+from rehearsal.environment import Options, ScriptFailedError, built
+from rehearsal.host import install
+from rehearsal.host.database import DatabaseError
+from rehearsal.host.docker_engine import DockerError
+from rehearsal.host.sandbox import RUNS, GroundError
+from rehearsal.images.instance_image import BakeError
+from rehearsal.load.request_log import RequestLog
+from rehearsal.load.users import latest_second, seconds
+from rehearsal.report.display import View
+from rehearsal.report.journal import Journal
+from rehearsal.report.page import write_page
+from rehearsal.scenario import Story, StoryError
+from rehearsal.vpn import in_rehearsal as vpn
 from rehearsal.workspace import PluginMissingError, Provider
 from scripts.display import update_error
 

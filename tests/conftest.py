@@ -17,9 +17,9 @@ from tests.declared import declare as run_declare
 # Files of a minute or more, the longest first: begun last, one would be waited for when all else is done.
 LONG = (
     *("ci/test_delivery", "test_playground", "test_rehearsal", "rehearsal/pulumi/test_life"),
-    *("rehearsal/test_machine_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
+    *("rehearsal/images/test_instance_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
     *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_news", "ci/test_pull_request"),
-    *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_machines", "rehearsal/pulumi/test_interrupted"),
+    *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_instances", "rehearsal/pulumi/test_interrupted"),
     *("rehearsal/pulumi/test_bootstrap", "ami/test_boot", "rehearsal/pulumi/test_readme"),
 )
 # What `-m "not slow"` leaves out: they, whatever needs more than this process, and tests of the tools of tests.
@@ -28,7 +28,7 @@ SLOW = (
     *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/"),
     *("ami/test_report", "ami/test_telling", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
     *("scripts/test_agreement", "scripts/test_direct_rollback", "scripts/test_watch"),
-    *("rehearsal/test_front_door", "rehearsal/test_load", "rehearsal/test_database"),
+    *("rehearsal/load_balancer/test_emulator", "rehearsal/load/test_generator", "rehearsal/host/test_database"),
 )
 TESTS = Path(__file__).resolve().parent
 

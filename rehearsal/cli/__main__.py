@@ -6,7 +6,7 @@ import os
 import sys
 
 from rehearsal.cli import CliMissingError, ensure_cli
-from rehearsal.install import MISSING
+from rehearsal.host.install import MISSING
 
 
 def main() -> int:

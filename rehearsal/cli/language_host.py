@@ -22,7 +22,7 @@ from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-    from rehearsal.protocol import import_messages_only
+    from rehearsal.cli.protocol import import_messages_only
 
     import_messages_only()
 

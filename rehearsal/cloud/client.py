@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rehearsal.cloud.boots import boot
-from rehearsal.cloud.notice import Notice
+from rehearsal.cloud.boot_record import boot
+from rehearsal.cloud.notification import Notice
 
 TIMEOUT_S = 10
 

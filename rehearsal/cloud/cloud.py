@@ -8,21 +8,22 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cloud import account, balancer_metrics, balancing, drop_ins, warm
+from rehearsal.cloud import account, config_mounts, load_balancers, preload
 from rehearsal.cloud.additions import GAPS, extend_moto
 from rehearsal.cloud.additions.actions import CALLS
 from rehearsal.cloud.additions.gap import Facts
 from rehearsal.cloud.additions.groups import ZONES_GONE
-from rehearsal.cloud.additions.notices import NOTICES
-from rehearsal.cloud.alarms import Alarms
+from rehearsal.cloud.additions.notifications import NOTICES
+from rehearsal.cloud.cloudwatch import load_balancer_metrics
+from rehearsal.cloud.cloudwatch.alarms import Alarms
+from rehearsal.cloud.cloudwatch.monitoring import Monitoring
+from rehearsal.cloud.config_mounts import Endpoints
 from rehearsal.cloud.controller import Controller, Images
-from rehearsal.cloud.doors import Door, FollowingDoor, NoDoor
-from rehearsal.cloud.drop_ins import Endpoints
-from rehearsal.cloud.faults import Faults, fault_of
-from rehearsal.cloud.machines import ContainerMachines, Ground, Machines, NamesOnly
+from rehearsal.cloud.faults.injection import Faults, fault_of
+from rehearsal.cloud.instances import ContainerMachines, Ground, Machines, NamesOnly
+from rehearsal.cloud.load_balancer_emulators import Door, FollowingDoor, NoDoor
 from rehearsal.cloud.metadata import MetadataServer
-from rehearsal.cloud.monitoring import Monitoring
-from rehearsal.cloud.notice import Notice
+from rehearsal.cloud.notification import Notice
 from rehearsal.cloud.server import Answer, Server
 
 NOTICES_PATH = re.compile(r"notices(/\d{1,9})?")
@@ -83,7 +84,7 @@ class Cloud:
         self._controller.start()
         self._monitoring.start()
         if options.warm:
-            warm.start(self.aws.url)
+            preload.start(self.aws.url)
 
     def endpoints(self) -> dict[str, str]:
         return {"aws": self.aws.url, "metadata": self.metadata.url, "control": f"{self.aws.url}/_rehearsal"}
@@ -108,7 +109,7 @@ class Cloud:
                 docker_host=options.docker_host,
                 network=options.network,
                 prefix=options.machine_prefix,
-                mounts=drop_ins.write(options.state_dir / "drop-ins", endpoints),
+                mounts=config_mounts.write(options.state_dir / "drop-ins", endpoints),
                 evidence=options.state_dir / "machines",
             )
         )
@@ -118,7 +119,7 @@ class Cloud:
             case "GET", "state":
                 return HTTPStatus.OK, {**self._controller.state(), "calls": _calls()}
             case "GET", "gaps":
-                gaps = (*GAPS, *balancing.GAPS, *balancer_metrics.GAPS, *self._alarms.gaps())
+                gaps = (*GAPS, *load_balancers.GAPS, *load_balancer_metrics.GAPS, *self._alarms.gaps())
                 return HTTPStatus.OK, {"gaps": [asdict(gap) for gap in gaps]}
             case "POST", "boots":
                 self._look_at_boots(body.get("instances"))

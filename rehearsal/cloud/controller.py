@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from rehearsal.cloud import account, roster
+from rehearsal.cloud import account, instance_rows
 from rehearsal.cloud.additions import activities, groups, reboots, target_health
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.members import Lifecycle, Member, Transition
-from rehearsal.cloud.doors import Door
-from rehearsal.cloud.machines import Machine, Machines, Phase
+from rehearsal.cloud.instances import Machine, Machines, Phase
+from rehearsal.cloud.load_balancer_emulators import Door
 
 TICK_S = 0.05
 REMOVABLE = (Phase.RUNNING, Phase.ENDED, Phase.FAILED)
@@ -70,7 +70,10 @@ class Controller:
     def state(self) -> dict[str, Any]:
         with LOCK:
             present = [member for group in account.groups() for member in groups.members(group)]
-            rows = [roster.row(member, self._machines, self._images.of(member.instance.image_id)) for member in present]
+            rows = [
+                instance_rows.row(member, self._machines, self._images.of(member.instance.image_id))
+                for member in present
+            ]
         images = dict(self._images.by_ami)
         return {"instances": rows, "gone": list(self._gone), "images": images, "trouble": self._trouble}
 
@@ -154,7 +157,7 @@ class Controller:
         phase = self._machines.phase(member.instance_id)
         if phase is Phase.ABSENT:
             groups.forget(member)
-            self._gone.append(roster.row(member, self._machines, self._images.of(member.instance.image_id)))
+            self._gone.append(instance_rows.row(member, self._machines, self._images.of(member.instance.image_id)))
         elif phase in REMOVABLE:
             self._machines.remove(member.instance_id)
 

@@ -15,8 +15,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from rehearsal.cloud.additions.actions import CALLER, CALLS, LOCK, Call
-from rehearsal.cloud.faults import Faults
-from rehearsal.cloud.trouble import CLOCK, troubled
+from rehearsal.cloud.faults.injection import Faults
+from rehearsal.cloud.faults.middleware import CLOCK, troubled
 
 CONTROL = "/_rehearsal/"
 RESET = "/moto-api/reset"

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rehearsal import install
 from rehearsal.drills import table
 from rehearsal.drills.drill import Drill, Played, Row, perform
+from rehearsal.drills.fixture import RATE, set_up
 from rehearsal.drills.register import DRILLS
-from rehearsal.drills.scene import RATE, set_up
-from rehearsal.ground import RUNS
-from rehearsal.stage import Options
+from rehearsal.environment import Options
+from rehearsal.host import install
+from rehearsal.host.sandbox import RUNS
 
 PLAIN_WIDTH = 160  # where there is no terminal to fit, lines are for a log
 FAILED, USAGE, CANNOT_RUN, INTERRUPTED = 1, 2, 3, 130

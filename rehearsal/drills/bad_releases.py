@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from rehearsal.drills import releases
-from rehearsal.drills.bad_boots import PROMPT_S
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.notice import Notice
-from rehearsal.drills.scene import IDLE, Scene
-from rehearsal.drills.serving import WHOLE_DEADLINE_S, on_green, told_of
+from rehearsal.drills.failing_boots import PROMPT_S
+from rehearsal.drills.fixture import IDLE, Scene
+from rehearsal.drills.live_traffic import WHOLE_DEADLINE_S, on_green, told_of
+from rehearsal.drills.notification import Notice
 from scripts.exits import Exit
 
 SHARE, SHARE_BAKE, BAKE = "5", "40", "40"

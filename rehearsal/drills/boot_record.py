@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from rehearsal.drills.drill import DrillError
-from rehearsal.drills.notice import Notice
-from rehearsal.drills.scene import IDLE, Delivery, Scene
+from rehearsal.drills.fixture import IDLE, Delivery, Scene
+from rehearsal.drills.notification import Notice
 
 NOTICED_DEADLINE_S, CLEARED_DEADLINE_S = 90.0, 60.0
 FACTS = ("step", "error", "instance", "release", "color", "stack", "timings", "log_tail")

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rehearsal.drills import bad_boots, good_boots
+from rehearsal.drills import failing_boots, recovering_boots
 
-DRILLS = (*bad_boots.DRILLS, *good_boots.DRILLS)
+DRILLS = (*failing_boots.DRILLS, *recovering_boots.DRILLS)

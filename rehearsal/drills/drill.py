@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
-from rehearsal.drills.scene import Scene
-from rehearsal.load_log import RequestLog
+from rehearsal.drills.fixture import Scene
+from rehearsal.load.request_log import RequestLog
 
 NOTE_LENGTH = 500  # of a drill's own words in the report: the whole of it stays in the run's logs
 

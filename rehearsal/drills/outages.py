@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from checks.colors import Color
-from rehearsal import processes
-from rehearsal.database import Database
-from rehearsal.docker_engine import DockerError
-from rehearsal.drills.scene import MACHINES, Scene
-from rehearsal.processes import PARENT, Identity
+from rehearsal.drills.fixture import MACHINES, Scene
+from rehearsal.host import processes
+from rehearsal.host.database import Database
+from rehearsal.host.docker_engine import DockerError
+from rehearsal.host.processes import PARENT, Identity
 
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 WAITING = "Terminating:Wait"

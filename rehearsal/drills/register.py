@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rehearsal.drills import bad_releases, boots, people, serving, state
+from rehearsal.drills import bad_releases, boots, live_traffic, operators, state
 
-DRILLS = (*boots.DRILLS, *serving.DRILLS, *bad_releases.DRILLS, *people.DRILLS, *state.DRILLS)
+DRILLS = (*boots.DRILLS, *live_traffic.DRILLS, *bad_releases.DRILLS, *operators.DRILLS, *state.DRILLS)

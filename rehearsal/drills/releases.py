@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rehearsal.drills.drill import DrillError
-from rehearsal.drills.scene import Scene
+from rehearsal.drills.fixture import Scene
 from scripts.releases import bundle_key
 
 BIG_BYTES = 40 << 20

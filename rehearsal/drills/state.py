@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.scene import IDLE, SERVING, Scene
-from rehearsal.drills.serving import BOOT_DEADLINE_S, on_green
+from rehearsal.drills.fixture import IDLE, SERVING, Scene
+from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, on_green
 
 LEFT_WITHIN_S = 2.0  # from the command's start to the last answer of the release that users leave
 ANSWERS_S = 1.0  # for answers that were under way

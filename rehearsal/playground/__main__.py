@@ -20,15 +20,19 @@ from typing import Annotated, Any
 import pulumi.automation as auto
 import typer
 
-from rehearsal import install, processes
-from rehearsal.claims import Claims
 from rehearsal.cli import CliMissingError
-from rehearsal.database import DatabaseError
-from rehearsal.docker_engine import DockerError
-from rehearsal.drills.scene import SAMPLE, TRIES, Scene
-from rehearsal.ground import Ground, GroundError, sweep
-from rehearsal.ledger import TemporaryFolder
-from rehearsal.machine_image import BakeError
+from rehearsal.drills.fixture import SAMPLE, TRIES, Scene
+from rehearsal.environment import Options, ScriptFailedError, Stage, StageError, built_on
+from rehearsal.host import install, processes
+from rehearsal.host.claims import Claims
+from rehearsal.host.database import DatabaseError
+from rehearsal.host.docker_engine import DockerError
+from rehearsal.host.ledger import TemporaryFolder
+from rehearsal.host.processes import Identity
+from rehearsal.host.sandbox import Ground, GroundError, sweep
+from rehearsal.host.teardown import MARK
+from rehearsal.images.instance_image import BakeError
+from rehearsal.load.users import Users
 from rehearsal.playground import faults, instructions, session, shell
 from rehearsal.playground.board import Board
 from rehearsal.playground.faults import Injector
@@ -36,11 +40,7 @@ from rehearsal.playground.observer import Observer, Sources
 from rehearsal.playground.owner import Owner
 from rehearsal.playground.server import PageServer
 from rehearsal.playground.session import NONE_RUNS, ROOT, Session, SessionError
-from rehearsal.processes import Identity
-from rehearsal.stage import Options, ScriptFailedError, Stage, StageError, built_on
-from rehearsal.story import BAD_DATABASE_HOST
-from rehearsal.teardown import MARK
-from rehearsal.users import Users
+from rehearsal.scenario import BAD_DATABASE_HOST
 from rehearsal.workspace import PluginMissingError
 from scripts.display import update_error
 

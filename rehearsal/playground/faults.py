@@ -10,7 +10,7 @@ from typing import Any
 
 from checks.colors import Color
 from rehearsal.drills import outages
-from rehearsal.drills.scene import Scene
+from rehearsal.drills.fixture import Scene
 from rehearsal.playground.board import Board
 from rehearsal.playground.server import RefusedError
 

@@ -15,9 +15,9 @@ from typing import Any
 import boto3
 
 from checks.fleet import client, describe
+from rehearsal.environment import REGION, Stage
 from rehearsal.playground import overview
 from rehearsal.playground.board import Board
-from rehearsal.stage import REGION, Stage
 from scripts import history
 
 TICK_S = 1.0

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rehearsal import processes
-from rehearsal.processes import Identity
+from rehearsal.host import processes
+from rehearsal.host.processes import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "playground"

@@ -13,7 +13,7 @@ import sys
 import threading
 from importlib.metadata import version
 
-from rehearsal import protocol
+from rehearsal.cli import protocol
 
 protocol.import_messages_only()
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC would report a taken port too, in lines of its own

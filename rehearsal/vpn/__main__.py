@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rehearsal import install
 from rehearsal.cli import CliMissingError
-from rehearsal.commands import CommandError
-from rehearsal.ground import RUNS, Ground, GroundError
-from rehearsal.vpn import alone, host, provisioned
-from rehearsal.vpn.plan import own_connection
+from rehearsal.host import install
+from rehearsal.host.commands import CommandError
+from rehearsal.host.sandbox import RUNS, Ground, GroundError
+from rehearsal.vpn import host, provisioned, standalone
+from rehearsal.vpn.addresses import own_connection
 from rehearsal.vpn.result import Result, Step
 from scripts.vpn_render import Connection, parse_xml, render
 
@@ -109,7 +109,7 @@ def _perform(console: Console, source: Source, *, silent_path: bool) -> Result:
             connection = source(ground)
             note = f"{connection.id}, {connection.routing} routing"
             tell(Step(name="the connection is there", seconds=time.monotonic() - began, ok=True, note=note))
-            return alone.play(ground, tell, connection, silent_path=silent_path)
+            return standalone.play(ground, tell, connection, silent_path=silent_path)
     except (GroundError, CommandError, EngineError, CliMissingError) as error:
         return Result(error=str(error))
 

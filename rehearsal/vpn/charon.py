@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal import commands
-from rehearsal.commands import CommandError
-from rehearsal.ground import Ground, GroundError, Process
+from rehearsal.host import commands
+from rehearsal.host.commands import CommandError
+from rehearsal.host.sandbox import Ground, GroundError, Process
 from rehearsal.vpn.namespaces import Namespace
 
 DAEMON = "/usr/lib/ipsec/charon"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.commands import CommandError
-from rehearsal.ground import Ground, wait_until
-from rehearsal.vpn import cloud_end
+from rehearsal.host.commands import CommandError
+from rehearsal.host.sandbox import Ground, wait_until
+from rehearsal.vpn import aws_side
 from rehearsal.vpn.charon import Charon
 from rehearsal.vpn.namespaces import Namespace
 from rehearsal.vpn.topology import Topology
@@ -29,7 +29,7 @@ def write_office(folder: Path, connection: Connection) -> None:
 
 
 def write_cloud(folder: Path, connection: Connection) -> None:
-    write({"swanctl.conf": cloud_end.render(connection)}, folder)
+    write({"swanctl.conf": aws_side.render(connection)}, folder)
 
 
 def load_clamp(gateway: Namespace, folder: Path) -> str:
@@ -64,7 +64,7 @@ class Gateways:
         write_cloud(cloud, connection)
         gateways = cls(
             connection=connection,
-            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=cloud_end.PATIENCE),
+            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=aws_side.PATIENCE),
             office=Charon.start(
                 ground,
                 topology.office_gateway,

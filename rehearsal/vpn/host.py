@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from rehearsal.install import FOR_VPN, Host, missing
+from rehearsal.host.install import FOR_VPN, Host, missing
 
 TUN = Path("/dev/net/tun")
 # In a namespace that is gone at once: loads no state into the host's own kernel tables.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal import commands
-from rehearsal.ground import Ground, Process, wait_until
+from rehearsal.host import commands
+from rehearsal.host.sandbox import Ground, Process, wait_until
 
 LIMIT_S = 10.0
 # A router that neither answers for others' faults nor drops what comes in on one link and leaves on another.

@@ -10,9 +10,9 @@ import boto3
 import pulumi.automation as auto
 
 from rehearsal.cli import ensure_cli
-from rehearsal.ground import Ground
-from rehearsal.stage import LOOPBACK, REGION, STACK, aws_environment, start_cloud
-from rehearsal.vpn.plan import OFFICE_CIDR, OFFICE_IP, VPC_CIDR, new_key
+from rehearsal.environment import LOOPBACK, REGION, STACK, aws_environment, start_cloud
+from rehearsal.host.sandbox import Ground
+from rehearsal.vpn.addresses import OFFICE_CIDR, OFFICE_IP, VPC_CIDR, new_key
 from rehearsal.workspace import Workspace, copy_project
 from scripts.vpn_render import Connection, parse_xml
 

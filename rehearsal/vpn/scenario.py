@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rehearsal.commands import CommandError
-from rehearsal.ground import GroundError, Process, wait_until
+from rehearsal.host.commands import CommandError
+from rehearsal.host.sandbox import GroundError, Process, wait_until
 from rehearsal.vpn import pings
+from rehearsal.vpn.addresses import with_new_key
 from rehearsal.vpn.gateways import Gateways, folders, load_clamp
-from rehearsal.vpn.plan import with_new_key
 from rehearsal.vpn.result import ESTABLISHED_LIMIT_S, SILENT_PATH_LIMIT_S, Result, Step
 from rehearsal.vpn.topology import Topology
 

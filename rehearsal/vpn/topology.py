@@ -6,10 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.ground import Ground, Process
+from rehearsal.host.sandbox import Ground, Process
 from rehearsal.vpn import pings, wire
+from rehearsal.vpn.addresses import Plan
 from rehearsal.vpn.namespaces import PROXY_ARP, ROUTER, Namespace, link
-from rehearsal.vpn.plan import Plan
 from scripts.vpn_render import Connection
 
 ROOT = Path(__file__).resolve().parents[2]

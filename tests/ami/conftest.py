@@ -18,8 +18,8 @@ from ami.boot.metadata import Identity, Metadata
 from ami.boot.retrying import Deadline
 from ami.boot.status import Status
 from rehearsal.cloud.metadata import About, MetadataServer
-from rehearsal.docker_engine import find_client, pings
-from rehearsal.ground import Ground
+from rehearsal.host.docker_engine import find_client, pings
+from rehearsal.host.sandbox import Ground
 from tests.ami.releases import TlsServer, rootfs
 from tests.rehearsal.cloud.fleet import REGION, REGISTRY, REGISTRY_PASSWORD, Running, start
 

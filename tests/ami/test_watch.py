@@ -19,8 +19,8 @@ import pytest
 
 from ami.boot.docker_events import NANOSECONDS
 from checks.waiting import wait_until
-from rehearsal.docker_engine import find_client, pings
-from rehearsal.ground import Ground, Process
+from rehearsal.host.docker_engine import find_client, pings
+from rehearsal.host.sandbox import Ground, Process
 from tests.ami.releases import rootfs
 from tests.ami.test_boot import AMI, Host, debians_python, host
 from tests.ami.test_report import BLUE, told

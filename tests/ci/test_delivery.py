@@ -11,9 +11,9 @@ import pulumi.automation as auto
 import pytest
 import requests
 
-from rehearsal import install
-from rehearsal.stage import LOOPBACK, Options, Stage, built
-from rehearsal.story import BAD_DATABASE_HOST
+from rehearsal.environment import LOOPBACK, Options, Stage, built
+from rehearsal.host import install
+from rehearsal.scenario import BAD_DATABASE_HOST
 from tests.ci.conftest import STACKS, VARIABLES, Repository, make_repository
 from tests.ci.runner import JobResult, Runner
 

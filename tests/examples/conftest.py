@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rehearsal.database import Database, DatabaseError, find
-from rehearsal.ground import Ground
+from rehearsal.host.database import Database, DatabaseError, find
+from rehearsal.host.sandbox import Ground
 from tests.examples.hello_process import Hello, running
 
 Freeze = Callable[[], AbstractContextManager[None]]

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from rehearsal.ground import Ground, url_answers, wait_until
+from rehearsal.host.sandbox import Ground, url_answers, wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "hello"
 OUTLIVES_EVERY_LIMIT = 10.0

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from rehearsal.database import Database
-from rehearsal.ground import wait_until
+from rehearsal.host.database import Database
+from rehearsal.host.sandbox import wait_until
 from tests.examples.conftest import Freeze
 from tests.examples.hello_process import Hello
 

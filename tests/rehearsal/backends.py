@@ -112,7 +112,7 @@ class Backends:
 @contextlib.contextmanager
 def load_process(url: str, out: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """The load generator, which ends with the block at the latest."""
-    argv = [sys.executable, "-m", "rehearsal.load", "--url", url, "--out", str(out), *options]
+    argv = [sys.executable, "-m", "rehearsal.load.generator", "--url", url, "--out", str(out), *options]
     with subprocess.Popen(argv, cwd=ROOT) as process:
         try:
             yield process

@@ -16,12 +16,12 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 from moto.sns.models import sns_backends
 
-from rehearsal.cloud import alarm_rules
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.patching import put_into
-from rehearsal.cloud.alarm_judging import State
-from rehearsal.cloud.alarm_rules import RuleError
+from rehearsal.cloud.cloudwatch import composite_rules
+from rehearsal.cloud.cloudwatch.alarm_evaluation import State
+from rehearsal.cloud.cloudwatch.composite_rules import RuleError
 
 GAPS = [
     Gap(
@@ -58,7 +58,7 @@ def extend() -> None:
 
 def _put_composite_alarm(self: Any) -> Any:
     try:
-        alarm_rules.names(self._get_param("AlarmRule"))
+        composite_rules.names(self._get_param("AlarmRule"))
     except RuleError as error:
         raise ValidationError(str(error)) from error
     return CloudWatchResponse.put_metric_alarm(self)

@@ -11,13 +11,13 @@ from moto.cloudwatch.models import CloudWatchBackend, MetricAggregatedDatum, Met
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
-from rehearsal.cloud import metric_queries
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.patching import put_into
-from rehearsal.cloud.metric_math import MathError
-from rehearsal.cloud.metric_queries import Asked, Query
-from rehearsal.cloud.metric_store import KEPT_S, Metric, StatisticError, Store, statistic
+from rehearsal.cloud.cloudwatch import metric_queries
+from rehearsal.cloud.cloudwatch.metric_math import MathError
+from rehearsal.cloud.cloudwatch.metric_queries import Asked, Query
+from rehearsal.cloud.cloudwatch.metric_store import KEPT_S, Metric, StatisticError, Store, statistic
 
 GAPS = [
     Gap(

@@ -9,9 +9,9 @@ from typing import Any
 from moto.elbv2.exceptions import InvalidTargetError, TargetGroupNotFoundError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup, elbv2_backends
 
-from rehearsal.balancer import DRAINING, HEALTHY, INITIAL, NOT_IN_USE, NOT_REGISTERED, TargetHealth
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.patching import put_into
+from rehearsal.load_balancer.model import DRAINING, HEALTHY, INITIAL, NOT_IN_USE, NOT_REGISTERED, TargetHealth
 
 GAPS = [
     Gap(

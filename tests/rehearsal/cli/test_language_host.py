@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.cli import CliMissingError, Origin, PulumiCli, ensure_cli, pulumi_environment
-from rehearsal.processes import Identity, identify, marked
+from rehearsal.host.processes import Identity, identify, marked
 from tests.rehearsal.cli.machine import wait_until
 
 pytestmark = pytest.mark.engine

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.cli import CliMissingError, Origin, PulumiCli, location
-from rehearsal.processes import identify
+from rehearsal.host.processes import identify
 from tests.rehearsal.cli.machine import Machine, wait_until
 
 NEEDED = "3.238.0 or later with its Python language host is needed"

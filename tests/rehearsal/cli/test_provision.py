@@ -11,7 +11,7 @@ import pytest
 
 from rehearsal.cli import CliMissingError, Origin, provision
 from rehearsal.cli.location import SYSTEM_CACHE, VERSION, caches, own_cache
-from rehearsal.processes import identify
+from rehearsal.host.processes import identify
 from tests.rehearsal.cli.machine import ROOT, Machine, wait_until
 
 BUILT = f"pulumi-{VERSION}-built"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.cli import supervised, warmed
-from rehearsal.processes import alive, identify
+from rehearsal.host.processes import alive, identify
 from tests.rehearsal.cli.machine import wait_until
 
 TELL = """

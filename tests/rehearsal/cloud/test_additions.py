@@ -12,7 +12,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from rehearsal.vpn.plan import OFFICE_IP
+from rehearsal.vpn.addresses import OFFICE_IP
 from tests.rehearsal.cloud.fleet import (
     DNS_NAME,
     REGION,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rehearsal.drills.bad_releases import objected
-from rehearsal.drills.notice import Notice
+from rehearsal.drills.notification import Notice
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from rehearsal.drills.drill import Drill, DrillError, Outcome, Played, perform
-from rehearsal.drills.scene import Scene
-from rehearsal.load_log import Request, RequestLog
+from rehearsal.drills.fixture import Scene
+from rehearsal.load.request_log import Request, RequestLog
 
 GOOD = Outcome(detected_by="boot step verify", detected_seconds=0.25, recovered_seconds=4.5, notified=True, note="told")
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from rehearsal.drills.__main__ import NoSuchDrillError, _show_end, chosen, main
 from rehearsal.drills.drill import Drill, Outcome
+from rehearsal.drills.fixture import Scene
 from rehearsal.drills.register import DRILLS
-from rehearsal.drills.scene import Scene
 
 
 def play(_scene: Scene) -> Outcome:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal import processes
-from rehearsal.database import Database, DatabaseError, find
 from rehearsal.drills.outages import children, silent
-from rehearsal.ground import Ground, wait_until
-from rehearsal.processes import STATE
+from rehearsal.host import processes
+from rehearsal.host.database import Database, DatabaseError, find
+from rehearsal.host.processes import STATE
+from rehearsal.host.sandbox import Ground, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import requests
 
 from rehearsal.drills import releases
 from rehearsal.drills.drill import DrillError
-from rehearsal.drills.scene import SAMPLE, Scene
-from rehearsal.ground import Ground, url_answers, wait_until
+from rehearsal.drills.fixture import SAMPLE, Scene
+from rehearsal.host.sandbox import Ground, url_answers, wait_until
 
 
 class Shelf:

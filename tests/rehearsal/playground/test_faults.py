@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from checks.colors import Color
-from rehearsal.drills.scene import Scene
+from rehearsal.drills.fixture import Scene
 from rehearsal.playground import faults
 from rehearsal.playground.board import Board
 from rehearsal.playground.faults import FAULTS, HELP, Fault, Injection, Injector

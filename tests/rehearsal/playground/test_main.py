@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from rehearsal import processes
-from rehearsal.claims import Claims
+from rehearsal.host import processes
+from rehearsal.host.claims import Claims
 from rehearsal.playground import __main__ as playground
 from rehearsal.playground import session
 from rehearsal.playground.board import Board

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.cloud.notice import Notice
+from rehearsal.cloud.notification import Notice
 from rehearsal.playground import overview
 from scripts.history import Place, Record
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import registry
-from rehearsal.docker_engine import DockerEngine
-from rehearsal.ground import Ground
+from rehearsal.host import registry
+from rehearsal.host.docker_engine import DockerEngine
+from rehearsal.host.sandbox import Ground
 
 from .client import Client
 

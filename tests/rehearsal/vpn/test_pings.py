@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.ground import Ground, wait_until
+from rehearsal.host.sandbox import Ground, wait_until
 from rehearsal.vpn import pings
 from rehearsal.vpn.host import reason_against
 from rehearsal.vpn.namespaces import Namespace

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal import processes
-from rehearsal.ground import RUNS, wait_until
-from rehearsal.ledger import Ledger
-from rehearsal.teardown import MARK
+from rehearsal.host import processes
+from rehearsal.host.ledger import Ledger
+from rehearsal.host.sandbox import RUNS, wait_until
+from rehearsal.host.teardown import MARK
 from rehearsal.vpn.host import kernel_has_esp, reason_against
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,1 @@
+"""CloudWatch of the emulated AWS: metrics, metric math, alarms and composite alarms."""

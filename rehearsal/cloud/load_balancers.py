@@ -1,0 +1,154 @@
+"""The account's load balancers in the front door's words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rehearsal.cloud import account
+from rehearsal.cloud.additions.gap import Gap
+from rehearsal.cloud.additions.target_health import Key
+from rehearsal.load_balancer.model import (
+    Action,
+    BalancerModel,
+    Condition,
+    ConditionKind,
+    FixedResponse,
+    Forward,
+    HealthCheck,
+    Listener,
+    Redirect,
+    Rule,
+    TargetGroup,
+)
+
+GAPS = [
+    Gap(
+        service="elbv2",
+        action="(HTTPS listeners)",
+        reason="the front door has no certificate of a domain here: only HTTP listeners are opened",
+    ),
+    Gap(
+        service="elbv2",
+        action="(first health check)",
+        reason="moto's targets are always healthy; here HAProxy asks, a new one each 0.3 s, then at the group's pace",
+    ),
+]
+
+Place = tuple[str, int]  # address, port
+
+CONFIGS = {
+    ConditionKind.HTTP_HEADER: "HttpHeaderConfig",
+    ConditionKind.PATH_PATTERN: "PathPatternConfig",
+    ConditionKind.HOST_HEADER: "HostHeaderConfig",
+    ConditionKind.HTTP_REQUEST_METHOD: "HttpRequestMethodConfig",
+    ConditionKind.QUERY_STRING: "QueryStringConfig",
+    ConditionKind.SOURCE_IP: "SourceIpConfig",
+}
+STATUS = re.compile(r"\d{3}")  # redirects name theirs HTTP_301
+
+
+def model_of(backends: list[Any]) -> BalancerModel:
+    balancers = [balancer for backend in backends for balancer in backend.load_balancers.values()]
+    listeners = [
+        _listener(listener) for balancer in balancers for listener in balancer.listeners.values() if _open(listener)
+    ]
+    groups = {group.arn: _target_group(group) for backend in backends for group in backend.target_groups.values()}
+    return BalancerModel(listeners=tuple(listeners), target_groups=groups)
+
+
+def places_of(backends: list[Any]) -> dict[Key, Place]:
+    """Where each registered target listens; those whose instance has gone have no place."""
+    return {
+        (group.arn, target["Id"]): (address, int(target["Port"]))
+        for backend in backends
+        for group in backend.target_groups.values()
+        for target in group.targets.values()
+        if (address := address_of(target["Id"]))
+    }
+
+
+def address_of(target: str) -> str | None:
+    return account.address_of(target) if target.startswith("i-") else target
+
+
+def deregistration_delay(group: Any) -> float:
+    return float(group.attributes["deregistration_delay.timeout_seconds"])
+
+
+def _open(listener: Any) -> bool:
+    return str(listener.protocol) == "HTTP"
+
+
+def _listener(listener: Any) -> Listener:
+    rules = [_rule(rule) for rule in listener.rules.values() if not rule.is_default]
+    return Listener(
+        port=int(listener.port),
+        default_action=_action(listener.default_actions),
+        rules=tuple(sorted(rules, key=lambda rule: rule.priority)),
+    )
+
+
+def _rule(rule: Any) -> Rule:
+    conditions = tuple(_condition(condition) for condition in rule.conditions)
+    return Rule(priority=int(rule.priority), conditions=conditions, action=_action(rule.actions))
+
+
+def _condition(condition: dict[str, Any]) -> Condition:
+    kind = ConditionKind(condition["Field"])
+    config = condition.get(CONFIGS[kind], {})
+    if kind is ConditionKind.QUERY_STRING:
+        pair = config["Values"][0]
+        return Condition(kind=kind, name=pair.get("Key", ""), values=(pair["Value"],))
+    values = config.get("Values") or condition.get("Values") or []
+    return Condition(kind=kind, name=config.get("HttpHeaderName", ""), values=tuple(values))
+
+
+def _action(actions: list[Any]) -> Action:
+    """The last action is what a request gets; those before it, authentication, are not rehearsed."""
+    data = actions[-1].data
+    match data["Type"]:
+        case "forward":
+            return _forward(data)
+        case "redirect":
+            return _redirect(data["RedirectConfig"])
+        case "fixed-response":
+            given = data["FixedResponseConfig"]
+            return FixedResponse(
+                status=int(given["StatusCode"]),
+                content_type=given.get("ContentType") or "text/plain",
+                body=given.get("MessageBody") or "",
+            )
+    raise ValueError(f"action {data['Type']}: forward, redirect and fixed-response are what the front door can do")
+
+
+def _forward(data: dict[str, Any]) -> Forward:
+    if groups := data.get("ForwardConfig", {}).get("TargetGroups"):
+        return Forward(weights={group["TargetGroupArn"]: int(group.get("Weight", 1)) for group in groups})
+    return Forward(weights={data["TargetGroupArn"]: 1})
+
+
+def _redirect(given: dict[str, Any]) -> Redirect:
+    found = STATUS.search(str(given["StatusCode"]))
+    named = {key.lower(): value for key, value in given.items() if key != "StatusCode" and value is not None}
+    return Redirect(status=int(found.group()) if found else Redirect.status, **named)
+
+
+def _target_group(group: Any) -> TargetGroup:
+    targets = ((address_of(target["Id"]), int(target["Port"])) for target in group.targets.values())
+    return TargetGroup(
+        health=_health_check(group),
+        targets=tuple((address, port) for address, port in targets if address),
+        deregistration_delay=deregistration_delay(group),
+    )
+
+
+def _health_check(group: Any) -> HealthCheck:
+    return HealthCheck(
+        path=group.health_check_path or "/",
+        interval=float(group.health_check_interval_seconds),
+        timeout=float(group.health_check_timeout_seconds),
+        healthy_threshold=int(group.healthy_threshold_count),
+        unhealthy_threshold=int(group.unhealthy_threshold_count),
+        matcher=str((group.matcher or {}).get("HttpCode") or HealthCheck.matcher),
+    )

@@ -1,0 +1,1 @@
+"""Users: the load generator and what its requests met."""

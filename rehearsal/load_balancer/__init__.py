@@ -1,0 +1,1 @@
+"""HAProxy in place of the Application Load Balancer."""

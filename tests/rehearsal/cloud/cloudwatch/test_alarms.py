@@ -1,0 +1,288 @@
+"""Alarms of the emulated CloudWatch: they change by themselves, tell their topic, and keep a history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from components import alarm_options
+from components.alarm_options import AlarmOptions, Question
+from rehearsal.cloud.client import CloudClient, RefusedError
+from rehearsal.cloud.notification import Notice
+from tests.rehearsal.cloud.fleet import Running, wait
+
+BALANCER = {"LoadBalancer": "app/app/1", "TargetGroup": "targetgroup/blue/1"}
+SCALE = 60.0  # a minute counts as a second
+
+
+@pytest.fixture
+def client(cloud: Running) -> Iterator[CloudClient]:
+    found = CloudClient(control=cloud.control)
+    found.set_alarm_scale(SCALE)
+    yield found
+    found.set_alarm_scale(1)
+
+
+@pytest.fixture
+def topic(cloud: Running) -> str:
+    return str(cloud.client("sns").create_topic(Name="alerts")["TopicArn"])
+
+
+def dimensions() -> list[dict[str, str]]:
+    return [{"Name": name, "Value": value} for name, value in BALANCER.items()]
+
+
+def put(cloud: Running, namespace: str, **values: float) -> None:
+    data = [
+        {"MetricName": name, "Dimensions": dimensions(), "Values": [value], "Timestamp": datetime.now(UTC)}
+        for name, value in values.items()
+    ]
+    cloud.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)
+
+
+def put_alarm(cloud: Running, name: str, **changes: Any) -> None:
+    given = {
+        "AlarmName": name,
+        "Namespace": "app",
+        "MetricName": "errors",
+        "Dimensions": dimensions(),
+        "Statistic": "Sum",
+        "Period": 300,  # at the scale of these tests 5 seconds
+        "EvaluationPeriods": 1,
+        "Threshold": 3,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    cloud.client("cloudwatch").put_metric_alarm(**given | changes)
+
+
+def put_question(cloud: Running, question: Question, minutes: int) -> None:
+    """As components/metric_alarm.py declares it."""
+    queries: list[dict[str, Any]] = [
+        {
+            "Id": id,
+            "ReturnData": False,
+            "MetricStat": {
+                "Metric": {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions()},
+                "Period": 60 * minutes,
+                "Stat": metric.stat,
+            },
+        }
+        for id, metric in question.metrics.items()
+    ]
+    cloud.client("cloudwatch").put_metric_alarm(
+        AlarmName=question.name,
+        Metrics=[*queries, {"Id": "judged", "Expression": question.expression, "ReturnData": True}],
+        ComparisonOperator="GreaterThanThreshold",
+        Threshold=question.threshold,
+        DatapointsToAlarm=1,
+        EvaluationPeriods=1,
+        TreatMissingData=question.missing,
+    )
+
+
+def described(cloud: Running, name: str) -> Any:
+    found = cloud.client("cloudwatch").describe_alarms(AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    alarms: list[Any] = [*found["MetricAlarms"], *found["CompositeAlarms"]]
+    assert len(alarms) == 1
+    return alarms[0]
+
+
+def wait_for(cloud: Running, name: str, state: str) -> Any:
+    def reason() -> str | None:
+        found = described(cloud, name)["StateValue"]
+        return None if found == state else f"it is {found}"
+
+    wait(reason, f"the alarm {name} to be {state}")
+    return described(cloud, name)
+
+
+def told(client: CloudClient, since: datetime, wanted: int) -> list[Notice]:
+    def reason() -> str | None:
+        found = len(client.notices(since))
+        return None if found >= wanted else f"{found} came"
+
+    wait(reason, f"{wanted} notices")
+    return client.notices(since)
+
+
+def test_an_alarm_comes_tells_its_topic_and_goes_by_itself(cloud: Running, client: CloudClient, topic: str) -> None:
+    began = datetime.now(UTC)
+    put_alarm(cloud, "errors", AlarmActions=[topic], OKActions=[topic], AlarmDescription="too many")
+    assert "NonBreaching" in wait_for(cloud, "errors", "OK")["StateReason"]
+    put(cloud, "app", errors=4)
+    reason = wait_for(cloud, "errors", "ALARM")["StateReason"]
+    assert reason.startswith("Threshold Crossed: 1 out of the last 1 datapoint [4] was greater than the threshold (3)")
+    wait_for(cloud, "errors", "OK")
+    notices = told(client, began, 3)
+    assert [notice.subject for notice in notices] == [
+        f'{state}: "errors" in eu-central-1' for state in ("OK", "ALARM", "OK")
+    ]
+    message = json.loads(notices[1].message)
+    assert (message["OldStateValue"], message["NewStateValue"], message["NewStateReason"]) == ("OK", "ALARM", reason)
+    assert (message["AlarmName"], message["AlarmDescription"]) == ("errors", "too many")
+    assert message["Trigger"]["Threshold"] == 3
+
+
+def test_an_alarm_over_alarms_follows_them_and_names_the_one_that_changed(
+    cloud: Running, client: CloudClient, topic: str
+) -> None:
+    put_alarm(cloud, "errors")
+    put_alarm(cloud, "latency", MetricName="latency")
+    cloudwatch = cloud.client("cloudwatch")
+    cloudwatch.put_composite_alarm(AlarmName="worst", AlarmRule='ALARM("bad") AND TRUE', AlarmActions=[topic])
+    cloudwatch.put_composite_alarm(
+        AlarmName="bad", AlarmRule='ALARM("errors") OR ALARM("latency")', AlarmActions=[topic], OKActions=[topic]
+    )
+    wait_for(cloud, "worst", "OK")
+    began = datetime.now(UTC)
+    put(cloud, "app", latency=9)
+    assert wait_for(cloud, "worst", "ALARM")["AlarmRule"] == 'ALARM("bad") AND TRUE'
+    bad = described(cloud, "bad")
+    assert bad["StateValue"] == "ALARM"
+    assert ":alarm:latency transitioned to ALARM at " in bad["StateReason"]
+    assert {notice.subject.partition(" in ")[0] for notice in told(client, began, 2)} == {
+        'ALARM: "bad"',
+        'ALARM: "worst"',
+    }
+    message = json.loads(next(each.message for each in client.notices(began) if '"bad"' in each.subject))
+    assert message["AlarmRule"] == 'ALARM("errors") OR ALARM("latency")'
+
+
+def test_the_history_tells_of_every_change_the_newest_first(cloud: Running, client: CloudClient, topic: str) -> None:
+    put_alarm(cloud, "errors", AlarmActions=[topic])
+    wait_for(cloud, "errors", "OK")
+    began = datetime.now(UTC)
+    put(cloud, "app", errors=4)
+    wait_for(cloud, "errors", "ALARM")
+    told(client, began, 1)
+    cloudwatch = cloud.client("cloudwatch")
+
+    def summaries(**asked: Any) -> list[str]:
+        found = cloudwatch.describe_alarm_history(AlarmName="errors", **asked)["AlarmHistoryItems"]
+        return [item["HistorySummary"] for item in found]
+
+    wait(lambda: None if len(summaries()) == 4 else f"{summaries()}", "the whole history")
+    assert summaries() == [
+        f"Successfully executed action {topic}",
+        "Alarm updated from OK to ALARM",
+        "Alarm updated from INSUFFICIENT_DATA to OK",
+        'Alarm "errors" created',
+    ]
+    assert summaries(HistoryItemType="StateUpdate", StartDate=began) == ["Alarm updated from OK to ALARM"]
+    assert summaries(ScanBy="TimestampAscending", MaxRecords=1) == ['Alarm "errors" created']
+
+
+def test_an_alarm_that_is_put_again_keeps_its_state(cloud: Running, client: CloudClient) -> None:
+    client.set_alarm_scale(1)
+    put_alarm(cloud, "errors")
+    put(cloud, "app", errors=4)
+    before = wait_for(cloud, "errors", "ALARM")
+    put_alarm(cloud, "errors", AlarmDescription="put again")
+    after = described(cloud, "errors")
+    assert after["AlarmDescription"] == "put again"
+    assert [after[part] for part in ("StateValue", "StateReason", "StateUpdatedTimestamp")] == [
+        before[part] for part in ("StateValue", "StateReason", "StateUpdatedTimestamp")
+    ]
+
+
+def test_a_state_set_by_hand_lasts_until_the_next_judgement(cloud: Running, client: CloudClient, topic: str) -> None:
+    put_alarm(cloud, "errors", AlarmActions=[topic])
+    wait_for(cloud, "errors", "OK")
+    began = datetime.now(UTC)
+    cloud.client("cloudwatch").set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="by hand")
+    (notice,) = told(client, began, 1)
+    assert json.loads(notice.message)["NewStateReason"] == "by hand"
+    wait_for(cloud, "errors", "OK")
+
+
+def test_without_actions_enabled_nobody_is_told(cloud: Running, client: CloudClient, topic: str) -> None:
+    put_alarm(cloud, "silent", AlarmActions=[topic], ActionsEnabled=False)
+    put_alarm(cloud, "spoken", AlarmActions=[topic])
+    wait_for(cloud, "spoken", "OK")
+    wait_for(cloud, "silent", "OK")
+    began = datetime.now(UTC)
+    put(cloud, "app", errors=4)
+    wait_for(cloud, "silent", "ALARM")
+    assert [json.loads(notice.message)["AlarmName"] for notice in told(client, began, 1)] == ["spoken"]
+
+
+# What a minute's metrics make of each question that the program's alarms ask: (question, good, bad).
+OPTIONS = AlarmOptions()
+MINUTES = [
+    ("errors", {"RequestCount": 100}, {"RequestCount": 100, "HTTPCode_Target_5XX_Count": 6}),
+    ("latency", {"RequestCount": 100, "TargetResponseTime": 1}, {"RequestCount": 100, "TargetResponseTime": 3}),
+    ("unhealthy", {"UnHealthyHostCount": 0}, {"UnHealthyHostCount": 1}),
+    ("no-machine", {"RequestCount": 1, "HealthyHostCount": 1}, {"RequestCount": 1, "HealthyHostCount": 0}),
+    ("boots", {}, {"BootFailures": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), MINUTES)
+def test_the_programs_own_alarms_are_judged(
+    cloud: Running, client: CloudClient, name: str, good: dict[str, float], bad: dict[str, float]
+) -> None:
+    (question,) = [each for each in alarm_options.of_color(OPTIONS) if each.name == name]
+    (namespace,) = {metric.namespace for metric in question.metrics.values()}
+    put(cloud, namespace, **good)
+    put_question(cloud, question, minutes=5)
+    wait_for(cloud, name, "OK")
+
+    def reason() -> str | None:
+        """The load balancer publishes its metrics again and again; the good ones are too old after some time."""
+        put(cloud, namespace, **bad)
+        return None if (state := described(cloud, name)["StateValue"]) == "ALARM" else f"it is {state}"
+
+    wait(reason, f"the alarm {name} to be ALARM", deadline_s=60)
+
+
+def test_a_color_that_had_machines_lacks_them(cloud: Running, client: CloudClient) -> None:
+    question, own = alarm_options.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
+    healthy = replace(question.metrics["healthy"], namespace=own)
+    put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
+    put_alarm(cloud, "beside", TreatMissingData="breaching")
+    wait_for(cloud, "beside", "ALARM")  # judged by now, and so is the other
+    assert described(cloud, "machines")["StateValue"] == "INSUFFICIENT_DATA"
+    put(cloud, own, HealthyHostCount=1)
+    wait_for(cloud, "machines", "ALARM")
+    put(cloud, own, HealthyHostCount=2)
+    wait_for(cloud, "machines", "OK")
+
+
+def test_an_alarm_that_nobody_can_judge_says_why(cloud: Running, client: CloudClient) -> None:
+    put_alarm(cloud, "odd", ComparisonOperator="GreaterThanUpperThreshold")
+
+    def reason() -> str | None:
+        found = described(cloud, "odd")
+        return None if "GreaterThanUpperThreshold" in found["StateReason"] else str(found["StateReason"])
+
+    wait(reason, "the reason")
+    assert described(cloud, "odd")["StateValue"] == "INSUFFICIENT_DATA"
+
+
+def test_a_rule_that_is_none_is_refused(cloud: Running) -> None:
+    with pytest.raises(ClientError, match="alarm rule 'ALARM") as refused:
+        cloud.client("cloudwatch").put_composite_alarm(AlarmName="bad", AlarmRule="ALARM(errors) AND")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_time_scale_is_listed_as_a_gap_and_has_bounds(cloud: Running, client: CloudClient) -> None:
+    def gaps() -> list[str]:
+        found = requests.get(f"{cloud.control}/gaps", timeout=5).json()["gaps"]
+        return [gap["reason"] for gap in found if gap["action"] == "(periods of alarms)"]
+
+    client.set_alarm_scale(10)
+    (reason,) = gaps()
+    assert reason.endswith("60 s of an alarm's period count as 6 s")
+    for wrong in (0, 61, True):
+        with pytest.raises(RefusedError, match=r"time scale .*: a number from 1 to 60 is allowed"):
+            client.set_alarm_scale(wrong)
+    client.set_alarm_scale(1)
+    assert gaps() == []
