@@ -1,9 +1,12 @@
-"""From a commit on main to users, and what hands can do then: the workflows' commands, on real machines."""
+"""From a commit on main to users, and what people can do then: the workflows' commands, in an AWS without instances.
+
+What instances make of a release, the rehearsal shows; here a front answers in their place.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -11,65 +14,44 @@ import pulumi.automation as auto
 import pytest
 import requests
 
-from rehearsal.environment import LOOPBACK, Options, Stage, built
-from rehearsal.host import install
-from rehearsal.scenario import BAD_DATABASE_HOST
-from tests.ci.conftest import STACKS, VARIABLES, Repository, make_repository
+from rehearsal.workspace import Workspace
+from tests.ci.conftest import STACKS, Repository, make_repository
 from tests.ci.runner import JobResult, Runner
+from tests.ci.workflows import ROOT
+from tests.rehearsal.cloud.fleet import REGION, Running
+from tests.rehearsal.pulumi import packer_stand_in
+from tests.rehearsal.pulumi.front import Front
 
 LIMIT_S = 900
 
-pytestmark = [
-    pytest.mark.rehearsal,
-    pytest.mark.timeout(LIMIT_S),
-    pytest.mark.skipif(os.geteuid() != 0, reason="the rehearsal needs root"),
-]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(LIMIT_S)]
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    missing = install.missing(install.Host())
-    if missing:
-        pytest.skip(f"this machine can't rehearse: {', '.join(tool.program for tool in missing)} missing")
-    before = dict(os.environ)
-    try:
-        with built(Options(), print) as stage:
-            stage.bake()
-            stage.create_stack()
-            _configure(stage)
-            yield stage
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+@pytest.fixture
+def fronts(cloud: Running) -> Iterator[dict[str, Front]]:
+    """What stands before the instances of each stack."""
+    opened = {name: Front(cloud.client, stack=name) for name in STACKS}
+    yield opened
+    for front in opened.values():
+        front.close()
 
 
-def _configure(stage: Stage) -> None:
-    """Both stacks beside each other on one machine: half of the network, and a port, each; one machine a color."""
-    networks = stage.ground.network.subnets(prefixlen_diff=1)
-    for name, network, port in zip(STACKS, networks, (stage.http_port, stage.ground.port(LOOPBACK)), strict=True):
-        stack = auto.create_or_select_stack(stack_name=name, work_dir=str(stage.project))
-        base = stage.stack.get_config("bluegreen:baseImage").value
-        own = {"aws:region": "eu-central-1", "bluegreen:baseImage": base, "bluegreen:zoneCount": "2"}
-        own |= {"bluegreen:vpcCidr": str(network), "bluegreen:httpPort": str(port), "bluegreen:natGateways": "single"}
-        own |= {f"bluegreen:{color}.minSize": "1" for color in ("blue", "green")}
-        for key, value in own.items():
-            stack.set_config(key, auto.ConfigValue(value), path="." in key)
-        for key, value in stage.parameters().items():
-            path = f"/bluegreen/{name}/app/{key}"
-            stage.client("ssm").put_parameter(Name=path, Value=value, Type="SecureString", Overwrite=True)
+@pytest.fixture
+def repository(
+    tmp_path: Path, workspace: Workspace, secrets_provider: str, cloud: Running, fronts: dict[str, Front]
+) -> Repository:
+    """Both stacks beside each other, each with a front of its own, and a machine image in the account."""
+    for name, front in fronts.items():
+        stack = workspace.create_stack(name, secrets_provider=secrets_provider)
+        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
+        stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
+    bake()
+    return make_repository(tmp_path / "repository", workspace.project)
 
 
-@pytest.fixture(scope="module")
-def repository(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    return make_repository(tmp_path_factory.mktemp("repository"), stage.project)
-
-
-@pytest.fixture(scope="module")
-def runner(stage: Stage, repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    folder = tmp_path_factory.mktemp("github")
-    environment = stage.ground.environment | stage.environment
-    variables = VARIABLES | {"PULUMI_BACKEND_URL": environment["PULUMI_BACKEND_URL"]}
-    return Runner(folder=folder, environment=environment, variables=variables, check_out=repository.check_out)
+def bake() -> str:
+    """The id of another machine image, as `make image` would build it."""
+    return packer_stand_in.build(ROOT / "ami", [f"region={REGION}", f"git_commit={'0' * 40}"])
 
 
 def served(repository: Repository, name: str) -> tuple[str, str]:
@@ -87,12 +69,15 @@ def require(done: dict[str, JobResult]) -> dict[str, JobResult]:
 DELIVERY = ["make setup", "recall", "up", "publish_release", "deploy", "cutover", "smoke_test"]
 
 
-def test_main_to_dev_and_prod_then_by_hand_and_at_night(runner: Runner, repository: Repository) -> None:
-    """One story, as each step stands on the one before: a stage takes a minute to build."""
+def test_main_to_dev_and_prod_then_by_hand_and_at_night(
+    runner: Runner, repository: Repository, fronts: dict[str, Front]
+) -> None:
+    """One test, as each step stands on the one before."""
+    runner.environment = {**runner.environment, "BLUEGREEN_BAKE_SECONDS": "2"}
     first_release(runner, repository)
     second_release(runner, repository)
-    hands(runner, repository)
-    bad_release(runner, repository)
+    by_hand(runner, repository)
+    bad_release(runner, repository, fronts["dev"])
     fresh_image(runner, repository)
 
 
@@ -118,7 +103,7 @@ def second_release(runner: Runner, repository: Repository) -> None:
     assert "nothing changes" in up.summary, up.summary
 
 
-def hands(runner: Runner, repository: Repository) -> None:
+def by_hand(runner: Runner, repository: Repository) -> None:
     for percent in (20, 0):
         require(runner.run("canary.yml", inputs={"stack": "dev", "percent": percent}, event_name="workflow_dispatch"))
         assert repository.stack("dev").outputs()["canaryPercent"].value == percent
@@ -134,13 +119,13 @@ def hands(runner: Runner, repository: Repository) -> None:
     assert {job.result for job in require(runner.run("drift.yml", event_name="schedule")).values()} == {"success"}
 
 
-def bad_release(runner: Runner, repository: Repository) -> None:
-    """A release that can't reach its database is stopped in dev before a user sees it, and prod never hears of it."""
-    dockerfile = repository.folder / "examples" / "hello" / "Dockerfile"
-    text = dockerfile.read_text()
-    dockerfile.write_text(text.replace('DATABASE_HOST=""', f'DATABASE_HOST="{BAD_DATABASE_HOST}"'))
+def bad_release(runner: Runner, repository: Repository, front: Front) -> None:
+    """A release that can't reach its database is stopped in dev before a user sees it, and prod never gets it."""
+    (repository.folder / "examples" / "hello" / "NEWS").write_text("third\n")
     repository.commit("v3")
+    front.broken.add("blue")
     done = runner.run("deploy.yml")
+    front.broken.clear()
     assert (done["dev"].result, done["prod"].result) == ("failure", "skipped")
     assert done["dev/deliver"].commands == DELIVERY[: DELIVERY.index("cutover") + 1]
     assert done["dev/deliver"].steps[-1].code == 3
@@ -148,9 +133,11 @@ def bad_release(runner: Runner, repository: Repository) -> None:
 
 
 def fresh_image(runner: Runner, repository: Repository) -> None:
-    """The week's image; what builds it is `make image`, which the rehearsal's own bake stands for."""
+    """The week's image: fresh instances of it, and of the release that is live."""
+    image = bake()
     done = require(runner.run("image.yml", event_name="schedule"))
     assert done["image"].commands == ["make image"]
+    assert [done[name].outputs["ami"] for name in ("dev", "prod/deliver")] == [image, image]
     assert done["dev/deliver"].commands == [name for name in DELIVERY if name != "publish_release"]
     assert [served(repository, stack) for stack in STACKS] == [("v2", "blue"), ("v2", "blue")]
 

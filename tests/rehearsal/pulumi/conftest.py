@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
@@ -63,10 +62,9 @@ def calls(cloud: Running) -> CloudClient:
 
 @pytest.fixture
 def front(cloud: Running) -> Iterator[Front]:
-    made = Front(functools.partial(cloud.client))
+    made = Front(cloud.client)
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,14 @@ Client = Callable[[str], Any]
 
 
 class Front:
-    """What users and previews get: an answer of a healthy machine, chosen by the live rule or the preview header."""
+    """What users and previews get: an answer of a healthy machine, chosen by the live rule or the preview header.
 
-    def __init__(self, aws: Client) -> None:
-        self.elb, self.ec2 = aws("elbv2"), aws("ec2")
+    Of one stack, where an account holds two.
+    """
+
+    def __init__(self, aws: Client, stack: str = "") -> None:
+        self.elb, self.ec2, self.stack = aws("elbv2"), aws("ec2"), stack
+        self._stacks: dict[str, str] = {}
         self.broken: set[str] = set()
         self._turn = itertools.count()
         front = self
@@ -49,9 +53,13 @@ class Front:
         request.end_headers()
         request.wfile.write(body)
 
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
     def weights(self) -> dict[str, int]:
         """The live rule's, by color; empty while there is none."""
-        for balancer in self.elb.describe_load_balancers()["LoadBalancers"]:
+        for balancer in self._own("LoadBalancerArn", self.elb.describe_load_balancers()["LoadBalancers"]):
             for listener in self.elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
                 for rule in self.elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
                     if rule["Priority"] == "100":
@@ -61,7 +69,7 @@ class Front:
 
     def machines(self, color: str) -> list[str]:
         """Ids of the color's healthy targets."""
-        groups = self.elb.describe_target_groups()["TargetGroups"]
+        groups = self._own("TargetGroupArn", self.elb.describe_target_groups()["TargetGroups"])
         arns = [each["TargetGroupArn"] for each in groups if _color(each["TargetGroupArn"]) == color]
         targets = [
             each
@@ -69,6 +77,15 @@ class Front:
             for each in self.elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
         ]
         return sorted(each["Target"]["Id"] for each in targets if each["TargetHealth"]["State"] == "healthy")
+
+    def _own(self, arn: str, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not self.stack:
+            return described
+        if new := [each[arn] for each in described if each[arn] not in self._stacks]:
+            for each in self.elb.describe_tags(ResourceArns=new)["TagDescriptions"]:
+                tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+                self._stacks[each["ResourceArn"]] = tags.get("Stack", "")
+        return [each for each in described if self._stacks[each[arn]] == self.stack]
 
     def _drawn(self) -> str:
         """Each color has its share of any hundred requests."""
