@@ -1,4 +1,4 @@
-"""People hear by the alerts topic when a color lost a machine, and when its group could not launch one."""
+"""EventBridge rules that publish lost instances and failed launches of a color to the alerts topic."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MachineEvents(pulumi.ComponentResource):
         stack = self._args.place.stack
         return cloudwatch.EventRule(
             self._named(color, news),
-            description=f"{stack} {color}: {news.event}",
+            description=f"{stack} {color}: {news.message.kind}",
             event_pattern=machine_news.pattern(news, stack, color),
             tags={"Stack": stack},
             opts=self._child,
@@ -74,7 +74,7 @@ class MachineEvents(pulumi.ComponentResource):
             arn=self._args.topic_arn,
             role_arn=role,
             input_transformer=cloudwatch.EventTargetInputTransformerArgs(
-                input_paths=machine_news.PATHS,
+                input_paths=dict(news.paths),
                 input_template=machine_news.template(news, self._args.place.stack, color),
             ),
             opts=self._child,

@@ -1,12 +1,15 @@
-"""What Auto Scaling's events tell of a color's machines: which of them are news, and the message that people get."""
+"""EventBridge patterns and templates: which of Auto Scaling's events are messages, and how AWS makes them."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ami.boot import messages
+from ami.boot.messages import GroupFailure, InstanceLost, LaunchFailed
 from checks.colors import Color
 
 SOURCE = "aws.autoscaling"
@@ -21,39 +24,46 @@ ILL = ("health check", "health-check", "status check", "scheduled reboot")
 # instead: that machine was silent, and is news.
 TOLD_BY_BOOT = "Lifecycle Action Completed with ABANDON Result"
 
-# What a message takes from an event. EventBridge knows no bracket notation, in which the zone would have to be named.
+# What each message takes from an event, by the message's field. EventBridge knows no bracket notation, in which the
+# zone would have to be named.
 PATHS = {
+    "region": "$.region",
+    "time": "$.time",
     "group": "$.detail.AutoScalingGroupName",
     "instance": "$.detail.EC2InstanceId",
-    "place": "$.detail.Details",
-    "cause": "$.detail.Cause",
-    "status": "$.detail.StatusCode",
-    "status_message": "$.detail.StatusMessage",
-    "time": "$.time",
+    "details": "$.detail.Details",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """One kind of event. `name` ends a rule's name, `event` is what the message calls it, `detail` what it must say."""
+    """One kind of event. `name` ends a rule's name, `detail` is what the event must say, `paths` lead to the fields."""
 
     name: str
-    event: str
+    message: type[GroupFailure]
     detail_type: str
     detail: Mapping[str, Any]
+    paths: Mapping[str, str]
 
 
 LOST = News(
     name="lost",
-    event="machine lost",
+    message=InstanceLost,
     detail_type="EC2 Instance Terminate Successful",
     detail={"Cause": [{"wildcard": f"*{words}*"} for words in ILL]},
+    paths={**PATHS, "error": "$.detail.Cause"},
 )
 NOT_LAUNCHED = News(
     name="not-launched",
-    event="machine not launched",
+    message=LaunchFailed,
     detail_type="EC2 Instance Launch Unsuccessful",
     detail={"StatusMessage": [{"anything-but": {"wildcard": f"*{TOLD_BY_BOOT}*"}}]},
+    paths={
+        **PATHS,
+        "error": "$.detail.StatusMessage",
+        "cause": "$.detail.Cause",
+        "status": "$.detail.StatusCode",
+    },
 )
 ALL = (LOST, NOT_LAUNCHED)
 
@@ -71,9 +81,10 @@ def pattern(news: News, stack: str, color: Color) -> str:
 
 
 def template(news: News, stack: str, color: Color) -> str:
-    """The message: JSON but for the names of PATHS in angle brackets, for which EventBridge puts JSON values."""
-    fixed = {"subject": f"{news.event.capitalize()}: {stack} {color}", "event": news.event}
-    told = {**fixed, "stack": stack, "color": color.value}
-    lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in told.items()]
-    lines += [f"  {json.dumps(key)}: <{key}>" for key in PATHS]
-    return "{\n" + ",\n".join(lines) + "\n}"
+    """The message: JSON but for the names of paths in angle brackets, for which EventBridge puts JSON values.
+
+    Within the subject it puts them as text.
+    """
+    names: dict[str, Any] = {name: f"<{name}>" for name in news.paths}
+    text = messages.body(news.message(stack=stack, color=color.value, **names))
+    return re.sub(r'"(<\w+>)"', r"\1", text)

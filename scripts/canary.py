@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import typer
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
+from ami.boot.messages import ChangeRecord, Kind, content
 from checks.colors import ALL_USERS
 from checks.fleet import Fleet, describe
 from scripts import config_change
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes, update_error
 from scripts.exits import RefusedError
-from scripts.history import Record
 from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
-from scripts.runs import Run, changing, place
+from scripts.runs import Run, changing, snapshot
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
 from scripts.traffic import require_agreement, up, weights
 from scripts.watch import BAKE_S, watched
@@ -35,17 +35,17 @@ class CanaryArgs:
     break_lock: bool = False
 
 
-def share(stack: Stack, args: CanaryArgs, display: Display) -> Record | None:
+def share(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | None:
     """Give the color that isn't active this share; the program's own gates judge it first."""
     facts, percent = read_facts(stack), args.percent
-    with changing(facts, "canary", break_lock=args.break_lock, why=args.reason, told_by=display) as run:
+    with changing(facts, Kind.CANARY, break_lock=args.break_lock, reason=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
             if reason := refusal(fleet):
                 raise RefusedError(reason)
             require_agreement(stack, facts, fleet)
             require_allowed(facts, {"canaryPercent": str(percent)})
-            run.source, run.target = place(fleet, facts.active), place(fleet, facts.active.other)
+            run.source, run.target = snapshot(fleet, facts.active), snapshot(fleet, facts.active.other)
         with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
             shift(stack, facts, fleet, percent, run, tell)
         if percent and args.bake_s:
@@ -123,7 +123,7 @@ def main(
         args = CanaryArgs(percent=percent, bake_s=bake_seconds, reason=reason, break_lock=break_lock)
         record = share(open_stack(stack), args, display)
         if record:
-            display.result({"ok": True, "percent": percent, **record.as_json(), "stages": display.stages})
+            display.result({"ok": True, "percent": percent, **content(record), "stages": display.stages})
             display.say(
                 f"{record.target} has {percent} % of the users, {record.source} the rest; {record.seconds:.1f} s"
             )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pulumi.automation.errors import ConcurrentUpdateError
 
+from ami.boot.messages import ChangeRecord, Kind, content
 from checks import launches
 from checks.colors import ALL_USERS, Color
 from checks.deployments import is_current
@@ -22,7 +23,6 @@ from scripts import config_change
 from scripts.config_change import require_allowed
 from scripts.display import Display, exit_codes, pulumi_lock, update_error
 from scripts.exits import LockedError, RefusedError, StuckError
-from scripts.history import Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
 from scripts.lock import holder
 from scripts.options import (
@@ -40,13 +40,12 @@ from scripts.recall import RecallArgs, recall
 from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
 from scripts.resume import ResumedStack, require_gone
-from scripts.runs import Run, changing, place
+from scripts.runs import Run, changing, snapshot
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
 from scripts.traffic import require_current, up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
 
-ROLLBACK = "rollback"
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0
 # On the way back nobody is told before it is over.
@@ -62,7 +61,7 @@ class CutoverArgs:
     """What the target must hold; empty takes what it holds."""
     if_needed: bool = False
     """Whether it is fine that the target serves all users already."""
-    action: str = "cutover"
+    kind: Kind = Kind.CUTOVER
     break_lock: bool = False
     resume: bool = False
     """Whether this goes on from where a killed run was: dead locks are released, and what it did is not done again."""
@@ -100,29 +99,29 @@ class Cutover:
         return self.args.resume and target is not None and target.weight == ALL_USERS
 
 
-def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> Record | None:
+def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> ChangeRecord | None:
     """The runbook. Until the production traffic shift a failure changes nothing; after it, it is undone."""
     facts = read_facts(stack)
     if args.resume:
         require_gone(holder(facts.s3, facts.bucket, facts.stack))
         args = replace(args, break_lock=True)
         stack = ResumedStack(name=stack.name, stack=stack, display=display)
-    if args.action == ROLLBACK and (refused := config_change.problem(facts.stack, facts.config)):
+    if args.kind == Kind.ROLLBACK and (refused := config_change.problem(facts.stack, facts.config)):
         # A rollback must not wait until somebody has mended a file.
         with recorded(stack, refused, display) as usable:
             return _cut_over(usable, read_facts(usable), args, display)
-    if args.action == ROLLBACK and not is_current(facts.last, facts.desired):
+    if args.kind == Kind.ROLLBACK and not is_current(facts.last, facts.desired):
         display.warn("this checkout's config was older than the stack's last change, and is brought up to date first")
         recall(stack, RecallArgs())
         facts = read_facts(stack)
     return _cut_over(stack, facts, args, display)
 
 
-def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> Record | None:
-    with changing(facts, args.action, break_lock=args.break_lock, why=args.reason, told_by=display) as run:
+def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> ChangeRecord | None:
+    with changing(facts, args.kind, break_lock=args.break_lock, reason=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack, the fleet and the releases"):
             cutover = preflight(stack, facts, args, display, run)
-            run.source, run.target = place(cutover.fleet, cutover.source), place(cutover.fleet, cutover.target)
+            run.source, run.target = snapshot(cutover.fleet, cutover.source), snapshot(cutover.fleet, cutover.target)
         if not cutover.is_moved:
             with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
                 scale_up(cutover)
@@ -176,7 +175,7 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
             f"config says {active} is active, but {serving} serves users; "
             f"run {script('recall', stack=cutover.stack.name)} first, which sets config by what AWS has"
         )
-    if cutover.args.action == ROLLBACK and cutover.facts.canary_percent:
+    if cutover.args.kind == Kind.ROLLBACK and cutover.facts.canary_percent:
         return (
             f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
             f"is a canary, not the release before; end it: {script('canary', '0', stack=cutover.stack.name)}"
@@ -397,7 +396,7 @@ def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
         record = cut_over(opened, args, display)
         if record:
             warned = {"warnings": display.warnings} if display.warnings else {}
-            display.result({"ok": True, **record.as_json(), **warned, "stages": display.stages})
+            display.result({"ok": True, **content(record), **warned, "stages": display.stages})
             display.say(f"{record.target} serves all users, {record.source} stays ready; {record.seconds:.1f} s")
 
 

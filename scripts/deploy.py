@@ -12,6 +12,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ami.boot.messages import (
+    BootFailed,
+    ChangeRecord,
+    ColorSnapshot,
+    DeploymentFailed,
+    FailedLaunch,
+    Kind,
+    content,
+    sanitized,
+)
 from checks.colors import Color
 from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
@@ -21,14 +31,14 @@ from checks.waiting import patient, wait_until
 from scripts.config_change import apply, changed_nothing, require_allowed
 from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
 from scripts.display import Display, exit_codes, update_error
-from scripts.evidence import Boots, boot_failures, console, gather, tell_failure
+from scripts.evidence import Boots, boot_failures, console, gather
 from scripts.exits import RefusedError, UsageError
-from scripts.history import Place, Record
 from scripts.interrupts import shielded, terminate_like_ctrl_c
-from scripts.notices import TOLD, tell
+from scripts.lock import who
+from scripts.notifier import PUBLISHED, publish, secrets_of
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases import bundle_url, require
-from scripts.runs import Run, changing, place
+from scripts.runs import Run, changing, snapshot
 from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
 from scripts.traffic import require_agreement
 
@@ -57,10 +67,10 @@ class DeployArgs:
     most_abandoned: int = MOST_ABANDONED
 
 
-def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
+def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | None:
     """Write the release into the color's config, `up`, and wait for its machines; users notice nothing."""
     facts = read_facts(stack)
-    with changing(facts, "deploy", break_lock=args.break_lock) as run:
+    with changing(facts, Kind.DEPLOY, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
             require_agreement(stack, facts, fleet)
@@ -71,8 +81,8 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
             if args.ami == wanted.ami:
                 require_image(facts, wanted.ami)
             require_allowed(facts, color_values(color, wanted))
-            run.source = place(fleet, color)
-            run.target = Place(color=color, release=args.version, ami=wanted.ami)
+            run.source = snapshot(fleet, color)
+            run.target = ColorSnapshot(color=color, release=args.version, ami=wanted.ami)
         delivery = Delivery(
             stack=stack.name,
             color=color,
@@ -94,7 +104,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> Record | None:
                     raise  # no machine was launched, nobody need be told
                 give_account(facts, follower, error, run, display)
         fleet = describe(stack.name, facts.session)
-        run.target = place(fleet, color)
+        run.target = snapshot(fleet, color)
         if weight := fleet.sides[color].weight:
             run.figures = {"weight": weight, "url": facts.url}
     return run.record
@@ -233,38 +243,41 @@ def give_account(facts: StackFacts, follower: Follower, error: Exception, run: R
     summary = given_up(follower, failures) if follower.gave_up else update_error(str(error))
     words = last_words(facts, follower, failures)
     seen = show_evidence(facts, delivery.color, display)
-    run.notice = tell(
-        facts,
-        f"{facts.stack}: delivery of {delivery.release} to {delivery.color} failed",
-        action="deploy",
+    failed = DeploymentFailed(
+        stack=facts.stack,
+        region=facts.region,
         color=delivery.color,
         release=delivery.release,
         ami=delivery.ami,
+        who=who(),
         error=summary,
-        machines=[{"instance": loss.instance, "reason": loss.reason} for loss in follower.lost],
-        boot_failures=list(failures.values())[-1:],
-        evidence=seen,
-        launches_stopped=follower.stopped or halted,
-        users="not touched",
+        launches_stopped=tuple(follower.stopped or halted),
+        failed_launches=tuple(FailedLaunch(instance=loss.instance, reason=loss.reason) for loss in follower.lost),
+        boot_failure=next(reversed(failures.values()), None),
+        evidence=tuple(seen),
     )
-    if run.notice != TOLD:
-        display.note(run.notice)
+    run.notification = publish(facts, sanitized(failed, secrets_of(facts)))
+    if run.notification != PUBLISHED:
+        display.note(run.notification)
     if not follower.gave_up:
         if halted:
             display.note(f"{', '.join(halted)} launches no more machines until the next delivery")
         for line in words:
             display.note(line)
         raise error
-    details = {"abandoned": [loss.instance for loss in follower.lost], "boot_failures": list(failures.values())}
+    details = {
+        "abandoned": [loss.instance for loss in follower.lost],
+        "boot_failures": [content(failure) for failure in failures.values()],
+    }
     raise DeliveryFailedError("\n".join([summary, *words]), details) from error
 
 
-def given_up(follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> str:
+def given_up(follower: Follower, failures: Mapping[str, BootFailed]) -> str:
     """One sentence that names the bound, the machines and, where one told it, the failed step."""
     delivery = follower.delivery
     named = ", ".join(loss.instance or "one that EC2 never gave" for loss in follower.lost)
     count = f"{len(follower.lost)} machine{'s' if len(follower.lost) > 1 else ''}"
-    said = [f"; the last failed at step {one['step']}: {one['error']}" for one in failures.values()][-1:]
+    said = [f"; the last failed at step {one.step}: {one.error}" for one in failures.values()][-1:]
     return (
         f"release {delivery.release} does not come up on {delivery.color}: {count} came to nothing ({named}), "
         f"and --most-abandoned is {delivery.most_abandoned}"
@@ -273,13 +286,13 @@ def given_up(follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> s
     )
 
 
-def last_words(facts: StackFacts, follower: Follower, failures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def last_words(facts: StackFacts, follower: Follower, failures: Mapping[str, BootFailed]) -> list[str]:
     """What the last lost machine told, else its console and the group's reason; the others in a line each."""
     if not follower.lost:
         return []
     if failures:
         *others, last = failures.values()
-        return [*(tell_failure(other)[0] for other in others), *tell_failure(last)]
+        return [*(other.report[0] for other in others), *last.report]
     told = [f"{loss.instance or 'no machine'}: {loss.reason}" for loss in follower.lost]
     return [*told, *console(facts.session, follower.lost[-1].instance)]
 
@@ -340,11 +353,11 @@ def main(
         opened = open_stack(stack)
         record = deploy(opened, args, display)
         if record:
-            display.result({"ok": True, **record.as_json(), "stages": display.stages})
+            display.result({"ok": True, **content(record), "stages": display.stages})
             _say(display, opened.name, record)
 
 
-def _say(display: Display, stack: str, record: Record) -> None:
+def _say(display: Display, stack: str, record: ChangeRecord) -> None:
     color = record.target.color
     display.say(f"{color} holds release {record.target.release} on {record.target.ami}, after {record.seconds:.1f} s")
     if weight := record.figures.get("weight"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ami.boot.messages import ChangeRecord, Kind, content
 from checks import launches
 from checks.colors import ALL_USERS, Color
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
@@ -18,11 +19,10 @@ from checks.hints import pulumi, script
 from checks.smoke import failures, smoke
 from scripts.display import Display
 from scripts.exits import RefusedError, ScriptError, StuckError, UsageError
-from scripts.history import DIRECT_ROLLBACK, Record
 from scripts.interrupts import to_the_end
 from scripts.options import SMOKE_DEADLINE_S
 from scripts.releases import breaking_between
-from scripts.runs import Run, changing, place
+from scripts.runs import Run, changing, snapshot
 from scripts.stack_file import StackFileError, read_config, write_config
 from scripts.stacks import NAMESPACE, ROOT, ColorConfig, StackFacts
 from scripts.traffic import words
@@ -62,7 +62,7 @@ class DirectArgs:
 class DirectResult:
     """What was, what is, and what is left to do once Pulumi works again."""
 
-    record: Record | None
+    record: ChangeRecord | None
     before: Mapping[Color, int]
     after: Mapping[Color, int]
     moved_seconds: float
@@ -71,7 +71,7 @@ class DirectResult:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            **(self.record.as_json() if self.record else {}),
+            **(content(self.record) if self.record else {}),
             "weights": {"before": dict(self.before), "after": dict(self.after)},
             "moved_seconds": self.moved_seconds,
             "config": self.config,
@@ -117,7 +117,12 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
     if not facts.bucket:
         display.warn(f"the load balancer has no tag {BUCKET_TAG}, which an `up` sets: neither lock nor history")
     with changing(
-        facts, DIRECT_ROLLBACK, break_lock=args.break_lock, why=args.reason, told_by=display, lock_required=False
+        facts,
+        Kind.DIRECT_ROLLBACK,
+        break_lock=args.break_lock,
+        reason=args.reason,
+        told_by=display,
+        lock_required=False,
     ) as run:
         target = target_color(fleet, args.to)
         rollback = DirectRollback(
@@ -131,7 +136,7 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
             began=began,
         )
         run.started = began
-        run.source, run.target = place(fleet, rollback.source), place(fleet, target)
+        run.source, run.target = snapshot(fleet, rollback.source), snapshot(fleet, target)
         with display.stage(f"test traffic: check {target} {rollback.side.release}"):
             check(rollback)
         with display.stage(f"production traffic shift: {rollback.source} to {target}"):

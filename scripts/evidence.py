@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ami.boot.messages import BootFailed, Kind, log_stream
 from checks.colors import Color
 from checks.fleet import Group, Side, client
 from checks.waiting import TimedOut, wait_until
@@ -27,17 +28,13 @@ class Boots:
     color: Color
     release: str
 
-    def stream(self, instance: str) -> str:
-        """Where a machine writes why it could not boot (`ami/boot/report.py`), and what it lost later."""
-        return f"{self.color}/{self.release}/{instance}/failure"
 
-
-def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, dict[str, Any]]:
+def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, BootFailed]:
     """What these machines said of their failed boots, by instance; those that said nothing are left out.
 
     The last of them is given some seconds: what was just written to a log can be read a moment later.
     """
-    found = dict[str, dict[str, Any]]()
+    found = dict[str, BootFailed]()
 
     def silent() -> str | None:
         found.update(_failures(session, boots, [one for one in instances if one not in found]))
@@ -48,29 +45,19 @@ def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[
     return {instance: found[instance] for instance in instances if instance in found}
 
 
-def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, BootFailed]:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    logs, group, found = client(session, "logs"), log_group(boots.stack, "boot"), dict[str, dict[str, Any]]()
+    logs, group, found = client(session, "logs"), log_group(boots.stack, "boot"), dict[str, BootFailed]()
     for instance in instances:
-        with suppress(ClientError, BotoCoreError, ValueError):
-            events = logs.get_log_events(
-                logGroupName=group, logStreamName=boots.stream(instance), limit=EVENTS, startFromHead=False
-            )["events"]
-            # What a machine lost after its boot stands there too, without a boot's timings.
-            if told := [one for one in (json.loads(event["message"]) for event in events) if "timings" in one]:
-                found[instance] = told[-1]
+        with suppress(ClientError, BotoCoreError, ValueError, KeyError, TypeError):
+            stream = log_stream(boots.color, boots.release, instance)
+            events = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=EVENTS, startFromHead=False)
+            # Crashes after the boot stand there too.
+            for raw in (json.loads(event["message"]) for event in events["events"]):
+                if raw["kind"] == Kind.BOOT_FAILED:
+                    found[instance] = BootFailed.parse(raw)
     return found
-
-
-def tell_failure(failure: Mapping[str, Any]) -> list[str]:
-    """A boot's failure for a person: where, why, how long each step took, and its last lines."""
-    timings = failure.get("timings", {})
-    return [
-        f"{failure.get('instance')} failed at step {failure.get('step')}: {failure.get('error')}",
-        "  seconds: " + ", ".join(f"{step} {seconds:g}" for step, seconds in timings.items()),
-        *(f"  | {line}" for line in failure.get("log_tail", ())),
-    ]
 
 
 def gather(session: Any, side: Side) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ami.boot.messages import Kind
 from checks.colors import Color
 from checks.fleet import Fleet, Group, Machine, Side, client, describe
 from checks.waiting import wait_until
@@ -17,7 +18,7 @@ from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.interrupts import shielded, terminate_like_ctrl_c
 from scripts.options import BreakLockOption, JsonOption, StackOption, app
-from scripts.runs import changing, place
+from scripts.runs import changing, snapshot
 from scripts.stacks import Stack, StackFacts, open_stack, read_facts
 from scripts.traffic import require_agreement
 
@@ -61,14 +62,14 @@ class _Hands:
 def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted]:
     """One machine at a time: out of the target group, drained, rebooted, ready again, back in."""
     facts = read_facts(stack)
-    with changing(facts, "restart", break_lock=args.break_lock) as run:
+    with changing(facts, Kind.RESTART, break_lock=args.break_lock) as run:
         fleet = describe(stack.name, facts.session)
         require_agreement(stack, facts, fleet)
         side = fleet.sides[args.color or facts.active]
         chosen = choose(side, args)
         if reason := refusal(fleet, side):
             raise RefusedError(reason)
-        run.source = run.target = place(fleet, side.color)
+        run.source = run.target = snapshot(fleet, side.color)
         done = list[Restarted]()
 
         def begun(step: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ami.boot.messages import ChangeRecord, Kind, content
 from checks.colors import Color
 from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from checks.fleet import Fleet, describe
@@ -15,10 +16,9 @@ from checks.waiting import patient, wait_until
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
-from scripts.history import Record
 from scripts.interrupts import terminate_like_ctrl_c
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
-from scripts.runs import changing, place
+from scripts.runs import changing, snapshot
 from scripts.stacks import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
 from scripts.traffic import allowed, require_agreement
 
@@ -36,10 +36,10 @@ class RetireArgs:
     deadline_s: float = GONE_DEADLINE_S
 
 
-def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
+def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | None:
     """Take the release out of the color's config, `up`, and wait until its machines have drained and gone."""
     facts = read_facts(stack)
-    with changing(facts, "retire", break_lock=args.break_lock) as run:
+    with changing(facts, Kind.RETIRE, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = describe(stack.name, facts.session)
             require_agreement(stack, facts, fleet)
@@ -53,7 +53,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> Record | None:
                 off = replace(facts.colors[each], release="", release_url="", sha256="")
                 values |= color_values(each, off)
             require_allowed(facts, values)
-            run.source = place(fleet, facts.active if args.all else color)
+            run.source = snapshot(fleet, facts.active if args.all else color)
         name = " and ".join(colors)
         with display.stage(f"clean up: drain {name} and remove the instances") as tell:
 
@@ -120,7 +120,7 @@ def main(
         args = RetireArgs(color=color, all=all_colors, break_lock=break_lock, deadline_s=deadline)
         record = retire(open_stack(stack), args, display)
         if record:
-            display.result({"ok": True, **record.as_json(), "stages": display.stages})
+            display.result({"ok": True, **content(record), "stages": display.stages})
             off = "both colors are" if all_colors else f"{record.source.color} is"
             display.say(f"{off} off, release {record.source.release} has no instances any more")
 

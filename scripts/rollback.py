@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ami.boot.messages import Kind
 from checks.colors import Color
 from checks.hints import script
 from scripts import direct_rollback
-from scripts.cutover import ROLLBACK, CutoverArgs, run_cli
+from scripts.cutover import CutoverArgs, run_cli
 from scripts.direct_rollback import DirectArgs, DirectResult
 from scripts.display import Display, exit_codes
 from scripts.exits import UsageError
@@ -92,7 +93,7 @@ def main(
             {"--without-judgment": without_judgment, "--to": to, "--region": region, "--config-file": config_file}
         )
     cutover = CutoverArgs(
-        action=ROLLBACK,
+        kind=Kind.ROLLBACK,
         break_lock=break_lock,
         accept_breaking_migration=accept_breaking_migration,
         smoke_deadline_s=smoke_deadline,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from alert_settings import without_subscribers
+from ami.boot.messages import ChangeRecord, content
 from checks.colors import Color
 from checks.fleet import Fleet, NoSuchStack, Side, describe
 from checks.hints import script
@@ -19,7 +20,6 @@ from scripts.direct_rollback import facts_of, find, region_of
 from scripts.display import Display, exit_codes, update_error
 from scripts.drift import report as report_drift
 from scripts.exits import ScriptError
-from scripts.history import Record
 from scripts.lock import Holder, holder
 from scripts.options import JsonOption, StackOption, app
 from scripts.stacks import (
@@ -42,7 +42,7 @@ class Status:
     facts: StackFacts
     fleet: Fleet
     holder: Holder | None
-    records: list[Record]
+    records: list[ChangeRecord]
     without_pulumi: str = ""
     """Why Pulumi could not be asked; AWS alone was, then."""
 
@@ -58,7 +58,7 @@ class Status:
             "config_problem": self.config_problem or None,
             "nobody_notified": self.nobody_notified or None,
             "without_pulumi": self.without_pulumi or None,
-            "history": [record.as_json() for record in self.records],
+            "history": [content(record) for record in self.records],
         }
 
     @property
@@ -162,9 +162,9 @@ def show(display: Display, status: Status) -> None:
     display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
     told = [
         (
-            one.when[:19],
+            one.time[:19],
             one.who,
-            one.action,
+            one.kind,
             f"{one.source} → {one.target}",
             f"{one.seconds:.1f} s",
             one.outcome,
@@ -188,10 +188,10 @@ def show(display: Display, status: Status) -> None:
         display.say(status.config_problem)
 
 
-def _reason(record: Record) -> str:
+def _reason(record: ChangeRecord) -> str:
     """Why it was done or undone; a broken lock is the one trace of whoever held it."""
-    broken = f"broke the lock of {record.took_over}" if record.took_over else ""
-    return "; ".join(each for each in (record.why, broken) if each)
+    broken = f"broke the lock of {record.lock_broken}" if record.lock_broken else ""
+    return "; ".join(each for each in (record.reason, broken) if each)
 
 
 def _row(status: Status, side: Side) -> tuple[str, ...]:

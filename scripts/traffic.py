@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ami.boot.messages import ChangeRecord, Kind, Outcome
 from checks.colors import ALL_USERS, Color
 from checks.deployments import ALLOW_SHIFT, effects, is_current, is_unfinished, stale
 from checks.fleet import Fleet, NoSuchStack, describe, live_weights
 from checks.hints import script
 from scripts import history
 from scripts.exits import RefusedError
-from scripts.history import DIRECT_ROLLBACK, Record
 from scripts.stacks import Stack, StackFacts, set_value
 
 # How far back in the history the direct rollback is looked for that may explain a difference.
 NEWEST = 20
 # A direct rollback that ended so moved nobody.
-WITHOUT_EFFECT = ("refused", "failed")
+WITHOUT_EFFECT = (Outcome.REFUSED, Outcome.FAILED)
 
 Weights = Mapping[Color, int]
 
@@ -54,7 +54,7 @@ class Unreconciled:
     desired: Weights
     is_unfinished: bool = False
     """Whether an update by this config began to change the traffic, and failed or was cut off."""
-    rollback: Record | None = None
+    rollback: ChangeRecord | None = None
     """The direct rollback that moved the users, where the history tells of one."""
 
     @property
@@ -65,8 +65,8 @@ class Unreconciled:
     def __str__(self) -> str:
         told = f"AWS sends users to {words(self.actual)}, but the stack's last update left {words(self.recorded)}"
         if self.rollback:
-            why = f" ({self.rollback.why})" if self.rollback.why else ""
-            told += f": direct rollback by {self.rollback.who} at {self.rollback.when[:19]} UTC{why}"
+            why = f" ({self.rollback.reason})" if self.rollback.reason else ""
+            told += f": direct rollback by {self.rollback.who} at {self.rollback.time[:19]} UTC{why}"
         return f"{told}; {self._next}"
 
     @property
@@ -80,11 +80,11 @@ class Unreconciled:
         )
 
 
-def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[Record]) -> Unreconciled | None:
+def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[ChangeRecord]) -> Unreconciled | None:
     """`records`: of the stack's history, the newest first."""
     if fleet.serving is None or fleet.weights == recorded(facts):
         return None
-    rollbacks = (one for one in records if one.action == DIRECT_ROLLBACK and one.outcome not in WITHOUT_EFFECT)
+    rollbacks = (one for one in records if one.kind == Kind.DIRECT_ROLLBACK and one.outcome not in WITHOUT_EFFECT)
     newest = next(rollbacks, None)
     return Unreconciled(
         stack=facts.stack,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ami.boot.messages import Kind
 from checks import deployments
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
@@ -36,7 +37,7 @@ def bring_up(stack: PreviewedStack, args: UpArgs, display: Display) -> dict[str,
         run.state = "run the same command again: it goes on from there"
         with display.stage(f"up: bring {stack.name} to what program and config say") as tell:
             run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
-    return {"ok": True, "action": run.action, "changed_resources": run.changed_resources, "stages": display.stages}
+    return {"ok": True, "kind": run.kind, "changed_resources": run.changed_resources, "stages": display.stages}
 
 
 @contextmanager
@@ -45,11 +46,11 @@ def recorded(stack: Stack, args: UpArgs) -> Iterator[Run]:
     try:
         facts = read_facts(stack)
     except UsageError:
-        yield Run(action="up")
+        yield Run(kind=Kind.UP)
         return
     if reason := deployments.refusal(facts.stack, facts.last, facts.desired, os.environ):
         raise RefusedError(reason)
-    with changing(facts, "up", break_lock=args.break_lock) as run:
+    with changing(facts, Kind.UP, break_lock=args.break_lock) as run:
         require_no_stale_traffic(facts, fleet_if_any(facts))
         yield run
 

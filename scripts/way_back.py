@@ -37,7 +37,7 @@ class WayBack:
     def take(self, run: Run, display: Display, reason: str, first_bad: float | None = None) -> NoReturn:
         """Raises TurnedBackError, or StuckError. `first_bad`: when users met it first, by `time.monotonic()`."""
         display.note(f"{self.color} fails with users on it ({reason}); {self.going}")
-        run.why = reason
+        run.reason = reason
         with shielded():
             try:
                 self._go()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ami.boot import telling
-from ami.boot.masking import Secrets
-from ami.boot.report import message
+from ami.boot.messages import Kind
 from ami.boot.steps import STEPS
-from checks.colors import Color
-from components import machine_news
 from rehearsal.drills.register import DRILLS
-from tests.ami.test_report import FAILURE
-from tests.ami.test_telling import LOSS
+from scripts.message_reference import EXAMPLES
 from tests.declared import ROOT, Declared, declare, stack_config
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -120,17 +113,6 @@ def test_every_part_says_the_same_four_things(chapter: str) -> None:
     assert {title for title, found in leads.items() if tuple(found) != LEADS} == set()
 
 
-def test_the_facts_of_a_failed_boot_are_the_ones_that_it_tells() -> None:
-    (row,) = re.findall(r"^\| what a failed boot said \|(.*)\|$", TEXT, re.M)
-    assert re.findall(r"`(\w+)`", row) == list(json.loads(message(FAILURE, Secrets())))
-
-
-def test_the_facts_of_an_app_that_ended_are_the_ones_that_it_tells() -> None:
-    (row,) = re.findall(r"^\| which app ended, or which Docker, on a machine that served \|(.*)\|$", TEXT, re.M)
-    told = list(json.loads(message(LOSS, Secrets())))
-    assert [name for name in re.findall(r"`(\w+)`", row) if name in told] == told
-
-
 def test_the_steps_of_a_boot_are_told_in_their_order() -> None:
     (told,) = re.findall(r"The steps of a boot are, in their order, (.*?)\.\n", TEXT, re.S)
     assert re.findall(r"`(\w+)`", told) == [step.name for step in STEPS]
@@ -153,19 +135,15 @@ def test_every_key_of_the_config_and_every_script_that_it_names_exists() -> None
     assert {key for key in keys if f'"{key}"' not in known} == set()
 
 
-def test_the_facts_of_a_lost_machine_are_the_ones_that_are_told() -> None:
-    (row,) = re.findall(r"^\| which machine was lost, or could not be launched \|(.*)\|$", TEXT, re.M)
-    told = json.loads(re.sub(r"<(\w+)>", r'"\1"', machine_news.template(machine_news.LOST, "prod", Color.BLUE)))
-    named = re.findall(r"`([\w ]+)`", row)
-    events = [news.event for news in machine_news.ALL]
-    assert [name for name in named if name not in events] == [key for key in told if key != "subject"]
-    assert [name for name in named if name in events] == events
-
-
-def test_each_message_is_found_by_how_it_begins() -> None:
+def test_the_runbook_says_what_to_do_about_each_message() -> None:
+    """By its subject's first words, which examples of docs/messages.md show; all changes of the stack are one row."""
     table = TEXT.partition("| it begins with |")[2].partition("\n\n")[0]
-    begins = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|"))
-    ends = [replace(LOSS, step=step, exit_code=None) for step in (telling.APP, telling.DOCKER)]
-    by_machines = [told.headline.replace("None", "<code>") for told in (replace(FAILURE, step="<step>"), *ends)]
-    by_events = [news.event.capitalize() for news in machine_news.ALL]
-    assert [words for words in (*by_machines, *by_events) if f"{words}: …" not in begins] == []
+    begins = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    starts = {example.subject.partition(":")[0].partition(" at ")[0].partition(" with ")[0] for example in EXAMPLES}
+    assert [start for start in sorted(starts) if not any(f"`{start}" in cell for cell in begins)] == []
+
+
+def test_each_kind_that_the_runbook_names_exists() -> None:
+    named = set(re.findall(r"`([a-z]+_[a-z]+)`", TEXT)) & {name for name in re.findall(r"`(\w+_(?:failed|lost|exited))`", TEXT)}
+    assert named <= {kind.value for kind in Kind} | {"rollback_failed"}
+    assert {"boot_failed", "instance_lost", "launch_failed", "app_exited", "docker_failed"} <= named

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from . import drain, news, parameters, report, system_logs, watch
 from .cloud import Cloud
 from .machine import Machine, Places
 from .masking import TAIL_LINES, MaskingFormatter, Secrets, Tail
+from .messages import BootFailed, sanitized, timestamp
 from .metadata import Metadata
 from .retrying import Deadline, TransientError, retry
 from .settings import LONGEST_BOOT, read_pairs
-from .status import State, Status, now
+from .status import State, Status
 from .steps import STEPS, Step, StepError, run_steps
 
 LOG = logging.getLogger("boot")
@@ -84,45 +86,26 @@ def fail(machine: Machine, error: StepError, tail: Tail) -> None:
     if not hasattr(machine, "cloud"):
         LOG.error("report impossible reason=the machine does not know its region")
         return
-    identity, steps = machine.identity.instance_id, machine.status.steps
-    failure = failure_of(
-        machine.pairs,
-        error.step,
-        text,
-        instance=identity,
-        at=machine.status.finished,
-        timings=steps,
-        tail=tuple(tail.lines),
-    )
-    news.spread(machine, failure, report.Reports())
+    news.spread(machine, failure_of(machine, error.step, tail.lines), report.Reports())
 
 
-def failure_of(
-    pairs: dict[str, str],
-    step: str,
-    error: str,
-    *,
-    instance: str,
-    at: str,
-    timings: dict[str, float],
-    tail: tuple[str, ...],
-) -> report.Failure:
-    return report.Failure(
+def failure_of(machine: Machine, step: str, lines: Iterable[str]) -> BootFailed:
+    """Of the boot that the status tells of."""
+    status = machine.status
+    found = BootFailed(
+        **machine.origin,
+        time=status.finished,
         step=step,
-        error=error,
-        instance=instance,
-        at=at,
-        release=pairs.get("RELEASE", ""),
-        color=pairs.get("COLOR", ""),
-        stack=pairs.get("STACK", ""),
-        timings=timings,
-        log_tail=tail,
+        error=status.error,
+        step_seconds=status.steps,
+        lines=tuple(lines),
     )
+    return sanitized(found, machine.secrets)
 
 
 def finish(status: Status, state: State) -> None:
     if status.state is not state:  # the failure unit repeats a message with the time that it bore
-        status.state, status.finished = state, now()
+        status.state, status.finished = state, timestamp()
     status.save()
 
 
@@ -141,13 +124,10 @@ def failed(places: Places) -> int:
         LOG.error("report impossible reason=the machine does not know itself error=%s", unknown)
         news.power_off(machine)
         return 1
-    error = status.error or f"the boot program ended without a report: {unit_result()}"
-    instance, tail = machine.identity.instance_id, tuple(boot_journal())
-    status.error = error
+    status.error = status.error or f"the boot program ended without a report: {unit_result()}"
+    lines = boot_journal()
     report.attempt("status", lambda: finish(status, State.FAILED))
-    failure = failure_of(
-        machine.pairs, status.step, error, instance=instance, at=status.finished, timings=status.steps, tail=tail
-    )
+    failure = failure_of(machine, status.step, lines)
     news.insist(machine, failure)
     if news.GROUP not in status.told:
         news.power_off(machine)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .cloud import Cloud
 from .container import NAME
@@ -85,3 +86,15 @@ class Machine:
     digest: str = ""
     top: Path = field(init=False)
     kind: Kind = field(init=False)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where a message comes from; known once the identity is."""
+        return {
+            "stack": self.pairs.get("STACK", ""),
+            "color": self.pairs.get("COLOR", ""),
+            "release": self.pairs.get("RELEASE", ""),
+            "instance": self.identity.instance_id,
+            "zone": self.identity.zone,
+            "region": self.identity.region,
+        }

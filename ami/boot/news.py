@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from . import report
 from .machine import Machine
-from .report import Failure, Reports, Trouble
+from .messages import BootFailed, InstanceFailure
+from .report import Reports
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
@@ -20,7 +21,7 @@ INSIST_PAUSE = 5.0
 POWER_OFF = ("systemctl", "--no-block", "poweroff")
 
 
-def spread(machine: Machine, failure: Failure, reports: Reports) -> None:
+def spread(machine: Machine, failure: BootFailed, reports: Reports) -> None:
     """People, log and alarm at once, then the group, which ends the machine as soon as it knows.
 
     What is down delays neither of the others by more than NEWS_SECONDS, and late answers are waited for only once the
@@ -36,11 +37,11 @@ def spread(machine: Machine, failure: Failure, reports: Reports) -> None:
     _note(machine, reports.collect(report.LATE_SECONDS))
 
 
-def insist(machine: Machine, failure: Failure) -> None:
+def insist(machine: Machine, failure: BootFailed) -> None:
     """Tell those who have not heard, again and again for a while.
 
-    Also those whose answer never came, though they may have heard: twice is better than never, and the message's `at`
-    is the same.
+    Also those whose answer never came, though they may have heard: twice is better than never, and the message's
+    `time` is the same.
     """
     limit, reports = Deadline(INSIST_SECONDS), Reports()
     spread(machine, failure, reports)
@@ -77,7 +78,7 @@ def _note(machine: Machine, told: set[str]) -> None:
     report.attempt("status", machine.status.save)  # a full disk is one of the failures that are told here
 
 
-def _news(machine: Machine, failure: Failure) -> dict[str, Callable[[], None]]:
+def _news(machine: Machine, failure: BootFailed) -> dict[str, Callable[[], None]]:
     """What each is told. Whom user data doesn't name needs no telling; without any, it is not known whom it names."""
     if not machine.pairs:
         return {}
@@ -90,13 +91,13 @@ def _news(machine: Machine, failure: Failure) -> dict[str, Callable[[], None]]:
     return news
 
 
-def words(machine: Machine, trouble: Trouble, limit: Deadline) -> dict[str, Callable[[], None]]:
+def words(machine: Machine, message: InstanceFailure, limit: Deadline) -> dict[str, Callable[[], None]]:
     """What people and the boot log are told, the same text both."""
-    cloud, secrets, pairs = machine.cloud, machine.secrets, machine.pairs
+    cloud, pairs = machine.cloud, machine.pairs
     topic, group = pairs.get("ALERTS_TOPIC_ARN", ""), pairs.get("BOOT_LOG_GROUP", "")
     return {
-        NOTIFICATION: (lambda: report.notify(cloud, topic, trouble, secrets, limit)) if topic else nobody,
-        EVENT: (lambda: report.keep(cloud, group, trouble, secrets, limit)) if group else nobody,
+        NOTIFICATION: (lambda: report.publish(cloud, topic, message, limit)) if topic else nobody,
+        EVENT: (lambda: report.write_event(cloud, group, message, limit)) if group else nobody,
     }
 
 

@@ -1,22 +1,17 @@
-"""The people and the Auto Scaling group know how the boot went."""
+"""Reports of a boot: to the alerts topic, the boot log, CloudWatch's metrics and the Auto Scaling group."""
 
-import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .cloud import Cloud, may_pass, was_refused
-from .masking import TAIL_LINE_LENGTH, TAIL_LINES, Secrets
+from .messages import InstanceFailure, Message, body, log_stream
 from .retrying import Deadline, retry
 
 LOG = logging.getLogger("boot")
-SUBJECT_LENGTH = 100  # SNS refuses more
-ERROR_LENGTH = 4000  # with 50 lines of 1,000 letters, of 4 bytes at most, below the 256 KiB of SNS and of a log event
-_UNREADABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 REPORT_SECONDS = 20.0  # for each of the calls of a boot that is well
 # After a failure: people, log and alarm are told at once, each for this long …
 NEWS_SECONDS = 4.0
@@ -28,69 +23,15 @@ LATE_SECONDS = 5.0
 GROUP_SECONDS = 4.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """What people are told of a machine; all fields are part of the message."""
-
-    step: str
-    error: str
-    instance: str
-    release: str
-    color: str
-    stack: str
-    log_tail: tuple[str, ...] = ()
-
-    @property
-    def headline(self) -> str:
-        """The first words of the subject."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure(Trouble):
-    """Of a boot. `at` is when it failed, in ISO 8601: a message that arrives twice is known by it."""
-
-    at: str = ""
-    timings: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def headline(self) -> str:
-        return f"Boot failed at {self.step}"
-
-
-def subject(trouble: Trouble, secrets: Secrets) -> str:
-    text = f"{trouble.headline}: {trouble.stack} {trouble.color} {trouble.release} {trouble.instance}"
-    printable = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in secrets.mask(text))
-    return printable[:SUBJECT_LENGTH]
-
-
-def message(trouble: Trouble, secrets: Secrets) -> str:
-    left, lines = list[str](), trouble.log_tail[-TAIL_LINES:]
-    content: dict[str, Any] = {**vars(trouble), "error": _plain(secrets.mask(trouble.error))[:ERROR_LENGTH]}
-    del content["log_tail"]  # long, so last
-    content["log_tail"] = [_plain(secrets.mask(line, left))[:TAIL_LINE_LENGTH] for line in lines]
-    return json.dumps(content, indent=2, ensure_ascii=False)  # an escape takes six bytes where UTF-8 takes two
-
-
-def _plain(text: str) -> str:
-    """Terminals' control characters take six bytes each in JSON, and a half of a letter can't be sent at all."""
-    return _UNREADABLE.sub("?", text)
-
-
-def notify(cloud: Cloud, topic: str, trouble: Trouble, secrets: Secrets, deadline: Deadline) -> None:
-    arguments = {"TopicArn": topic, "Subject": subject(trouble, secrets), "Message": message(trouble, secrets)}
+def publish(cloud: Cloud, topic: str, message: Message, deadline: Deadline) -> None:
+    arguments = {"TopicArn": topic, "Subject": message.subject, "Message": body(message)}
     _call_once(lambda: cloud.client_without_retries("sns").publish(**arguments), "notification", deadline)
 
 
-def stream(trouble: Trouble) -> str:
-    """Where its event goes; user data that could not be read names neither color nor release."""
-    return f"{trouble.color or 'none'}/{trouble.release or 'none'}/{trouble.instance}/failure"
-
-
-def keep(cloud: Cloud, group: str, trouble: Trouble, secrets: Secrets, deadline: Deadline) -> None:
+def write_event(cloud: Cloud, group: str, message: InstanceFailure, deadline: Deadline) -> None:
     """The notification's text as one event in the log group: it outlives the machine, and a topic that is down."""
-    where = {"logGroupName": group, "logStreamName": stream(trouble)}
-    event = {"timestamp": int(time.time() * 1000), "message": message(trouble, secrets)}
+    where = {"logGroupName": group, "logStreamName": log_stream(message.color, message.release, message.instance)}
+    event = {"timestamp": int(time.time() * 1000), "message": body(message)}
 
     def write() -> None:
         client = cloud.client_without_retries("logs")

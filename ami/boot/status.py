@@ -3,12 +3,12 @@
 import json
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
+from .messages import timestamp
 
 LOG = logging.getLogger("boot")
 
@@ -48,7 +48,7 @@ class Status:
     def begin(cls, path: Path) -> "Status":
         last = cls.load(path)
         served_before = last.served_before or last.state is State.READY
-        status = cls(path=path, release=last.release, served_before=served_before, started=now())
+        status = cls(path=path, release=last.release, served_before=served_before, started=timestamp())
         try:
             status.save()
         except OSError as error:
@@ -58,7 +58,3 @@ class Status:
     def save(self) -> None:
         content: dict[str, Any] = {key: value for key, value in vars(self).items() if key != "path"}
         write_atomically(self.path, json.dumps(content, indent=2) + "\n")
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

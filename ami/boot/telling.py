@@ -9,35 +9,15 @@ from pathlib import Path
 from . import news, report
 from .files import write_atomically
 from .machine import Machine
-from .report import Reports, Trouble
+from .messages import Crash
+from .report import Reports
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
-APP, DOCKER = "app", "docker"
 QUIET_SECONDS = 300.0  # between two messages: an app that crashes again and again is replaced by its health check
 # How long, and how often, those are told again who could not be.
 INSIST_SECONDS = 600.0
 INSIST_PAUSE = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss(Trouble):
-    """An end of the app (step `app`) or of Docker (step `docker`) that nobody asked for.
-
-    `at` is when it was, in ISO 8601; `exit_code` None where it is not known; `restarts` how often the app was started
-    again; `left_out` how many ends before this one were told to nobody.
-    """
-
-    at: str
-    zone: str = ""
-    exit_code: int | None = None
-    out_of_memory: bool = False
-    restarts: int = 0
-    left_out: int = 0
-
-    @property
-    def headline(self) -> str:
-        return "Docker went down" if self.step == DOCKER else f"App ended with {self.exit_code}"
 
 
 @dataclass(kw_only=True)
@@ -70,18 +50,18 @@ class Telling:
 
     def __init__(self, machine: Machine, record: Record) -> None:
         self._machine, self._record = machine, record
-        self._waiting: Loss | None = None
-        self._current: Loss | None = None
+        self._waiting: Crash | None = None
+        self._current: Crash | None = None
         self._missing = set[str]()
         self._uncounted = self._counting = 0
         self._words, self._counts = Reports(), Reports()
         self._until = self._pause = Deadline(0)
 
-    def hear(self, loss: Loss, *, ends: int) -> None:
+    def hear(self, crash: Crash, *, ends: int) -> None:
         """`ends` is how many ends of the app it was."""
         self._uncounted += ends
         self._record.untold += 1
-        self._waiting, self._until = loss, Deadline(INSIST_SECONDS)
+        self._waiting, self._until = crash, Deadline(INSIST_SECONDS)
         self.push()
 
     @property
@@ -100,10 +80,10 @@ class Telling:
         """Also where the clock was set back since."""
         return not 0 <= time.time() - self._record.told < QUIET_SECONDS
 
-    def _begin(self, loss: Loss) -> None:
+    def _begin(self, crash: Crash) -> None:
         left = max(0, self._record.untold - 1)
-        more = f"; {left} more since the last message were told to nobody" if left else ""
-        self._current, self._waiting = replace(loss, left_out=left, error=loss.error + more), None
+        more = f"; {left} more since the last message were not reported" if left else ""
+        self._current, self._waiting = replace(crash, suppressed=left, error=crash.error + more), None
         self._missing = {news.NOTIFICATION, news.EVENT}
         self._words = Reports()  # of the message before, a late answer says nothing of this one
         self._until, self._pause = Deadline(INSIST_SECONDS), Deadline(0)

@@ -6,9 +6,7 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from . import docker_state
 from .container import last_lines
@@ -16,10 +14,12 @@ from .docker_events import NANOSECONDS, Event, Stream, StreamEndedError, moment
 from .docker_state import App, Daemon, UnreachableError
 from .ends import SETTLE_SECONDS, End, Ends
 from .machine import Machine
+from .messages import AppExited, Crash, DockerFailed, sanitized, timestamp
 from .retrying import Deadline
-from .telling import APP, DOCKER, Loss, Record, Telling
+from .telling import Record, Telling
 
 LOG = logging.getLogger("boot")
+C = TypeVar("C", bound=Crash)
 TICK = 1.0  # between two looks at what is still to be told
 BACK_PAUSE = 0.5  # between two looks at whether Docker is back
 BACK_SECONDS = 60.0  # systemd starts Docker within seconds; later than this, people hear that it is still down
@@ -102,8 +102,8 @@ class Watch:
         except UnreachableError as error:
             after = f"Docker does not say what became of it: {error}"
         text = f"the app ended with exit code {end.exit_code}{why}, and nobody had asked it to; {after}"
-        loss = self._loss(APP, text, end.at / NANOSECONDS, app)
-        self._telling.hear(replace(loss, exit_code=end.exit_code, out_of_memory=memory), ends=1)
+        how = {"exit_code": end.exit_code, "out_of_memory": memory, "lines": self._tail}
+        self._telling.hear(self._crash(AppExited, text, end.at / NANOSECONDS, app, **how), ends=1)
 
     def _docker(self) -> App | None:
         """Waits until Docker answers; what it then says of the app."""
@@ -128,7 +128,8 @@ class Watch:
             LOG.info("skip docker down state=%s", state)
             return
         text = f"Docker's daemon is down for {time.time() - self._lost:.0f} s by now: systemd says {state}"
-        self._telling.hear(self._loss(DOCKER, text, self._lost, None), ends=0)
+        crash = self._crash(DockerFailed, text, self._lost, None, lines=self._last_lines())
+        self._telling.hear(crash, ends=0)
 
     def _meet(self, app: App | None) -> None:
         """Docker answers: for the first time, again, or as another daemon than before."""
@@ -156,8 +157,9 @@ class Watch:
         if went:
             self._ends, self._floor = Ends(), time.time_ns()
         words = _outlook(app) if went else "the app ran on"
-        loss = self._loss(DOCKER, f"Docker's daemon ended by itself and {down}; {words}", self._lost or now, app)
-        self._telling.hear(loss, ends=1 if went else 0)
+        text = f"Docker's daemon ended by itself and {down}; {words}"
+        crash = self._crash(DockerFailed, text, self._lost or now, app, lines=self._last_lines())
+        self._telling.hear(crash, ends=1 if went else 0)
         self._note(self._floor)
 
     def _recovered(self, app: App | None) -> App | None:
@@ -169,22 +171,12 @@ class Watch:
                 app = docker_state.app(self._machine.container)
         return app
 
-    def _loss(self, step: str, text: str, at: float, app: App | None) -> Loss:
-        identity, pairs = self._machine.identity, self._machine.pairs
-        LOG.error("lose step=%s error=%s", step, text)
-        tail = self._tail if step == APP else self._last_lines()
-        return Loss(
-            step=step,
-            error=text,
-            instance=identity.instance_id,
-            release=pairs.get("RELEASE", ""),
-            color=pairs.get("COLOR", ""),
-            stack=pairs.get("STACK", ""),
-            zone=identity.zone,
-            at=datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
-            restarts=app.restarts if app is not None else 0,
-            log_tail=tail,
-        )
+    def _crash(self, kind: type[C], error: str, at: float, app: App | None, **more: Any) -> C:
+        """`at` in seconds since 1970."""
+        restarts = app.restarts if app is not None else 0
+        made = kind(**self._machine.origin, error=error, time=timestamp(at), restarts=restarts, **more)
+        LOG.error("report crash kind=%s error=%s", made.kind, error)
+        return sanitized(made, self._machine.secrets)
 
 
 def _outlook(app: App | None) -> str:

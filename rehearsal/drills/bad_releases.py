@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from ami.boot import messages
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.failing_boots import PROMPT_S
@@ -48,7 +49,7 @@ def _account(scene: Scene, version: str, flipped: float, share: str) -> Outcome:
     if not bad:
         raise DrillError(f"users met no bad answer of {version}: nothing was played")
     first, last = min(one.answered for one in bad), max(one.answered for one in own)
-    told = [one for one in scene.notices(flipped) if one.facts.get("outcome") == "turned back"]
+    told = [one for one in scene.notices(flipped) if one.facts.get("outcome") == messages.Outcome.ROLLED_BACK]
     if not told:
         raise DrillError(f"nobody was told that {version} lost its users")
     return Outcome(
@@ -56,7 +57,7 @@ def _account(scene: Scene, version: str, flipped: float, share: str) -> Outcome:
         detected_seconds=max(0.0, objected(told[0]) - first),
         recovered_seconds=last - first,
         notified=True,
-        note=f"bad: {share}; {len(bad)} with all. {told[0].facts.get('why', '')}",
+        note=f"bad: {share}; {len(bad)} with all. {told[0].facts.get('reason', '')}",
     )
 
 
@@ -83,7 +84,7 @@ def leaking_release(scene: Scene) -> Outcome:
             what="the app's next start",
             deadline=WHOLE_DEADLINE_S,
         )
-        told = told_of(scene, machine, step="app", since=since)
+        told = told_of(scene, machine, messages.Kind.APP_EXITED, since=since)
         late = told.at - ended
         if late > PROMPT_S or str(told.facts["exit_code"]) != KILLED:
             raise DrillError(f"told {late:.1f} s after the kill, allowed are {PROMPT_S:g}: {told.facts['error']}")

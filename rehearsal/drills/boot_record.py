@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ami.boot.messages import Kind
 from rehearsal.drills.drill import DrillError
 from rehearsal.drills.fixture import IDLE, Delivery, Scene
 from rehearsal.drills.notification import Notice
 
 NOTICED_DEADLINE_S, CLEARED_DEADLINE_S = 90.0, 60.0
-FACTS = ("step", "error", "instance", "release", "color", "stack", "timings", "log_tail")
+FACTS = ("kind", "step", "error", "instance", "release", "color", "stack", "step_seconds", "lines")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,12 @@ class Timing:
     failed: float
 
 
-def first_notice(scene: Scene, version: str, *, key: str = "step") -> Notice:
-    """The first that names this release and has this key: `step` those of machines, `action` those of scripts."""
+def first_notice(scene: Scene, version: str, kind: Kind) -> Notice:
+    """The first of this kind that names this release."""
     return scene.hear(
-        lambda one: one.facts.get("release") == version and key in one.facts, of=version, deadline=NOTICED_DEADLINE_S
+        lambda one: (one.facts.get("release"), one.facts.get("kind")) == (version, kind),
+        of=version,
+        deadline=NOTICED_DEADLINE_S,
     )
 
 
@@ -66,8 +69,8 @@ def require_facts(facts: dict[str, Any], *, step: str, words: str) -> None:
         raise DrillError(f"the notification lacks {', '.join(missing)}")
     if facts["step"] != step or words not in facts["error"]:
         raise DrillError(f"told was {facts['step']}: {facts['error']}; expected {step}: …{words}…")
-    if step not in facts["timings"]:
-        raise DrillError(f"the timings {facts['timings']} leave out the step {step}")
+    if step not in facts["step_seconds"]:
+        raise DrillError(f"the seconds {facts['step_seconds']} leave out the step {step}")
 
 
 def require_no_secret(scene: Scene, notice: Notice) -> None:

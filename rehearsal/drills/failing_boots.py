@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ami.boot.messages import Kind
 from rehearsal.drills import releases
 from rehearsal.drills.boot_record import (
     cleared_away,
@@ -55,10 +56,10 @@ class BadBoot:
         return self._watched(scene, version, delivery)
 
     def _watched(self, scene: Scene, version: str, delivery: Delivery) -> Outcome:
-        notice = first_notice(scene, version)
+        notice = first_notice(scene, version, Kind.BOOT_FAILED)
         require_facts(notice.facts, step=self.step, words=self.words)
         require_no_secret(scene, notice)
-        if not any(self.line in line for line in notice.facts["log_tail"]):
+        if not any(self.line in line for line in notice.facts["lines"]):
             raise DrillError(f"the last lines that people were told lack {self.line!r}")
         cleared = cleared_away(scene, delivery)
         timing = timing_of(scene, notice.facts)
@@ -100,12 +101,13 @@ def silent(scene: Scene) -> Outcome:
     version = releases.exits_at_once(scene)
     scene.cloud.set_fault("sns", "down", color=IDLE)
     delivery = scene.deliver(version)
-    notice = first_notice(scene, version, key="action")
+    notice = first_notice(scene, version, Kind.DEPLOYMENT_FAILED)
     require_no_secret(scene, notice)
-    facts = notice.facts["boot_failures"][-1]
+    facts = notice.facts["boot_failure"] or {}
     require_facts(facts, step="ready", words="the container ended with 3")
     refused = sum(fault["requests"] for fault in scene.cloud.faults())
-    if not refused or any("step" in one.facts for one in scene.notices(0) if one.facts.get("release") == version):
+    told = {(one.facts.get("kind"), one.facts.get("release")) for one in scene.notices(0)}
+    if not refused or (Kind.BOOT_FAILED, version) in told:
         raise DrillError("the machine's own notification was not refused: nothing was played")
     cleared = cleared_away(scene, delivery)
     began = timing_of(scene, facts).began

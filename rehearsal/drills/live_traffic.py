@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pulumi.automation as auto
 
+from ami.boot.messages import Kind
 from checks.colors import Color
-from components import machine_news
 from rehearsal.drills import outages, releases
 from rehearsal.drills.boot_record import heard_of
 from rehearsal.drills.direct_probe import Knocks
@@ -103,7 +103,7 @@ def _lost(scene: Scene, lost: list[str], *, note: str) -> Outcome:
 def _untold(scene: Scene, lost: list[str], since: float) -> str | None:
     """Which machines people heard of, when it is not just these."""
     facts = [one.facts for one in scene.notices(since)]
-    named = [str(one["instance"]) for one in facts if one.get("event") == machine_news.LOST.event]
+    named = [str(one["instance"]) for one in facts if one.get("kind") == Kind.INSTANCE_LOST]
     return None if sorted(named) == sorted(lost) else f"lost were {', '.join(lost)}, told {', '.join(named) or 'none'}"
 
 
@@ -126,7 +126,7 @@ def docker_killed(scene: Scene) -> Outcome:
         outages.kill_docker(scene, machine)
         detected = scene.until(down, what="systemd to notice", deadline=NOTICED_DEADLINE_S)
         recovered = scene.until(doubt, what="Docker to know its app again", deadline=DAEMON_DEADLINE_S)
-        told = told_of(scene, machine, step="docker", since=began)
+        told = told_of(scene, machine, Kind.DOCKER_FAILED, since=began)
         _require_lines(scene, machine)
         time.sleep(max(0.0, began + CHECKS_S - time.time()))
     if "the app ran on" not in told.facts["error"]:
@@ -145,11 +145,11 @@ def docker_killed(scene: Scene) -> Outcome:
     )
 
 
-def told_of(scene: Scene, machine: str, *, step: str, since: float) -> Notice:
+def told_of(scene: Scene, machine: str, kind: Kind, *, since: float) -> Notice:
     """What this machine's watch told people first."""
     return scene.hear(
-        lambda one: (one.facts.get("instance"), one.facts.get("step")) == (machine, step),
-        of=f"the end of {step} on {machine}",
+        lambda one: (one.facts.get("instance"), one.facts.get("kind")) == (machine, kind),
+        of=f"{kind} on {machine}",
         since=since,
         deadline=NOTICED_DEADLINE_S,
     )

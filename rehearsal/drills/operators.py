@@ -79,7 +79,7 @@ def script_killed(scene: Scene) -> Outcome:
         detected_by="next command: the lock",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=any(str(one.facts.get("took_over")).startswith("ann on ") for one in scene.notices(began)),
+        notified=any(str(one.facts.get("lock_broken")).startswith("ann on ") for one in scene.notices(began)),
         note="users stayed on the new release, and were back on the old one by one command; an up changes nothing",
     )
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ami.boot.messages import Kind
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.fixture import IDLE, SERVING, Scene
@@ -35,7 +36,7 @@ def backend_unreachable(scene: Scene) -> Outcome:
         detected_by="rollback: Pulumi fails",
         detected_seconds=detected - began,
         recovered_seconds=last - began,
-        notified=any(one.facts.get("action") == "direct rollback" for one in scene.notices(began)),
+        notified=any(one.facts.get("kind") == Kind.DIRECT_ROLLBACK for one in scene.notices(began)),
         note=f"all users were on {SERVING} {left:.2f} s after the start of `rollback --direct` (the weights after "
         f"{answer.json['moved_seconds']} s); `up --refresh` changed no weight",
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 
+from ami.boot.messages import Outcome
 from checks.fleet import client, describe
 from rehearsal.environment import REGION, Stage
 from rehearsal.playground import overview
@@ -197,11 +198,11 @@ class Observer:
 
     def _see_history(self) -> None:
         records = history.read(self._client("s3"), self._bucket, self._stage.options.stack)
-        for record in reversed([one for one in records if one.when > self._recorded and one.when != "-"]):
-            kind = "script" if record.outcome == "ok" else "bad"
-            at = datetime.fromisoformat(record.when).timestamp()
-            self._board.log(kind, overview.history_text(record), at=at)
-            self._recorded = record.when
+        for record in reversed([one for one in records if one.time > self._recorded and one.time != "-"]):
+            kind = "script" if record.outcome == Outcome.OK else "bad"
+            at = datetime.fromisoformat(record.time).timestamp()
+            self._board.log(kind, record.summary, at=at)
+            self._recorded = record.time
 
     def _see_updates(self) -> None:
         for update in self._updates.read():

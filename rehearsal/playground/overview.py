@@ -10,7 +10,7 @@ from checks.colors import Color
 
 IN_SERVICE = "InService"
 PRESENT = ("Pending", "Pending:Wait", IN_SERVICE)
-MESSAGE_KEYS = ("error", "why", "cause", "detail", "NewStateReason")  # the first that says something
+MESSAGE_KEYS = ("error", "reason", "NewStateReason")  # the first that says something
 MESSAGE_LENGTH = 300
 ALL = 100
 OUT_OF_SERVICE = "an instance was taken out of service in response to "  # how Auto Scaling begins, each time
@@ -184,14 +184,6 @@ def alarm_changes(before: Mapping[str, str] | None, after: Iterable[Mapping[str,
             yield "bad", f"alarm {row['name']} is on: {row['reason']}"
         elif was == "ALARM" and row["state"] != "ALARM":
             yield "good", f"alarm {row['name']} is off"
-
-
-def history_text(record: Any) -> str:
-    """A script's history record as one line."""
-    places = " → ".join(str(each) for each in (record.source, record.target) if str(each) != "-")
-    more = record.why or record.detail
-    text = f"{record.action} by {record.who}: {record.outcome} after {record.seconds:.1f} s"
-    return f"{text}{', ' + places if places else ''}{' (' + more + ')' if more else ''}"
 
 
 def update_text(update: Mapping[str, Any]) -> str:

@@ -233,7 +233,7 @@ def test_a_release_that_crashes_is_reported_with_its_last_words_and_without_secr
     done = host.run()
     content = told_of_failure(host, done, "ready")
     assert "the container ended with 1 before it was ready" in content["error"]
-    assert "app: cannot reach ***, password ***" in content["log_tail"]
+    assert "app: cannot reach ***, password ***" in content["lines"]
     assert "hunter22" not in done.stdout + done.stderr + json.dumps(content) + host.places.log.read_text()
 
 
@@ -245,8 +245,8 @@ def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: st
     assert subject.startswith(f"Boot failed at {step}: dev {content['color']} v1 i-")
     assert (content["step"], content["instance"]) == (step, host.group.instance)
     assert (content["release"], content["stack"]) == ("v1", "dev")
-    assert step in content["timings"]
-    assert content["log_tail"]
+    assert step in content["step_seconds"]
+    assert content["lines"]
     if content["color"] in ("blue", "green"):
         assert host.failures(content["color"]) == 1
     assert f"fail step={step} error={content['error']}" in host.places.log.read_text()
@@ -267,7 +267,7 @@ def test_a_boot_that_was_killed_is_reported_by_the_failure_unit(host: Host) -> N
     ((subject, content),) = host.mailbox.read()
     assert subject.startswith("Boot failed at image")
     assert content["error"] == "the boot program ended without a report: oom-kill, killed, KILL"
-    assert content["timings"] == {"download": 1.5}
+    assert content["step_seconds"] == {"download": 1.5}
     assert host.failures("blue") == 1
     host.group.wait_for("Terminating", "Terminating:Wait", "gone")
 

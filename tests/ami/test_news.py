@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from ami.boot import news, report
 from ami.boot.__main__ import failed
 from ami.boot.cloud import ANSWER_SECONDS
 from ami.boot.masking import TAIL_LINES, Secrets
+from ami.boot.messages import MAX_BYTES, body, sanitized
 from ami.boot.retrying import Deadline
 from components.user_data import REPORTING_SECONDS
 from tests.ami.front import Front, fronted
@@ -94,7 +96,7 @@ def test_people_hear_whatever_else_is_down(failing: Host, aws: Running, front: F
     assert told == [who for who in news.ALL if who != {"logs": "event", "monitoring": "metric"}[service]]
     failing.group.wait_for("Terminating", "Terminating:Wait", "gone")
     ((_, content),) = failing.mailbox.read()
-    assert content["at"] == failing.status()["finished"]
+    assert content["time"] == failing.status()["finished"]
 
 
 def test_each_is_told_at_the_same_time(failing: Host, front: Front) -> None:
@@ -114,7 +116,7 @@ def test_a_failure_whose_answer_never_came_is_told_again_with_the_same_time(fail
     front.release()
     assert failing.run("failed").returncode == 0
     (_, first), (_, second) = failing.mailbox.read()
-    assert first["at"] == second["at"] == failing.status()["finished"]
+    assert first["time"] == second["time"] == failing.status()["finished"]
     assert failing.status()["reported"] is True
 
 
@@ -171,7 +173,7 @@ def test_an_earlier_event_of_the_same_machine_is_kept_beside_the_new_one(aws: Ru
 
     aws.client("logs").create_log_group(logGroupName=BOOT_LOGS)
     for _ in range(2):
-        report.keep(Cloud("eu-central-1"), BOOT_LOGS, FAILURE, Secrets(), Deadline(5))
+        report.write_event(Cloud("eu-central-1"), BOOT_LOGS, FAILURE, Deadline(5))
     assert [one["instance"] for one in events(aws, "i-1")] == ["i-1", "i-1"]
 
 
@@ -209,9 +211,9 @@ def test_the_last_fifty_lines_are_told_and_no_secret_in_any_form(
     done = host.run()
     assert done.returncode == 1
     ((_, content),) = host.mailbox.read()
-    assert (content["step"], len(content["log_tail"])) == ("ready", TAIL_LINES)
-    assert content["log_tail"][-1].startswith("fail step=ready error=the container ended with 3 before it was ready")
-    assert content["log_tail"][-2].startswith("app: line 89 ***")
+    assert (content["step"], len(content["lines"])) == ("ready", TAIL_LINES)
+    assert content["lines"][-1].startswith("fail step=ready error=the container ended with 3 before it was ready")
+    assert content["lines"][-2].startswith("app: line 89 ***")
     seen = [done.stdout, done.stderr, json.dumps(content, ensure_ascii=False), host.places.log.read_text()]
     seen += [host.places.status.read_text(), json.dumps(events(aws, host.group.instance), ensure_ascii=False)]
     coded = {form for secret in [*SECRETS.values(), *LOOSE] for form in forms(secret)}
@@ -219,12 +221,12 @@ def test_the_last_fifty_lines_are_told_and_no_secret_in_any_form(
     # Of a name and a password coded together, what the name's letters reach into may stand, and nothing behind it.
     hearts = {form[8:-4] for form in coded if len(form) > 20}
     assert [heart for heart in hearts for text in seen if heart in text] == []
-    assert all("***" in line for line in content["log_tail"] if line.startswith("app: line"))
+    assert all("***" in line for line in content["lines"] if line.startswith("app: line"))
 
 
 def test_fifty_lines_of_the_longest_and_widest_letters_fit_into_one_message() -> None:
-    widest = report.Failure(**{**vars(FAILURE), "error": "😀" * 9_000, "log_tail": ("😀" * 1_000,) * TAIL_LINES})
-    assert len(report.message(widest, Secrets()).encode()) < 256 << 10
+    widest = replace(FAILURE, error="😀" * 9_000, lines=("😀" * 1_000,) * TAIL_LINES)
+    assert len(body(sanitized(widest, Secrets())).encode()) < MAX_BYTES
 
 
 def test_the_failure_unit_hides_what_the_boot_had_been_told(failing: Host) -> None:

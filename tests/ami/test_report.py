@@ -11,19 +11,17 @@ from botocore.exceptions import ReadTimeoutError
 
 from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
+from ami.boot.messages import BootFailed, body, sanitized
 from ami.boot.report import (
     Action,
-    Failure,
     Reports,
     attempt,
     complete,
     give_up,
     group_of,
-    message,
-    notify,
+    publish,
     put_failure,
     put_timings,
-    subject,
 )
 from ami.boot.retrying import Deadline
 from checks.waiting import wait_until
@@ -31,18 +29,21 @@ from tests.ami.front import Front, fronted
 from tests.ami.group import GROUP, Group, Mailbox
 from tests.rehearsal.cloud.fleet import REGION, Running
 
-FAILURE = Failure(
+RAW = BootFailed(
     step="image",
     error="docker build ended with 1: password hunter22 is wrong",
     instance="i-1",
     release="v1",
     color="blue",
     stack="dev",
-    at="2026-01-01T00:00:00.000+00:00",
-    timings={"identity": 0.01, "image": 3.5},
-    log_tail=("line 1", "used hunter22"),
+    region=REGION,
+    zone="eu-central-1a",
+    time="2026-01-01T00:00:00.000Z",
+    step_seconds={"identity": 0.01, "image": 3.5},
+    lines=("line 1", "used hunter22"),
 )
 SECRETS = Secrets(["hunter22"])
+FAILURE = sanitized(RAW, SECRETS)
 
 
 def soon() -> Deadline:
@@ -50,16 +51,20 @@ def soon() -> Deadline:
 
 
 def test_the_message_carries_all_that_is_known_and_no_secret() -> None:
-    assert json.loads(message(FAILURE, SECRETS)) == {
-        "step": "image",
-        "error": "docker build ended with 1: password *** is wrong",
-        "instance": "i-1",
-        "release": "v1",
-        "color": "blue",
+    assert json.loads(body(FAILURE)) == {
+        "kind": "boot_failed",
+        "subject": "Boot failed at image: dev blue v1 i-1",
         "stack": "dev",
-        "at": "2026-01-01T00:00:00.000+00:00",
-        "timings": {"identity": 0.01, "image": 3.5},
-        "log_tail": ["line 1", "used ***"],
+        "region": REGION,
+        "time": "2026-01-01T00:00:00.000Z",
+        "color": "blue",
+        "release": "v1",
+        "instance": "i-1",
+        "zone": "eu-central-1a",
+        "error": "docker build ended with 1: password *** is wrong",
+        "step": "image",
+        "step_seconds": {"identity": 0.01, "image": 3.5},
+        "lines": ["line 1", "used ***"],
     }
 
 
@@ -68,23 +73,21 @@ SNS_BYTES = 256 * 1024
 
 @pytest.mark.parametrize("letter", ["x", "\x1b", "\0", "\r", '"', "\\", "é", "🚀", "\ud800", "\x7f"])
 def test_a_message_of_any_letters_is_one_that_sns_takes(letter: str) -> None:
-    failure = replace(FAILURE, error=letter * 100_000, log_tail=(letter * 50_000,) * 100)
-    text = message(failure, SECRETS)
+    text = body(sanitized(replace(RAW, error=letter * 100_000, lines=(letter * 50_000,) * 100), SECRETS))
     assert len(text.encode()) < SNS_BYTES
     told = json.loads(text)
-    assert len(told["log_tail"]) == 50
-    assert told["log_tail"][0] == (letter if letter.isprintable() and letter != "\ud800" else "?") * 1000
+    assert len(told["lines"]) == 50
+    assert told["lines"][0] == (letter if letter.isprintable() and letter != "\ud800" else "?") * 1000
 
 
 def test_lines_and_tabs_of_an_error_stay() -> None:
-    told = json.loads(message(replace(FAILURE, error="one\n\ttwo\r"), SECRETS))
-    assert told["error"] == "one\n\ttwo?"
+    told = sanitized(replace(RAW, error="one\n\ttwo\r"), SECRETS)
+    assert told.error == "one\n\ttwo?"
 
 
 @pytest.mark.parametrize("release", ["v1", "v" * 300, "é\nnew line"])
 def test_the_subject_is_one_that_sns_takes(release: str) -> None:
-    long = Failure(step="run", error="", instance="i-1", release=release, color="blue", stack="dev")
-    text = subject(long, SECRETS)
+    text = replace(FAILURE, step="run", release=release).subject
     assert text.startswith("Boot failed at run: dev blue ")
     assert len(text) <= 100
     assert text.isascii()
@@ -93,10 +96,10 @@ def test_the_subject_is_one_that_sns_takes(release: str) -> None:
 
 def test_the_people_are_told(aws: Running, cloud: Cloud) -> None:
     mailbox = Mailbox.create(aws)
-    notify(cloud, mailbox.topic, FAILURE, SECRETS, soon())
+    publish(cloud, mailbox.topic, FAILURE, soon())
     ((title, content),) = mailbox.read()
     assert title == "Boot failed at image: dev blue v1 i-1"
-    assert content["log_tail"] == ["line 1", "used ***"]
+    assert content["lines"] == ["line 1", "used ***"]
 
 
 def test_the_group_and_state_are_looked_up(aws: Running, cloud: Cloud) -> None:
@@ -182,14 +185,14 @@ def test_a_request_without_an_answer_is_not_repeated(
     mailbox = Mailbox.create(aws)
     getattr(front, how).add("sns")
     with pytest.raises(ReadTimeoutError):
-        notify(Cloud(REGION), mailbox.topic, FAILURE, SECRETS, Deadline(60))
+        publish(Cloud(REGION), mailbox.topic, FAILURE, Deadline(60))
     assert front.asked == ["sns"]
 
 
 def test_a_request_that_was_refused_is_repeated(aws: Running, front: Front) -> None:
     mailbox = Mailbox.create(aws)
     front.down.add("sns")
-    asked = threading.Thread(target=notify, args=(Cloud(REGION), mailbox.topic, FAILURE, SECRETS, Deadline(60)))
+    asked = threading.Thread(target=publish, args=(Cloud(REGION), mailbox.topic, FAILURE, Deadline(60)))
     asked.start()
     wait_until(lambda: None if front.asked else "nothing was asked", what="the first try", deadline_s=60)
     front.release()

@@ -31,7 +31,7 @@ def test_others_read_it_as_json(tmp_path: Path) -> None:
     assert content["release"] == "v1"
     assert content["state"] == "booting"
     assert content["steps"] == {"identity": 0.01}
-    assert content["started"].endswith("+00:00")
+    assert content["started"].endswith("Z")
     assert content["finished"] == ""
 
 

@@ -13,8 +13,10 @@ import pytest
 from ami.boot import report, telling
 from ami.boot.cloud import Cloud
 from ami.boot.machine import Machine
+from ami.boot.masking import Secrets
+from ami.boot.messages import AppExited, DockerFailed, sanitized
 from ami.boot.settings import read_pairs
-from ami.boot.telling import APP, DOCKER, Loss, Record, Telling
+from ami.boot.telling import Record, Telling
 from checks.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.group import Mailbox
@@ -23,20 +25,25 @@ from tests.ami.test_report import BLUE, told
 from tests.rehearsal.cloud.fleet import REGION, Running
 
 LOGS = "/bluegreen/dev/boot"
-LOSS = Loss(
-    step=APP,
+ORIGIN = {
+    "stack": "dev",
+    "color": "blue",
+    "release": "v1",
+    "instance": "i-1",
+    "zone": "eu-central-1a",
+    "region": REGION,
+}
+RAW = AppExited(
+    **ORIGIN,  # type: ignore[arg-type]
     error="the app ended with exit code 137 because its memory ran out, password hunter22",
-    instance="i-1",
-    release="v1",
-    color="blue",
-    stack="dev",
-    zone="eu-central-1a",
-    at="2026-01-01T00:00:00.000+00:00",
+    time="2026-01-01T00:00:00.000Z",
     exit_code=137,
     out_of_memory=True,
     restarts=1,
-    log_tail=("line 1", "used hunter22"),
+    lines=("line 1", "used hunter22"),
 )
+EXIT = sanitized(RAW, Secrets(["hunter22"]))
+DOWN = DockerFailed(**ORIGIN, error="Docker's daemon is down")  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -51,12 +58,11 @@ def front(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
 
 @pytest.fixture
 def mailbox(aws: Running, front: Front, machine: Machine) -> Mailbox:
-    """The machine knows topic and log group, and a secret."""
+    """The machine knows topic and log group."""
     aws.client("logs").create_log_group(logGroupName=LOGS)
     box = Mailbox.create(aws)
     machine.cloud = Cloud(REGION)
     machine.pairs = read_pairs(user_data(ALERTS_TOPIC_ARN=box.topic, BOOT_LOG_GROUP=LOGS))
-    machine.secrets.add("hunter22")
     return box
 
 
@@ -68,33 +74,30 @@ def events(aws: Running) -> list[Any]:
 
 def test_people_the_boot_log_and_the_metric_are_told_once(aws: Running, machine: Machine, mailbox: Mailbox) -> None:
     voice = Telling(machine, Record())
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
     voice.push()
     ((subject, content),) = mailbox.read()
-    assert subject == "App ended with 137: dev blue v1 i-1"
+    assert subject == "App exited with 137: dev blue v1 i-1"
     assert content == {
-        "step": "app",
+        "kind": "app_exited",
+        "subject": subject,
+        **ORIGIN,
+        "time": "2026-01-01T00:00:00.000Z",
         "error": "the app ended with exit code 137 because its memory ran out, password ***",
-        "instance": "i-1",
-        "release": "v1",
-        "color": "blue",
-        "stack": "dev",
-        "zone": "eu-central-1a",
-        "at": "2026-01-01T00:00:00.000+00:00",
         "exit_code": 137,
         "out_of_memory": True,
         "restarts": 1,
-        "left_out": 0,
-        "log_tail": ["line 1", "used ***"],
+        "suppressed": 0,
+        "lines": ["line 1", "used ***"],
     }
     assert events(aws) == [content]
     assert told(aws, "AppEnds") == [(BLUE, 1.0)]
 
 
 def test_an_end_of_docker_is_told_as_such(machine: Machine, mailbox: Mailbox, aws: Running) -> None:
-    Telling(machine, Record()).hear(replace(LOSS, step=DOCKER, exit_code=None), ends=0)
+    Telling(machine, Record()).hear(DOWN, ends=0)
     ((subject, content),) = mailbox.read()
-    assert (subject, content["exit_code"]) == ("Docker went down: dev blue v1 i-1", None)
+    assert (subject, content["kind"]) == ("Docker failed: dev blue v1 i-1", "docker_failed")
     assert told(aws, "AppEnds") == []
 
 
@@ -103,16 +106,16 @@ def test_of_many_ends_one_is_told_and_later_the_last_with_the_number_of_the_othe
 ) -> None:
     voice = Telling(machine, Record())
     for code in range(1, 6):
-        voice.hear(replace(LOSS, exit_code=code), ends=1)
+        voice.hear(replace(EXIT, exit_code=code), ends=1)
     ((_, first),) = mailbox.read()
-    assert (first["exit_code"], first["left_out"]) == (1, 0)
+    assert (first["exit_code"], first["suppressed"]) == (1, 0)
     voice.push()
     assert mailbox.read() == []
     monkeypatch.setattr(telling, "QUIET_SECONDS", 0.0)
     voice.push()
     ((_, last),) = mailbox.read()
-    assert (last["exit_code"], last["left_out"]) == (5, 3)
-    assert last["error"].endswith("; 3 more since the last message were told to nobody")
+    assert (last["exit_code"], last["suppressed"]) == (5, 3)
+    assert last["error"].endswith("; 3 more since the last message were not reported")
     assert told(aws, "AppEnds") == [(BLUE, 5.0)], "the metric counts each of them"
 
 
@@ -121,19 +124,19 @@ def test_a_watch_that_is_started_again_keeps_quiet_as_long_and_counts_on(
 ) -> None:
     record, path = Record(), machine.places.watch_record
     voice = Telling(machine, record)
-    voice.hear(LOSS, ends=1)
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
+    voice.hear(EXIT, ends=1)
     record.save(path)
     assert len(mailbox.read()) == 1
     again = Record.load(path)
     assert again == record
     later = Telling(machine, again)
-    later.hear(LOSS, ends=1)
+    later.hear(EXIT, ends=1)
     assert mailbox.read() == []
     monkeypatch.setattr(telling, "QUIET_SECONDS", 0.0)
     later.push()
     ((_, content),) = mailbox.read()
-    assert content["left_out"] == 1
+    assert content["suppressed"] == 1
 
 
 SERVICES = ["sns", "logs", "monitoring"]
@@ -189,7 +192,7 @@ def test_who_is_away_is_told_later_and_the_others_meanwhile_each_once(
     getattr(front, how).add(service)
     others = [name for name in SERVICES if name != service]
     voice = Telling(machine, Record())
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
     push_until(voice, lambda: None if [heard.by(name) for name in others] == [1, 1] else f"{heard.all()}")
     assert heard.by(service) <= int(how == "late")
     front.release()
@@ -206,7 +209,7 @@ def test_a_request_whose_answer_is_late_is_not_sent_again(
     monkeypatch.setattr("ami.boot.cloud.ANSWER_SECONDS", 60.0)
     front.late.add(service)
     voice = Telling(machine, Record())
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
     push_until(voice, lambda: None if heard.by(service) else "nothing has arrived")
     for _ in range(5):
         voice.push()
@@ -223,10 +226,10 @@ def test_ends_while_a_count_is_under_way_are_counted_after_it(
     monkeypatch.setattr("ami.boot.cloud.ANSWER_SECONDS", 60.0)
     front.late.add("monitoring")
     voice = Telling(machine, Record())
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
     push_until(voice, lambda: None if heard.by("monitoring") else "nothing has arrived")
-    voice.hear(LOSS, ends=1)
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
+    voice.hear(EXIT, ends=1)
     assert heard.by("monitoring") == 1
     front.release()
     push_until(voice, lambda: None if voice.is_done else f"{heard.all()}")
@@ -240,7 +243,7 @@ def test_nobody_is_told_for_ever(
     monkeypatch.setattr(report, "NEWS_SECONDS", 0.05)
     front.down.add("sns")
     voice = Telling(machine, Record())
-    voice.hear(LOSS, ends=1)
+    voice.hear(EXIT, ends=1)
     assert re.search("give up telling who=.*notification", caplog.text)
     front.release()
     assert voice.is_done
@@ -250,7 +253,7 @@ def test_nobody_is_told_for_ever(
 
 def test_a_machine_that_knows_no_topic_has_nobody_to_tell(machine: Machine, aws: Running) -> None:
     machine.pairs = read_pairs(user_data())
-    Telling(machine, Record()).hear(LOSS, ends=1)
+    Telling(machine, Record()).hear(EXIT, ends=1)
     assert told(aws, "AppEnds") == [(BLUE, 1.0)]
 
 

@@ -133,10 +133,15 @@ def test_an_app_that_was_killed_is_told_to_everybody_within_seconds(guarded: Gua
         heard = time.time()
     (died,) = deaths(guarded, began)
     assert heard - died < PROMPT_S
-    assert subject == f"App ended with 137: dev blue v1 {guarded.host.group.instance}"
-    assert datetime.fromisoformat(content["at"]).timestamp() == pytest.approx(died, abs=0.002)
-    assert content["log_tail"] == ["connect to ***"]
-    assert (content["step"], content["exit_code"], content["restarts"], content["left_out"]) == ("app", 137, 1, 0)
+    assert subject == f"App exited with 137: dev blue v1 {guarded.host.group.instance}"
+    assert datetime.fromisoformat(content["time"]).timestamp() == pytest.approx(died, abs=0.002)
+    assert content["lines"] == ["connect to ***"]
+    assert (content["kind"], content["exit_code"], content["restarts"], content["suppressed"]) == (
+        "app_exited",
+        137,
+        1,
+        0,
+    )
     assert (content["release"], content["color"], content["stack"]) == ("v1", "blue", "dev")
     assert (content["instance"], content["zone"]) == (guarded.host.group.instance, "eu-central-1a")
     assert content["error"] == (
@@ -328,7 +333,7 @@ def test_a_docker_that_died_is_told_with_what_became_of_the_app(alone: Guarded, 
         daemon.systemd.restarts += 1
         daemon.start()
         subject, content = alone.news()
-        assert subject == f"Docker went down: dev blue v1 {alone.host.group.instance}"
+        assert subject == f"Docker failed: dev blue v1 {alone.host.group.instance}"
         assert content["error"].startswith("Docker's daemon ended by itself and was down for ")
         stays = "--live-restore" in daemon.options
         if stays:
@@ -350,7 +355,7 @@ def test_an_app_that_ended_while_docker_was_dead_is_told_with_it(alone: Guarded,
         daemon.start()
         _, content = alone.news()
         assert content["error"].endswith(" s; Docker started it again")
-        assert (content["step"], content["left_out"]) == ("docker", 0)
+        assert (content["kind"], content["suppressed"]) == ("docker_failed", 0)
 
 
 @pytest.mark.parametrize("daemon", ["live-restore"], indirect=True)

@@ -35,7 +35,7 @@ def test_each_color_has_a_rule_for_either_news() -> None:
     }
     for name, (color, news) in NAMES.items():
         assert declared.one("cloudwatch.EventRule", name).inputs == {
-            "description": f"dev {color}: {news.event}",
+            "description": f"dev {color}: {news.message.kind}",
             "eventPattern": machine_news.pattern(news, "dev", color),
             "tags": {"Stack": "dev"},
         }
@@ -51,7 +51,7 @@ def test_each_tells_the_topic(name: str) -> None:
         "arn": "arn:topic",
         "roleArn": declared.one("iam.Role").arn,
         "inputTransformer": {
-            "inputPaths": machine_news.PATHS,
+            "inputPaths": news.paths,
             "inputTemplate": machine_news.template(news, "dev", color),
         },
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -108,16 +109,24 @@ def test_no_other_stacks_groups_count(other: str) -> None:
 @pytest.mark.parametrize("news", machine_news.ALL, ids=lambda news: news.name)
 def test_the_message_is_json_around_values_of_the_event(news: News) -> None:
     text = machine_news.template(news, "dev", Color.BLUE)
-    assert set(re.findall(r"<([a-z_]+)>", text)) == machine_news.PATHS.keys()
-    told = json.loads(re.sub(r"<([a-z_]+)>", r'"\1"', text))
+    assert set(re.findall(r": <([a-z_]+)>", text)) == news.paths.keys()
+    told = json.loads(re.sub(r": <([a-z_]+)>", r': "<\1>"', text))
+    about = "<instance>" if news is LOST else "<group>"
     assert told == {
-        "subject": f"{news.event.capitalize()}: dev blue",
-        "event": news.event,
+        "kind": news.message.kind,
+        "subject": f"{'Instance lost' if news is LOST else 'Launch failed'}: dev blue {about}",
         "stack": "dev",
         "color": "blue",
-        **{key: key for key in machine_news.PATHS},
+        **{key: f"<{key}>" for key in news.paths},
     }
 
 
+def test_the_message_has_each_field_of_its_kind() -> None:
+    for news in machine_news.ALL:
+        made = {"kind", "stack", "color", "left_out"}
+        assert news.paths.keys() | made == {field.name for field in fields(news.message)}
+
+
 def test_paths_are_in_the_notation_that_eventbridge_takes() -> None:
-    assert all(re.fullmatch(r"\$(\.[A-Za-z0-9]+)+", path) for path in machine_news.PATHS.values())
+    paths = [path for news in machine_news.ALL for path in news.paths.values()]
+    assert all(re.fullmatch(r"\$(\.[A-Za-z0-9]+)+", path) for path in paths)

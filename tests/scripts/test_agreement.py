@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
+from ami.boot.messages import Kind
 from checks.colors import Color
 from checks.deployments import ALLOW_RETIRE
 from scripts.canary import CanaryArgs, share
@@ -134,7 +135,7 @@ COMMANDS: dict[str, Callable[[WorldStack], Any]] = {
     "deploy v3": lambda stack: deploy(stack, DeployArgs(version="v3", deadline_s=5), QUIET),
     "cutover blue": _cut_over(BLUE),
     "cutover green": _cut_over(GREEN),
-    "rollback": _cut_over(None, action="rollback"),
+    "rollback": _cut_over(None, kind=Kind.ROLLBACK),
     "canary 20": lambda stack: share(stack, CanaryArgs(percent=20), QUIET),
     "retire": lambda stack: retire(stack, RetireArgs(deadline_s=5), QUIET),
     "recall": lambda stack: recall(stack, RecallArgs()),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from ami.boot.messages import Kind
 from checks.colors import Color
 from scripts.canary import CanaryArgs, cli, share
 from scripts.cutover import CutoverArgs, cut_over
@@ -20,7 +21,7 @@ def test_a_share_of_the_users_meets_the_other_color_and_the_rest_stays(world: Wo
     record = share(stack, CanaryArgs(percent=10), QUIET)
     assert world.weights() == {Color.BLUE: 90, Color.GREEN: 10}
     assert record is not None
-    assert (record.action, record.outcome, record.changed_resources) == ("canary", "ok", 1)
+    assert (record.kind, record.outcome, record.changed_resources) == ("canary", "ok", 1)
     assert (record.target.color, record.target.release) == ("green", "v2")
     share(stack, CanaryArgs(percent=0), QUIET)
     assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
@@ -34,7 +35,7 @@ def test_a_release_that_is_not_fit_gets_nobody_and_config_says_so(world: World) 
     assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
     assert "canaryPercent" not in stack.config
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome) == ("canary", "refused")
+    assert (record.kind, record.outcome) == ("canary", "refused")
 
 
 def test_a_larger_share_that_is_refused_leaves_the_smaller_one(world: World) -> None:
@@ -72,5 +73,5 @@ def test_a_rollback_during_a_canary_does_not_send_everybody_to_it(world: World) 
     stack = two_colors(world)
     share(stack, CanaryArgs(percent=10), QUIET)
     with pytest.raises(RefusedError, match=r"green holds release v2 for 10 % of the users: that is a canary"):
-        cut_over(stack, CutoverArgs(action="rollback"), QUIET)
+        cut_over(stack, CutoverArgs(kind=Kind.ROLLBACK), QUIET)
     assert world.weights() == {Color.BLUE: 90, Color.GREEN: 10}

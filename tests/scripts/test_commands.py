@@ -98,7 +98,7 @@ def test_a_cutover_that_is_not_needed_does_nothing_when_that_is_fine(run: Callab
     fine = run("cutover", "blue", "--if-needed", "--release", "v1", "--json")
     assert (fine.exit_code, answer(fine)) == (Exit.OK, {"ok": True, "changed_resources": 0})
     assert "up" not in world.calls
-    assert answer(run("cutover", "green", "--if-needed", "--json"))["to"]["release"] == "v2"
+    assert answer(run("cutover", "green", "--if-needed", "--json"))["target"]["release"] == "v2"
 
 
 @pytest.mark.parametrize("color", ["blue", "green"])
@@ -116,7 +116,7 @@ def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) ->
     assert there.exit_code == Exit.OK
     told = answer(there)
     assert (told["ok"], told["changed_resources"]) == (True, 1)
-    assert (told["from"]["release"], told["to"]["release"]) == ("v1", "v2")
+    assert (told["source"]["release"], told["target"]["release"]) == ("v1", "v2")
     assert [stage["name"].split(":")[0] for stage in told["stages"]] == [
         "reconcile",
         "scale up",
@@ -125,7 +125,7 @@ def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) ->
         "smoke test",
     ]
     back = run("rollback", "--json")
-    assert answer(back)["to"] | {"asg": ""} == {
+    assert answer(back)["target"] | {"asg": ""} == {
         "color": "blue",
         "release": "v1",
         "ami": world.ami,
@@ -158,10 +158,10 @@ def test_each_way_to_end_has_its_code(run: Callable[..., Result], stack: WorldSt
 def test_deploy_then_retire(run: Callable[..., Result], world: World) -> None:
     deployed = run("deploy", "v3", "--json")
     assert deployed.exit_code == Exit.OK
-    assert answer(deployed)["to"]["release"] == "v3"
+    assert answer(deployed)["target"]["release"] == "v3"
     assert world.release_of(Color.GREEN) == "v3"
     retired = run("retire", "--json")
-    assert answer(retired)["from"]["release"] == "v3"
+    assert answer(retired)["source"]["release"] == "v3"
     assert world.machines_of(Color.GREEN) == []
 
 
@@ -324,7 +324,7 @@ def test_a_reason_of_any_kind_is_told_in_one_line(run: Callable[..., Result], wo
     told = answer(result)["why"]
     assert told.startswith("Ümläut 🚀 | <b>x</b> [2J ok=false xxx")
     assert (len(told), told[-1]) == (500, "…")
-    assert read(world.s3, BUCKET, STACK)[0].why == told
+    assert read(world.s3, BUCKET, STACK)[0].reason == told
     [(_, content)] = world.heard()
     assert content["why"] == told
     assert run("status").exit_code == Exit.OK

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ami.boot.messages import Kind
 from checks.colors import Color
 from checks.deployments import ALLOW_RETIRE
 from checks.gates import GateClosed
@@ -61,7 +62,7 @@ def test_all_users_move_and_only_the_live_rule_changes(world: World) -> None:
 def test_the_run_is_recorded_and_the_lock_given_back(world: World) -> None:
     go(two_colors(world))
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome) == ("cutover", "ok")
+    assert (record.kind, record.outcome) == ("cutover", "ok")
     assert (record.source.color, record.source.release) == ("blue", "v1")
     assert (record.target.color, record.target.release, record.target.ami) == ("green", "v2", world.ami)
     assert record.target.asg == world.machines_of(Color.GREEN)[0]["group"]
@@ -137,7 +138,7 @@ def test_users_go_back_when_the_smoke_test_after_the_switch_fails(world: World) 
         "weights blue=100 green=0",
     ]
     [record] = read(world.s3, BUCKET, STACK)
-    assert record.outcome == "turned back"
+    assert record.outcome == "rolled_back"
 
 
 def test_users_go_back_when_the_program_s_own_check_fails_the_update(world: World) -> None:
@@ -214,12 +215,12 @@ def test_break_lock_takes_it_from_a_dead_holder(world: World) -> None:
     go(stack, break_lock=True)
     assert world.served() == "v2"
     assert holder(world.s3, BUCKET, STACK) is None
-    assert read(world.s3, BUCKET, STACK)[0].took_over == "ann on elsewhere (pid 1) for cutover since 2024-05-01"
+    assert read(world.s3, BUCKET, STACK)[0].lock_broken == "ann on elsewhere (pid 1) for cutover since 2024-05-01"
 
 
 def test_break_lock_takes_nothing_over_where_nobody_holds_it(world: World) -> None:
     go(two_colors(world), break_lock=True)
-    assert read(world.s3, BUCKET, STACK)[0].took_over == ""
+    assert read(world.s3, BUCKET, STACK)[0].lock_broken == ""
 
 
 def test_ctrl_c_before_the_switch_changes_nothing_and_gives_the_lock_back(world: World) -> None:
@@ -280,9 +281,9 @@ def test_the_way_back_judges_the_old_color_and_turns_it_on_before_the_new_one_is
     world.calls.clear()
     world.requests.clear()
     stack.before_up = lambda: world.requests.append("up begins")
-    record = go(stack, None, action="rollback")
+    record = go(stack, None, kind=Kind.ROLLBACK)
     assert world.served() == "v1"
-    assert record.action == "rollback"
+    assert record.kind == "rollback"
     assert world.requests[0] == "preview blue /health?deep=1"
     # One change of one rule: there is no moment without a color that serves.
     assert world.calls == ["config activeColor=blue", "up", "weights blue=100 green=0"]

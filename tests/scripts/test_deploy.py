@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from ami.boot.messages import AppExited, body, log_stream
 from checks import launches
 from checks.colors import Color
 from checks.fleet import client, is_stopped
@@ -92,7 +92,7 @@ def test_machines_that_stay_ill_are_told_with_the_evidence(world: World, capsys:
     assert f"{ill}: InService, unhealthy Target.ResponseCodeMismatch" in told
     assert "users were not touched" in told
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome) == ("deploy", "failed")
+    assert (record.kind, record.outcome) == ("deploy", "failed")
     assert world.served() == "v1"
 
 
@@ -167,20 +167,20 @@ def test_how_many_machines_may_be_lost_is_the_callers_choice(world: World, most:
 def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world: World) -> None:
     failed_delivery(world)
     ((subject, content),) = world.heard()
-    assert subject == "dev: delivery of v3 to green failed"
-    assert (content["action"], content["color"], content["release"], content["ami"]) == (
-        "deploy",
+    assert subject == "Deployment failed, live traffic unchanged: dev green v3"
+    assert (content["kind"], content["color"], content["release"], content["ami"]) == (
+        "deployment_failed",
         "green",
         "v3",
         world.ami,
     )
     assert content["error"].startswith("release v3 does not come up on green: 3 machines came to nothing")
-    assert [one["instance"] for one in content["machines"]] == [f"i-{number:017x}" for number in range(3)]
-    (failure,) = content["boot_failures"]
-    assert (failure["step"], failure["log_tail"]) == ("ready", ["start step=ready", "app: ValueError: no database"])
+    assert [one["instance"] for one in content["failed_launches"]] == [f"i-{number:017x}" for number in range(3)]
+    failure = content["boot_failure"]
+    assert (failure["step"], failure["lines"]) == ("ready", ["start step=ready", "app: ValueError: no database"])
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.outcome, record.notice) == ("failed", "told")
-    assert record.detail.startswith("release v3 does not come up on green")
+    assert (record.outcome, record.notification) == ("failed", "published")
+    assert record.error.startswith("release v3 does not come up on green")
 
 
 def test_machines_that_left_no_word_are_told_by_what_the_group_says(
@@ -308,15 +308,17 @@ def test_a_word_that_comes_a_moment_late_is_waited_for(world: World, monkeypatch
     monkeypatch.setattr("time.sleep", lambda _seconds: world.write_failure(Color.GREEN, "v3", "i-2"))
     world.write_failure(Color.GREEN, "v3", "i-1")
     found = evidence.boot_failures(world.session, boots, ["i-0", "i-1", "i-2"])
-    assert {instance: failure["instance"] for instance, failure in found.items()} == {"i-1": "i-1", "i-2": "i-2"}
+    assert {instance: failure.instance for instance, failure in found.items()} == {"i-1": "i-1", "i-2": "i-2"}
 
 
 def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> None:
     two_colors(world)
     boots = evidence.Boots(stack=STACK, color=Color.GREEN, release="v3")
     world.write_failure(Color.GREEN, "v3", "i-1")
-    place = {"logGroupName": f"/bluegreen/{STACK}/boot", "logStreamName": boots.stream("i-1")}
-    loss = {"step": "app", "error": "the app ended with 137", "instance": "i-1", "exit_code": 137, "log_tail": []}
-    event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": json.dumps(loss)}
+    place = {"logGroupName": f"/bluegreen/{STACK}/boot", "logStreamName": log_stream("green", "v3", "i-1")}
+    exited = AppExited(
+        stack=STACK, color="green", release="v3", instance="i-1", error="the app ended with 137", exit_code=137
+    )
+    event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": body(exited)}
     client(world.session, "logs").put_log_events(**place, logEvents=[event])
-    assert evidence.boot_failures(world.session, boots, ["i-1"])["i-1"]["step"] == "ready"
+    assert evidence.boot_failures(world.session, boots, ["i-1"])["i-1"].step == "ready"

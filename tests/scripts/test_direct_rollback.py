@@ -167,12 +167,17 @@ def test_all_users_go_to_the_other_color_without_a_word_to_pulumi(
 def test_it_is_recorded_told_and_the_lock_given_back(run: Callable[..., Result], world: World) -> None:
     assert run("--reason", "500s").exit_code == Exit.OK
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome, record.why, record.notice) == ("direct rollback", "ok", "500s", "told")
+    assert (record.kind, record.outcome, record.reason, record.notification) == (
+        "direct_rollback",
+        "ok",
+        "500s",
+        "published",
+    )
     assert (str(record.source), str(record.target)) == ("green v2", "blue v1")
     assert record.changed_resources == 1
     [(subject, content)] = world.heard()
-    assert subject == "direct rollback ok: dev green v2 to blue v1"
-    assert content["why"] == "500s"
+    assert subject == "Direct rollback: ok, dev green v2 to blue v1"
+    assert content["reason"] == "500s"
     assert holder(world.s3, BUCKET, STACK) is None
 
 
@@ -343,7 +348,7 @@ def test_a_lock_that_another_run_holds_is_respected(run: Callable[..., Result], 
         assert (result.exit_code, str(other) in answer(result)["error"]) == (Exit.LOCKED, True)
         assert world.weights() == {BLUE: 0, GREEN: 100}
         assert run("--break-lock").exit_code == Exit.OK
-    assert read(world.s3, BUCKET, STACK)[0].took_over.endswith(f"for cutover since {other.since}")
+    assert read(world.s3, BUCKET, STACK)[0].lock_broken.endswith(f"for cutover since {other.since}")
 
 
 def test_without_s3_nobody_knows_of_migrations_and_all_else_goes_on(
@@ -368,7 +373,7 @@ def test_without_s3_nobody_knows_of_migrations_and_all_else_goes_on(
         "the history has no record of this run",
         "the stack's lock could not be given back",
     ]
-    assert [subject for subject, _ in world.heard()] == ["direct rollback ok: dev green v2 to blue v1"]
+    assert [subject for subject, _ in world.heard()] == ["Direct rollback: ok, dev green v2 to blue v1"]
 
 
 def test_a_balancer_without_the_tags_leads_to_neither_bucket_nor_topic_and_users_move(
@@ -442,7 +447,7 @@ def test_users_who_are_moved_to_a_release_that_fails_with_them_need_a_person(
     assert answer(result)["error"].startswith("all users were sent to blue, with release v1, and its public smoke test")
     assert world.weights() == {BLUE: 100, GREEN: 0}
     [(subject, _)] = world.heard()
-    assert subject == "direct rollback stuck: dev green v2 to blue v1"
+    assert subject == "Direct rollback: rollback failed, dev green v2 to blue v1"
 
 
 def test_a_config_file_that_can_not_be_set_is_named_with_the_commands(
@@ -494,7 +499,7 @@ def test_ctrl_c_at_the_shift_takes_effect_when_config_says_where_users_are_and_i
         direct_rollback.roll_back(STACK, direct_rollback.DirectArgs(config_file=file), QUIET)
     assert (world.served(), file.read_text()) == ("v1", CONFIG.replace(": green", ": blue"))
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome, record.changed_resources) == ("direct rollback", "interrupted", 1)
+    assert (record.kind, record.outcome, record.changed_resources) == ("direct_rollback", "interrupted", 1)
     assert holder(world.s3, BUCKET, STACK) is None
 
 

@@ -83,7 +83,7 @@ def test_up_previews_applies_and_is_in_the_history(world: World) -> None:
     assert bring_up(stack, UpArgs(), Display(as_json=True))["changed_resources"] == 0
     assert world.calls == ["preview", "up"]
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome) == ("up", "ok")
+    assert (record.kind, record.outcome) == ("up", "ok")
 
 
 def test_up_changes_nothing_when_the_preview_would_lose_something(world: World) -> None:
@@ -93,7 +93,7 @@ def test_up_changes_nothing_when_the_preview_would_lose_something(world: World) 
         bring_up(stack, UpArgs(), QUIET)
     assert world.calls == ["preview"]
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.action, record.outcome) == ("up", "refused")
+    assert (record.kind, record.outcome) == ("up", "refused")
     bring_up(stack, UpArgs(allow_replace=True), QUIET)
     assert world.calls == ["preview", "preview", "up"]
 

@@ -58,7 +58,7 @@ def test_a_cutover_that_was_killed_before_the_rule_changed_is_finished(world: Wo
     pulumi_locked(stack, pid=DEAD)
     record = cut_over(stack, RESUME, Display(as_json=True))
     assert record is not None
-    assert (record.outcome, record.took_over) == ("ok", str(left))
+    assert (record.outcome, record.lock_broken) == ("ok", str(left))
     assert world.weights() == {BLUE: 0, GREEN: 100}
     assert [call for call in world.calls if call in ("up", "up refreshed", "cancel")] == [
         "up",
@@ -118,7 +118,7 @@ def test_a_release_that_nobody_had_checked_and_is_bad_loses_its_traffic(world: W
     with pytest.raises(TurnedBackError, match="users are back on blue"):
         cut_over(stack, replace(RESUME, smoke_deadline_s=0.3), Display(as_json=True))
     assert world.weights() == {BLUE: 100, GREEN: 0}
-    assert read(world.s3, BUCKET, STACK)[0].outcome == "turned back"
+    assert read(world.s3, BUCKET, STACK)[0].outcome == "rolled_back"
 
 
 def test_without_any_lock_it_is_a_cutover(world: World, stack: WorldStack) -> None:

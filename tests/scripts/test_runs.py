@@ -60,8 +60,8 @@ def test_a_cutover_that_went_well_but_could_not_be_recorded_went_well(
     record = cut_over(two_colors(world), CutoverArgs(target=Color.GREEN), Display())
     assert record is not None
     assert (record.outcome, world.served()) == ("ok", "v2")
-    assert record.detail.startswith("the history has no record of this run: An error occurred (AccessDenied)")
-    assert record.detail in capsys.readouterr().err
+    assert record.error.startswith("the history has no record of this run: An error occurred (AccessDenied)")
+    assert record.error in capsys.readouterr().err
     assert holder(world.s3, BUCKET, STACK) is None
 
 
@@ -97,7 +97,7 @@ def test_a_switch_after_which_aws_says_nothing_is_an_emergency(world: World, mon
     told = r"the switch to green failed \(.*AccessDenied.*\), and AWS does not say where users are now: .*Act now: "
     with pytest.raises(StuckError, match=told):
         cut_over(stack, CutoverArgs(target=Color.GREEN), QUIET)
-    assert read(world.s3, BUCKET, STACK)[0].outcome == "stuck"
+    assert read(world.s3, BUCKET, STACK)[0].outcome == "rollback_failed"
 
 
 @pytest.mark.parametrize("terminal", [False, True])

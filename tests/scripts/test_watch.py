@@ -22,7 +22,7 @@ from scripts.cutover import CutoverArgs, cut_over
 from scripts.display import Display
 from scripts.exits import StuckError, TurnedBackError
 from scripts.history import read
-from scripts.notices import TOLD
+from scripts.notifier import PUBLISHED
 from scripts.stacks import read_facts
 from tests.scripts.world import BUCKET, REGION, STACK, World, WorldStack, two_colors
 
@@ -337,25 +337,25 @@ def test_a_bad_release_loses_its_users_and_people_hear_why(world: World) -> None
         cut_over(stack, args, QUIET)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
     [record] = read(world.s3, BUCKET, STACK)
-    assert (record.outcome, record.notice) == ("turned back", TOLD)
-    assert "probes failed" in record.why
+    assert (record.outcome, record.notification) == ("rolled_back", PUBLISHED)
+    assert "probes failed" in record.reason
     assert record.figures["probes_failed"] >= 2
     assert record.figures["first_bad_to_back_seconds"] < 20
     assert {"reconcile", "production traffic shift", "bake"} <= record.figures["stages"].keys()
     [(subject, told)] = world.heard()
-    assert subject == "cutover turned back: dev blue v1 to green v2"
-    assert (told["why"], told["figures"], told["who"]) == (record.why, record.figures, record.who)
-    assert (told["from"]["release"], told["to"]["release"]) == ("v1", "v2")
+    assert subject == "Cutover: rolled back, dev blue v1 to green v2"
+    assert (told["reason"], told["figures"], told["who"]) == (record.reason, record.figures, record.who)
+    assert (told["source"]["release"], told["target"]["release"]) == ("v1", "v2")
 
 
 def test_a_good_cutover_is_told_with_its_reason(world: World) -> None:
     stack = two_colors(world)
     record = cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=1, reason="the weekly release"), QUIET)
     assert record is not None
-    assert (record.outcome, record.why, record.notice) == ("ok", "the weekly release", TOLD)
+    assert (record.outcome, record.reason, record.notification) == ("ok", "the weekly release", PUBLISHED)
     assert record.figures["probes"] > 0
     [(subject, told)] = world.heard()
-    assert (subject, told["why"]) == ("cutover ok: dev blue v1 to green v2", "the weekly release")
+    assert (subject, told["reason"]) == ("Cutover: ok, dev blue v1 to green v2", "the weekly release")
 
 
 def test_a_bad_canary_is_ended(world: World) -> None:
@@ -367,7 +367,7 @@ def test_a_bad_canary_is_ended(world: World) -> None:
     assert stack.config["canaryPercent"] == "0"
     assert any(asked == "preview green /" for asked in world.requests)
     [(subject, _)] = world.heard()
-    assert subject == "canary turned back: dev blue v1 to green v2"
+    assert subject == "Canary: rolled back, dev blue v1 to green v2"
 
 
 def test_a_cutover_that_is_turned_back_leaves_no_canary_on_the_bad_release(world: World) -> None:
@@ -405,7 +405,7 @@ def test_a_way_back_that_fails_too_is_an_emergency(world: World) -> None:
     with pytest.raises(StuckError, match="Act now: config says blue already"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=20), QUIET)
     [(subject, _)] = world.heard()
-    assert subject == "cutover stuck: dev blue v1 to green v2"
+    assert subject == "Cutover: rollback failed, dev blue v1 to green v2"
 
 
 def fail_second_up(stack: WorldStack, world: World) -> None:

@@ -19,6 +19,7 @@ from pulumi.automation import ConfigValue, EngineEvent, OpType, OutputValue, Upd
 from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
+from ami.boot.messages import BootFailed, body, log_stream
 from checks import deployments
 from checks.colors import Color
 from checks.deployments import Change, ColorRelease, Deployment, Recorded
@@ -233,19 +234,21 @@ class World:
 
     def write_failure(self, color: Color, release: str, instance: str) -> None:
         """The event that a machine leaves in the boot log group."""
-        logs, stream = client(self.session, "logs"), f"{color}/{release}/{instance}/failure"
+        logs, stream = client(self.session, "logs"), log_stream(color, release, instance)
         with suppress(logs.exceptions.ResourceAlreadyExistsException):
             logs.create_log_group(logGroupName=f"/bluegreen/{STACK}/boot")
         logs.create_log_stream(logGroupName=f"/bluegreen/{STACK}/boot", logStreamName=stream)
-        failure = {
-            "step": "ready",
-            "error": "the container ended with 1 before it was ready",
-            "instance": instance,
-            "release": release,
-            "timings": {"identity": 0.01, "ready": 3.5},
-            "log_tail": ["start step=ready", "app: ValueError: no database"],
-        }
-        event = {"timestamp": int(self.began.timestamp() * 1000), "message": json.dumps(failure)}
+        failure = BootFailed(
+            stack=STACK,
+            color=color,
+            release=release,
+            instance=instance,
+            error="the container ended with 1 before it was ready",
+            step="ready",
+            step_seconds={"identity": 0.01, "ready": 3.5},
+            lines=("start step=ready", "app: ValueError: no database"),
+        )
+        event = {"timestamp": int(self.began.timestamp() * 1000), "message": body(failure)}
         logs.put_log_events(logGroupName=f"/bluegreen/{STACK}/boot", logStreamName=stream, logEvents=[event])
 
     def stop_group(self, name: str) -> None:

@@ -56,7 +56,7 @@ def ears(cloud: Running) -> Ears:
     for kind in machine_news.ALL:
         events.put_rule(Name=kind.name, EventPattern=machine_news.pattern(kind, "dev", Color.BLUE))
         template = machine_news.template(kind, "dev", Color.BLUE)
-        transformer = {"InputPathsMap": machine_news.PATHS, "InputTemplate": template}
+        transformer = {"InputPathsMap": kind.paths, "InputTemplate": template}
         events.put_targets(Rule=kind.name, Targets=[{"Id": "1", "Arn": news, "InputTransformer": transformer}])
     events.put_rule(Name="everything", EventPattern='{"source": ["aws.autoscaling"]}')
     events.put_targets(Rule="everything", Targets=[{"Id": "1", "Arn": other}])
@@ -84,18 +84,17 @@ def test_a_machine_that_was_ill_is_told_once_it_is_gone(ears: Ears, make_fleet: 
     assert event["detail"]["Description"] == f"Terminating EC2 instance: {lost}"
     assert event["detail"]["StartTime"] < event["detail"]["EndTime"]
     told = ears.first_news()
-    assert told.pop("place").pop("Availability Zone") == zone
-    assert told.pop("cause").endswith("Z an instance was taken out of service in response to a user health-check.")
+    assert told.pop("details").pop("Availability Zone") == zone
+    assert told.pop("error").endswith("Z an instance was taken out of service in response to a user health-check.")
     assert told == {
-        "subject": "Machine lost: dev blue",
-        "event": "machine lost",
+        "kind": "instance_lost",
+        "subject": f"Instance lost: dev blue {lost}",
         "stack": "dev",
+        "region": REGION,
+        "time": event["time"],
         "color": "blue",
         "group": fleet.group,
         "instance": lost,
-        "status": "InProgress",
-        "status_message": "",
-        "time": event["time"],
     }
 
 
@@ -117,8 +116,8 @@ def test_a_machine_that_ended_behind_its_group_is_told(ears: Ears, make_fleet: M
     fleet, lost = serving(make_fleet)
     fleet.cloud.client("ec2").terminate_instances(InstanceIds=[lost])
     told = ears.first_news()
-    assert (told["event"], told["instance"]) == ("machine lost", lost)
-    assert told["cause"].endswith("an EC2 health check indicating it has been terminated or stopped.")
+    assert (told["kind"], told["instance"]) == ("instance_lost", lost)
+    assert told["error"].endswith("an EC2 health check indicating it has been terminated or stopped.")
 
 
 def test_a_boot_that_was_given_up_is_an_event_and_no_news(ears: Ears, make_fleet: Maker) -> None:
@@ -135,8 +134,8 @@ def test_a_machine_that_never_said_a_word_is_told(ears: Ears, make_fleet: Maker)
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1}])
     silent = fleet.member()
     told = ears.first_news()
-    assert (told["event"], told["instance"], told["status"]) == ("machine not launched", silent, "Cancelled")
-    assert told["status_message"].endswith("was abandoned: Heartbeat Timeout")
+    assert (told["kind"], told["instance"], told["status"]) == ("launch_failed", silent, "Cancelled")
+    assert told["error"].endswith("was abandoned: Heartbeat Timeout")
 
 
 def test_a_zone_without_room_is_told(ears: Ears, make_fleet: Maker) -> None:
@@ -150,9 +149,10 @@ def test_a_zone_without_room_is_told(ears: Ears, make_fleet: Maker) -> None:
     finally:
         asked.set_zones_gone()
     told = ears.first_news()
-    assert (told["event"], told["instance"], told["status"]) == ("machine not launched", "", "Failed")
-    assert told["place"]["Availability Zone"] == zone
-    assert zone in told["status_message"]
+    assert (told["kind"], told["instance"], told["status"]) == ("launch_failed", "", "Failed")
+    assert told["subject"] == f"Launch failed: dev blue {fleet.group}"
+    assert told["details"]["Availability Zone"] == zone
+    assert zone in told["error"]
 
 
 def test_who_asks_for_other_groups_or_for_nothing_hears_nothing(ears: Ears, make_fleet: Maker) -> None:

@@ -21,4 +21,4 @@ from rehearsal.drills.notification import Notice
     ],
 )
 def test_the_way_back_is_no_part_of_the_look(facts: dict[str, Any], expected: float) -> None:
-    assert objected(Notice(at=100.0, subject="cutover turned back", message=json.dumps(facts))) == expected
+    assert objected(Notice(at=100.0, subject="Cutover: rolled back", message=json.dumps(facts))) == expected

@@ -10,14 +10,15 @@ from rehearsal.drills.boot_record import require_facts, seconds_of
 from rehearsal.drills.drill import DrillError
 
 FACTS: dict[str, Any] = {
+    "kind": "boot_failed",
     "step": "verify",
     "error": "the bundle's sha256 is 1, expected 2",
     "instance": "i-1",
     "release": "v2",
     "color": "green",
     "stack": "dev",
-    "timings": {"download": 0.1, "verify": 0.0},
-    "log_tail": ["start step=verify"],
+    "step_seconds": {"download": 0.1, "verify": 0.0},
+    "lines": ["start step=verify"],
 }
 
 
@@ -28,13 +29,13 @@ def test_a_whole_notice_passes() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"instance": "", "log_tail": []}, "the notification lacks instance, log_tail"),
+        ({"instance": "", "lines": []}, "the notification lacks instance, lines"),
         (
-            {"step": "unpack", "timings": {"unpack": 1.0}},
+            {"step": "unpack", "step_seconds": {"unpack": 1.0}},
             "told was unpack: the bundle's sha256 is 1, expected 2; expected verify: …sha256…",
         ),
         ({"error": "no"}, "told was verify: no; expected verify: …sha256…"),
-        ({"timings": {"download": 0.1}}, "the timings {'download': 0.1} leave out the step verify"),
+        ({"step_seconds": {"download": 0.1}}, "the seconds {'download': 0.1} leave out the step verify"),
     ],
 )
 def test_what_is_missing_or_other_is_named(changes: dict[str, Any], problem: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from rehearsal.cloud.notification import Notice
 from rehearsal.playground import overview
-from scripts.history import Place, Record
 
 
 def roster_row(**changes: Any) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def test_alarms_that_are_on_come_first_and_their_changes_are_told() -> None:
     ("subject", "message", "shown", "text"),
     [
         ("down", json.dumps({"error": "<b>no image</b>", "why": "x"}), "down", "<b>no image</b>"),
-        ("", json.dumps({"subject": "Machine lost", "cause": "a failure"}), "Machine lost", "a failure"),
+        ("", json.dumps({"subject": "Instance lost", "error": "a failure"}), "Instance lost", "a failure"),
         ("", "plain words", "message", "plain words"),
         ("list", "[1]", "list", "[1]"),
         ("long", "x" * 1000, "long", "x" * overview.MESSAGE_LENGTH),
@@ -149,19 +148,6 @@ def test_alarms_that_are_on_come_first_and_their_changes_are_told() -> None:
 def test_a_notification_shows_its_subject_and_its_reason(subject: str, message: str, shown: str, text: str) -> None:
     row = overview.notification_row(3, 5.0, subject, message)
     assert row == {"number": 3, "time": 5.0, "subject": shown, "text": text}
-
-
-def test_a_history_record_is_one_line() -> None:
-    record = Record(
-        action="cutover",
-        outcome="ok",
-        seconds=3.14,
-        who="ann",
-        why="friday",
-        source=Place(color="blue", release="v1"),
-        target=Place(color="green", release="v2"),
-    )
-    assert overview.history_text(record) == "cutover by ann: ok after 3.1 s, blue v1 → green v2 (friday)"
 
 
 def test_an_update_tells_what_it_changed() -> None:
