@@ -27,7 +27,7 @@ class Holder:
     since: str
     action: str
     id: str
-    took_over: str = ""
+    lock_broken: str = ""
     """Whose lock was broken for this one, in the words of this class."""
     stage: str = ""
     """What is done now, as the holder's script names it: for whoever finds the lock of one that was killed."""
@@ -108,7 +108,7 @@ def locked(
     try:
         try:
             if break_lock:
-                mine = replace(mine, took_over=str(_read(s3, bucket, key) or ""))
+                mine = replace(mine, lock_broken=str(_read(s3, bucket, key) or ""))
                 s3.delete_object(Bucket=bucket, Key=key)
             _take(s3, bucket, key, mine)
         except (ClientError, BotoCoreError) as error:

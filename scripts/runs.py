@@ -86,7 +86,7 @@ def changing(
         lock if facts.bucket else nullcontext(me(kind)) as holder,
         _stages_in_lock(facts, holder, display) if lock_required else nullcontext(),
     ):
-        run.lock_broken = holder.took_over
+        run.lock_broken = holder.lock_broken
         try:
             yield run
         except BaseException as error:

@@ -25,7 +25,7 @@ LONG = (
 # What `-m "not slow"` leaves out: they, whatever needs more than this process, and tests of the tools of tests.
 SLOW_KINDS = ("engine", "docker", "network", "packer", "rehearsal", "drills")
 SLOW = (
-    *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/"),
+    *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/test_hello"),
     *("ami/test_report", "ami/test_telling", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
     *("scripts/test_agreement", "scripts/test_direct_rollback", "scripts/test_watch"),
     *("rehearsal/load_balancer/test_emulator", "rehearsal/load/test_generator", "rehearsal/host/test_database"),

@@ -140,10 +140,10 @@ def test_the_runbook_says_what_to_do_about_each_message() -> None:
     table = TEXT.partition("| it begins with |")[2].partition("\n\n")[0]
     begins = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
     starts = {example.subject.partition(":")[0].partition(" at ")[0].partition(" with ")[0] for example in EXAMPLES}
-    assert [start for start in sorted(starts) if not any(f"`{start}" in cell for cell in begins)] == []
+    assert [start for start in sorted(starts) if not any(start in cell for cell in begins)] == []
 
 
 def test_each_kind_that_the_runbook_names_exists() -> None:
-    named = set(re.findall(r"`([a-z]+_[a-z]+)`", TEXT)) & {name for name in re.findall(r"`(\w+_(?:failed|lost|exited))`", TEXT)}
+    named = set(re.findall(r"`(\w+_(?:failed|lost|exited))`", TEXT))
     assert named <= {kind.value for kind in Kind} | {"rollback_failed"}
     assert {"boot_failed", "instance_lost", "launch_failed", "app_exited", "docker_failed"} <= named

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.waiting import wait_until
+from tests.messages import require_valid
 from tests.rehearsal.cloud.fleet import BOOT, DRAIN, REGION, Running, network, template
 
 GROUP = "dev-blue-v1"
@@ -94,7 +95,12 @@ class Mailbox:
         return cls(aws=aws, topic=topic, queue=queue)
 
     def read(self) -> list[tuple[str, Any]]:
-        """Subjects and messages."""
+        """Subjects and messages, each by its schema or an alarm's."""
         answer = self.aws.client("sqs").receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
         bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-        return [(body["Subject"], json.loads(body["Message"])) for body in bodies]
+        found = [(body["Subject"], json.loads(body["Message"])) for body in bodies]
+        for subject, content in found:
+            if "AlarmName" not in content:
+                require_valid(content)
+                assert subject == content["subject"]
+        return found

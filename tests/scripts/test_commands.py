@@ -321,10 +321,10 @@ def test_a_reason_of_any_kind_is_told_in_one_line(run: Callable[..., Result], wo
     reason = "Ümläut 🚀\n| <b>x</b> \x1b[2J\udcff\rok=false " + "x" * 10_000
     result = run("cutover", "green", "--json", "--reason", reason)
     assert result.exit_code == Exit.OK
-    told = answer(result)["why"]
+    told = answer(result)["reason"]
     assert told.startswith("Ümläut 🚀 | <b>x</b> [2J ok=false xxx")
     assert (len(told), told[-1]) == (500, "…")
     assert read(world.s3, BUCKET, STACK)[0].reason == told
     [(_, content)] = world.heard()
-    assert content["why"] == told
+    assert content["reason"] == told
     assert run("status").exit_code == Exit.OK

@@ -52,7 +52,7 @@ def test_a_lock_that_another_version_wrote_refuses_in_a_sentence_and_can_be_brok
     with pytest.raises(LockedError, match=r"on unknown .* use --break-lock"), locked(world.s3, BUCKET, STACK, "x"):
         pytest.fail("the lock was taken")
     with locked(world.s3, BUCKET, STACK, "x", break_lock=True) as mine:
-        assert mine.took_over.endswith(" on unknown (pid 0) for unknown since unknown")
+        assert mine.lock_broken.endswith(" on unknown (pid 0) for unknown since unknown")
 
 
 def test_only_of_this_host_it_is_known_who_is_gone() -> None:
@@ -84,7 +84,7 @@ def test_a_lock_that_cant_be_given_back_is_noted_and_hides_no_error(
 
 
 def test_a_holder_reads_back_as_it_was_written() -> None:
-    mine = replace(me("cutover"), took_over="ann", stage="bake", stage_since="now")
+    mine = replace(me("cutover"), lock_broken="ann", stage="bake", stage_since="now")
     assert Holder.parse(json.dumps(asdict(mine)).encode()) == mine
 
 

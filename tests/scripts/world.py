@@ -27,6 +27,7 @@ from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
 from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
 from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
+from tests.messages import require_valid
 
 REGION = "eu-central-1"
 STACK = "dev"
@@ -94,7 +95,11 @@ class World:
         queue = client(self.session, "sqs")
         answer = queue.receive_message(QueueUrl=self.mailbox, MaxNumberOfMessages=10)
         bodies = [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-        return [(body["Subject"], json.loads(body["Message"])) for body in bodies]
+        found = [(body["Subject"], json.loads(body["Message"])) for body in bodies]
+        for subject, content in found:
+            require_valid(content)
+            assert subject == content["subject"]
+        return found
 
     def _make_ground(self) -> None:
         vpc = self.ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]

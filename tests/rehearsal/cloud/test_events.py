@@ -13,6 +13,7 @@ from checks.colors import Color
 from components import machine_news
 from rehearsal.cloud.additions.events import message
 from rehearsal.cloud.client import CloudClient
+from tests.messages import require_valid
 from tests.rehearsal.cloud.fleet import BOOT, DRAIN, REGION, Fleet, Maker, Running, wait
 
 ACCOUNT = "123456789012"
@@ -29,7 +30,10 @@ class Ears:
     other_topic: str
 
     def news(self) -> list[dict[str, Any]]:
-        return self._told(self.news_topic)
+        found = self._told(self.news_topic)
+        for each in found:
+            require_valid(each)
+        return found
 
     def first_news(self) -> dict[str, Any]:
         wait(lambda: None if self.news() else "nobody was told", "the news")
