@@ -221,7 +221,7 @@ def test_a_canary_ends_with_the_color_that_has_most_users(run: Callable[..., Res
     result = run("--json")
     assert result.exit_code == Exit.OK
     assert world.weights() == {BLUE: 0, GREEN: 100}
-    assert (answer(result)["from"]["release"], answer(result)["to"]["release"]) == ("v1", "v2")
+    assert (answer(result)["source"]["release"], answer(result)["target"]["release"]) == ("v1", "v2")
     assert file.read_text() == CONFIG + "  bluegreen:canaryPercent: 0\n"
 
 
@@ -385,7 +385,7 @@ def test_a_balancer_without_the_tags_leads_to_neither_bucket_nor_topic_and_users
     assert world.weights() == {BLUE: 100, GREEN: 0}
     assert answer(result)["warnings"] == [
         "the load balancer has no tag ArtifactsBucket, which an `up` sets: neither lock nor history",
-        "not told: the stack has no alerts topic",
+        "not published: the stack has no alerts topic",
     ]
     assert (read(world.s3, BUCKET, STACK), world.heard()) == ([], [])
 

@@ -171,7 +171,7 @@ def test_status_tells_what_belongs_together_and_what_was_done(world: World, caps
         "machines": 2,
         "weight": 100,
     }
-    assert [(one["action"], one["from"]["release"], one["to"]["release"]) for one in told["history"]] == [
+    assert [(one["kind"], one["source"]["release"], one["target"]["release"]) for one in told["history"]] == [
         ("cutover", "v1", "v2")
     ]
     show(Display(), status)
