@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ami.boot.messages import ChangeRecord, ColorSnapshot, Kind, Outcome, sanitized
@@ -40,8 +40,8 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     record: ChangeRecord | None = None
 
-    def end(self, facts: StackFacts, outcome: Outcome, error: str = "") -> ChangeRecord:
-        """The sanitized record of the run, also kept as `record`."""
+    def ended(self, facts: StackFacts, outcome: Outcome, error: str) -> ChangeRecord:
+        """The sanitized record of the run."""
         found = ChangeRecord(
             kind=self.kind,
             stack=facts.stack,
@@ -59,8 +59,7 @@ class Run:
             who=who(),
             host=socket.gethostname(),
         )
-        self.record = sanitized(found, secrets_of(facts))
-        return self.record
+        return sanitized(found, secrets_of(facts))
 
 
 @contextmanager
@@ -125,18 +124,19 @@ def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, told
         # The stages' own words begin before the colon: "production traffic shift: blue to green".
         stages = {each["name"].partition(":")[0]: each["seconds"] for each in told_by.stages if "seconds" in each}
         run.figures = {**run.figures, "stages": stages}
-        if ending[0] != Outcome.REFUSED:
-            run.notification = publish(facts, run.end(facts, *ending))
-            if run.notification != PUBLISHED:
-                told_by.warn(run.notification)
-    record = run.end(facts, *ending)
+    record = run.record = run.ended(facts, *ending)
+    if told_by and record.outcome != Outcome.REFUSED:
+        notification = publish(facts, record)
+        record = run.record = replace(record, notification=notification)
+        if notification != PUBLISHED:
+            told_by.warn(notification)
     if not facts.bucket:
         return
     try:
         history.write(facts.s3, facts.bucket, facts.stack, record, id)
     except Exception as error:  # whatever it is: how the run ended, and the lock, matter more than their record
         unrecorded = f"the history has no record of this run: {error}"
-        run.end(facts, ending[0], "; ".join(each for each in (ending[1], unrecorded) if each))
+        run.record = replace(record, error="; ".join(each for each in (record.error, unrecorded) if each))
         (told_by or Display()).warn(unrecorded)
 
 

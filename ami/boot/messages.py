@@ -221,7 +221,7 @@ class LaunchFailed(GroupFailure):
 
     @property
     def headline(self) -> str:
-        return f"Launch failed: {self.stack} {self.color} {self.group}"
+        return f"Launch failed: {self.stack} {self.color}"
 
 
 @dataclass(frozen=True, kw_only=True)

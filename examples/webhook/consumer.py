@@ -56,17 +56,22 @@ def _mark(message: dict[str, Any]) -> str:
 
 
 def _details(message: dict[str, Any]) -> list[str]:
-    zone = message.get("zone") or message.get("details", {}).get("Availability Zone", "")
-    boot_failure = message.get("boot_failure") or {}
-    lines = message.get("lines") or boot_failure.get("lines") or []
-    found = [message.get("error") or message.get("reason", ""), f"zone: {zone}" if zone else ""]
-    return [*(each for each in found if each), *(f"> {line}" for line in lines[-LINES:])]
+    """By the fields that are there: of kinds that this doesn't know, too."""
+    found = [message.get("error") or message.get("reason") or ""]
+    match message:
+        case {"zone": str(zone)} | {"details": {"Availability Zone": str(zone)}} if zone:
+            found.append(f"zone: {zone}")
+    match message:
+        case {"lines": list(lines)} | {"boot_failure": {"lines": list(lines)}}:
+            found += [f"> {line}" for line in lines[-LINES:]]
+    return [str(each) for each in found if each]
 
 
 class Handler(BaseHTTPRequestHandler):
     """Answers SNS: 200 for what is done, 502 for what SNS is to send again, else 4xx."""
 
     protocol_version = "HTTP/1.1"
+    timeout = 15.0
     config: Config
 
     def do_POST(self) -> None:

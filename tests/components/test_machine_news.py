@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from moto.events.models import EventPattern
 
+from ami.boot import messages
 from checks.colors import Color
 from components import machine_news
 from components.machine_news import LOST, NOT_LAUNCHED, News
-from settings import STACK
+from settings import LONGEST_STACK, STACK
 
 OUT = "an instance was taken out of service in response to"
 LIMIT = 2048  # characters of a pattern, EventBridge's
@@ -111,10 +112,9 @@ def test_the_message_is_json_around_values_of_the_event(news: News) -> None:
     text = machine_news.template(news, "dev", Color.BLUE)
     assert set(re.findall(r": <([a-z_]+)>", text)) == news.paths.keys()
     told = json.loads(re.sub(r": <([a-z_]+)>", r': "<\1>"', text))
-    about = "<instance>" if news is LOST else "<group>"
     assert told == {
         "kind": news.message.kind,
-        "subject": f"{'Instance lost' if news is LOST else 'Launch failed'}: dev blue {about}",
+        "subject": "Instance lost: dev blue <instance>" if news is LOST else "Launch failed: dev blue",
         "stack": "dev",
         "color": "blue",
         **{key: f"<{key}>" for key in news.paths},
@@ -125,6 +125,14 @@ def test_the_message_has_each_field_of_its_kind() -> None:
     for news in machine_news.ALL:
         made = {"kind", "stack", "color", "left_out"}
         assert news.paths.keys() | made == {field.name for field in fields(news.message)}
+
+
+@pytest.mark.parametrize("news", machine_news.ALL, ids=lambda news: news.name)
+def test_the_subject_of_the_longest_stack_is_within_the_schema(news: News) -> None:
+    """EventBridge cuts nothing."""
+    text = machine_news.template(news, "s" * LONGEST_STACK, Color.GREEN)
+    subject = json.loads(re.sub(r": <([a-z_]+)>", r': "<\1>"', text))["subject"]
+    assert len(subject.replace("<instance>", "i-0123456789abcdef0")) <= messages.MAX_SUBJECT
 
 
 def test_paths_are_in_the_notation_that_eventbridge_takes() -> None:

@@ -185,6 +185,8 @@ def test_what_somebody_else_publishes_is_shown_as_it_is(text: str) -> None:
 
 def test_a_kind_that_is_new_is_shown_too() -> None:
     assert chat_text("", '{"kind": "weather", "subject": "Rain"}') == "Rain"
+    other = {"kind": "weather", "subject": "Rain", "error": 7, "details": "cold", "lines": "wet", "boot_failure": [1]}
+    assert chat_text("", json.dumps(other)) == "Rain\n7"
 
 
 def test_the_end_of_a_subscription_needs_nothing(webhook: str, beside: Beside) -> None:

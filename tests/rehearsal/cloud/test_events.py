@@ -154,7 +154,7 @@ def test_a_zone_without_room_is_told(ears: Ears, make_fleet: Maker) -> None:
         asked.set_zones_gone()
     told = ears.first_news()
     assert (told["kind"], told["instance"], told["status"]) == ("launch_failed", "", "Failed")
-    assert told["subject"] == f"Launch failed: dev blue {fleet.group}"
+    assert told["subject"] == "Launch failed: dev blue"
     assert told["details"]["Availability Zone"] == zone
     assert zone in told["error"]
 
