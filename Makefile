@@ -21,18 +21,20 @@ LOCK := $(if $(shell command -v flock),flock $(CACHE)/mypy.lock)
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
-setup: .venv/ready ## Make the virtual environment with the locked packages
+setup: .venv/ready $(BIN)/bluegreen ## Make the virtual environment with the locked packages, and `bluegreen` in it
 
 .venv/ready: requirements-dev.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	touch $@
+	$(PYTHON) scripts/environment.py
+
+# A link, as an installed console script would name this checkout for good.
+$(BIN)/bluegreen: | .venv/ready
+	ln -sfn ../../bluegreen $@
 
 check: setup $(ACTIONLINT) ## Lint, format and types, on all folders; the workflows too
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(LOCK) $(BIN)/mypy --cache-dir $(CACHE)/mypy
-	$(BIN)/shellcheck .ci/run ami/provision/*.sh
+	$(BIN)/shellcheck bluegreen .ci/run ami/provision/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(ACTIONLINT)
 	$(BIN)/zizmor --offline --quiet .github
 

@@ -18,7 +18,7 @@ from checks.colors import Color
 from checks.deployments import Change, Deployment
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
 from checks.gates import GateArgs, arrival, lost_traffic, release_guard
-from checks.hints import script
+from checks.hints import bluegreen
 from components.alerts import Alerts, AlertsArgs
 from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
 from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
@@ -109,7 +109,7 @@ def _write_revision(change: Change, revision: str) -> None:
     except StackFileError as error:
         pulumi.log.warn(
             f"{file} could not be brought up to date ({error}): before the next update from here, run "
-            f"{script('recall', stack=change.stack)}"
+            f"{bluegreen('sync-config', stack=change.stack)}"
         )
 
 

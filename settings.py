@@ -56,7 +56,7 @@ DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{
 HEALTH_PATH = re.compile(r"/[\w./-]{0,1000}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
 BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
-# Written by the program and by scripts/recall.py (checks/deployments.py).
+# Written by the program and by `bluegreen sync-config` (checks/deployments.py).
 REVISION = re.compile(rf"[0-9a-f]{{{DIGITS}}}(/[0-9a-f]{{{DIGITS}}})?")
 TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
@@ -216,7 +216,7 @@ def parse(
         permissions_boundary=reader.text("permissionsBoundary", "", BOUNDARY, "the ARN of an IAM policy", empty=True),
         protect=reader.flag("protect", False),
         force_destroy=reader.flag("forceDestroy", False),
-        revision=reader.text("revision", "", REVISION, "what the program wrote; scripts/recall.py writes it again",
+        revision=reader.text("revision", "", REVISION, "what the program wrote; `bluegreen sync-config` renews it",
                              empty=True),
         committed=reader.committed("committed"),
         default_tags=reader.tags("aws:defaultTags", provider_tags),
@@ -361,7 +361,7 @@ class _Reader(AlertReader):
     def committed(self, key: str) -> dict[str, str]:
         value = self._json(key, {})
         if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-            return self._refuse(key, value, "what scripts/recall.py --git wrote, an object of texts", {})
+            return self._refuse(key, value, "what `bluegreen sync-config --git` wrote, an object of texts", {})
         return value
 
     def tags(self, key: str, given: Any) -> dict[str, str]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from checks.colors import ALL_USERS, Color
-from checks.hints import script
+from checks.hints import bluegreen
 
 # Words for what a run may do that no run does by accident; each is an environment variable set to 1.
 ALLOW_OFFLINE = "BLUEGREEN_ALLOW_OFFLINE"
@@ -245,8 +245,8 @@ def refusal(stack: str, last: Deployment, desired: Deployment, allowed: Mapping[
     word = WORDS[missing[0].kind]
     flags = ("--all",) if word == ALLOW_OFFLINE else ()
     return (
-        f"this would {sentence(missing)}. When that is meant: {script('retire', *flags, stack=stack)}, or "
-        f"`{word}=1 pulumi up --stack {stack}`; else {script('recall', stack=stack)} brings the config back "
+        f"this would {sentence(missing)}. When that is meant: {bluegreen('retire', *flags, stack=stack)}, or "
+        f"`{word}=1 pulumi up --stack {stack}`; else {bluegreen('sync-config', stack=stack)} brings the config back "
         "to what the stack has"
     )
 
@@ -255,7 +255,7 @@ def stale(stack: str, last: Deployment, found: Sequence[Effect]) -> str:
     """Says that a config with these effects is older than the stack, and the one command that ends that."""
     return (
         f"the config of this checkout is older than the last change of stack {stack}: {live(last)}, and this would "
-        f"{sentence(found)}. {script('recall', stack=stack)} brings the config up to date; "
+        f"{sentence(found)}. {bluegreen('sync-config', stack=stack)} brings the config up to date; "
         "then make your change again"
     )
 

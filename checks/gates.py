@@ -7,17 +7,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
-
-from pulumi import ResourceHook, ResourceHookBinding
-from pulumi.resource_hooks import ResourceHookArgs
+from typing import TYPE_CHECKING, Any
 
 from checks.colors import ALL_USERS, Color
 from checks.deployments import Deployment, Recorded, outgoing
 from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
-from checks.hints import pulumi, script
+from checks.hints import bluegreen, pulumi
 from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
+
+if TYPE_CHECKING:
+    from pulumi import ResourceHook, ResourceHookBinding
+    from pulumi.resource_hooks import ResourceHookArgs
 
 
 class GateClosed(Exception):  # noqa: N818 - reads as the sentence that its message is
@@ -54,6 +55,8 @@ def live_rule_hooks(gate: GateArgs) -> ResourceHookBinding:
     async def judge_after(args: ResourceHookArgs) -> None:
         await asyncio.to_thread(judge_public, gate, session(), _weights(args.new_inputs))
 
+    from pulumi import ResourceHook, ResourceHookBinding  # here and below: commands take the checks without the SDK
+
     before = ResourceHook("gate-before-users", judge_before)
     after = ResourceHook("gate-after-users", judge_after)
     return ResourceHookBinding(
@@ -67,6 +70,8 @@ def release_guard(stack: str, sessions: Callable[[], Any], name: str = "gate-rel
     async def judge(args: ResourceHookArgs) -> None:
         tags = (args.new_inputs or {}).get("tags") or {}
         await asyncio.to_thread(judge_release, stack, sessions, tags)
+
+    from pulumi import ResourceHook
 
     return ResourceHook(name, judge)
 
@@ -86,6 +91,8 @@ def arrival(sessions: Callable[[], Any], deadline_s: float, name: str = "gate-ar
             target_groups=list(inputs.get("targetGroupArns") or ()),
         )
         await asyncio.to_thread(wait_for_machines, sessions(), awaited, deadline_s)
+
+    from pulumi import ResourceHook
 
     return ResourceHook(name, judge)
 
@@ -176,8 +183,8 @@ def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
     target = max(recorded, key=lambda color: recorded[color])
     return (
         f"AWS sends {_percent(fleet.weights)} of the traffic, but the stack's last update left {_percent(recorded)}, "
-        f"and this config asks for no change: {script('recall', stack=fleet.stack)} takes over what AWS "
-        f"has, {script('cutover', target, stack=fleet.stack)} moves the traffic to {target}"
+        f"and this config asks for no change: {bluegreen('sync-config', stack=fleet.stack)} takes over what AWS "
+        f"has, {bluegreen('cutover', target, stack=fleet.stack)} moves the traffic to {target}"
     )
 
 
@@ -228,13 +235,13 @@ def _too_few(fleet: Fleet, side: Side, group: Group, minimum: int, weight: int) 
     return (
         f"{side.color} has {group.healthy} of {needed} healthy machines of release {group.release}"
         + (f" ({'; '.join(ill)})" if ill else "")
-        + f"; bring it to {needed} with {script('cutover', side.color, stack=fleet.stack)}, "
+        + f"; bring it to {needed} with {bluegreen('cutover', side.color, stack=fleet.stack)}, "
         + f"or by raising minSize of {side.color}"
     )
 
 
 def _deliver(fleet: Fleet, color: Color, release: str) -> str:
-    return script("deploy", release or "VERSION", "--color", color, stack=fleet.stack)
+    return bluegreen("deploy", release or "VERSION", "--color", color, stack=fleet.stack)
 
 
 def _weights(inputs: Mapping[str, Any] | None) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 
-def script(name: str, *words: str, stack: str = "") -> str:
-    """A script's, by the project's own Python: another one lacks its packages."""
-    return f"`{' '.join(('.venv/bin/python -m', f'scripts.{name}', *words, *_on(stack)))}`"
+
+def bluegreen(command: str, *words: str, stack: str = "") -> str:
+    """One of this project's own, by the program that makes its environment where it is missing."""
+    return f"`{shlex.join(('./bluegreen', command, *words, *_on(stack)))}`"
 
 
 def pulumi(*words: str, stack: str) -> str:

@@ -21,8 +21,8 @@ from rehearsal.load.users import Users
 from rehearsal.report.journal import Cutover, Journal, Step
 from rehearsal.vpn import host
 from rehearsal.vpn import in_rehearsal as vpn
-from scripts.recall import RecallArgs, recall
 from scripts.stacks import changed_resources
+from scripts.sync_config import SyncArgs, sync_config
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "examples" / "hello"
@@ -195,7 +195,7 @@ class Story:
         stale = self.stage.checkout("stale", self.settings_with_v2)
         seconds = [self._refused(stack, OLDER_CONFIG) for stack in (fresh, stale)]
         for stack in (fresh, stale):
-            recall(stack, RecallArgs())
+            sync_config(stack, SyncArgs())
         changed = changed_resources(fresh.up())
         stale.set_config("bluegreen:canaryPercent", auto.ConfigValue("200"))
         seconds.append(self._refused(stale, "canaryPercent: 200: allowed is"))

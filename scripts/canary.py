@@ -1,4 +1,4 @@
-"""A share of the users meets the release on the other color after this ran; all others stay where they are."""
+"""Canary: a percentage of the traffic to the idle color, watched, and ended automatically when its release is bad."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | No
 def refusal(fleet: Fleet) -> str | None:
     """Why no share of this stack's users can be set, or None."""
     if fleet.serving is None:
-        return "nothing serves users yet, so there is nothing to share; deliver a first release"
+        return "no release is live yet, so there is nothing to split; deploy a first release"
     return None
 
 
@@ -92,8 +92,8 @@ def way_back(stack: Stack, facts: StackFacts) -> WayBack:
         set_config=lambda: set_value(stack, "canaryPercent", "0"),
         make_room=lambda: None,  # all others are on the other color already
         is_free=lambda: describe(stack.name, facts.session).sides[color].weight == 0,
-        going="ending its share",
-        gone=f"the share of {color} is ended",
+        going="ending the canary",
+        gone=f"the canary on {color} is ended",
         stuck=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",
     )
 
@@ -104,7 +104,10 @@ cli = app()
 @cli.command()
 def main(
     percent: Annotated[
-        int, typer.Argument(min=0, max=ALL_USERS - 1, help="Share of the users; 0 ends it. All of them: `cutover`.")
+        int,
+        typer.Argument(
+            min=0, max=ALL_USERS - 1, help="Percentage of the traffic; 0 ends the canary. All of it: `cutover`."
+        ),
     ],
     stack: StackOption = "",
     bake_seconds: BakeOption = BAKE_S,
@@ -112,10 +115,10 @@ def main(
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send PERCENT of the users to the color that isn't active, to see its release at work before the cutover.
+    """Send PERCENT of the traffic to the idle color, to see its release at work before the cutover.
 
-    The color is judged first, as for a cutover, and watched afterwards: when its release is bad, the share is ended.
-    A cutover ends it too, and so does 0. Ctrl-C while it watches leaves the share as it is.
+    The color is checked first, as for a cutover, and watched afterwards: when its release is bad, the canary is ended
+    automatically. A cutover ends it too, and so does 0. Ctrl-C while it watches leaves the traffic as it is.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
@@ -125,7 +128,7 @@ def main(
         if record:
             display.result({"ok": True, "percent": percent, **content(record), "stages": display.stages})
             display.say(
-                f"{record.target} has {percent} % of the users, {record.source} the rest; {record.seconds:.1f} s"
+                f"{record.target} has {percent} % of the traffic, {record.source} the rest; {record.seconds:.1f} s"
             )
 
 

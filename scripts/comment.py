@@ -1,4 +1,4 @@
-"""A pull request has one comment under this marker after this ran: made at first, brought up to date from then on."""
+"""Comment on a pull request, one for each marker: created at first, updated from then on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def content(marker: str, body: str) -> str:
 
 
 def put_comment(github: GitHub, number: int, marker: str, body: str) -> tuple[str, bool]:
-    """The comment's address, and whether it was made anew."""
+    """The comment's address, and whether it was created."""
     text, own = content(marker, body), tag(marker)
     for comment in github.comments(number):
         # At the start alone: somebody may quote the comment in an answer.
@@ -57,9 +57,9 @@ def main(
     """
     display = Display(as_json=as_json)
     with exit_codes(display):
-        address, anew = put_comment(GitHub.from_environment(), pull_request, marker, body_file.read_text())
-        display.result({"ok": True, "url": address, "anew": anew})
-        display.say(f"comment {'made' if anew else 'brought up to date'}: {address}")
+        address, created = put_comment(GitHub.from_environment(), pull_request, marker, body_file.read_text())
+        display.result({"ok": True, "url": address, "created": created})
+        display.say(f"comment {'created' if created else 'updated'}: {address}")
 
 
 if __name__ == "__main__":

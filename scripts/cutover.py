@@ -1,4 +1,4 @@
-"""All users are on the other color after this ran, or they are where they were; either way it is on record."""
+"""Cutover: all traffic to the other color, with an automatic rollback, on record either way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from checks.colors import ALL_USERS, Color
 from checks.deployments import is_current
 from checks.fleet import Fleet, Group, client, describe
 from checks.gates import capacity_needed, not_ready, require_ready
-from checks.hints import script
+from checks.hints import bluegreen
 from checks.smoke import failures, smoke
 from checks.waiting import patient, wait_until
 from scripts import config_change
@@ -36,12 +36,12 @@ from scripts.options import (
     StackOption,
     app,
 )
-from scripts.recall import RecallArgs, recall
 from scripts.recorded_config import recorded
 from scripts.releases import breaking_between
 from scripts.resume import ResumedStack, require_gone
 from scripts.runs import Run, changing, snapshot
 from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.sync_config import SyncArgs, sync_config
 from scripts.traffic import require_current, up, weights
 from scripts.watch import BAKE_S, watched
 from scripts.way_back import WayBack, bake
@@ -60,7 +60,7 @@ class CutoverArgs:
     release: str = ""
     """What the target must hold; empty takes what it holds."""
     if_needed: bool = False
-    """Whether it is fine that the target serves all users already."""
+    """Whether it is fine that the target has all traffic already."""
     kind: Kind = Kind.CUTOVER
     break_lock: bool = False
     resume: bool = False
@@ -112,7 +112,7 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> ChangeRecord 
             return _cut_over(usable, read_facts(usable), args, display)
     if args.kind == Kind.ROLLBACK and not is_current(facts.last, facts.desired):
         display.warn("this checkout's config was older than the stack's last change, and is brought up to date first")
-        recall(stack, RecallArgs())
+        sync_config(stack, SyncArgs())
         facts = read_facts(stack)
     return _cut_over(stack, facts, args, display)
 
@@ -125,12 +125,12 @@ def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
         if not cutover.is_moved:
             with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
                 scale_up(cutover)
-            with display.stage(f"test traffic: judge {cutover.target} through the preview"):
+            with display.stage(f"test traffic: check {cutover.target} through the preview"):
                 gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
                 require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
         with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
             switch(cutover, tell)
-        with display.stage("smoke test: of the public side"):
+        with display.stage("smoke test: of the public endpoint"):
             smoke_or_back(cutover)
         if args.bake_s:
             with display.stage(f"bake: watch {cutover.target} for {args.bake_s:g} s"):
@@ -165,20 +165,20 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     if cutover.args.release and cutover.args.release != cutover.release:
         return f"{cutover.target} holds release {cutover.release or 'none'}, not {cutover.args.release}"
     if serving is None:
-        return f"nothing serves users yet, there is nothing to cut over from; deploy a first release to {active}"
+        return f"no release is live yet, there is nothing to cut over from; deploy a first release to {active}"
     if cutover.is_moved:
         return None  # what they get is checked next
     if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
-        return f"{cutover.target} serves all users already, with release {cutover.fleet.sides[cutover.target].release}"
+        return f"{cutover.target} has all traffic already, with release {cutover.fleet.sides[cutover.target].release}"
     if active != serving and active != cutover.target:
         return (
-            f"config says {active} is active, but {serving} serves users; "
-            f"run {script('recall', stack=cutover.stack.name)} first, which sets config by what AWS has"
+            f"config says {active} is active, but {serving} has the traffic; "
+            f"run {bluegreen('sync-config', stack=cutover.stack.name)} first, which sets config by what AWS has"
         )
     if cutover.args.kind == Kind.ROLLBACK and cutover.facts.canary_percent:
         return (
-            f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the users: that "
-            f"is a canary, not the release before; end it: {script('canary', '0', stack=cutover.stack.name)}"
+            f"{cutover.target} holds release {cutover.release} for {cutover.facts.canary_percent} % of the traffic: "
+            f"that is a canary, not the previous release; end it: {bluegreen('canary', '0', stack=cutover.stack.name)}"
         )
     if breaking and not cutover.args.accept_breaking_migration:
         return (
@@ -213,7 +213,7 @@ def scale_up(cutover: Cutover) -> None:
     if needed > group.maximum:
         name = cutover.stack.name
         raise RefusedError(
-            f"{cutover.source} serves with {needed} machines, but {cutover.target} may have {group.maximum} at most; "
+            f"{cutover.source} serves with {needed} instances, but {cutover.target} may have {group.maximum} at most; "
             f"raise it: `pulumi config set --stack {name} --path {cutover.target}.maxSize {needed}`, "
             f"then `pulumi up --stack {name}`"
         )
@@ -227,7 +227,7 @@ def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
     wait_until(
         patient(lambda: _still_missing(cutover, color, needed)),
-        what=f"{needed} healthy machines of {color}",
+        what=f"{needed} healthy instances of {color}",
         deadline_s=deadline_s,
     )
 
@@ -240,7 +240,7 @@ def make_room(cutover: Cutover) -> None:
     group = cutover.fleet.sides[cutover.source].group_of(config.release)
     # Ill machines are no lack of machines, and nothing to wait for while users are on a release that fails.
     if group and group.desired < needed <= group.maximum:
-        cutover.display.note(f"{cutover.source} needs {needed} machines to take the users back")
+        cutover.display.note(f"{cutover.source} needs {needed} instances to take the traffic back")
         bring_to(cutover, cutover.source, group, needed, ROOM_DEADLINE_S)
 
 
@@ -248,12 +248,12 @@ def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
     """With users on it a group must replace what it loses, also one that a failed delivery stopped."""
     if group.healthy < needed:
         raise RefusedError(
-            f"{cutover.target} has {group.healthy} of {needed} healthy machines of release {group.release}, and a "
-            f"delivery that failed has stopped {group.name} from launching more; deliver it again: "
-            + script("deploy", group.release, "--color", cutover.target, stack=cutover.stack.name)
+            f"{cutover.target} has {group.healthy} of {needed} healthy instances of release {group.release}, and a "
+            f"deploy that failed has stopped {group.name} from launching more; deploy it again: "
+            + bluegreen("deploy", group.release, "--color", cutover.target, stack=cutover.stack.name)
         )
     launches.resume(client(cutover.facts.session, "autoscaling"), group.name)
-    cutover.display.note(f"{group.name} may launch machines again, which a delivery that failed had stopped")
+    cutover.display.note(f"{group.name} may launch instances again, which a failed deploy had stopped")
 
 
 def _still_missing(cutover: Cutover, color: Color, needed: int) -> str | None:
@@ -270,7 +270,7 @@ def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
         shares = weights(cutover.target, 0)
         result = to_the_end(lambda: up(cutover.stack, cutover.facts, cutover.fleet, shares, tell))
         run.changed_resources = changed_resources(result)
-        run.state = f"users are on {cutover.target}, and config says so"
+        run.state = f"traffic is on {cutover.target}, and config says so"
     except BaseException as error:
         with shielded():
             run.state = _settle(cutover, error, put_back)
@@ -283,15 +283,15 @@ def _settle(cutover: Cutover, error: BaseException, put_back: Callable[[], None]
     if moved and isinstance(error, Exception):
         way_back(cutover).take(cutover.run, cutover.display, update_error(str(error)))
     if moved:
-        return f"users are on {cutover.target}, and config says so"
+        return f"traffic is on {cutover.target}, and config says so"
     put_back()
     if isinstance(error, ConcurrentUpdateError):
-        raise LockedError(f"users stay on {cutover.source}: {pulumi_lock(str(error))}") from error
+        raise LockedError(f"traffic stays on {cutover.source}: {pulumi_lock(str(error))}") from error
     if cutover.facts.active != cutover.source:
         _point_at(cutover, cutover.source)  # config had run ahead of the traffic
     if isinstance(error, Exception):
-        raise RefusedError(f"users stay on {cutover.source}: {update_error(str(error))}") from error
-    return f"users are on {cutover.source}, and config says so"
+        raise RefusedError(f"traffic stays on {cutover.source}: {update_error(str(error))}") from error
+    return f"traffic is on {cutover.source}, and config says so"
 
 
 def _serving(cutover: Cutover, error: BaseException) -> Color | None:
@@ -300,8 +300,8 @@ def _serving(cutover: Cutover, error: BaseException) -> Color | None:
     except Exception as unknown:  # AWS may be what failed: a person must look
         raise StuckError(
             f"the switch to {cutover.target} failed ({update_error(str(error)) or 'interrupted'}), and AWS does not "
-            f"say where users are now: {unknown}. Act now: {script('status', stack=cutover.stack.name)}; "
-            f"config says {cutover.target}, `pulumi up --stack {cutover.stack.name}` sends users there"
+            f"say where the traffic goes now: {unknown}. Act now: {bluegreen('status', stack=cutover.stack.name)}; "
+            f"config says {cutover.target}, `pulumi up --stack {cutover.stack.name}` sends the traffic there"
         ) from error
 
 
@@ -326,8 +326,8 @@ def way_back(cutover: Cutover) -> WayBack:
         make_room=lambda: make_room(cutover),
         is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
         going=f"going back to {source}",
-        gone=f"users are back on {source}",
-        stuck=f"config says {source} already, `pulumi up --stack {stack.name}` sends them there",
+        gone=f"traffic is back on {source}",
+        stuck=f"config says {source} already, `pulumi up --stack {stack.name}` sends it there",
     )
 
 
@@ -343,11 +343,11 @@ cli = app()
 
 @cli.command()
 def main(
-    color: Annotated[Color, typer.Argument(help="The color that is to serve all users.")],
+    color: Annotated[Color, typer.Argument(help="The color that is to get all traffic.")],
     stack: StackOption = "",
     release: Annotated[str, typer.Option(help="Refuse unless COLOR holds this release.")] = "",
     if_needed: Annotated[
-        bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR serves all users already.")
+        bool, typer.Option("--if-needed", help="Do nothing, instead of refusing, when COLOR has all traffic already.")
     ] = False,
     smoke_deadline: SmokeDeadlineOption = SMOKE_DEADLINE_S,
     bake_seconds: BakeOption = BAKE_S,
@@ -364,12 +364,12 @@ def main(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send all users to COLOR, with no failed request, and back by itself if its release is bad.
+    """Send all traffic to COLOR, with no failed request, and roll back automatically if its release is bad.
 
-    Takes the stack's lock, brings COLOR to the capacity that serves now, judges it through the preview,
-    switches (activeColor and `up`), runs the smoke test on the public side, watches the release for a while
-    (its alarm, its smoke test, the share of failed requests), and records and tells who did what.
-    Ctrl-C while it watches leaves users on COLOR.
+    Takes the stack's lock, scales COLOR to the capacity that serves now, checks it through the preview, shifts the
+    traffic (activeColor and `up`), runs the smoke test on the public endpoint, watches the release for a while (its
+    alarm, its smoke test, its error rate), and records and publishes who did what.
+    Ctrl-C while it watches leaves the traffic on COLOR.
     """
     args = CutoverArgs(
         target=color,
@@ -391,13 +391,15 @@ def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
         opened = open_stack(stack)
         if args.if_needed and serves_all(opened, args):
             display.result({"ok": True, "changed_resources": 0})
-            display.say(f"{args.target} serves all users already")
+            display.say(f"{args.target} has all traffic already")
             return
         record = cut_over(opened, args, display)
         if record:
             warned = {"warnings": display.warnings} if display.warnings else {}
             display.result({"ok": True, **content(record), **warned, "stages": display.stages})
-            display.say(f"{record.target} serves all users, {record.source} stays ready; {record.seconds:.1f} s")
+            display.say(
+                f"{record.target} has all traffic, {record.source} stays ready for a rollback; {record.seconds:.1f} s"
+            )
 
 
 if __name__ == "__main__":

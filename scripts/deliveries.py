@@ -29,7 +29,7 @@ class Delivery:
     color: Color
     release: str
     ami: str
-    most_abandoned: int
+    max_failed_launches: int
 
     def is_of(self, group: Mapping[str, Any]) -> bool:
         tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
@@ -78,7 +78,7 @@ class Follower:
         groups = self._groups()
         told = [one for group in groups for one in self._activities(group)]
         self.lost = launches.losses(told, before=self.before)
-        if len(self.lost) >= self.delivery.most_abandoned and not self.stopped:
+        if len(self.lost) >= self.delivery.max_failed_launches and not self.stopped:
             for group in groups:
                 launches.stop(self.autoscaling, group["AutoScalingGroupName"])
             self.stopped = [group["AutoScalingGroupName"] for group in groups]

@@ -1,7 +1,7 @@
-"""A release stands ready on the color without users after this ran: fresh machines, healthy, judged by nobody yet.
+"""Deploy of a release to new instances of the idle color, which get no traffic.
 
-Or it has failed, at a bounded price: after `most_abandoned` machines that came to nothing nothing more is launched, the
-delivery ends at once with what the machines said of themselves, and people are told.
+Bounded: after `max_failed_launches` instances that failed to launch the group launches no more, and the deploy ends at
+once with what the instances logged of their boots, which goes to the alerts topic too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ami.boot.messages import (
 from checks.colors import Color
 from checks.fleet import Fleet, client, describe
 from checks.gates import not_ready
-from checks.hints import script
+from checks.hints import bluegreen
 from checks.launches import LaunchesStoppedError
 from checks.waiting import patient, wait_until
 from scripts.config_change import apply, changed_nothing, require_allowed
@@ -44,7 +44,7 @@ from scripts.traffic import require_agreement
 
 READY_DEADLINE_S = 900.0
 # The first may be AWS's fault and the second chance; a third says that the release can't boot.
-MOST_ABANDONED = 3
+MAX_FAILED_LAUNCHES = 3
 # AWS is asked for the last 100 activities, and a machine that comes to nothing makes two.
 MOST_COUNTED = 50
 NEWEST = "newest"
@@ -54,9 +54,9 @@ IMAGE_NAMES = "bluegreen-debian-12-*"
 
 @dataclass(frozen=True, kw_only=True)
 class DeployArgs:
-    """What to deliver, and where.
+    """What to deploy, and where.
 
-    No version means the one that serves, no AMI the one already in config, no color the one without users.
+    No version means the one that is live, no AMI the one already in config, no color the idle one.
     """
 
     version: str = ""
@@ -64,11 +64,11 @@ class DeployArgs:
     color: Color | None = None
     break_lock: bool = False
     deadline_s: float = READY_DEADLINE_S
-    most_abandoned: int = MOST_ABANDONED
+    max_failed_launches: int = MAX_FAILED_LAUNCHES
 
 
 def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | None:
-    """Write the release into the color's config, `up`, and wait for its machines; users notice nothing."""
+    """Write the release into the color's config, `up`, and wait for its instances; the live color is not touched."""
     facts = read_facts(stack)
     with changing(facts, Kind.DEPLOY, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
@@ -88,11 +88,11 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
             color=color,
             release=args.version,
             ami=wanted.ami,
-            most_abandoned=args.most_abandoned,
+            max_failed_launches=args.max_failed_launches,
         )
         with following(facts.session, delivery, display.note) as follower:
             try:
-                with display.stage(f"scale up: new machines of {color} with release {args.version}") as say:
+                with display.stage(f"scale up: new instances of {color} with release {args.version}") as say:
                     bring_up(stack, color, wanted, run, say)
                 with display.stage(f"wait until {color} is ready"):
                     wait_ready(facts, follower, args, wanted)
@@ -112,22 +112,22 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
 
 def serving_release(fleet: Fleet) -> str:
     if fleet.serving is None:
-        raise UsageError("nothing serves users yet, so there is no release to deliver anew: name a VERSION")
+        raise UsageError("no release is live yet, so there is none to deploy again: name a VERSION")
     return fleet.sides[fleet.serving].release
 
 
 def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
-    """The color without users; before the first release nobody has any, and the active one is meant."""
+    """The idle color; before the first release both are, and the active one is meant."""
     color = args.color or (fleet.serving or facts.active.other).other
     if fleet.sides[color].weight and fleet.sides[color.other].weight:
         raise RefusedError(
             f"{color} has {fleet.sides[color].weight} % of the traffic, a canary, and {color.other} the rest; end it "
-            f"first: {script('canary', '0', stack=facts.stack)}"
+            f"first: {bluegreen('canary', '0', stack=facts.stack)}"
         )
     if fleet.sides[color].weight and fleet.sides[color].release != args.version:
         raise RefusedError(
-            f"{color} serves users with release {fleet.sides[color].release}, which is never changed in place; "
-            f"deliver {args.version} to {color.other}, then cut over to it"
+            f"{color} is live with release {fleet.sides[color].release}, which is never changed in place; "
+            f"deploy {args.version} to {color.other}, then cut over to it"
         )
     return color
 
@@ -137,8 +137,8 @@ def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
     side = fleet.sides[color]
     if side.weight and side.group and side.group.ami != ami:
         raise RefusedError(
-            f"{color} serves users on {side.group.ami}, which is never changed in place; "
-            f"deliver {side.release} on {ami} to {color.other}, then cut over to it"
+            f"{color} is live on {side.group.ami}, which is never changed in place; "
+            f"deploy {side.release} on {ami} to {color.other}, then cut over to it"
         )
 
 
@@ -190,12 +190,18 @@ def require_image(facts: StackFacts, ami: str) -> None:
 
 def newest_image(facts: StackFacts) -> str:
     """The AMI that `packer build` made last in the stack's region and account."""
-    named = [{"Name": "name", "Values": [IMAGE_NAMES]}, {"Name": "state", "Values": ["available"]}]
-    found = client(facts.session, "ec2").describe_images(Owners=["self"], Filters=named)["Images"]
+    found = newest_of(client(facts.session, "ec2"))
     if not found:
         raise UsageError(f"there is no image named {IMAGE_NAMES} in {facts.region} yet: build one, see ami/README.md")
+    return str(found["ImageId"])
+
+
+def newest_of(ec2: Any) -> Mapping[str, Any]:
+    """The image that `packer build` made last, as EC2 describes it; empty where there is none."""
+    named = [{"Name": "name", "Values": [IMAGE_NAMES]}, {"Name": "state", "Values": ["available"]}]
+    found = ec2.describe_images(Owners=["self"], Filters=named)["Images"]
     # Their names end in the time of their build.
-    return str(max(found, key=lambda image: (image["CreationDate"], image["Name"]))["ImageId"])
+    return max(found, key=lambda image: (image["CreationDate"], image["Name"]), default={})
 
 
 def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Callable[[str], None]) -> None:
@@ -209,7 +215,7 @@ def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Ca
 def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorConfig) -> None:
     def reason() -> str | None:
         if follower.gave_up:
-            raise LaunchesStoppedError(f"{', '.join(follower.stopped)} may launch no more machines")
+            raise LaunchesStoppedError(f"{', '.join(follower.stopped)} may launch no more instances")
         fleet = describe(facts.stack, facts.session)
         return not_ready(
             fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
@@ -222,14 +228,14 @@ def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
     """Why the color's machines are not those that were asked for, although their release is, or None."""
     groups = fleet.sides[delivery.color].groups
     others = [group.ami for group in groups if group.ami != delivery.ami]
-    return f"{delivery.color} still has machines of {', '.join(others)}, not of {delivery.ami}" if others else None
+    return f"{delivery.color} still has instances of {', '.join(others)}, not of {delivery.ami}" if others else None
 
 
 def leave(follower: Follower, display: Display) -> None:
     """Interrupted: a delivery that goes well may go on by itself, one that has lost machines may not."""
     with shielded():
         if follower.lost and (stopped := follower.halt()):
-            display.note(f"{', '.join(stopped)} launches no more machines until the next delivery")
+            display.note(f"{', '.join(stopped)} launches no more instances until the next deploy")
 
 
 def give_account(facts: StackFacts, follower: Follower, error: Exception, run: Run, display: Display) -> NoReturn:
@@ -261,28 +267,28 @@ def give_account(facts: StackFacts, follower: Follower, error: Exception, run: R
         display.note(run.notification)
     if not follower.gave_up:
         if halted:
-            display.note(f"{', '.join(halted)} launches no more machines until the next delivery")
+            display.note(f"{', '.join(halted)} launches no more instances until the next deploy")
         for line in words:
             display.note(line)
         raise error
     details = {
-        "abandoned": [loss.instance for loss in follower.lost],
+        "failed_launches": [loss.instance for loss in follower.lost],
         "boot_failures": [content(failure) for failure in failures.values()],
     }
     raise DeliveryFailedError("\n".join([summary, *words]), details) from error
 
 
 def given_up(follower: Follower, failures: Mapping[str, BootFailed]) -> str:
-    """One sentence that names the bound, the machines and, where one told it, the failed step."""
+    """One sentence that names the bound, the instances and, where one logged it, the failed step."""
     delivery = follower.delivery
-    named = ", ".join(loss.instance or "one that EC2 never gave" for loss in follower.lost)
-    count = f"{len(follower.lost)} machine{'s' if len(follower.lost) > 1 else ''}"
+    named = ", ".join(loss.instance or "one that EC2 never launched" for loss in follower.lost)
+    count = f"{len(follower.lost)} instance{'s' if len(follower.lost) > 1 else ''}"
     said = [f"; the last failed at step {one.step}: {one.error}" for one in failures.values()][-1:]
     return (
-        f"release {delivery.release} does not come up on {delivery.color}: {count} came to nothing ({named}), "
-        f"and --most-abandoned is {delivery.most_abandoned}"
-        f"{''.join(said)}. {', '.join(follower.stopped)} launches no more machines until the next delivery; "
-        "users were not touched"
+        f"release {delivery.release} did not become healthy on {delivery.color}: {count} failed to launch ({named}), "
+        f"and --max-failed-launches is {delivery.max_failed_launches}"
+        f"{''.join(said)}. {', '.join(follower.stopped)} launches no more instances until the next deploy; "
+        "the live color was not touched"
     )
 
 
@@ -304,11 +310,11 @@ def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str
         side = describe(facts.stack, facts.session).sides.get(color)
         lines = gather(facts.session, side) if side else []
     except (BotoCoreError, ClientError) as error:
-        lines = [f"the fleet can't be looked at: {error}"]  # what failed matters more than this
+        lines = [f"the fleet can't be read: {error}"]  # what failed matters more than this
     for line in lines:
         display.note(line)
     topic = facts.outputs.get("alertsTopicArn", "")
-    display.note(f"users were not touched; each machine's own report went to the alerts topic {topic}")
+    display.note(f"the live color was not touched; each instance's own report went to the alerts topic {topic}")
     return lines
 
 
@@ -317,26 +323,24 @@ cli = app()
 
 @cli.command()
 def main(
-    version: Annotated[str, typer.Argument(help="A published release; default: the one that serves users.")] = "",
+    version: Annotated[str, typer.Argument(help="A published release; default: the one that is live.")] = "",
     stack: StackOption = "",
     ami: Annotated[
         str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
     ] = "",
-    color: Annotated[Color | None, typer.Option(help="Default: the color without users.")] = None,
-    deadline: Annotated[float, seconds(help="Seconds within which the machines must be ready.")] = READY_DEADLINE_S,
-    most_abandoned: Annotated[
+    color: Annotated[Color | None, typer.Option(help="The color to deploy to; default: the idle one.")] = None,
+    deadline: Annotated[float, seconds(help="Seconds within which the instances must be healthy.")] = READY_DEADLINE_S,
+    max_failed_launches: Annotated[
         int,
-        typer.Option(
-            min=1, max=MOST_COUNTED, help="Machines that may come to nothing before the delivery is given up."
-        ),
-    ] = MOST_ABANDONED,
+        typer.Option(min=1, max=MOST_COUNTED, help="Abort after this many failed launches."),
+    ] = MAX_FAILED_LAUNCHES,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Deliver release VERSION to fresh machines of the color without users, and wait until they are ready.
+    """Start release VERSION on new instances of the idle color, and wait until they are healthy.
 
-    No user sees the release before a cutover, with one exception: the first release of a stack goes to the active
-    color and gets all traffic at once, as soon as its instances are healthy.
+    It gets no traffic before a cutover, with one exception: the first release of a stack goes to the active color and
+    gets all traffic as soon as its instances are healthy.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)
@@ -346,7 +350,7 @@ def main(
         color=color,
         break_lock=break_lock,
         deadline_s=deadline,
-        most_abandoned=most_abandoned,
+        max_failed_launches=max_failed_launches,
     )
     with exit_codes(display):
         require_arguments(args)
@@ -361,11 +365,11 @@ def _say(display: Display, stack: str, record: ChangeRecord) -> None:
     color = record.target.color
     display.say(f"{color} holds release {record.target.release} on {record.target.ami}, after {record.seconds:.1f} s")
     if weight := record.figures.get("weight"):
-        display.say(f"users have it now ({weight} % of the traffic): {record.figures['url']}")
-        display.say(f"check it:  {script('smoke_test', stack=stack).strip('`')}")
+        display.say(f"it is live ({weight} % of the traffic): {record.figures['url']}")
+        display.say(f"check it:  {bluegreen('smoke-test', stack=stack).strip('`')}")
         return
-    display.say(f"check it:  {script('smoke_test', '--color', color, stack=stack).strip('`')}")
-    display.say(f"then:      {script('cutover', color, stack=stack).strip('`')}")
+    display.say(f"check it:  {bluegreen('smoke-test', '--color', color, stack=stack).strip('`')}")
+    display.say(f"then:      {bluegreen('cutover', color, stack=stack).strip('`')}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from checks import launches
 from checks.colors import ALL_USERS, Color
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
 from checks.gates import capacity_needed, not_ready
-from checks.hints import pulumi, script
+from checks.hints import bluegreen, pulumi
 from checks.smoke import failures, smoke
 from scripts.display import Display
 from scripts.exits import RefusedError, ScriptError, StuckError, UsageError
@@ -224,12 +224,12 @@ def target_color(fleet: Fleet, to: Color | None) -> Color:
     percent = {color: round(100 * weight / total) for color, weight in fleet.weights.items()}
     if to is None and fleet.weights[serving.other] > 0 and percent[serving] < CLEAR_PERCENT:
         raise RefusedError(
-            f"both colors have users ({words(percent)}), and which of them is the canary AWS does not say: "
+            f"both colors have traffic ({words(percent)}), and which of them is the canary AWS does not say: "
             f"name the color that gets all of them with --to"
         )
     target = to or (serving if fleet.weights[serving.other] else serving.other)
     if fleet.weights[target] and not fleet.weights[target.other]:
-        raise RefusedError(f"{target} has all users already, with release {fleet.sides[target].release}")
+        raise RefusedError(f"{target} has all traffic already, with release {fleet.sides[target].release}")
     return target
 
 
@@ -263,8 +263,8 @@ def unfit_reason(rollback: DirectRollback) -> str | None:
     """Why the target's release should not get all users, or None. Without judgment that is a warning."""
     reason = _not_ready(rollback) or (_smoke(rollback) if rollback.args.judged else None)
     if reason is None or rollback.args.judged:
-        return reason and f"{reason}; --without-judgment moves the users all the same"
-    rollback.display.warn(f"going on without judgment, although {reason}")
+        return reason and f"{reason}; --without-checks shifts the traffic all the same"
+    rollback.display.warn(f"going on without the checks, although {reason}")
     return None
 
 
@@ -339,7 +339,7 @@ def shift(rollback: DirectRollback) -> None:
     rollback.moved_seconds = round(time.monotonic() - rollback.began, 3)
     run.figures["moved_seconds"] = rollback.moved_seconds
     run.changed_resources = 1
-    run.state = f"users are on {target}, Pulumi's state does not know of it yet"
+    run.state = f"traffic is on {target}, Pulumi's state does not know of it yet"
     rollback.config = set_config(rollback)
     run.state += f"; {rollback.config}"
     prepare_group(rollback)
@@ -360,7 +360,7 @@ def set_weights(rollback: DirectRollback) -> None:
         # The call may have got through, and its answer not.
         if _actual(rollback, error) != rollback.weights:
             raise ScriptError(
-                f"AWS did not set the weights, nothing was changed, users stay where they were "
+                f"AWS did not set the weights, nothing was changed, the traffic stays where it was "
                 f"({words(rollback.fleet.weights)}): {error}"
             ) from error
 
@@ -373,8 +373,8 @@ def _actual(rollback: DirectRollback, error: Exception) -> dict[Color, int]:
     except (BotoCoreError, ClientError) as unknown:
         rule, region = rollback.fleet.live_rule_arn, rollback.facts.region
         raise StuckError(
-            f"setting the weights failed ({error}), and AWS does not say where users are now: {unknown}. Act now: "
-            f"`aws elbv2 describe-rules --region {region} --rule-arns {rule}`, then run the same command again"
+            f"setting the weights failed ({error}), and AWS does not say where the traffic goes now: {unknown}. "
+            f"Act now: `aws elbv2 describe-rules --region {region} --rule-arns {rule}`, then run the same command again"
         ) from error
 
 
@@ -389,8 +389,8 @@ def set_config(rollback: DirectRollback) -> str:
         changed = write_config(file, wanted)
     except StackFileError as error:
         rollback.display.warn(
-            f"{file.name} could not be set ({error}): before the next `up`, run {script('recall', stack=stack)}, or "
-            f"{pulumi('config set activeColor', target, stack=stack)} and "
+            f"{file.name} could not be set ({error}): before the next `up`, run "
+            f"{bluegreen('sync-config', stack=stack)}, or {pulumi('config set activeColor', target, stack=stack)} and "
             f"{pulumi('config set canaryPercent 0', stack=stack)}"
         )
         return f"{file.name} was not changed"
@@ -408,7 +408,7 @@ def prepare_group(rollback: DirectRollback) -> None:
     if group.is_stopped:
         _attempt(
             rollback,
-            f"{group.name} may launch instances again, which a delivery that failed had stopped",
+            f"{group.name} may launch instances again, which a failed deploy had stopped",
             lambda: launches.resume(scaling, group.name),
         )
     if group.desired < needed:
@@ -453,13 +453,13 @@ def confirm(rollback: DirectRollback) -> None:
     except (BotoCoreError, ClientError) as error:
         rollback.display.warn(f"the live rule could not be read back: {error}")
         now = rollback.weights
-    look = f"{script('smoke_test', '--url', facts.url, '--release', side.release)} shows when that is over"
+    look = f"{bluegreen('smoke-test', '--url', facts.url, '--release', side.release)} shows when that is over"
     if now != rollback.weights:
         raise StuckError(
             f"the weights were set, and are {words(now)} again: somebody else sets them too. Act now: {look}"
         )
     if reason := failures(results):
         raise StuckError(
-            f"all users were sent to {side.color}, with release {side.release}, and its public smoke test fails: "
-            f"{reason}. Act now: {look}; --to {rollback.source} sends them to {rollback.source}"
+            f"all traffic was sent to {side.color}, with release {side.release}, and its public smoke test fails: "
+            f"{reason}. Act now: {look}; --to {rollback.source} sends it to {rollback.source}"
         )

@@ -27,11 +27,15 @@ PLAIN_WIDTH = 160
 class Display:
     """Progress goes to stderr, results to stdout; with `as_json` stdout holds exactly one JSON document."""
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, indent: int | None = 2) -> None:
         self.as_json = as_json
+        self.indent = indent
+        """Of the JSON document; None puts it on one line."""
         self.stages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
         """What a JSON document must tell, too, although the run went on."""
+        self.next_command = ""
+        """What to type after a failure, told behind its message."""
         self.on_stage: Callable[[str], None] = lambda _: None
         """Told a stage's name as it begins."""
         self._spins = not as_json and sys.stderr.isatty()
@@ -65,7 +69,7 @@ class Display:
         """One JSON document; what a person sees is the table or sentence printed beside it."""
         workflow.tell(document)
         if self.as_json:
-            typer.echo(json.dumps(document, indent=2, default=str))
+            typer.echo(json.dumps(document, indent=self.indent, default=str))
 
     def say(self, text: str) -> None:
         if not self.as_json:
@@ -114,7 +118,7 @@ def exit_codes(display: Display) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _end(display, "interrupted; nothing is left half done", Exit.INTERRUPTED)
+        _end(display, "interrupted", Exit.INTERRUPTED)
     except Exception as error:
         code = _code(error)
         if code is None:
@@ -131,8 +135,12 @@ def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] 
     told: dict[str, Any] = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
     if display.warnings:
         told["warnings"] = display.warnings
+    if display.next_command:
+        told["next"] = display.next_command
     display.result({**(details or {}), **told})
     display.note(message)
+    if display.next_command:
+        display.note(f"next:  {display.next_command}")
     raise typer.Exit(code)
 
 

@@ -42,6 +42,10 @@ StackOption = Annotated[
         show_default=False,
     ),
 ]
+RegionOption = Annotated[
+    str,
+    typer.Option(help="The stack's AWS region; default: aws:region of its config file, else AWS_REGION."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and no progress.")]
 BreakLockOption = Annotated[
     bool, typer.Option("--break-lock", help="Take the stack's lock from a holder that you know is dead.")
@@ -51,7 +55,7 @@ AcceptBreakingOption = Annotated[
     typer.Option(
         "--accept-breaking-migration",
         envvar="BLUEGREEN_ACCEPT_BREAKING_MIGRATION",
-        help="Go back although a newer release's migration breaks the older one: only in a planned window.",
+        help="Roll back although a newer release's migration breaks the older one: only in a planned window.",
     ),
 ]
 BakeOption = Annotated[
@@ -60,11 +64,11 @@ BakeOption = Annotated[
         "--bake",
         most=3600,
         envvar="BLUEGREEN_BAKE_SECONDS",
-        help="Seconds to watch the release with its users, and to go back by itself when it is bad.",
+        help="Seconds to watch the release with its traffic; a bad one is rolled back automatically.",
     ),
 ]
 SmokeDeadlineOption = Annotated[
-    float, seconds("--smoke-deadline", help="Seconds within which the smoke test after the switch must pass.")
+    float, seconds("--smoke-deadline", help="Seconds within which the smoke test after the traffic shift must pass.")
 ]
 ReasonOption = Annotated[
     str, typer.Option("--reason", callback=_one_line, help="Why, for the notification and the history.")

@@ -1,4 +1,4 @@
-"""Preview of an `up`: what it would do to users and resources, and the refusal of what must not happen by accident."""
+"""Preview of an `up`: what it would do to traffic and resources, and what of that is refused."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def main(
     allow_replace: AllowReplaceOption = False,
     as_document: JsonOption = False,
 ) -> None:
-    """Show what `up` would do to users and resources; exit code 3 when it must not be applied as it is.
+    """Show what `up` would do to traffic and resources; exit code 3 when it must not be applied as it is.
 
     Refused are an `up` of config that is older than the stack, the loss of the release that is live or the only one to
     roll back to, the replacement or deletion of a VPC, a VPN or a bucket, and what breaks a mandatory policy.

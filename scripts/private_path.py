@@ -9,7 +9,7 @@ from typing import Any
 from checks.fleet import Side, client
 from scripts.exits import UsageError
 
-MACHINES = "machines"
+INSTANCES = "instances"
 APP_PORT = 8080  # the default of the config key containerPort
 
 
@@ -31,7 +31,7 @@ class PrivateAddress:
 def parse(text: str) -> PrivateAddress:
     """`10.0.1.5` or `10.0.1.5:8080`; raises UsageError for what is no private IPv4 address with a port."""
     address, colon, port = text.partition(":")
-    allowed = f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or {MACHINES}"
+    allowed = f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or {INSTANCES}"
     try:
         found = IPv4Address(address)
     except AddressValueError:
@@ -45,7 +45,7 @@ def addresses_of(side: Side, session: Any) -> tuple[PrivateAddress, ...]:
     """Every machine that serves this color, in the order of addresses; raises UsageError when there is none."""
     instances = [one.instance for group in side.groups for one in group.machines if one.lifecycle == "InService"]
     if not instances:
-        raise UsageError(f"{side.color} has no machine in service: deliver a release to it first")
+        raise UsageError(f"{side.color} has no instance in service: deploy a release to it first")
     balancing, ec2 = client(session, "elbv2"), client(session, "ec2")
     port = balancing.describe_target_groups(TargetGroupArns=[side.target_group_arn])["TargetGroups"][0]["Port"]
     pages = ec2.get_paginator("describe_instances").paginate(InstanceIds=instances)

@@ -1,4 +1,4 @@
-"""A release lies in the artifacts bucket after this ran: one bundle and its release.json, stored once and for good."""
+"""Publication of a release: one bundle and its release.json in the artifacts bucket, stored once and for good."""
 
 from __future__ import annotations
 
@@ -205,10 +205,10 @@ def main(
         str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
     ] = "",
     kind: Annotated[
-        Kind, typer.Option(help="source: built on the machine; image: built here, loaded there.")
+        Kind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
     ] = Kind.SOURCE,
     migration: Annotated[
-        Migration, typer.Option(help="What the release does to the database; breaking ones bar the way back.")
+        Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
     ] = Migration.NONE,
     image: Annotated[str, typer.Option(help="For kind image: take this image of your Docker, don't build.")] = "",
     bucket: Annotated[str, typer.Option(help="Publish to this bucket instead of the stack's own.")] = "",

@@ -1,4 +1,4 @@
-"""Machines of a color run with the parameters of now after this ran: restarted one by one, no request failed."""
+"""Restart of a color's instances, one at a time and with no failed request, so that they read changed parameters."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def choose(side: Side, args: RestartArgs) -> list[tuple[Group, Machine]]:
         unknown = set(args.instances) - {machine.instance for _, machine in there}
         if unknown:
             known = ", ".join(machine.instance for _, machine in there) or "none"
-            raise UsageError(f"{', '.join(sorted(unknown))}: {side.color} has no such healthy machine, it has {known}")
+            raise UsageError(f"{', '.join(sorted(unknown))}: {side.color} has no such healthy instance, it has {known}")
         return [(group, machine) for group, machine in there if machine.instance in args.instances]
     return there[: args.count or None]
 
@@ -97,10 +97,10 @@ def choose(side: Side, args: RestartArgs) -> list[tuple[Group, Machine]]:
 def refusal(fleet: Fleet, side: Side) -> str | None:
     """Why no machine of this color may be away now, or None."""
     if not side.is_on:
-        return f"{side.color} is off, it has no machines to restart"
+        return f"{side.color} is off, it has no instances to restart"
     if side.weight and side.healthy < 2:
         return (
-            f"{side.color} serves {side.weight} % of the users with {side.healthy} healthy machine of release "
+            f"{side.color} serves {side.weight} % of the traffic with {side.healthy} healthy instance of release "
             f"{side.release}; restarting it would fail their requests. Bring it to 2: raise minSize of {side.color} "
             f"in the config, then `pulumi up --stack {fleet.stack}`"
         )
@@ -213,15 +213,15 @@ cli = app()
 @cli.command()
 def main(
     stack: StackOption = "",
-    color: Annotated[Color | None, typer.Option(help="Default: the active color.")] = None,
-    count: Annotated[int, typer.Option(min=0, help="Restart only this many machines; 0 is all of them.")] = 0,
-    instance: Annotated[list[str] | None, typer.Option(help="Restart this machine; may be given again.")] = None,
+    color: Annotated[Color | None, typer.Option(help="The color to restart; default: the active one.")] = None,
+    count: Annotated[int, typer.Option(min=0, help="Restart only this many instances; 0 is all of them.")] = 0,
+    instance: Annotated[list[str] | None, typer.Option(help="Restart this instance; may be given again.")] = None,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Restart machines of a color one at a time, so that they read changed parameters; no request fails.
+    """Restart instances of a color one at a time, so that they read changed parameters; no request fails.
 
-    Each machine leaves the load balancer, drains, reboots, proves that it is ready, and comes back before the next.
+    Each instance leaves the load balancer, drains, reboots, is healthy again, and comes back before the next.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)

@@ -11,7 +11,7 @@ from ami.boot.messages import ChangeRecord, Kind, content
 from checks.colors import Color
 from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from checks.fleet import Fleet, describe
-from checks.hints import script
+from checks.hints import bluegreen
 from checks.waiting import patient, wait_until
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes
@@ -77,12 +77,12 @@ def refusal(facts: StackFacts, fleet: Fleet, color: Color) -> str | None:
     if fleet.sides[color].weight and fleet.sides[color.other].weight:
         return (
             f"{color} has {fleet.sides[color].weight} % of the traffic, a canary; end it first: "
-            f"{script('canary', '0', stack=facts.stack)}"
+            f"{bluegreen('canary', '0', stack=facts.stack)}"
         )
     if color == facts.active or fleet.sides[color].weight:
         return (
-            f"{color} has {fleet.sides[color].weight} % of the users and is {'' if color == facts.active else 'not '}"
-            f"the active color; only a color without users can be retired, now that is "
+            f"{color} has {fleet.sides[color].weight} % of the traffic and is {'' if color == facts.active else 'not '}"
+            f"the active color; only a color without traffic can be retired, now that is "
             f"{color.other if not fleet.sides[color.other].weight else 'none'}"
         )
     return None
@@ -100,17 +100,17 @@ cli = app()
 @cli.command()
 def main(
     stack: StackOption = "",
-    color: Annotated[Color | None, typer.Option(help="Default: the idle color.")] = None,
+    color: Annotated[Color | None, typer.Option(help="The color to retire; default: the idle one.")] = None,
     all_colors: Annotated[
         bool, typer.Option("--all", help="Both colors: every request gets a 503 until the next deploy.")
     ] = False,
-    deadline: Annotated[float, seconds(help="Seconds within which the machines must be gone.")] = GONE_DEADLINE_S,
+    deadline: Annotated[float, seconds(help="Seconds within which the instances must be gone.")] = GONE_DEADLINE_S,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn the idle color off: its instances drain and go, and with them the immediate rollback.
+    """Remove the idle color's instances, and with them the immediate rollback.
 
-    With --all both colors, at the end of a stack's life.
+    They drain first. With --all both colors', at the end of a stack's life.
     """
     terminate_like_ctrl_c()
     display = Display(as_json=as_json)

@@ -1,4 +1,4 @@
-"""Rollback: all users back on the color that holds the previous release, by Pulumi or by the AWS API alone."""
+"""Rollback: all traffic back to the color that holds the previous release, by Pulumi or by the AWS API alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ami.boot.messages import Kind
 from checks.colors import Color
-from checks.hints import script
+from checks.hints import bluegreen
 from scripts import direct_rollback
 from scripts.cutover import CutoverArgs, run_cli
 from scripts.direct_rollback import DirectArgs, DirectResult
@@ -41,13 +41,15 @@ def main(
             "--direct", help="Set the live rule's weights by the AWS API, without Pulumi's CLI, its lock or its state."
         ),
     ] = False,
-    without_judgment: Annotated[
+    without_checks: Annotated[
         bool,
-        typer.Option("--without-judgment", help="With --direct: move the users although the checks of the color fail."),
+        typer.Option(
+            "--without-checks", help="With --direct: shift the traffic although the checks of the color fail."
+        ),
     ] = False,
     to: Annotated[
         Color | None,
-        typer.Option("--to", help="With --direct: the color that gets all users, instead of the idle one."),
+        typer.Option("--to", help="With --direct: the color that gets all traffic, instead of the idle one."),
     ] = None,
     region: Annotated[
         str,
@@ -67,10 +69,10 @@ def main(
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to the other color, which still holds the previous release.
+    """Send all traffic back to the other color, which still holds the previous release.
 
-    The same steps as a cutover: the other color is judged and switched on first, and only then the present one off.
-    Refused when the other color is off or ill, or when a newer release's migration breaks the older one.
+    The same steps as a cutover, without the watch. Refused when the other color is off or unhealthy, or when a newer
+    release's migration breaks the older one.
     With --direct Pulumi is not needed, for when its CLI, its lock or its backend is what is broken: the stack is found
     in AWS by its tags, and `pulumi up --refresh` reconciles the state afterwards.
     """
@@ -80,7 +82,7 @@ def main(
             to=to,
             region=region,
             config_file=config_file,
-            judged=not without_judgment,
+            judged=not without_checks,
             accept_breaking_migration=accept_breaking_migration,
             break_lock=break_lock,
             reason=reason,
@@ -90,7 +92,7 @@ def main(
         return
     with exit_codes(display):
         _refuse_alone(
-            {"--without-judgment": without_judgment, "--to": to, "--region": region, "--config-file": config_file}
+            {"--without-checks": without_checks, "--to": to, "--region": region, "--config-file": config_file}
         )
     cutover = CutoverArgs(
         kind=Kind.ROLLBACK,
@@ -120,10 +122,10 @@ def _roll_back_directly(stack: str, args: DirectArgs, display: Display) -> None:
 def _told(done: DirectResult, stack: str) -> list[str]:
     record = done.record
     return [
-        f"{record.target if record else ''} has all users: {words(done.after)} (before: {words(done.before)}), "
+        f"{record.target if record else ''} has all traffic: {words(done.after)} (before: {words(done.before)}), "
         f"{done.moved_seconds:.1f} s after the start",
         f"{done.config}. Pulumi's state does not know of it yet: `{done.reconcile}` reconciles it once Pulumi works "
-        f"again; in any other checkout {script('recall', stack=stack)} comes first",
+        f"again; in any other checkout {bluegreen('sync-config', stack=stack)} comes first",
     ]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Says whether a color, or what users get, is fit: health, release, deep checks, certificate, and paths of your own.
+"""Smoke test of a color, or of what users get: health, release, deep checks, certificate, and paths of your own.
 
-Or whether machines are, asked at their private addresses, as an office does through the VPN.
+Or of instances at their private addresses, as from the other side of the VPN.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from checks.smoke import CheckResult, PathCheck, failures, smoke
 from scripts.display import Display, exit_codes
 from scripts.exits import Exit, UsageError
 from scripts.options import JsonOption, StackOption, app, seconds
-from scripts.private_path import MACHINES, PrivateAddress, addresses_of, parse
+from scripts.private_path import INSTANCES, PrivateAddress, addresses_of, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,10 @@ class SmokeArgs:
 
 def run_smoke(args: SmokeArgs) -> list[CheckResult]:
     if args.url and args.private:
-        raise UsageError("--url and --private name two different things to ask: give one of them")
+        raise UsageError("--url and --private name two different things to check: give one of them")
     if args.url:
         return _ask(args, args.url, {}, args.release, "/health")
-    if args.private and MACHINES not in args.private:
+    if args.private and INSTANCES not in args.private:
         return _ask_each(args, [parse(text) for text in args.private], args.release, "/health")
     from scripts.stacks import open_stack, read_facts
 
@@ -61,10 +61,10 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
     color = args.color or facts.active
     release = args.release or facts.colors[color].release
     if not release:
-        raise UsageError(f"{color} is off in the config of {facts.stack}: deliver a release to it first")
+        raise UsageError(f"{color} is off in the config of {facts.stack}: deploy a release to it first")
     if args.private:
         if len(args.private) > 1:
-            raise UsageError(f"--private {MACHINES} means all of them: no address beside it")
+            raise UsageError(f"--private {INSTANCES} means all of them: no address beside it")
         from checks.fleet import describe
 
         side = describe(facts.stack, facts.session).sides[color]
@@ -119,14 +119,14 @@ cli = app()
 def main(
     stack: StackOption = "",
     color: Annotated[
-        Color | None, typer.Option(help="Judge this color through the preview header; default: what users get.")
+        Color | None, typer.Option(help="Check this color through the preview header; default: what users get.")
     ] = None,
-    url: Annotated[str, typer.Option(help="Ask this address; no stack is read.")] = "",
+    url: Annotated[str, typer.Option(help="Check this address; no stack is read.")] = "",
     private: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ask this private address, ADDRESS[:PORT] (8080), as through the VPN; no stack is read. Or `machines`:"
-            " every machine of the color. May be given again."
+            help="Check this private address, ADDRESS[:PORT] (8080), as through the VPN; no stack is read. Or "
+            "`instances`: every instance of the color. May be given again."
         ),
     ] = None,
     release: Annotated[str, typer.Option(help="The release that must answer; default: the one in config.")] = "",
@@ -140,7 +140,7 @@ def main(
     deadline: Annotated[float, seconds(help="Seconds within which everything must have passed.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a release over HTTP whether it is fit for users; exit code 1 when it isn't."""
+    """Check over HTTP whether a release is ready for traffic; exit code 1 when it isn't."""
     display = Display(as_json=as_json)
     with exit_codes(display):
         args = SmokeArgs(
@@ -154,7 +154,7 @@ def main(
             paths=read_paths(paths) if paths else (),
             deadline_s=deadline,
         )
-        with display.working(f"smoke test of {url or ', '.join(args.private) or color or 'the public side'}"):
+        with display.working(f"smoke test of {url or ', '.join(args.private) or color or 'the public endpoint'}"):
             results = run_smoke(args)
         show(display, results)
     if failures(results):

@@ -1,4 +1,4 @@
-"""Shows which release, AMI, ASG and target group belong together on each color, who has users, and what was done."""
+"""Status of a stack: release, AMI, ASG, target group and traffic of each color, the lock, and the history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from alert_settings import without_subscribers
 from ami.boot.messages import ChangeRecord, content
 from checks.colors import Color
 from checks.fleet import Fleet, NoSuchStack, Side, describe
-from checks.hints import script
+from checks.hints import bluegreen
 from scripts import history
 from scripts.config_change import parsed, problem
 from scripts.direct_rollback import facts_of, find, region_of
@@ -86,21 +86,21 @@ class Status:
             return ""
         known = "that process is gone, it" if self.holder.is_gone else "if that process is dead, it"
         stage = self.holder.stage.partition(":")[0]
-        users = f"users are on {self.fleet.serving}" if self.fleet.serving else "nobody serves users"
+        users = f"traffic is on {self.fleet.serving}" if self.fleet.serving else "no release is live"
         told = {
-            "bake": f"{users}, and its watch never ended: nobody knows whether that release is good",
-            "smoke test": f"{users}, and nobody has judged what they get",
+            "bake": f"{users}, and its bake never ended: whether that release is good is not known",
+            "smoke test": f"{users}, and what users get was not checked",
             "production traffic shift": f"{users}, and config may say otherwise",
         }
         again = ""
         if self.holder.action == "cutover" and stage in told:
             # The shift's stage names its colors; after it config does.
             _, to, target = self.holder.stage.rpartition(" to ")
-            resume = script("cutover", target if to else self.facts.active, "--resume", stack=self.facts.stack)
+            resume = bluegreen("cutover", target if to else self.facts.active, "--resume", stack=self.facts.stack)
             again = f"{resume} on that host goes on from there, also where Pulumi's own lock was left; "
         return (
             f"{known} left no record; {told.get(stage, users)}: {again}"
-            f"{script('smoke_test', stack=self.facts.stack)} "
+            f"{bluegreen('smoke-test', stack=self.facts.stack)} "
             "checks what users get, and the next change must say --break-lock"
         )
 
@@ -114,7 +114,7 @@ class Status:
             "target_group": side.target_group_arn,
             "healthy": side.healthy,
             "launches_stopped": any(group.is_stopped for group in side.groups),
-            "machines": sum(len(group.machines) for group in side.groups),
+            "instances": sum(len(group.machines) for group in side.groups),
             "weight": side.weight,
         }
 
@@ -158,7 +158,7 @@ def read_anyhow(name: str, newest: int) -> Status:
 
 def show(display: Display, status: Status) -> None:
     rows = [_row(status, side) for side in status.fleet.sides.values()]
-    columns = ("color", "users", "release", "healthy", "AMI", "ASG", "target group")
+    columns = ("color", "traffic", "release", "healthy", "AMI", "ASG", "target group")
     display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
     told = [
         (
@@ -200,7 +200,7 @@ def _row(status: Status, side: Side) -> tuple[str, ...]:
     if told["configured"] != told["release"]:
         release += f" (config: {told['configured'] or 'off'})"
     name = side.target_group_arn.split(":")[-1].split("/")[1] if "/" in side.target_group_arn else ""
-    healthy = f"{told['healthy']} of {told['machines']}" + (", launches stopped" if told["launches_stopped"] else "")
+    healthy = f"{told['healthy']} of {told['instances']}" + (", launches stopped" if told["launches_stopped"] else "")
     return (side.color, f"{side.weight} %", release, healthy, told["ami"] or "-", told["asg"] or "-", name)
 
 
@@ -212,7 +212,10 @@ def main(
     stack: StackOption = "",
     newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
     drift: Annotated[
-        bool, typer.Option("--drift", help="Show instead how the stack differs from its program; exit code 7 if so.")
+        bool,
+        typer.Option(
+            "--drift", help="Show instead what was changed by hand in the cloud; exit code 7 if anything was."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The summary of a workflow's run tells what a test run or a rehearsal found, after this ran."""
+"""Summary of a workflow run: the results of tests or of a rehearsal."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def main(
     text: Annotated[str, typer.Option(help="A sentence.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Put what was found into the summary of the workflow's run; on a laptop, onto the screen."""
+    """Add what was found to the summary of the workflow run; on a workstation, print it."""
     display = Display(as_json=as_json)
     with exit_codes(display):
         pages = [text] if text else []

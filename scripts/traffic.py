@@ -12,7 +12,7 @@ from ami.boot.messages import ChangeRecord, Kind, Outcome
 from checks.colors import ALL_USERS, Color
 from checks.deployments import ALLOW_SHIFT, effects, is_current, is_unfinished, stale
 from checks.fleet import Fleet, NoSuchStack, describe, live_weights
-from checks.hints import script
+from checks.hints import bluegreen
 from scripts import history
 from scripts.exits import RefusedError
 from scripts.stacks import Stack, StackFacts, set_value
@@ -75,7 +75,7 @@ class Unreconciled:
         if self.desired == self.actual:
             return reconcile
         return (
-            f"config says {words(self.desired)}: {script('recall', stack=self.stack)} takes over what AWS "
+            f"config says {words(self.desired)}: {bluegreen('sync-config', stack=self.stack)} takes over what AWS "
             f"has, then {reconcile}; or {_shift(self.stack, self.desired)}"
         )
 
@@ -137,7 +137,7 @@ def require_no_stale_traffic(facts: StackFacts, fleet: Fleet | None) -> None:
 def _unapplied(facts: StackFacts) -> str:
     return (
         f"config says {words(desired(facts))}, but the stack's last update left {words(recorded(facts))}: "
-        f"{script('recall', stack=facts.stack)} takes the config back to what the stack has, "
+        f"{bluegreen('sync-config', stack=facts.stack)} takes the config back to what the stack has, "
         f"{_shift(facts.stack, desired(facts))}"
     )
 
@@ -146,8 +146,8 @@ def _shift(stack: str, wanted: Weights) -> str:
     """The command that sends the traffic where the config says."""
     active = max(wanted, key=lambda color: wanted[color])
     if wanted[active] == ALL_USERS:
-        return f"{script('cutover', active, stack=stack)} moves all users to {active}"
-    return f"{script('up', stack=stack)} applies it"
+        return f"{bluegreen('cutover', active, stack=stack)} moves all traffic to {active}"
+    return f"{bluegreen('up', stack=stack)} applies it"
 
 
 def up(stack: Stack, facts: StackFacts, fleet: Fleet, shares: Weights, on_output: Callable[[str], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Update of a stack to program and config, unless that would take users away, or lose a network or data."""
+"""Update of a stack to program and config, unless that would take all traffic off, or lose a network or data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The office's end of the stack's VPN lies in a folder after this ran; or one is told what ails the VPN."""
+"""Configuration files for the other side of the stack's VPN, and VPN diagnostics."""
 
 from __future__ import annotations
 
@@ -174,13 +174,13 @@ def main(
     userspace: Annotated[
         bool, typer.Option("--userspace", help="For strongSwan's kernel-libipsec, where the kernel has no xfrm.")
     ] = False,
-    checking: Annotated[bool, typer.Option("--check", help="Write nothing; tell what is wrong with the VPN.")] = False,
+    checking: Annotated[bool, typer.Option("--check", help="Write nothing; run the VPN diagnostics.")] = False,
     log: Annotated[
         Path | None, typer.Option("--log", exists=True, dir_okay=False, help="Lines of charon, to explain as well.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the office gateway's configuration for a stack's VPN, or check the VPN."""
+    """Write the configuration of the gateway at the other side of a stack's VPN, or check the VPN."""
     display = Display(as_json=as_json)
     with exit_codes(display):
         if not HOME_FOLDER.fullmatch(home):

@@ -17,7 +17,7 @@ def tell(document: Mapping[str, Any]) -> None:
     """Hand a script's JSON document on: plain values to the steps that follow, all of it to whoever reads the run."""
     for name, value in _plain(document):
         _append(OUTPUT, f"{name}={value}\n")
-    summarize(_summary(Path(sys.argv[0]).stem, document))
+    summarize(_summary(_title(sys.argv), document))
 
 
 def summarize(markdown: str) -> None:
@@ -52,6 +52,13 @@ def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + name, str(value).lower()
         elif isinstance(value, (str, int, float)) and len(str(value).splitlines()) < 2:
             yield prefix + name, value
+
+
+def _title(argv: Sequence[str]) -> str:
+    """The command: `bluegreen deploy …` has its name behind the program, a script run as a file is called so itself."""
+    program, *words = argv
+    name = Path(program).stem
+    return words[0] if name == "bluegreen" and words else name
 
 
 def _summary(script: str, document: Mapping[str, Any]) -> str:

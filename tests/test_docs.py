@@ -12,16 +12,13 @@ import yaml
 
 from rehearsal.playground.faults import FAULTS, HELP
 from rehearsal.playground.instructions import CHAPTERS
+from scripts.bluegreen import ENTRIES, SECTIONS
 from scripts.exits import Exit
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = (
-    *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "restart", "retire", "status"),
-    *("recall", "preview", "up", "comment", "summary", "canary", "vpn_config"),
-)
-COMMAND = re.compile(r"python -m scripts\.(\w+)([^\n`]*)")
+COMMAND = re.compile(r"\./bluegreen ([a-z][a-z-]+)([^\n`]*)")
 MAKE = re.compile(r"(?:`|sudo |^ *)make ([a-z-]+)", re.MULTILINE)
 CONFIG_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*) \|$", re.MULTILINE)
 
@@ -35,8 +32,8 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-def options_of(script: str) -> set[str]:
-    command = typer.main.get_command(importlib.import_module(f"scripts.{script}").cli)
+def options_of(name: str) -> set[str]:
+    command = typer.main.get_command(importlib.import_module(ENTRIES[name].module).cli)
     return {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
 
 
@@ -72,27 +69,29 @@ def test_the_readme_gives_every_default() -> None:
         assert shown == (default if not isinstance(default, str) else rows[key]), key
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_readme_names_every_script(script: str) -> None:
-    assert f"`scripts/{script}.py`" in README
+def test_the_readme_tells_of_every_command_in_the_order_of_the_list() -> None:
+    table = README[README.index("| command | what it does |") :].split("\n\n")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(ENTRIES)
 
 
-def test_no_script_with_a_command_line_is_left_out() -> None:
+def test_no_script_with_a_command_line_is_left_out_of_the_command() -> None:
     with_cli = {path.stem for path in (ROOT / "scripts").glob("*.py") if re.search(r"^cli = ", path.read_text(), re.M)}
-    assert with_cli == set(SCRIPTS)
+    assert with_cli == {entry.module.removeprefix("scripts.") for entry in ENTRIES.values()}
+    assert sum(len(entries) for entries in SECTIONS.values()) == len(ENTRIES)
 
 
-def test_every_flag_of_a_command_in_the_documents_exists() -> None:
-    for script, rest in commands():
-        flags = set(re.findall(r"--[a-z-]+", rest))
-        assert flags <= options_of(script), f"{script}: {flags - options_of(script)}"
+def test_every_command_of_the_documents_exists_with_its_flags() -> None:
+    for name, rest in commands():
+        assert name in ENTRIES
+        flags = set(re.findall(r"(?<= )--[a-z-]+", rest))
+        assert flags <= options_of(name), f"{name}: {flags - options_of(name)}"
 
 
 # Typed by whoever reads a page at night, or in a checkout that was used for another stack.
 NAMING = [path for path in DOCUMENTS if path.parent.name == "docs" and path.name != "bootstrap.md"]
 # A walk-through, whose first steps make a stack and with it select it.
 SELECTING = [ROOT / "README.md", ROOT / "docs" / "bootstrap.md"]
-TYPED = re.compile(r"pulumi (?:up|preview|refresh|cancel|config set|stack output) [^\n`]+|python -m scripts\.[^\n`]+")
+TYPED = re.compile(r"pulumi (?:up|preview|refresh|cancel|config set|stack output) [^\n`]+|\./bluegreen [^\n`]+")
 
 
 def typed(path: Path) -> list[str]:
@@ -137,7 +136,7 @@ def test_what_the_first_steps_call_is_among_what_one_needs_and_the_key_is_made_b
 def test_the_walk_through_tells_the_503_before_the_first_release_and_takes_the_newest_image() -> None:
     first, deploy = (README[README.index(f"{number}. **") :].split("\n\n", 3) for number in (3, 6))
     assert 'curl -i "$(pulumi stack output url)"' in first[1]
-    assert ".venv/bin/python -m scripts.deploy v1 --ami newest" in deploy[1]
+    assert "./bluegreen deploy v1 --ami newest" in deploy[1]
 
 
 def test_a_stack_is_taken_down_in_the_order_that_leaves_nothing_half_destroyed() -> None:
@@ -153,13 +152,15 @@ def test_a_stack_is_taken_down_in_the_order_that_leaves_nothing_half_destroyed()
     assert "`/bluegreen/<stack>/app/*`" in section
 
 
-def test_every_script_is_typed_by_the_projects_own_python() -> None:
-    alone = re.compile(r"(?<!\.venv/bin/)python -m scripts\.\w+")
-    assert [(path.name, found) for path in DOCUMENTS for found in alone.findall(path.read_text())] == []
+def test_every_command_is_typed_as_the_program_of_the_checkout() -> None:
+    """The one file that is named beside it belongs to the three plain lines of a cutover."""
+    other = re.compile(r"python -m scripts\.\w+|scripts/(?!smoke_test\.py)\w+\.py|(?<![./-])\bscripts\.\w+")
+    pages = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
+    assert [(path.name, found) for path in pages for found in other.findall(path.read_text())] == []
 
 
-def test_every_long_flag_that_the_readme_names_alone_belongs_to_a_script() -> None:
-    known = set().union(*(options_of(script) for script in SCRIPTS)) | {"--path", "--rate", "--only", "--help"}
+def test_every_long_flag_that_the_readme_names_alone_belongs_to_a_command() -> None:
+    known = set().union(*(options_of(name) for name in ENTRIES)) | {"--path", "--rate", "--only", "--help"}
     alone = set(re.findall(r"`(--[a-z-]+)`", README))
     assert alone <= known
 

@@ -40,7 +40,7 @@ BOOT_TIMEOUT_S = 80
 CALM_DEADLINE_S = 120.0
 GRACE_S = 10.0  # for a script that is told to end
 # A delivery gives up for good at the first machine that does.
-BOUND = ("--most-abandoned", "1")
+BOUND = ("--max-failed-launches", "1")
 
 
 @dataclass(frozen=True, kw_only=True)

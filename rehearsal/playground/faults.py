@@ -76,7 +76,7 @@ def _stop_database(scene: Scene, _color: Color, until: ExitStack) -> Injection:
     until.enter_context(outages.silent(scene.stage.database))
     return Injection(
         did="stopped the database: it accepts connections and answers nothing until restore",
-        look="requests for /visits fail while / goes on; `python -m scripts.smoke_test` fails; "
+        look="requests for /visits fail while / goes on; `./bluegreen smoke-test` fails; "
         "no instance is replaced, as the health check of a target asks no database",
         lasts=True,
     )

@@ -23,13 +23,13 @@ class Chapter:
 
 CHAPTERS = (
     Chapter(title="In another terminal, in this folder; playground_off leaves again", commands=(f"source {ENV_FILE}",)),
-    Chapter(title="Look around", commands=("pulumi stack output", "python -m scripts.status")),
+    Chapter(title="Look around", commands=("pulumi stack output", "./bluegreen status")),
     Chapter(
         title="Publish release v2 and deploy it to green, the idle color, which gets no traffic",
         commands=(
-            "python -m scripts.publish_release examples/hello --version v2",
-            "python -m scripts.deploy v2",
-            "python -m scripts.smoke_test --color green",
+            "./bluegreen publish examples/hello --version v2",
+            "./bluegreen deploy v2",
+            "./bluegreen smoke-test --color green",
         ),
     ),
     Chapter(
@@ -44,16 +44,16 @@ CHAPTERS = (
     Chapter(
         title="Roll back to blue, and cut over again with the scripts, 10 % of the traffic first",
         commands=(
-            "python -m scripts.rollback",
-            "python -m scripts.canary 10",
-            "python -m scripts.cutover green",
+            "./bluegreen rollback",
+            "./bluegreen canary 10",
+            "./bluegreen cutover green",
         ),
     ),
     Chapter(
         title="Deploy a release with a wrong database address to blue, and see the gate refuse it",
         commands=(
-            f"python -m scripts.publish_release {BROKEN} --version v3",
-            "python -m scripts.deploy v3",
+            f"./bluegreen publish {BROKEN} --version v3",
+            "./bluegreen deploy v3",
             "pulumi config set activeColor blue",
             "pulumi up",
             "pulumi config set activeColor green",

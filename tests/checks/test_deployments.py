@@ -110,7 +110,7 @@ def test_config_older_than_the_stack_changes_nothing_whatever_the_words(desired:
         "the config of this checkout is older than the last change of stack dev: green v3 has 100 % of the traffic, "
         f"and this would {effects(LAST, desired)[0].text}"
     )
-    assert "`.venv/bin/python -m scripts.recall --stack dev` brings the config up to date" in said
+    assert "`./bluegreen sync-config --stack dev` brings the config up to date" in said
 
 
 def test_old_config_that_asks_for_what_the_stack_has_is_harmless() -> None:
@@ -129,7 +129,7 @@ def test_old_config_that_asks_for_what_the_stack_has_is_harmless() -> None:
 def test_what_takes_users_or_the_rollback_away_needs_its_own_word(desired: Deployment, word: str, command: str) -> None:
     said = refusal("dev", LAST, desired, {})
     assert said
-    assert f"`.venv/bin/python -m scripts.{command} --stack dev`, or `{word}=1 pulumi up --stack dev`" in said
+    assert f"`./bluegreen {command} --stack dev`, or `{word}=1 pulumi up --stack dev`" in said
     assert refusal("dev", LAST, desired, {word: "0"}) == said
     rest = {ALLOW_OFFLINE: "1", ALLOW_RETIRE: "1"} if desired.is_off else {word: "1"}
     assert refusal("dev", LAST, desired, rest) is None

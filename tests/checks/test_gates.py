@@ -58,21 +58,21 @@ def test_a_color_with_enough_machines_of_the_release_is_ready() -> None:
 def test_a_color_without_machines_is_off() -> None:
     assert reason(fleet(blue=(group("v1", 2),))) == (
         "green is off, it has no machines; deliver a release to it first: "
-        "`.venv/bin/python -m scripts.deploy v2 --color green --stack dev`"
+        "`./bluegreen deploy v2 --color green --stack dev`"
     )
 
 
 def test_another_release_than_configured_is_named() -> None:
     assert reason(fleet(green=(group("v1", 2),))) == (
         "green holds release v1, but the stack's config says v2; deliver that one first: "
-        "`.venv/bin/python -m scripts.deploy v2 --color green --stack dev`"
+        "`./bluegreen deploy v2 --color green --stack dev`"
     )
 
 
 def test_too_few_machines_are_counted_and_the_ill_ones_named() -> None:
     assert reason(fleet(blue=(group("v1", 2),), green=(group("v2", 1, ill=1),))) == (
         "green has 1 of 2 healthy machines of release v2 (i-ill0 is unhealthy 503 answered); bring it to 2 with "
-        "`.venv/bin/python -m scripts.cutover green --stack dev`, or by raising minSize of green"
+        "`./bluegreen cutover green --stack dev`, or by raising minSize of green"
     )
 
 

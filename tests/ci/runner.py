@@ -41,9 +41,9 @@ class JobResult:
 
     @property
     def commands(self) -> list[str]:
-        """The scripts and make verbs, in their order, without their arguments."""
+        """The project's commands and make targets, in their order, without their arguments."""
         words = [step.command.split() for step in self.steps]
-        return [line[2].removeprefix("scripts.") if line[1:2] == ["-m"] else " ".join(line[:2]) for line in words]
+        return [" ".join(line[:2]).removeprefix("./bluegreen ") for line in words]
 
     @property
     def summary(self) -> str:

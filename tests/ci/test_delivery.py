@@ -66,7 +66,7 @@ def require(done: dict[str, JobResult]) -> dict[str, JobResult]:
     return done
 
 
-DELIVERY = ["make setup", "recall", "up", "publish_release", "deploy", "cutover", "smoke_test"]
+DELIVERY = ["make setup", "sync-config", "up", "publish", "deploy", "cutover", "smoke-test"]
 
 
 def test_main_to_dev_and_prod_then_by_hand_and_at_night(
@@ -99,7 +99,7 @@ def second_release(runner: Runner, repository: Repository) -> None:
     done = require(runner.run("deploy.yml"))
     assert [served(repository, stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
     assert published(repository, "dev", "v2") == published(repository, "prod", "v2") == done["bundle"].outputs["sha256"]
-    up = next(step for step in done["dev/deliver"].steps if "scripts.up" in step.command)
+    up = next(step for step in done["dev/deliver"].steps if "./bluegreen up" in step.command)
     assert "nothing changes" in up.summary, up.summary
 
 
@@ -108,7 +108,7 @@ def by_hand(runner: Runner, repository: Repository) -> None:
         require(runner.run("canary.yml", inputs={"stack": "dev", "percent": percent}, event_name="workflow_dispatch"))
         assert repository.stack("dev").outputs()["canaryPercent"].value == percent
     back = require(runner.run("rollback.yml", inputs={"stack": "dev"}, event_name="workflow_dispatch"))
-    assert back["rollback"].commands == ["make setup", "recall", "rollback", "smoke_test"]
+    assert back["rollback"].commands == ["make setup", "sync-config", "rollback", "smoke-test"]
     assert (served(repository, "dev"), served(repository, "prod")) == (("v1", "blue"), ("v2", "green"))
     wrong = {"stack": "dev", "color": "green", "release": "v1"}
     refused = runner.run("cutover.yml", inputs=wrong, event_name="workflow_dispatch")["cutover"]
@@ -138,7 +138,7 @@ def fresh_image(runner: Runner, repository: Repository) -> None:
     done = require(runner.run("image.yml", event_name="schedule"))
     assert done["image"].commands == ["make image"]
     assert [done[name].outputs["ami"] for name in ("dev", "prod/deliver")] == [image, image]
-    assert done["dev/deliver"].commands == [name for name in DELIVERY if name != "publish_release"]
+    assert done["dev/deliver"].commands == [name for name in DELIVERY if name != "publish"]
     assert [served(repository, stack) for stack in STACKS] == [("v2", "blue"), ("v2", "blue")]
 
 

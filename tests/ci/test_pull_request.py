@@ -75,7 +75,7 @@ def each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_la
         "preview prod": "success",
     }
     assert [step.code for step in refused["preview dev"].steps] == [0, 0, 3, 0]
-    assert refused["preview dev"].commands == ["make setup", "recall", "preview", "comment"]
+    assert refused["preview dev"].commands == ["make setup", "sync-config", "preview", "comment"]
     first, second = github.bodies(NUMBER)
     assert first.startswith("<!-- bluegreen:preview-dev -->\n### Preview of `dev`")
     assert "VPC network would be replaced; when that is meant, say --allow-replace" in first

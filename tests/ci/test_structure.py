@@ -15,10 +15,10 @@ from tests.github import REPOSITORY
 from tests.test_docs import make_targets, options_of
 
 PINNED = re.compile(r"uses: ([\w./-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)")
-SCRIPT = re.compile(r"\.venv/bin/python -m scripts\.(\w+)( .*)?")
+COMMAND = re.compile(r"\./bluegreen ([a-z-]+)( .*)?")
 VERB = re.compile(r"make ([a-z-]+)( [A-Z]+=\S+)?")
 PACKAGES = re.compile(r"apt-get update && apt-get install --yes --no-install-recommends [a-z0-9 -]+")
-CHANGING = ("up", "publish_release build/release", "deploy", "canary", "cutover", "rollback", "restart", "retire")
+CHANGING = ("up", "publish build/release", "deploy", "canary", "cutover", "rollback", "restart", "retire")
 DOCUMENT = (ROOT / "docs" / "ci.md").read_text()
 ALL = [pytest.param(job, id=f"{file}/{name}") for file, name, job in jobs()]
 RUNNING = [pytest.param(job, id=f"{file}/{name}") for file, name, job in jobs() if "steps" in job]
@@ -30,7 +30,7 @@ def runs(job: dict[str, Any]) -> list[str]:
 
 
 def changes_a_stack(job: dict[str, Any]) -> bool:
-    return any(f"scripts.{word}" in command for word in CHANGING for command in runs(job))
+    return any(f"./bluegreen {word}" in command for word in CHANGING for command in runs(job))
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -50,15 +50,15 @@ def test_every_job_has_an_end(job: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("job", RUNNING)
-def test_every_command_is_a_verb_or_a_script_of_this_project(job: dict[str, Any]) -> None:
+def test_every_command_is_a_make_target_or_a_command_of_this_project(job: dict[str, Any]) -> None:
     for command in runs(job):
-        script, verb = SCRIPT.fullmatch(command), VERB.fullmatch(command)
-        if script:
-            assert set(re.findall(r"(?<= )--[a-z0-9-]+", script[2] or "")) <= options_of(script[1]), command
+        own, verb = COMMAND.fullmatch(command), VERB.fullmatch(command)
+        if own:
+            assert set(re.findall(r"(?<= )--[a-z0-9-]+", own[2] or "")) <= options_of(own[1]), command
         elif verb:
             assert verb[1] in make_targets(), command
         else:
-            assert "container" in job, f"{command}: neither a make verb nor a script"
+            assert "container" in job, f"{command}: neither a make target nor a command"
             assert PACKAGES.fullmatch(command), command
 
 
@@ -130,7 +130,7 @@ def test_a_stack_is_opened_with_what_was_delivered_before_anything_else_is_done_
         return
     opened = [step.get("uses", "").split("@")[0] for step in job["steps"][:2]]
     assert opened == ["actions/checkout", "./.github/actions/stack"]
-    assert commands[:2] == ["make setup", '.venv/bin/python -m scripts.recall --stack "$STACK"']
+    assert commands[:2] == ["make setup", './bluegreen sync-config --stack "$STACK"']
 
 
 @pytest.mark.parametrize("job", [job for job in RUNNING if changes_a_stack(job.values[0])])  # type: ignore[arg-type]

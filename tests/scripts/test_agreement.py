@@ -22,8 +22,8 @@ from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, deploy
 from scripts.display import Display
 from scripts.exits import LockedError, RefusedError, UsageError
-from scripts.recall import RecallArgs, recall
 from scripts.retire import RetireArgs, retire
+from scripts.sync_config import SyncArgs, sync_config
 from scripts.traffic import allowed
 from scripts.up import UpArgs, bring_up
 from tests.scripts.world import World, WorldStack, two_colors
@@ -138,7 +138,7 @@ COMMANDS: dict[str, Callable[[WorldStack], Any]] = {
     "rollback": _cut_over(None, kind=Kind.ROLLBACK),
     "canary 20": lambda stack: share(stack, CanaryArgs(percent=20), QUIET),
     "retire": lambda stack: retire(stack, RetireArgs(deadline_s=5), QUIET),
-    "recall": lambda stack: recall(stack, RecallArgs()),
+    "recall": lambda stack: sync_config(stack, SyncArgs()),
 }
 # For each state what blue has before, and for each command what it has afterwards: `-` when it was refused, where
 # nothing may have changed; `lock` when Pulumi's lock barred it.
@@ -210,6 +210,6 @@ def test_who_has_the_traffic_afterwards(world: World, state: str, before: int, c
         return
     assert (outcome, found) == ("refused" if cell == "-" else "locked", before)
     if cell == "-":
-        assert "`" in said or "serves all users already" in said or "until blue and green both have a" in said, said
+        assert "`" in said or "has all traffic already" in said or "until blue and green both have a" in said, said
         assert {key: value for key, value in stack.config.items() if key != "revision"} == config
         assert [call for call in world.calls if call.startswith(("create", "delete", "weights"))] == []

@@ -29,7 +29,7 @@ from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, select_w
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [
     *("publish_release", "deploy", "smoke_test", "cutover", "rollback", "retire", "restart", "status"),
-    *("preview", "up", "recall", "canary"),
+    *("preview", "up", "sync_config", "canary", "release", "logs", "shell", "doctor"),
 ]
 
 
@@ -77,8 +77,8 @@ def test_the_first_deploy_says_that_users_have_it_and_suggests_no_cutover(
     done = run("deploy", "v1")
     assert done.exit_code == Exit.OK
     assert done.stdout.splitlines()[1:] == [
-        f"users have it now (100 % of the traffic): {world.url}",
-        "check it:  .venv/bin/python -m scripts.smoke_test --stack dev",
+        f"it is live (100 % of the traffic): {world.url}",
+        "check it:  ./bluegreen smoke-test --stack dev",
     ]
     assert run("smoke_test", "--stack", "dev").exit_code == Exit.OK
 
@@ -86,15 +86,15 @@ def test_the_first_deploy_says_that_users_have_it_and_suggests_no_cutover(
 def test_a_later_deploy_suggests_the_cutover(run: Callable[..., Result]) -> None:
     done = run("deploy", "v3")
     assert done.stdout.splitlines()[1:] == [
-        "check it:  .venv/bin/python -m scripts.smoke_test --color green --stack dev",
-        "then:      .venv/bin/python -m scripts.cutover green --stack dev",
+        "check it:  ./bluegreen smoke-test --color green --stack dev",
+        "then:      ./bluegreen cutover green --stack dev",
     ]
     assert run("cutover", "green", "--bake", "0").exit_code == Exit.OK
 
 
 def test_a_cutover_that_is_not_needed_does_nothing_when_that_is_fine(run: Callable[..., Result], world: World) -> None:
     refused = run("cutover", "blue")
-    assert (refused.exit_code, "blue serves all users already" in refused.stderr) == (Exit.REFUSED, True)
+    assert (refused.exit_code, "blue has all traffic already" in refused.stderr) == (Exit.REFUSED, True)
     fine = run("cutover", "blue", "--if-needed", "--release", "v1", "--json")
     assert (fine.exit_code, answer(fine)) == (Exit.OK, {"ok": True, "changed_resources": 0})
     assert "up" not in world.calls
@@ -137,8 +137,8 @@ def test_a_cutover_and_the_way_back(run: Callable[..., Result], world: World) ->
 
 def test_a_person_reads_stages_and_a_sentence(run: Callable[..., Result]) -> None:
     result = run("cutover", "green")
-    assert "green v2 serves all users, blue v1 stays ready" in result.stdout
-    assert "ok  test traffic: judge green through the preview" in result.stderr
+    assert "green v2 has all traffic, blue v1 stays ready for a rollback" in result.stdout
+    assert "ok  test traffic: check green through the preview" in result.stderr
 
 
 def test_each_way_to_end_has_its_code(run: Callable[..., Result], stack: WorldStack, world: World) -> None:
@@ -152,7 +152,7 @@ def test_each_way_to_end_has_its_code(run: Callable[..., Result], stack: WorldSt
     stack.checks_after, world.apps["v2"].fails_with_users = False, True
     turned = run("cutover", "green", "--smoke-deadline", "0.2", "--json")
     assert turned.exit_code == Exit.TURNED_BACK
-    assert answer(turned)["error"].startswith("users are back on blue")
+    assert answer(turned)["error"].startswith("traffic is back on blue")
 
 
 def test_deploy_then_retire(run: Callable[..., Result], world: World) -> None:

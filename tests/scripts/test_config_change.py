@@ -258,7 +258,7 @@ def test_a_gate_s_no_leaves_neither_color_nor_share_that_were_not_there_before(w
         world.apps["v2"].database = "down"
 
     stack.before_up = breaks
-    with pytest.raises(RefusedError, match="users stay on blue: before hook"):
+    with pytest.raises(RefusedError, match="traffic stays on blue: before hook"):
         cut_over(stack, CutoverArgs(), QUIET)
     assert stack.config == before
 
@@ -275,7 +275,7 @@ def test_a_refused_deploy_notifies_nobody_and_asks_no_machine(world: World) -> N
 def test_a_deploy_whose_machines_do_not_boot_keeps_what_was_asked_for(world: World) -> None:
     stack = two_colors(world)
     world.never_boots.add("v3")
-    with pytest.raises(Exception, match="release v3 does not come up on green"):
+    with pytest.raises(Exception, match="release v3 did not become healthy on green"):
         deploy.deploy(stack, DeployArgs(version="v3", deadline_s=0.3), QUIET)
     assert stack.config[Color.GREEN]["release"] == "v3"
 
@@ -300,7 +300,7 @@ def test_an_argument_that_is_not_allowed_is_refused_before_a_stack_is_read(words
 
 
 @pytest.mark.parametrize(
-    "words", [["v2", "--color", "red"], ["v2", "--most-abandoned", "0"], ["v2", "--deadline", "x"]]
+    "words", [["v2", "--color", "red"], ["v2", "--max-failed-launches", "0"], ["v2", "--deadline", "x"]]
 )
 def test_options_with_bounds_are_refused_before_a_stack_is_read(words: list[str]) -> None:
     result = CliRunner().invoke(deploy.cli, words)

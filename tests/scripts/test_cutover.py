@@ -91,7 +91,7 @@ def test_more_than_the_target_may_have_is_refused(world: World) -> None:
     )
     with pytest.raises(
         RefusedError,
-        match=r"serves with 3 machines, but green may have 2 at most.*set --stack dev --path green.maxSize 3",
+        match=r"serves with 3 instances, but green may have 2 at most.*set --stack dev --path green.maxSize 3",
     ):
         go(stack)
     assert world.served() == "v1"
@@ -130,7 +130,7 @@ def test_users_go_back_when_the_smoke_test_after_the_switch_fails(world: World) 
     stack = two_colors(world)
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
-    with pytest.raises(TurnedBackError, match=r"users are back on blue; green failed with users on it: health"):
+    with pytest.raises(TurnedBackError, match=r"traffic is back on blue; green failed with users on it: health"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
     assert [call for call in world.calls if call.startswith("weights")] == [
@@ -144,7 +144,7 @@ def test_users_go_back_when_the_smoke_test_after_the_switch_fails(world: World) 
 def test_users_go_back_when_the_program_s_own_check_fails_the_update(world: World) -> None:
     stack = two_colors(world)
     world.apps["v2"].fails_with_users = True
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
 
@@ -167,7 +167,7 @@ def test_a_gate_that_refuses_inside_the_update_leaves_config_as_it_was(world: Wo
     stack = two_colors(world)
     ill = world.machines_of(Color.GREEN)[0]["instance"]
     stack.before_up = lambda: world.ill.add(ill)
-    with pytest.raises(RefusedError, match=r"users stay on blue: .*green has 1 of 2 healthy machines of release v2"):
+    with pytest.raises(RefusedError, match=r"traffic stays on blue: .*green has 1 of 2 healthy machines of release v2"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
 
@@ -246,7 +246,7 @@ def test_ctrl_c_in_other_stages_before_the_switch_changes_nothing_either(world: 
 @pytest.mark.parametrize("stage", ["smoke test", "bake"])
 def test_ctrl_c_after_the_switch_leaves_users_and_config_on_the_new_color(world: World, stage: str) -> None:
     stack = two_colors(world)
-    with pytest.raises(InterruptedByUserError, match="users are on green, and config says so"):
+    with pytest.raises(InterruptedByUserError, match="traffic is on green, and config says so"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=5), InterruptedIn(stage))
     assert (world.served(), stack.config["activeColor"]) == ("v2", "green")
     assert holder(world.s3, BUCKET, STACK) is None
@@ -255,7 +255,7 @@ def test_ctrl_c_after_the_switch_leaves_users_and_config_on_the_new_color(world:
 def test_ctrl_c_during_the_update_waits_for_its_end_and_tells_where_users_are(world: World) -> None:
     stack = two_colors(world)
     stack.before_up = lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    with pytest.raises(InterruptedByUserError, match="users are on green, and config says so"):
+    with pytest.raises(InterruptedByUserError, match="traffic is on green, and config says so"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v2", "green")
     assert holder(world.s3, BUCKET, STACK) is None
@@ -269,7 +269,7 @@ def test_ctrl_c_during_an_update_that_then_fails_puts_config_back(world: World) 
         world.ill.update(one["instance"] for one in world.machines_of(Color.GREEN))
 
     stack.before_up = interrupt_and_fall_ill
-    with pytest.raises(RefusedError, match="users stay on blue"):
+    with pytest.raises(RefusedError, match="traffic stays on blue"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
     assert holder(world.s3, BUCKET, STACK) is None
@@ -326,7 +326,7 @@ def test_a_breaking_release_between_the_two_counts_as_well(world: World) -> None
 
 
 def test_to_the_color_that_serves_already_is_refused(world: World) -> None:
-    with pytest.raises(RefusedError, match="blue serves all users already, with release v1"):
+    with pytest.raises(RefusedError, match="blue has all traffic already, with release v1"):
         go(two_colors(world), Color.BLUE)
 
 
@@ -340,7 +340,7 @@ def test_users_that_are_not_where_config_says_can_be_brought_there(world: World)
 def test_config_that_runs_ahead_of_the_users_must_be_cleared_up_first(world: World) -> None:
     stack = two_colors(world)
     stack.config["activeColor"] = "green"
-    with pytest.raises(RefusedError, match=r"blue serves all users already"):
+    with pytest.raises(RefusedError, match=r"blue has all traffic already"):
         go(stack, Color.BLUE)
     go(stack, Color.GREEN)
     assert world.served() == "v2"
@@ -360,12 +360,12 @@ def test_a_canary_returns_when_the_cutover_is_refused(world: World) -> None:
     stack.config["canaryPercent"] = "10"
     stack.up()
     stack.before_up = lambda: world.ill.update(one["instance"] for one in world.machines_of(Color.GREEN))
-    with pytest.raises(RefusedError, match="users stay on blue"):
+    with pytest.raises(RefusedError, match="traffic stays on blue"):
         go(stack)
     assert stack.config["canaryPercent"] == "10"
     assert world.weights() == {Color.BLUE: 90, Color.GREEN: 10}
 
 
 def test_before_the_first_release_there_is_nothing_to_cut_over_from(world: World) -> None:
-    with pytest.raises(RefusedError, match=r"nothing serves users yet.*deploy a first release to blue"):
+    with pytest.raises(RefusedError, match=r"no release is live yet.*deploy a first release to blue"):
         go(WorldStack(world, {}))

@@ -17,7 +17,7 @@ from tests.rehearsal.cloud.fleet import Fleet, Maker, wait
 
 __all__ = ["cloud", "make_fleet", "running"]
 
-DELIVERY = Delivery(stack="dev", color=Color.BLUE, release="v1", ami="ami-1", most_abandoned=2)
+DELIVERY = Delivery(stack="dev", color=Color.BLUE, release="v1", ami="ami-1", max_failed_launches=2)
 
 
 class Session:
@@ -81,7 +81,7 @@ def test_after_the_last_machine_that_it_may_lose_the_group_launches_no_more(flee
 
 def test_the_next_delivery_goes_on_with_the_group_and_forgets_what_was(fleet: Fleet) -> None:
     session, known = Session(fleet), set[str]()
-    with following(session, Delivery(**{**vars(DELIVERY), "most_abandoned": 1})) as given_up:
+    with following(session, Delivery(**{**vars(DELIVERY), "max_failed_launches": 1})) as given_up:
         abandoned = abandon_one(fleet, known)
         wait(lambda: None if given_up.gave_up else "it goes on", "the end of the delivery")
     fleet.wait_for(["Terminating:Wait"])
@@ -98,11 +98,13 @@ def test_the_next_delivery_goes_on_with_the_group_and_forgets_what_was(fleet: Fl
 
 def test_groups_of_another_release_color_or_image_are_left_alone(fleet: Fleet) -> None:
     for other in ({"release": "v2"}, {"color": Color.GREEN}, {"ami": "ami-2"}, {"stack": "prod"}):
-        with following(Session(fleet), Delivery(**{**vars(DELIVERY), **other, "most_abandoned": 1})) as follower:
+        with following(Session(fleet), Delivery(**{**vars(DELIVERY), **other, "max_failed_launches": 1})) as follower:
             follower.look_on()
         assert (follower.lost, follower.stopped) == ([], [])
     abandon_one(fleet, set())
-    with following(Session(fleet), Delivery(**{**vars(DELIVERY), "release": "v2", "most_abandoned": 1})) as follower:
+    with following(
+        Session(fleet), Delivery(**{**vars(DELIVERY), "release": "v2", "max_failed_launches": 1})
+    ) as follower:
         follower.look_on()
     assert follower.stopped == []
     assert not is_stopped(described(fleet))

@@ -66,7 +66,7 @@ def test_the_new_machines_are_there_before_the_old_ones_go(world: World) -> None
 
 def test_the_color_that_serves_keeps_its_release(world: World) -> None:
     stack = two_colors(world)
-    with pytest.raises(RefusedError, match="blue serves users with release v1, which is never changed in place; "):
+    with pytest.raises(RefusedError, match="blue is live with release v1, which is never changed in place; "):
         go(stack, "v3", color=Color.BLUE)
     assert (world.calls, stack.config["blue"]["release"]) == ([], "v1")
 
@@ -90,7 +90,7 @@ def test_machines_that_stay_ill_are_told_with_the_evidence(world: World, capsys:
         deploy(stack, DeployArgs(version="v2", deadline_s=0.3), Display())
     told = capsys.readouterr().err
     assert f"{ill}: InService, unhealthy Target.ResponseCodeMismatch" in told
-    assert "users were not touched" in told
+    assert "the live color was not touched" in told
     [record] = read(world.s3, BUCKET, STACK)
     assert (record.kind, record.outcome) == ("deploy", "failed")
     assert world.served() == "v1"
@@ -118,7 +118,7 @@ def test_without_a_version_the_release_that_serves_is_delivered_anew(world: Worl
 
 def test_without_a_version_and_a_release_that_serves_one_must_be_named(world: World) -> None:
     world.publish("v1")
-    with pytest.raises(UsageError, match="nothing serves users yet, so there is no release to deliver anew"):
+    with pytest.raises(UsageError, match="no release is live yet, so there is none to deploy again"):
         go(WorldStack(world, {}), "", ami=world.ami)
 
 
@@ -142,15 +142,16 @@ def test_a_release_that_never_boots_is_given_up_after_three_machines(world: Worl
     lost = [f"i-{number:017x}" for number in range(3)]
     message = str(error)
     assert message.startswith(
-        f"release v3 does not come up on green: 3 machines came to nothing ({', '.join(lost)}), and "
-        "--most-abandoned is 3; the last failed at step ready: the container ended with 1 before it was ready. "
-        f"{group['AutoScalingGroupName']} launches no more machines until the next delivery; users were not touched\n"
+        f"release v3 did not become healthy on green: 3 instances failed to launch ({', '.join(lost)}), and "
+        "--max-failed-launches is 3; the last failed at step ready: the container ended with 1 before it was ready. "
+        f"{group['AutoScalingGroupName']} launches no more instances until the next deploy; the live color was not "
+        "touched\n"
     )
     assert message.endswith(
         f"{lost[2]} failed at step ready: the container ended with 1 before it was ready\n"
         "  seconds: identity 0.01, ready 3.5\n  | start step=ready\n  | app: ValueError: no database"
     )
-    assert error.details["abandoned"] == lost
+    assert error.details["failed_launches"] == lost
     assert [failure["instance"] for failure in error.details["boot_failures"]] == lost
     assert is_stopped(group)
     assert (group["MinSize"], group["DesiredCapacity"]) == (2, 2)
@@ -159,9 +160,9 @@ def test_a_release_that_never_boots_is_given_up_after_three_machines(world: Worl
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_how_many_machines_may_be_lost_is_the_callers_choice(world: World, most: int) -> None:
-    _, error = failed_delivery(world, most_abandoned=most)
-    assert len(error.details["abandoned"]) == most
-    assert f"on green: {most} machine{'s' if most > 1 else ''} came to nothing" in str(error)
+    _, error = failed_delivery(world, max_failed_launches=most)
+    assert len(error.details["failed_launches"]) == most
+    assert f"on green: {most} instance{'s' if most > 1 else ''} failed to launch" in str(error)
 
 
 def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world: World) -> None:
@@ -174,13 +175,13 @@ def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world:
         "v3",
         world.ami,
     )
-    assert content["error"].startswith("release v3 does not come up on green: 3 machines came to nothing")
+    assert content["error"].startswith("release v3 did not become healthy on green: 3 instances failed to launch")
     assert [one["instance"] for one in content["failed_launches"]] == [f"i-{number:017x}" for number in range(3)]
     failure = content["boot_failure"]
     assert (failure["step"], failure["lines"]) == ("ready", ["start step=ready", "app: ValueError: no database"])
     [record] = read(world.s3, BUCKET, STACK)
     assert (record.outcome, record.notification) == ("failed", "published")
-    assert record.error.startswith("release v3 does not come up on green")
+    assert record.error.startswith("release v3 did not become healthy on green")
 
 
 def test_machines_that_left_no_word_are_told_by_what_the_group_says(
@@ -230,7 +231,7 @@ def test_a_delivery_that_nobody_follows_any_more_launches_nothing_more(
     group = green_group(world)
     assert is_stopped(group)
     assert (
-        f"{group['AutoScalingGroupName']} launches no more machines until the next delivery" in capsys.readouterr().err
+        f"{group['AutoScalingGroupName']} launches no more instances until the next deploy" in capsys.readouterr().err
     )
     ((_, content),) = world.heard()
     assert content["launches_stopped"] == [group["AutoScalingGroupName"]]
@@ -248,7 +249,7 @@ def test_an_interrupted_delivery_that_lost_machines_launches_no_more(world: Worl
 def test_a_group_that_serves_is_not_stopped(world: World, ill: int, stops: bool) -> None:
     two_colors(world)
     world.ill.update(one["instance"] for one in world.machines_of(Color.GREEN)[:ill])
-    delivery = Delivery(stack=STACK, color=Color.GREEN, release="v2", ami=world.ami, most_abandoned=3)
+    delivery = Delivery(stack=STACK, color=Color.GREEN, release="v2", ami=world.ami, max_failed_launches=3)
     stopped = Follower(delivery=delivery, session=world.session).halt()
     assert [name.rsplit("-", 1)[0] for name in stopped] == ["dev-green-v2"] * stops
 
@@ -270,7 +271,7 @@ def test_too_few_machines_of_a_stopped_group_are_not_waited_for(world: World) ->
     stack = two_colors(world, sizes=(3, 2))
     [name] = {one["group"] for one in world.machines_of(Color.GREEN)}
     launches.stop(world.autoscaling, name)
-    told = rf"green has 2 of 3 healthy machines of release v2, .* stopped {name} from launching more; deliver it again"
+    told = rf"green has 2 of 3 healthy instances of release v2, .* stopped {name} from launching more; deploy it again"
     with pytest.raises(RefusedError, match=told):
         cut_over(stack, CutoverArgs(target=Color.GREEN), Display(as_json=True))
     assert world.served() == "v1"
@@ -278,7 +279,7 @@ def test_too_few_machines_of_a_stopped_group_are_not_waited_for(world: World) ->
 
 @pytest.mark.parametrize("most", ["0", "-1", "51", "many"])
 def test_how_many_machines_may_be_lost_has_bounds(most: str) -> None:
-    assert CliRunner().invoke(cli, ["v3", "--most-abandoned", most]).exit_code == Exit.USAGE
+    assert CliRunner().invoke(cli, ["v3", "--max-failed-launches", most]).exit_code == Exit.USAGE
 
 
 def test_a_new_image_within_the_release_that_stands_ready_replaces_its_machines(world: World) -> None:
@@ -295,9 +296,7 @@ def test_a_new_image_within_the_release_that_stands_ready_replaces_its_machines(
 
 def test_the_color_that_serves_keeps_its_image(world: World) -> None:
     stack = two_colors(world)
-    with pytest.raises(
-        RefusedError, match=f"blue serves users on {world.ami}, which is never changed in place; deliver"
-    ):
+    with pytest.raises(RefusedError, match=f"blue is live on {world.ami}, which is never changed in place; deploy"):
         go(stack, "v1", color=Color.BLUE, ami="ami-0123456789abcdef0")
     assert (world.calls, stack.config["blue"]["amiId"]) == ([], world.ami)
 

@@ -27,11 +27,11 @@ from scripts.exits import Exit, InterruptedByUserError, RefusedError
 from scripts.history import read
 from scripts.interrupts import SIGNALS
 from scripts.lock import holder, locked
-from scripts.recall import RecallArgs, recall
 from scripts.releases import Migration
 from scripts.retire import RetireArgs, retire
 from scripts.stacks import read_facts
 from scripts.status import read_status, show
+from scripts.sync_config import SyncArgs, sync_config
 from scripts.traffic import unreconciled
 from scripts.up import UpArgs, bring_up
 from tests.scripts.world import BUCKET, OPEN, REGION, STACK, World, WorldStack
@@ -183,9 +183,9 @@ def test_it_is_recorded_told_and_the_lock_given_back(run: Callable[..., Result],
 
 def test_a_person_reads_what_was_what_is_and_what_is_left_to_do(run: Callable[..., Result]) -> None:
     said = " ".join(run().stdout.split())
-    assert "blue v1 has all users: blue 100 %, green 0 % (before: blue 0 %, green 100 %)" in said
+    assert "blue v1 has all traffic: blue 100 %, green 0 % (before: blue 0 %, green 100 %)" in said
     assert "`pulumi up --refresh --stack dev` reconciles it once Pulumi works again" in said
-    assert "in any other checkout `.venv/bin/python -m scripts.recall --stack dev` comes first" in said
+    assert "in any other checkout `./bluegreen sync-config --stack dev` comes first" in said
 
 
 def test_the_target_is_judged_through_the_preview_and_users_get_its_release_three_times(
@@ -229,7 +229,7 @@ def test_with_many_users_on_both_colors_a_person_says_which(run: Callable[..., R
     world.set_weights({BLUE: 40, GREEN: 60})
     result = run()
     assert result.exit_code == Exit.REFUSED
-    assert "both colors have users (blue 40 %, green 60 %)" in result.stderr
+    assert "both colors have traffic (blue 40 %, green 60 %)" in result.stderr
     assert "name the color that gets all of them with --to" in result.stderr
     assert world.weights() == {BLUE: 40, GREEN: 60}
     assert run("--to", "blue").exit_code == Exit.OK
@@ -238,7 +238,7 @@ def test_with_many_users_on_both_colors_a_person_says_which(run: Callable[..., R
 
 def test_a_color_that_has_all_users_already_is_refused(run: Callable[..., Result], world: World) -> None:
     result = run("--to", "green")
-    assert (result.exit_code, "green has all users already, with release v2" in result.stderr) == (Exit.REFUSED, True)
+    assert (result.exit_code, "green has all traffic already, with release v2" in result.stderr) == (Exit.REFUSED, True)
 
 
 def test_before_the_first_release_there_is_nothing_to_roll_back(world: World, file: Path) -> None:
@@ -257,11 +257,11 @@ def test_a_release_that_fails_its_smoke_test_gets_no_users_unless_insisted(
     assert result.exit_code == Exit.REFUSED
     assert answer(result)["error"].startswith("the release v1 of blue fails its smoke test: health: ")
     assert "; database: down; " in answer(result)["error"]
-    assert answer(result)["error"].endswith("; --without-judgment moves the users all the same")
+    assert answer(result)["error"].endswith("; --without-checks shifts the traffic all the same")
     assert world.weights() == {BLUE: 0, GREEN: 100}
     assert read(world.s3, BUCKET, STACK)[0].outcome == "refused"
     world.requests.clear()
-    assert run("--without-judgment", "--json").exit_code == Exit.OK
+    assert run("--without-checks", "--json").exit_code == Exit.OK
     assert world.requests == ["public blue /health"] * 3
     assert world.weights() == {BLUE: 100, GREEN: 0}
 
@@ -279,9 +279,9 @@ def test_too_few_instances_are_refused_with_the_command_that_starts_more(
         f"`aws autoscaling update-auto-scaling-group --region {REGION} --auto-scaling-group-name {ill['group']} "
         "--desired-capacity 2` starts the rest" in error
     )
-    moved = run("--without-judgment", "--json")
+    moved = run("--without-checks", "--json")
     assert moved.exit_code == Exit.OK
-    assert answer(moved)["warnings"][0].startswith("going on without judgment, although blue has 1 of 2 healthy")
+    assert answer(moved)["warnings"][0].startswith("going on without the checks, although blue has 1 of 2 healthy")
 
 
 def test_a_group_that_shrank_grows_after_the_shift_and_launches_again(run: Callable[..., Result], world: World) -> None:
@@ -290,7 +290,7 @@ def test_a_group_that_shrank_grows_after_the_shift_and_launches_again(run: Calla
     world.autoscaling.suspend_processes(AutoScalingGroupName=group, ScalingProcesses=["Launch"])
     assert len(world.machines_of(BLUE)) == 1
     assert run().exit_code == Exit.REFUSED
-    result = run("--without-judgment")
+    result = run("--without-checks")
     assert result.exit_code == Exit.OK, result.output
     assert len(world.machines_of(BLUE)) == 2
     blue = describe(STACK, world.session).sides[BLUE].group
@@ -300,7 +300,7 @@ def test_a_group_that_shrank_grows_after_the_shift_and_launches_again(run: Calla
 
 def test_a_color_without_any_target_is_refused_whoever_insists(run: Callable[..., Result], world: World) -> None:
     world.stop_group(world.machines_of(BLUE)[0]["group"])
-    for words in ((), ("--without-judgment",)):
+    for words in ((), ("--without-checks",)):
         result = run(*words)
         assert result.exit_code == Exit.REFUSED
         assert "blue is off, no instance is registered with its target group: every request would get a 503" in (
@@ -309,11 +309,11 @@ def test_a_color_without_any_target_is_refused_whoever_insists(run: Callable[...
     assert world.weights() == {BLUE: 0, GREEN: 100}
 
 
-def test_a_breaking_migration_is_refused_even_without_judgment_but_not_when_accepted(
+def test_a_breaking_migration_is_refused_even_without_checks_but_not_when_accepted(
     run: Callable[..., Result], world: World
 ) -> None:
     world.publish("v2", Migration.BREAKING, second=1)
-    for words in ((), ("--without-judgment",)):
+    for words in ((), ("--without-checks",)):
         result = run(*words)
         assert result.exit_code == Exit.REFUSED
         assert "v1, which can't run on the database that v2 left (migration: breaking)" in " ".join(
@@ -397,7 +397,7 @@ def test_a_call_that_aws_refuses_changed_nothing(
     result = run("--json")
     assert result.exit_code == Exit.FAILED
     assert answer(result)["error"] == (
-        "AWS did not set the weights, nothing was changed, users stay where they were (blue 0 %, green 100 %): "
+        "AWS did not set the weights, nothing was changed, the traffic stays where it was (blue 0 %, green 100 %): "
         "An error occurred (AccessDenied) when calling the ModifyRule operation: not authorized"
     )
     assert (world.served(), file.read_text()) == ("v2", CONFIG)
@@ -434,7 +434,7 @@ def test_when_aws_does_not_say_where_users_are_a_person_must_look(
     result = run("--json")
     monkeypatch.setattr(elbv2, "describe_rules", describe_rules)
     assert result.exit_code == Exit.STUCK
-    assert "AWS does not say where users are now" in answer(result)["error"]
+    assert "AWS does not say where the traffic goes now" in answer(result)["error"]
     assert f"`aws elbv2 describe-rules --region {REGION} --rule-arns {world.live}`" in answer(result)["error"]
 
 
@@ -444,7 +444,9 @@ def test_users_who_are_moved_to_a_release_that_fails_with_them_need_a_person(
     world.apps["v1"].fails_with_users = True
     result = run("--json")
     assert result.exit_code == Exit.STUCK
-    assert answer(result)["error"].startswith("all users were sent to blue, with release v1, and its public smoke test")
+    assert answer(result)["error"].startswith(
+        "all traffic was sent to blue, with release v1, and its public smoke test"
+    )
     assert world.weights() == {BLUE: 100, GREEN: 0}
     [(subject, _)] = world.heard()
     assert subject == "Direct rollback: rollback failed, dev green v2 to blue v1"
@@ -460,7 +462,7 @@ def test_a_config_file_that_can_not_be_set_is_named_with_the_commands(
     assert answer(result)["config"] == "Pulumi.dev.yaml was not changed"
     assert answer(result)["warnings"] == [
         "Pulumi.dev.yaml could not be set (No such file or directory): before the next `up`, run "
-        "`.venv/bin/python -m scripts.recall --stack dev`, or `pulumi config set activeColor blue --stack dev` and "
+        "`./bluegreen sync-config --stack dev`, or `pulumi config set activeColor blue --stack dev` and "
         "`pulumi config set canaryPercent 0 --stack dev`"
     ]
 
@@ -495,7 +497,7 @@ def test_ctrl_c_at_the_shift_takes_effect_when_config_says_where_users_are_and_i
         return modify(**request)
 
     monkeypatch.setattr(elbv2, "modify_rule", interrupted)
-    with pytest.raises(InterruptedByUserError, match="interrupted; users are on blue, Pulumi's state does not know"):
+    with pytest.raises(InterruptedByUserError, match="interrupted; traffic is on blue, Pulumi's state does not know"):
         direct_rollback.roll_back(STACK, direct_rollback.DirectArgs(config_file=file), QUIET)
     assert (world.served(), file.read_text()) == ("v1", CONFIG.replace(": green", ": blue"))
     [record] = read(world.s3, BUCKET, STACK)
@@ -528,7 +530,7 @@ def test_status_tells_what_aws_has_where_pulumi_is_broken(
 # -- bad input -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [["--without-judgment"], ["--to", "blue"], ["--region", "x"], ["--config-file", "y"]])
+@pytest.mark.parametrize("words", [["--without-checks"], ["--to", "blue"], ["--region", "x"], ["--config-file", "y"]])
 def test_options_of_the_direct_way_need_it(words: list[str]) -> None:
     result = CliRunner().invoke(importlib.import_module("scripts.rollback").cli, words)
     assert result.exit_code == Exit.USAGE
@@ -647,21 +649,21 @@ def test_scripts_refuse_old_config_and_say_what_comes_first(
         "direct rollback by "
     )
     assert text.endswith(
-        "UTC (500s); config says blue 0 %, green 100 %: `.venv/bin/python -m scripts.recall --stack dev` takes over "
-        "what AWS has, then `pulumi up --refresh --stack dev` reconciles the state; or `.venv/bin/python -m "
-        "scripts.cutover green --stack dev` moves all users to green"
+        "UTC (500s); config says blue 0 %, green 100 %: `./bluegreen sync-config --stack dev` takes over "
+        "what AWS has, then `pulumi up --refresh --stack dev` reconciles the state; or "
+        "`./bluegreen cutover green --stack dev` moves all traffic to green"
     )
     assert world.calls == []
-    recall(moved, RecallArgs())
+    sync_config(moved, SyncArgs())
     moved.up(refresh=True)
     change(moved)
     assert world.weights() == {BLUE: 100, GREEN: 0}
 
 
 def test_a_fresh_checkout_recalls_where_users_are(moved: WorldStack, world: World) -> None:
-    assert recall(moved, RecallArgs()) == {"activeColor": "blue"}
+    assert sync_config(moved, SyncArgs()) == {"activeColor": "blue"}
     bring_up(moved, UpArgs(), Display(as_json=True))
-    assert (recall(moved, RecallArgs()), world.weights()) == ({}, {BLUE: 100, GREEN: 0})
+    assert (sync_config(moved, SyncArgs()), world.weights()) == ({}, {BLUE: 100, GREEN: 0})
 
 
 def test_a_canary_that_was_ended_is_recalled_as_ended(world: World, stack: WorldStack, file: Path) -> None:
@@ -671,7 +673,7 @@ def test_a_canary_that_was_ended_is_recalled_as_ended(world: World, stack: World
     stack.recorded = world.weights()
     direct_rollback.roll_back(STACK, direct_rollback.DirectArgs(config_file=file), QUIET)
     assert world.weights() == {BLUE: 0, GREEN: 100}
-    assert recall(stack, RecallArgs()) == {"canaryPercent": "0"}
+    assert sync_config(stack, SyncArgs()) == {"canaryPercent": "0"}
 
 
 @pytest.mark.parametrize("active", ["blue", "green"])
@@ -703,7 +705,8 @@ def test_a_canary_after_it_waits_until_the_state_agrees(moved: WorldStack, world
 
 def test_a_canary_by_old_config_is_refused(moved: WorldStack) -> None:
     with pytest.raises(
-        RefusedError, match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `.venv/bin/python -m sc"
+        RefusedError,
+        match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `./bluegreen sync-config ",
     ):
         share(moved, CanaryArgs(percent=10), QUIET)
 
@@ -714,10 +717,10 @@ def test_status_names_the_rollback_and_what_reconciles_it(
     status = read_status(moved, 10)
     told = status.as_json()["unreconciled"]
     assert ": direct rollback by " in told
-    assert "`.venv/bin/python -m scripts.recall --stack dev` takes over what AWS has" in told
+    assert "`./bluegreen sync-config --stack dev` takes over what AWS has" in told
     show(Display(), status)
     assert told in capsys.readouterr().out
-    recall(moved, RecallArgs())
+    sync_config(moved, SyncArgs())
     told = read_status(moved, 10).as_json()["unreconciled"]
     assert told.endswith("UTC (500s); `pulumi up --refresh --stack dev` reconciles the state")
     moved.up()
@@ -736,6 +739,6 @@ def test_a_difference_that_no_direct_rollback_explains_bars_no_up(stack: WorldSt
 
 
 def test_a_later_cutover_makes_an_old_direct_rollback_history(moved: WorldStack, world: World) -> None:
-    recall(moved, RecallArgs())
+    sync_config(moved, SyncArgs())
     cut_over(moved, CutoverArgs(target=GREEN, judge_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
     assert read_status(moved, 10).unreconciled is None

@@ -15,7 +15,7 @@ from scripts.exits import LockedError, RefusedError
 from scripts.history import read
 from scripts.lock import locked
 from scripts.preview import PreviewFailedError, judged
-from scripts.recall import RecallArgs, recall
+from scripts.sync_config import SyncArgs, sync_config
 from scripts.traffic import allowed
 from scripts.up import UpArgs, bring_up
 from scripts.workflow import SUMMARY
@@ -124,7 +124,7 @@ def test_a_fresh_checkout_recalls_what_was_delivered_and_keeps_what_git_says(wor
     stack.config |= {"activeColor": "green", "canaryPercent": "10"}
     stack.up()
     checkout = fresh_checkout(world, stack)
-    assert recall(checkout, RecallArgs()) == {
+    assert sync_config(checkout, SyncArgs()) == {
         "activeColor": "green",
         "canaryPercent": "10",
         "blue": f"v1 {world.ami}",
@@ -137,9 +137,9 @@ def test_a_fresh_checkout_recalls_what_was_delivered_and_keeps_what_git_says(wor
 
 def test_a_second_recall_finds_nothing_to_write(world: World) -> None:
     checkout = fresh_checkout(world, two_colors(world))
-    assert recall(checkout, RecallArgs())
+    assert sync_config(checkout, SyncArgs())
     world.calls.clear()
-    assert (recall(checkout, RecallArgs()), world.calls) == ({}, [])
+    assert (sync_config(checkout, SyncArgs()), world.calls) == ({}, [])
 
 
 def test_what_an_up_refused_is_not_recalled(world: World) -> None:
@@ -149,7 +149,7 @@ def test_what_an_up_refused_is_not_recalled(world: World) -> None:
     with pytest.raises(CommandError):
         stack.up()
     checkout = fresh_checkout(world, stack)
-    recall(checkout, RecallArgs())
+    sync_config(checkout, SyncArgs())
     assert (checkout.config.get("activeColor", "blue"), world.served()) == ("blue", "v1")
 
 
@@ -160,14 +160,14 @@ def test_a_color_that_was_retired_is_recalled_as_off(world: World) -> None:
         stack.up()
     checkout = fresh_checkout(world, stack)
     checkout.config["green"] = {"release": "v9", "releaseUrl": "s3://x", "sha256": "1", "amiId": "ami-1"}
-    assert recall(checkout, RecallArgs())["green"] == "off"
+    assert sync_config(checkout, SyncArgs())["green"] == "off"
     assert checkout.color(Color.GREEN)["release"] == ""
 
 
 def test_a_stack_that_was_never_up_has_nothing_to_recall(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = WorldStack(world, {})
     monkeypatch.setattr(stack, "outputs", dict)
-    assert (recall(stack, RecallArgs()), world.calls) == ({}, [])
+    assert (sync_config(stack, SyncArgs()), world.calls) == ({}, [])
 
 
 def test_a_stack_that_is_what_its_program_says_has_not_drifted(world: World) -> None:

@@ -38,7 +38,7 @@ def test_an_address_may_come_with_a_port(text: str, address: str, port: int) -> 
 def test_what_is_no_private_address_is_refused_with_what_is(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse(text)
-    assert str(caught.value) == f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or machines"
+    assert str(caught.value) == f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or instances"
 
 
 def test_a_colors_machines_are_found_with_their_port(world: World, stack: WorldStack) -> None:
@@ -55,7 +55,7 @@ def test_a_colors_machines_are_found_with_their_port(world: World, stack: WorldS
 def test_a_color_without_machines_is_named(world: World, stack: WorldStack) -> None:
     for group in {one["group"] for one in world.machines_of(Color.GREEN)}:
         world.stop_group(group)
-    with pytest.raises(UsageError, match="green has no machine in service: deliver a release to it first"):
+    with pytest.raises(UsageError, match="green has no instance in service: deploy a release to it first"):
         addresses_of(describe(STACK, world.session).sides[Color.GREEN], world.session)
 
 
@@ -73,8 +73,8 @@ def test_each_address_is_asked_and_each_check_says_which(stack: WorldStack, worl
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--url", "http://127.0.0.1:1", "--private", "10.0.0.1"), "name two different things to ask"),
-        (("--private", "machines", "--private", "10.0.0.1"), "--private machines means all of them"),
+        (("--url", "http://127.0.0.1:1", "--private", "10.0.0.1"), "name two different things to check"),
+        (("--private", "instances", "--private", "10.0.0.1"), "--private instances means all of them"),
         (("--private", "everything"), "allowed is a private IPv4 address"),
     ],
 )
@@ -93,7 +93,7 @@ def test_machines_are_looked_up_and_asked(stack: WorldStack, world: World, monke
         return found
 
     monkeypatch.setattr(smoke_test, "addresses_of", look_up)
-    ran = CliRunner().invoke(smoke_test.cli, ["--private", "machines", "--deadline", "0.1", "--json"])
+    ran = CliRunner().invoke(smoke_test.cli, ["--private", "instances", "--deadline", "0.1", "--json"])
     assert asked == ["v1"]
     assert ran.exit_code == Exit.OK, ran.output
     assert f"127.0.0.1:{here} release" in {check["name"] for check in json.loads(ran.stdout)["checks"]}

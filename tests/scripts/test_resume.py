@@ -73,7 +73,7 @@ def test_pulumis_lock_of_a_process_that_lives_or_of_another_host_is_not_released
 ) -> None:
     for pid, host in ((os.getpid(), ""), (DEAD, "elsewhere")):
         pulumi_locked(stack, pid=pid, host=host)
-        with pytest.raises(LockedError, match=r"users stay on blue: Pulumi's own lock of the stack is held since"):
+        with pytest.raises(LockedError, match=r"traffic stays on blue: Pulumi's own lock of the stack is held since"):
             cut_over(stack, RESUME, Display(as_json=True))
     assert "cancel" not in world.calls
     assert world.weights() == {BLUE: 100, GREEN: 0}
@@ -99,7 +99,7 @@ def test_a_lock_whose_holder_may_live_is_not_taken(
 
 def test_a_cutover_that_was_killed_after_the_switch_is_checked_and_watched(world: World, stack: WorldStack) -> None:
     world.set_weights({BLUE: 0, GREEN: 100})
-    killed(world, stage="smoke test: of the public side")
+    killed(world, stage="smoke test: of the public endpoint")
     display = Display(as_json=True)
     record = cut_over(stack, RESUME, display)
     assert record is not None
@@ -114,8 +114,8 @@ def test_a_cutover_that_was_killed_after_the_switch_is_checked_and_watched(world
 def test_a_release_that_nobody_had_checked_and_is_bad_loses_its_traffic(world: World, stack: WorldStack) -> None:
     world.set_weights({BLUE: 0, GREEN: 100})
     world.apps["v2"].fails_with_users = True
-    killed(world, stage="smoke test: of the public side")
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    killed(world, stage="smoke test: of the public endpoint")
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         cut_over(stack, replace(RESUME, smoke_deadline_s=0.3), Display(as_json=True))
     assert world.weights() == {BLUE: 100, GREEN: 0}
     assert read(world.s3, BUCKET, STACK)[0].outcome == "rolled_back"

@@ -30,13 +30,13 @@ def test_retire_turns_the_idle_color_off_and_users_notice_nothing(world: World) 
 
 def test_a_color_with_users_is_not_retired(world: World) -> None:
     stack = two_colors(world)
-    with pytest.raises(RefusedError, match=r"blue has 100 % of the users and is the active color.*now that is green"):
+    with pytest.raises(RefusedError, match=r"blue has 100 % of the traffic and is the active color.*now that is green"):
         retire(stack, RetireArgs(color=Color.BLUE), QUIET)
     stack.config["canaryPercent"] = "10"
     stack.up()
     with pytest.raises(
         RefusedError,
-        match=r"green has 10 % of the traffic, a canary; end it first: `.venv/bin/python -m scripts.canary 0",
+        match=r"green has 10 % of the traffic, a canary; end it first: `./bluegreen canary 0",
     ):
         retire(stack, RetireArgs(), QUIET)
     assert len(world.machines_of(Color.GREEN)) == 2
@@ -129,13 +129,13 @@ def test_count_and_names_choose_machines(world: World) -> None:
     green = world.machines_of(Color.GREEN)[1]["instance"]
     done = restart(stack, RestartArgs(color=Color.GREEN, instances=(green,)), QUIET)
     assert [one.instance for one in done] == [green]
-    with pytest.raises(UsageError, match="i-nope: blue has no such healthy machine, it has i-"):
+    with pytest.raises(UsageError, match="i-nope: blue has no such healthy instance, it has i-"):
         restart(stack, RestartArgs(instances=("i-nope",)), QUIET)
 
 
 def test_the_only_machine_with_users_is_not_restarted(world: World) -> None:
     stack = two_colors(world, sizes=(1, 1))
-    with pytest.raises(RefusedError, match="blue serves 100 % of the users with 1 healthy machine"):
+    with pytest.raises(RefusedError, match="blue serves 100 % of the traffic with 1 healthy instance"):
         restart(stack, RestartArgs(), QUIET)
     assert world.rebooted == []
 
@@ -168,7 +168,7 @@ def test_status_tells_what_belongs_together_and_what_was_done(world: World, caps
         "target_group": world.groups[Color.GREEN],
         "healthy": 2,
         "launches_stopped": False,
-        "machines": 2,
+        "instances": 2,
         "weight": 100,
     }
     assert [(one["kind"], one["source"]["release"], one["target"]["release"]) for one in told["history"]] == [

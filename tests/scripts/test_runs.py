@@ -70,7 +70,7 @@ def test_an_end_that_can_not_be_recorded_keeps_its_own_words(world: World, monke
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
     without_history(world, monkeypatch)
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), QUIET)
     assert holder(world.s3, BUCKET, STACK) is None
 
@@ -94,7 +94,9 @@ def test_a_way_back_of_which_aws_says_nothing_is_an_emergency(world: World, monk
 def test_a_switch_after_which_aws_says_nothing_is_an_emergency(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = two_colors(world)
     stack.before_up = lambda: monkeypatch.setattr(world.elbv2, "get_paginator", denied, raising=False)
-    told = r"the switch to green failed \(.*AccessDenied.*\), and AWS does not say where users are now: .*Act now: "
+    told = (
+        r"the switch to green failed \(.*AccessDenied.*\), and AWS does not say where the traffic goes now: .*Act now: "
+    )
     with pytest.raises(StuckError, match=told):
         cut_over(stack, CutoverArgs(target=Color.GREEN), QUIET)
     assert read(world.s3, BUCKET, STACK)[0].outcome == "rollback_failed"
@@ -108,7 +110,7 @@ def test_users_go_back_though_nobody_reads_what_is_said(
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
     monkeypatch.setattr(sys, "stderr", Broken(terminal=terminal))
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), Display())
     assert world.served() == "v1"
 
@@ -146,10 +148,10 @@ def test_a_stage_that_cant_be_noted_holds_nothing_up(world: World, monkeypatch: 
 @pytest.mark.parametrize(
     ("stage", "told"),
     [
-        ("bake: watch green for 60 s", "users are on blue, and its watch never ended"),
-        ("smoke test: of the public side", "users are on blue, and nobody has judged what they get"),
-        ("production traffic shift: blue to green", "users are on blue, and config may say otherwise"),
-        ("scale up: green", "left no record; users are on blue: `.venv/bin/python -m scripts.smoke_test --stack dev`"),
+        ("bake: watch green for 60 s", "traffic is on blue, and its bake never ended"),
+        ("smoke test: of the public endpoint", "traffic is on blue, and what users get was not checked"),
+        ("production traffic shift: blue to green", "traffic is on blue, and config may say otherwise"),
+        ("scale up: green", "left no record; traffic is on blue: `./bluegreen smoke-test --stack dev`"),
     ],
 )
 def test_status_tells_what_a_killed_script_left(world: World, stage: str, told: str) -> None:
@@ -162,7 +164,7 @@ def test_status_tells_what_a_killed_script_left(world: World, stage: str, told: 
     assert told in found.left
     assert found.as_json()["lock"]["left"] == found.left
     target = "green" if "to green" in stage else "blue"
-    resume = f"`.venv/bin/python -m scripts.cutover {target} --resume --stack dev` on that host goes on from there"
+    resume = f"`./bluegreen cutover {target} --resume --stack dev` on that host goes on from there"
     assert (resume in found.left) == (not stage.startswith("scale up"))
     assert "--resume" not in replace(found, holder=replace(dead, action="canary")).left
     away = replace(found, holder=replace(dead, host="elsewhere"))

@@ -332,7 +332,7 @@ def test_a_bad_release_loses_its_users_and_people_hear_why(world: World) -> None
     world.apps["v2"].fails_one_in = 5
     args = CutoverArgs(target=Color.GREEN, bake_s=20, reason="the weekly release")
     with pytest.raises(
-        TurnedBackError, match=r"users are back on blue; green failed with users on it: .* probes failed"
+        TurnedBackError, match=r"traffic is back on blue; green failed with users on it: .* probes failed"
     ):
         cut_over(stack, args, QUIET)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
@@ -361,7 +361,7 @@ def test_a_good_cutover_is_told_with_its_reason(world: World) -> None:
 def test_a_bad_canary_is_ended(world: World) -> None:
     stack = two_colors(world)
     world.apps["v2"].fails_one_in = 5
-    with pytest.raises(TurnedBackError, match="the share of green is ended; green failed with users on it: "):
+    with pytest.raises(TurnedBackError, match="the canary on green is ended; green failed with users on it: "):
         share(stack, CanaryArgs(percent=5, bake_s=20), QUIET)
     assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
     assert stack.config["canaryPercent"] == "0"
@@ -374,7 +374,7 @@ def test_a_cutover_that_is_turned_back_leaves_no_canary_on_the_bad_release(world
     stack = two_colors(world)
     share(stack, CanaryArgs(percent=10), QUIET)
     world.apps["v2"].fails_one_in = 5
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=20), QUIET)
     assert world.weights() == {Color.BLUE: 100, Color.GREEN: 0}
     assert (stack.config["activeColor"], stack.config["canaryPercent"]) == ("blue", "0")
@@ -393,7 +393,7 @@ def test_users_go_back_though_the_color_that_they_leave_has_grown(world: World) 
             world.autoscaling.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=3)
 
     stack.before_up = grow
-    with pytest.raises(TurnedBackError, match="users are back on blue"):
+    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, bake_s=20), QUIET)
     assert (world.served(), len(world.machines_of(Color.BLUE)), len(ups)) == ("v1", 3, 3)
 

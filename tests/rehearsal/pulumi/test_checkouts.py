@@ -19,7 +19,7 @@ from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import ROOT, Workspace, copy_project
 from scripts.display import Display
 from scripts.exits import RefusedError
-from scripts.recall import RecallArgs, recall
+from scripts.sync_config import SyncArgs, sync_config
 from scripts.up import UpArgs, bring_up
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.front import Front
@@ -250,7 +250,7 @@ def test_recalled_a_fresh_checkout_goes_on_where_the_stack_is(
     file = project / "Pulumi.dev.yaml"
     file.write_text(yaml.safe_dump(header(workspace) | {"config": files["committed"]}))
     fresh = auto.select_stack(stack_name="dev", work_dir=str(project))
-    assert set(recall(fresh, RecallArgs())) == {"activeColor", "blue", "green"}
+    assert set(sync_config(fresh, SyncArgs())) == {"activeColor", "blue", "green"}
     assert touched(fresh.up().summary.resource_changes) == {}
     fresh.set_config("activeColor", auto.ConfigValue("blue"))
     assert touched(fresh.up().summary.resource_changes) == {"update": 1}
@@ -258,5 +258,5 @@ def test_recalled_a_fresh_checkout_goes_on_where_the_stack_is(
     first = auto.select_stack(stack_name="dev", work_dir=str(workspace.project))
     with pytest.raises(auto.CommandError, match="would move all users from blue v1 to green v2"):
         first.up()
-    assert recall(first, RecallArgs()) == {"activeColor": "blue"}
+    assert sync_config(first, SyncArgs()) == {"activeColor": "blue"}
     assert touched(first.up().summary.resource_changes) == {}

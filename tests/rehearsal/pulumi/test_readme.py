@@ -267,7 +267,7 @@ def test_a_placeholder_without_a_value_is_an_error() -> None:
     )
     for command in (
         "curl https://…/",
-        "scripts.cutover COLOR",
+        "./bluegreen cutover COLOR",
         "deploy <version>",
         "deploy --ami ami-0123456789abcdef0",
     ):
@@ -338,12 +338,12 @@ def changed_files(clone: Path, first: Path, added: Mapping[str, str]) -> None:
 
 def second_clone(person: Shell, own: str) -> None:
     """Knows nothing of the stack's releases until it is told."""
-    select, recall = inline("in a fresh checkout, `pulumi stack select NAME`")
+    select, sync = inline("in a fresh checkout, `pulumi stack select NAME`")
     person.type(select, own)
     said = person.refused("pulumi up")
     assert (
         "the config of this checkout is older than the last change of stack dev: green v2 has 100 % of the traffic"
         in said
     )
-    person.type(recall)
+    person.type(sync)
     assert re.search(r"^Resources:\n +\d+ unchanged$", person.type("pulumi up"), re.MULTILINE)

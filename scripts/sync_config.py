@@ -1,8 +1,8 @@
-"""Config brought up to date with the stack: who has the traffic, which release each color holds, which change was last.
+"""Update of a checkout's config to the stack: live color, the release of each color, the last change.
 
 Git holds what a person decides of an environment. What deployments decide is in the stack's own state, so that neither
-a laptop nor CI must commit after each; this brings it back into a checkout. Users that were moved since the last
-update, without Pulumi, stay where AWS has them.
+a laptop nor CI must commit after each; this brings it back into a checkout. Traffic that was shifted since the last
+update, without Pulumi, stays where AWS has it.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ Values = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallArgs:
+class SyncArgs:
     """`git`: what Git changed since CI last applied a commit stays as Git has it, and is what the next `up` applies."""
 
     git: bool = False
     force: bool = False
 
 
-def recall(stack: Stack, args: RecallArgs) -> dict[str, str]:
+def sync_config(stack: Stack, args: SyncArgs) -> dict[str, str]:
     """Write what differs into the stack's config; what was written, by key. Raises RefusedError."""
     facts = read_facts(stack, required=False)
     if "artifactsBucket" not in facts.outputs:
@@ -136,7 +136,7 @@ def main(
         bool,
         typer.Option(
             "--git",
-            envvar="BLUEGREEN_RECALL_GIT",
+            envvar="BLUEGREEN_SYNC_CONFIG_GIT",
             help="Keep what Git changed since CI last applied a commit: the next `up` applies it. For CI, on main.",
         ),
     ] = False,
@@ -145,16 +145,17 @@ def main(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring this checkout's config up to date: active color, canary, both colors' releases, the stack's last change.
+    """Update this checkout's config to the stack: active color, canary, both colors' releases, revision.
 
-    The first thing to do with a fresh checkout. Everything else in the config stays as Git has it. After a direct
-    rollback the active color is the one that AWS sends users to.
+    The first thing to do in a fresh checkout. All other keys stay as Git has them. After a direct rollback the active
+    color is the one that AWS sends the traffic to.
     """
     display = Display(as_json=as_json)
     with exit_codes(display):
-        written = recall(open_stack(stack), RecallArgs(git=git, force=force))
-        display.result({"ok": True, "recalled": written})
-        display.say(f"recalled: {', '.join(f'{key} {value}' for key, value in written.items()) or 'nothing differs'}")
+        written = sync_config(open_stack(stack), SyncArgs(git=git, force=force))
+        display.result({"ok": True, "written": written})
+        changed = ", ".join(f"{key} {value}" for key, value in written.items())
+        display.say(f"written into the config: {changed}" if changed else "the config is up to date with the stack")
 
 
 if __name__ == "__main__":

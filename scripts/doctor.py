@@ -1,0 +1,475 @@
+"""Checks of what the commands need: tools, credentials, state, stack, machine image, quotas; each with what to type."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cached_property
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import typer
+
+from checks.deployments import is_current
+from checks.fleet import client
+from checks.hints import bluegreen, pulumi
+from scripts.config_change import problem
+from scripts.deploy import IMAGE_NAMES, newest_of
+from scripts.direct_rollback import REGION_KEY, REGION_VARIABLES
+from scripts.display import Display, exit_codes, update_error
+from scripts.exits import Exit, ScriptError
+from scripts.options import JsonOption, StackOption, app
+from scripts.stack_file import StackFileError, read_config
+from scripts.stacks import NAMESPACE, NO_CLI, NO_STACK, ROOT, Value, read_facts, selected_stack_on_disk
+
+OLDEST_PULUMI = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
+DEADLINE_S = 20.0
+PULUMI_S = 15.0  # one run of the CLI: a state bucket far away answers within 3
+BUILDER_VCPUS = 2  # Packer's instance, as ami/variables.pkr.hcl has it
+STANDARD_FAMILIES = "acdhimrtz"  # those that quota L-1216C47A counts, by their first letter
+VCPU_QUOTA, ADDRESS_QUOTA = "L-1216C47A", "L-0263D0A3"
+
+
+class State(StrEnum):
+    """How a check ended. A warning stops no command now."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check found, and what to type where something is missing."""
+
+    name: str
+    state: State
+    found: str
+    type: str = ""
+
+
+class MissingError(Exception):
+    """A check failed: what was found, and what to type."""
+
+    state = State.FAILED
+
+    def __init__(self, found: str, type: str = "") -> None:
+        super().__init__(found)
+        self.type = type
+
+
+class WarningError(MissingError):
+    state = State.WARNING
+
+
+class SkippedError(MissingError):
+    """Another check must pass first."""
+
+    state = State.SKIPPED
+
+
+@dataclass(frozen=True)
+class Check:
+    """`run` returns what was found, or raises MissingError."""
+
+    name: str
+    run: Callable[[], str]
+
+    def result(self) -> Finding:
+        try:
+            return Finding(name=self.name, state=State.OK, found=within(DEADLINE_S, self.run))
+        except MissingError as error:
+            return Finding(name=self.name, state=error.state, found=str(error), type=error.type)
+        except Exception as error:  # whatever it is: the other checks matter too
+            found = str(error) if isinstance(error, ScriptError) else update_error(str(error))
+            return Finding(name=self.name, state=State.FAILED, found=found or type(error).__name__)
+
+
+def within(seconds: float, work: Callable[[], str]) -> str:
+    """The result of `work`. Raises what it raises, or MissingError when it takes longer; it then goes on by itself."""
+    ends: list[Callable[[], str]] = []
+
+    def run() -> None:
+        try:
+            done = work()
+            ends.append(lambda: done)
+        except BaseException as error:
+            raised = error
+            ends.append(lambda: _raise(raised))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not ends:
+        raise MissingError(f"no answer within {seconds:g} s")
+    return ends[0]()
+
+
+def _raise(error: BaseException) -> str:
+    raise error
+
+
+# -- Pulumi ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Held:
+    """A config value or an output."""
+
+    value: Any
+
+
+class NoAnswerError(ScriptError):
+    """Pulumi's CLI failed or took too long; the message has its words."""
+
+
+def run_pulumi(*words: str) -> str:
+    argv = ["pulumi", *words, "--non-interactive"]
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PULUMI_S,
+            check=True,
+        )
+    except FileNotFoundError as error:
+        raise SkippedError("pulumi is not on the PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise NoAnswerError(f"`{' '.join(argv)}` gave no answer within {PULUMI_S:g} s") from error
+    except subprocess.CalledProcessError as error:
+        raise NoAnswerError(update_error(error.stderr)) from error
+    return done.stdout
+
+
+@dataclass
+class CliStack:
+    """The stack for `read_facts`, by runs of the CLI that have an end."""
+
+    name: str
+
+    def outputs(self) -> Mapping[str, Value]:
+        found = json.loads(run_pulumi("stack", "output", "--json", "--stack", self.name))
+        return {key: Held(value) for key, value in found.items()}
+
+    def get_all_config(self) -> Mapping[str, Value]:
+        found = json.loads(run_pulumi("config", "--json", "--show-secrets", "--stack", self.name))
+        return {key: Held(each.get("value", "")) for key, each in found.items()}
+
+    def set_config(self, key: str, value: Any, *, path: bool = False) -> None:
+        raise NotImplementedError("nothing is written here")
+
+    def up(self, *, on_output: Any = None, refresh: bool = False) -> Any:
+        raise NotImplementedError("nothing is changed here")
+
+
+@dataclass
+class PulumiChecks:
+    """One after the other, since each needs the one before."""
+
+    given: str
+    """The stack that is named; empty takes the selected one."""
+    stack: str = ""
+
+    def all(self) -> list[Check]:
+        return [
+            Check("Pulumi CLI", self.cli),
+            Check("Pulumi's AWS plugin", self.plugin),
+            Check("state backend", self.login),
+            Check("stack", self.selected),
+            Check("config", self.config),
+        ]
+
+    def cli(self) -> str:
+        try:
+            told = run_pulumi("version").strip()
+        except SkippedError:
+            raise MissingError(NO_CLI, "curl -fsSL https://get.pulumi.com | sh") from None
+        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", told)
+        if not found or tuple(map(int, found.groups())) < OLDEST_PULUMI:
+            raise MissingError(
+                f"{told} at {shutil.which('pulumi')}; 3.238 or later is needed",
+                "curl -fsSL https://get.pulumi.com | sh",
+            )
+        return told
+
+    def plugin(self) -> str:
+        wanted = installed_version("pulumi_aws")
+        if beside := shutil.which("pulumi-resource-aws"):
+            return f"{beside}, on the PATH"
+        there = {each["version"] for each in json.loads(run_pulumi("plugin", "ls", "--json")) if each["name"] == "aws"}
+        if wanted in there:
+            return wanted
+        # Pulumi fetches it by itself, unless it is told not to.
+        kind = MissingError if os.environ.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION") else WarningError
+        raise kind(
+            f"{wanted} is not installed; Pulumi downloads it with the first update",
+            f"pulumi plugin install resource aws {wanted}",
+        )
+
+    def login(self) -> str:
+        try:
+            told = json.loads(run_pulumi("whoami", "--json"))
+        except NoAnswerError as error:
+            raise MissingError(str(error), "pulumi login 's3://BUCKET?region=REGION'") from error
+        return f"{told.get('url', 'unknown')}, as {told.get('user', 'unknown')}"
+
+    def selected(self) -> str:
+        named = ("--stack", self.given) if self.given else ()
+        try:
+            self.stack = run_pulumi("stack", "--show-name", *named).strip()
+        except NoAnswerError as error:
+            if "no stack named" in str(error):
+                raise MissingError(str(error), "pulumi stack ls") from error
+            if "no stack selected" in str(error):
+                raise MissingError(NO_STACK, "pulumi stack select NAME") from error
+            raise SkippedError(str(error)) from error
+        return f"{self.stack}, {'named' if self.given else 'selected'}"
+
+    def config(self) -> str:
+        if not self.stack:
+            raise SkippedError("no stack to compare it with")
+        facts = read_facts(CliStack(self.stack), required=False)
+        if refused := problem(facts.stack, facts.config):
+            raise MissingError(refused, pulumi("config", stack=self.stack).strip("`"))
+        if not facts.outputs:
+            raise WarningError("the stack has no resources yet", pulumi("up", stack=self.stack).strip("`"))
+        if not is_current(facts.last, facts.desired):
+            raise MissingError(
+                "this checkout's config is older than the stack's last change",
+                bluegreen("sync-config", stack=self.stack).strip("`"),
+            )
+        return f"up to date with the stack, {facts.last.active} is the active color"
+
+
+# -- AWS ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AwsChecks:
+    """Independent of Pulumi: which stack is selected stands in a file of its own, and its region in another one."""
+
+    given: str
+    account: str = ""
+
+    def all(self) -> list[Check]:
+        return [
+            Check("AWS region", self.regions),
+            Check("AWS credentials", self.credentials),
+            Check("machine image", self.image),
+            Check("vCPU quota", self.vcpus),
+            Check("Elastic IP quota", self.addresses),
+        ]
+
+    @cached_property
+    def stack(self) -> str:
+        try:
+            return self.given or selected_stack_on_disk()
+        except ScriptError:
+            return ""
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        try:
+            return read_config(ROOT / f"Pulumi.{self.stack}.yaml") if self.stack else {}
+        except StackFileError:
+            return {}
+
+    @cached_property
+    def own_region(self) -> str:
+        return str(self.config.get(REGION_KEY) or "")
+
+    @cached_property
+    def shell_region(self) -> str:
+        return next((os.environ[name] for name in REGION_VARIABLES if os.environ.get(name)), "")
+
+    @property
+    def region(self) -> str:
+        return self.own_region or self.shell_region
+
+    @cached_property
+    def session(self) -> Any:
+        import boto3
+
+        if not self.account:
+            raise SkippedError("AWS credentials come first")
+        if not self.region:
+            raise SkippedError("the region comes first")
+        return boto3.Session(region_name=self.region)
+
+    def regions(self) -> str:
+        if not self.region:
+            raise MissingError("neither the stack's config nor AWS_REGION names one", "export AWS_REGION=REGION")
+        if not self.shell_region:
+            raise WarningError(
+                f"{self.region} by the stack's config; AWS_REGION is not set, by which Pulumi finds a state bucket",
+                f"export AWS_REGION={self.region}",
+            )
+        if self.own_region not in ("", self.shell_region):
+            raise WarningError(
+                f"AWS_REGION is {self.shell_region}, and the stack's region is {self.own_region}",
+                f"export AWS_REGION={self.own_region}",
+            )
+        return self.region
+
+    def credentials(self) -> str:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            session = boto3.Session(region_name=self.region or "us-east-1")
+            told = client(session, "sts", impatient=True).get_caller_identity()
+        except ClientError as error:
+            raise MissingError(f"AWS refuses them: {error}", "aws sso login") from error
+        except BotoCoreError as error:
+            raise MissingError(update_error(str(error)), "aws configure sso") from error
+        self.account = str(told["Account"])
+        return str(told["Arn"])
+
+    def image(self) -> str:
+        found = newest_of(client(self.session, "ec2", impatient=True))
+        if not found:
+            raise MissingError(
+                f"none named {IMAGE_NAMES} in {self.region}",
+                "packer init ami/ && "
+                f'packer build -var region={self.region} -var git_commit="$(git rev-parse HEAD)" ami/',
+            )
+        return f"{found['ImageId']}, {found['Name']}"
+
+    def vcpus(self) -> str:
+        kind = self.setting("instanceType")
+        if kind[:1] not in STANDARD_FAMILIES:
+            raise WarningError(f"{kind} counts for a quota of its own, which is not checked")
+        sizes = sum(int(self.color(name).get("minSize", 1)) for name in ("blue", "green"))
+        needed = sizes * self.vcpus_of(kind) + BUILDER_VCPUS
+        quota = self.quota(VCPU_QUOTA)
+        if quota < needed:
+            raise MissingError(
+                f"{quota:g} vCPUs, and both colors with {sizes} {kind} in all and Packer's builder need {needed}",
+                self.raising(VCPU_QUOTA, needed),
+            )
+        return f"{quota:g} vCPUs, of which both colors and Packer's builder need {needed}"
+
+    def addresses(self) -> str:
+        mode = self.setting("natGateways")
+        zones = len(self.listed("zones")) or int(self.setting("zoneCount"))
+        needed = {"none": 0, "single": 1}.get(mode, zones)
+        found = client(self.session, "ec2", impatient=True).describe_addresses()["Addresses"]
+        own = [each for each in found if {"Key": "Stack", "Value": self.stack} in each.get("Tags", [])]
+        quota, missing = self.quota(ADDRESS_QUOTA), max(0, needed - len(own))
+        if quota < len(found) + missing:
+            raise MissingError(
+                f"{len(found)} of {quota:g} are in use, and NAT gateways need {missing} more",
+                self.raising(ADDRESS_QUOTA, len(found) + missing),
+            )
+        return f"{len(found)} of {quota:g} are in use, NAT gateways need {missing} more"
+
+    def quota(self, code: str) -> float:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            quotas = client(self.session, "service-quotas", impatient=True)
+            return float(quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
+        except (ClientError, BotoCoreError) as error:
+            raise WarningError(
+                f"could not be read: {error}",
+                f"aws service-quotas get-service-quota --service-code ec2 --quota-code {code} --region {self.region}",
+            ) from error
+
+    def raising(self, code: str, value: int) -> str:
+        return (
+            f"aws service-quotas request-service-quota-increase --service-code ec2 --quota-code {code} "
+            f"--desired-value {value} --region {self.region}"
+        )
+
+    def vcpus_of(self, kind: str) -> int:
+        found = client(self.session, "ec2", impatient=True).describe_instance_types(InstanceTypes=[kind])
+        return int(found["InstanceTypes"][0]["VCpuInfo"]["DefaultVCpus"])
+
+    def setting(self, key: str) -> str:
+        """The stack's own, else the default of Pulumi.yaml."""
+        return str(self.config.get(f"{NAMESPACE}:{key}") or self.defaults[key])
+
+    def listed(self, key: str) -> Sequence[Any]:
+        found = self.config.get(f"{NAMESPACE}:{key}") or []
+        return found if isinstance(found, list) else []
+
+    def color(self, name: str) -> Mapping[str, Any]:
+        found = self.config.get(f"{NAMESPACE}:{name}") or {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        import yaml
+
+        declared = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+        return {key: each.get("default") for key, each in declared.items()}
+
+
+def examine(stack: str) -> list[Finding]:
+    """All checks: Pulumi's beside AWS's, as both wait for a network."""
+    chains = PulumiChecks(stack).all(), AwsChecks(stack).all()
+    with ThreadPoolExecutor(len(chains)) as pool:
+        done = pool.map(lambda chain: [check.result() for check in chain], chains)
+        return [finding for findings in done for finding in findings]
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+    width = max(len(each.name) for each in findings)
+    told = []
+    for each in findings:
+        first, *rest = each.found.splitlines() or [""]
+        told.append(f"{each.state:<8} {each.name:<{width}}  {first}")
+        told += [f"{'':<{9 + width}}  {line}" for line in rest]
+        told += [f"{'':<{9 + width}}  type:  {each.type}"] if each.type else []
+    return told
+
+
+cli = app()
+
+
+@cli.command()
+def main(stack: StackOption = "", as_json: JsonOption = False) -> None:
+    """Check what the commands need, and say what to type where something is missing: exit code 1 then.
+
+    Checked are the Pulumi CLI and its AWS plugin, the login to the state, the stack and whether this checkout's config
+    is up to date with it, AWS region and credentials, the machine image, and the quotas of vCPUs and Elastic IPs where
+    the account lets them be read. Nothing is changed. A warning stops no command now.
+    """
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        with display.working("checking"):
+            findings = examine(stack)
+        ok = not named(findings, State.FAILED) and not named(findings, State.SKIPPED)
+        display.result({"ok": ok, "checks": [asdict(each) for each in findings]})
+        for line in lines(findings):
+            display.say(line)
+        display.say(summary(findings))
+    if not ok:
+        raise typer.Exit(Exit.FAILED)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    failed, skipped = named(findings, State.FAILED), named(findings, State.SKIPPED)
+    parts = [f"missing: {', '.join(failed)}"] if failed else []
+    parts += [f"not checked: {', '.join(skipped)}"] if skipped else []
+    return "; ".join(parts) or "nothing is missing"
+
+
+def named(findings: Sequence[Finding], state: State) -> list[str]:
+    return [each.name for each in findings if each.state is state]
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,209 @@
+"""Release of a folder, the whole way: publish, deploy to the idle color, cut over to it, watch it with its traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ami.boot.messages import ChangeRecord, content
+from checks.colors import ALL_USERS, Color
+from checks.fleet import describe
+from checks.hints import bluegreen
+from checks.smoke import failures, smoke
+from scripts.cutover import CutoverArgs, cut_over
+from scripts.deploy import DeployArgs, deploy, require_arguments
+from scripts.display import Display, exit_codes
+from scripts.exits import ScriptError, StuckError, TurnedBackError
+from scripts.interrupts import terminate_like_ctrl_c
+from scripts.options import SMOKE_DEADLINE_S, BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
+from scripts.publish_release import PublishArgs, git_commit, git_version, publish
+from scripts.releases import Kind, Migration
+from scripts.stacks import ROOT, Stack, StackFacts, open_stack, read_facts
+from scripts.watch import BAKE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseArgs:
+    """How to go the whole way with what `publishing` names."""
+
+    publishing: PublishArgs
+    ami: str = ""
+    bake_s: float = BAKE_S
+    reason: str = ""
+    break_lock: bool = False
+
+    @property
+    def version(self) -> str:
+        return self.publishing.version
+
+
+def release(stack: Stack, args: ReleaseArgs, display: Display) -> dict[str, Any]:
+    """Each step as its own command does it, with its own lock and its own record; the JSON document of all."""
+    facts = read_facts(stack)
+    with going_on_with(display, again(args, facts)):
+        args = replace(args, publishing=replace(args.publishing, bucket=facts.bucket))
+        published = publish(facts.s3, args.publishing, display)
+    done = {"ok": True, "version": args.version, "sha256": published.release.sha256, "url": published.url}
+    if color := live_color(facts, args.version):
+        # Deployed once more it would take the place of the release to roll back to.
+        return {**done, "color": color, "was_live": True, "stages": display.stages}
+    with going_on_with(display, plain("deploy", args.version, *ami_words(args), stack=facts.stack)):
+        deployed = deploy(stack, DeployArgs(version=args.version, ami=args.ami, break_lock=args.break_lock), display)
+    color = target_of(deployed)
+    if deployed and deployed.figures.get("weight"):
+        with going_on_with(display, plain("smoke-test", stack=facts.stack)):
+            check_first(facts, args, display)
+        return {**done, "color": color, "first": True, "deploy": content(deployed), "stages": display.stages}
+    cutover = CutoverArgs(
+        target=color, release=args.version, bake_s=args.bake_s, reason=args.reason, break_lock=args.break_lock
+    )
+    with going_on_with(display, cutover_command(args, color, facts)):
+        record = switch(stack, cutover, facts, display)
+    return {
+        **done,
+        "color": color,
+        "deploy": content(deployed) if deployed else None,
+        "cutover": content(record) if record else None,
+        **({"warnings": display.warnings} if display.warnings else {}),
+        "stages": display.stages,
+    }
+
+
+@contextmanager
+def going_on_with(display: Display, command: str) -> Iterator[None]:
+    """A step: where it ends early, this command goes on from there."""
+    display.next_command = command
+    yield
+    display.next_command = ""
+
+
+def switch(stack: Stack, args: CutoverArgs, facts: StackFacts, display: Display) -> ChangeRecord | None:
+    """The cutover. No command goes on with a release that was rolled back, and one that is stuck names its own."""
+    own = Display(as_json=display.as_json)  # its record has the figures of its own stages alone
+    try:
+        return cut_over(stack, args, own)
+    except TurnedBackError:
+        display.next_command = plain("logs", "--color", str(args.target), "--since", "30m", stack=facts.stack)
+        raise
+    except StuckError:
+        display.next_command = ""
+        raise
+    finally:
+        display.stages += own.stages
+        display.warnings += own.warnings
+
+
+def live_color(facts: StackFacts, version: str) -> Color | None:
+    """The color that has all traffic with this release, if one does."""
+    sides = describe(facts.stack, facts.session).sides.values()
+    return next((side.color for side in sides if side.weight == ALL_USERS and side.release == version), None)
+
+
+def target_of(record: ChangeRecord | None) -> Color:
+    if record is None or not record.target.color:
+        raise ScriptError("the deploy left no record of its color")
+    return Color(record.target.color)
+
+
+def check_first(facts: StackFacts, args: ReleaseArgs, display: Display) -> None:
+    """A stack's first release has all traffic once it is deployed: there is nothing to cut over from."""
+    with display.stage("smoke test: of the public endpoint"):
+        results = smoke(
+            facts.url, expect_release=args.version, health_path=facts.health_path, deadline=SMOKE_DEADLINE_S
+        )
+        if reason := failures(results):
+            raise ScriptError(f"release {args.version} is live and fails its smoke test: {reason}")
+
+
+def again(args: ReleaseArgs, facts: StackFacts) -> str:
+    """With all that decides on the release's bytes: others under the same version would be refused."""
+    publishing = args.publishing
+    folder = publishing.folder if Path.cwd() == ROOT else publishing.folder.absolute()
+    kind = ("--kind", publishing.kind) if publishing.kind is not Kind.SOURCE else ()
+    migration = ("--migration", publishing.migration) if publishing.migration is not Migration.NONE else ()
+    words = (str(folder), "--version", args.version, *kind, *migration, *ami_words(args))
+    return plain("release", *words, stack=facts.stack)
+
+
+def cutover_command(args: ReleaseArgs, color: Color, facts: StackFacts) -> str:
+    # After a Ctrl-C in the bake the color has the traffic already.
+    return plain("cutover", color, "--release", args.version, "--if-needed", stack=facts.stack)
+
+
+def ami_words(args: ReleaseArgs) -> tuple[str, ...]:
+    return ("--ami", args.ami) if args.ami else ()
+
+
+def plain(command: str, *words: str, stack: str) -> str:
+    return bluegreen(command, *words, stack=stack).strip("`")
+
+
+cli = app()
+
+
+@cli.command()
+def main(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
+    ],
+    stack: StackOption = "",
+    version: Annotated[
+        str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
+    ] = "",
+    kind: Annotated[
+        Kind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
+    ] = Kind.SOURCE,
+    migration: Annotated[
+        Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
+    ] = Migration.NONE,
+    ami: Annotated[
+        str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
+    ] = "",
+    bake_seconds: BakeOption = BAKE_S,
+    reason: ReasonOption = "",
+    break_lock: BreakLockOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish FOLDER, deploy it to the idle color, cut over to it, and watch it: the whole way of a release.
+
+    The same steps as `publish`, `deploy` and `cutover`, with the same checks. Where one fails nothing of the next is
+    done, its exit code is this command's, and the command that goes on from there is printed. A release that turns out
+    bad with its traffic is rolled back automatically. A stack's first release is live once it is deployed.
+    """
+    terminate_like_ctrl_c()
+    display = Display(as_json=as_json)
+    with exit_codes(display):
+        require_arguments(DeployArgs(version=version, ami=ami))
+        version = version or git_version(folder)
+        args = ReleaseArgs(
+            publishing=PublishArgs(
+                folder=folder, bucket="", version=version, commit=git_commit(folder), kind=kind, migration=migration
+            ),
+            ami=ami,
+            bake_s=bake_seconds,
+            reason=reason,
+            break_lock=break_lock,
+        )
+        opened = open_stack(stack)
+        done = release(opened, args, display)
+        display.result(done)
+        display.say(sentence(done))
+
+
+def sentence(done: dict[str, Any]) -> str:
+    if done.get("was_live"):
+        return f"release {done['version']} is live on {done['color']} already; nothing was changed"
+    if done.get("first"):
+        return f"release {done['version']} is live on {done['color']}, the first one of the stack"
+    return (
+        f"release {done['version']} is live on {done['color']}; {Color(done['color']).other} stays ready for a rollback"
+    )
+
+
+if __name__ == "__main__":
+    cli()
