@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROVIDER ?= rehearsal
-SOURCES := __main__.py settings.py config_reader.py alert_settings.py vpn_settings.py composition.py bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py composition.py config bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
 
 # The longest files come first (tests/conftest.py).
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -1,24 +1,26 @@
-"""The account's config, read once and checked whole: one frozen object, or one message that names every bad value."""
+"""Settings of an account: its config, parsed and checked once, or one message that names every bad value."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG
+from pydantic import Field
 
 from bootstrap.subjects import Repository
-from config_reader import EMAIL, EMAIL_ALLOWED, REGION, ConfigReader, refuse
+from config.errors import refuse
+from config.reader import Reader, own_keys
+from config.values import Emails, Entries, Flag, Model, Region, Text, Whole
 
 NAMESPACE = "bluegreen-bootstrap"
-LONGEST_PROJECT = 24  # "{project}-state-" begins a bucket's name: 37 characters, as the provider adds 26
-LONGEST_STACK = 40
-MOST_EMAILS = 10  # subscribers that AWS takes for one notification of a budget
-MOST_USD = 1_000_000
-LARGEST_ID = 10**15
+MAX_PROJECT = 24  # "{project}-state-" begins a bucket's name: 37 characters, as the provider adds 26
+MAX_STACK = 40
+MAX_EMAILS = 10  # subscribers that AWS takes for one notification of a budget
+MAX_USD = 1_000_000
+MAX_ID = 10**15
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
@@ -26,80 +28,71 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 BRANCH = re.compile(r"[\w./-]{1,200}", re.ASCII)
 ENVIRONMENT = re.compile(r"[\w.-]{1,200}", re.ASCII)
 GITHUB_PROVIDER = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:oidc-provider/token\.actions\.githubusercontent\.com")
-KEYS = (
-    "project", "repository", "repositoryOwnerId", "repositoryId", "branch", "environments", "oidcProviderArn",
-    "budgetLimit", "alertEmails", "protect",
-)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+def _name(longest: int) -> Text:
+    return Text(
+        re.compile(rf"(?=.{{1,{longest}}}$){NAME.pattern}"), f"a-z, 0-9, and single - inside, at most {longest}"
+    )
+
+
+class Settings(Model):
     """Everything that one account decides. The budget in USD a month, 0 for none."""
 
-    stack: str
-    region: str
-    project: str
-    repository: Repository
-    branch: str
-    environments: tuple[str, ...]
-    oidc_provider_arn: str
-    budget_limit: int
-    alert_emails: tuple[str, ...]
-    protect: bool
+    stack: Annotated[str, _name(MAX_STACK)] = ""
+    region: Region = Field(default="", validation_alias="aws:region")
+    project: Annotated[str, _name(MAX_PROJECT)] = "bluegreen"
+    repository_name: Annotated[str, Text(REPOSITORY, "owner/name of a GitHub repository")] = Field(
+        default="", validation_alias="repository"
+    )
+    repository_owner_id: Annotated[int, Whole(0, MAX_ID)] = 0
+    repository_id: Annotated[int, Whole(0, MAX_ID)] = 0
+    branch: Annotated[str, Text(BRANCH, "the name of one branch")] = "main"
+    environments: Annotated[tuple[str, ...], Entries(Text(ENVIRONMENT, "the name of a GitHub environment"))] = (
+        "dev",
+        "production",
+    )
+    oidc_provider_arn: Annotated[str, Text(GITHUB_PROVIDER, "the ARN of an IAM provider for GitHub", optional=True)] = (
+        ""
+    )
+    budget_limit: Annotated[int, Whole(0, MAX_USD)] = 100
+    alert_emails: Emails = ()
+    protect: Flag = True
+
+    @property
+    def repository(self) -> Repository:
+        owner, _, name = self.repository_name.partition("/")
+        return Repository(owner=owner, name=name, owner_id=self.repository_owner_id, id=self.repository_id)
+
+
+ELSEWHERE = ("stack", "aws:region")
+KEYS = tuple(key for key in Settings.config_keys() if key not in ELSEWHERE)
 
 
 def load() -> Settings:
-    """Read the stack's config through Pulumi. Raises SettingsError before any resource is registered."""
-    config = pulumi.Config(NAMESPACE)
-    # Config only answers for keys that one knows; a mistyped one would go unnoticed.
-    given = [key.partition(":")[2] for key in CONFIG.get() if key.startswith(f"{NAMESPACE}:")]
-    raw = {key: value for key in (*KEYS, *given) if (value := config.get(key)) is not None}
-    return parse(raw, stack=pulumi.get_stack(), region=pulumi.Config("aws").get("region") or "")
+    """The settings of the program that Pulumi runs. Raises SettingsError before any resource is registered."""
+    return parse(pulumi.get_stack(), CONFIG.get())
 
 
-def parse(raw: Mapping[str, Any], *, stack: str, region: str) -> Settings:
-    """Check values by their config key: texts as Pulumi hands them over, JSON for lists."""
-    reader = ConfigReader(raw)
-    short = "a-z, 0-9, and single - inside, at most {}"
-    settings = Settings(
-        stack=reader.given("stack", stack, _named(LONGEST_STACK), short.format(LONGEST_STACK)),
-        region=reader.given("aws:region", region, REGION, "a region, such as eu-central-1"),
-        project=reader.text("project", "bluegreen", _named(LONGEST_PROJECT), short.format(LONGEST_PROJECT)),
-        repository=_repository(reader),
-        branch=reader.text("branch", "main", BRANCH, "the name of one branch"),
-        environments=reader.texts(
-            "environments", ("dev", "production"), _matches(ENVIRONMENT), "the name of a GitHub environment"
-        ),
-        oidc_provider_arn=reader.text(
-            "oidcProviderArn", "", GITHUB_PROVIDER, "the ARN of an IAM provider for GitHub", empty=True
-        ),
-        budget_limit=reader.number("budgetLimit", 100, (0, MOST_USD)),
-        alert_emails=reader.texts("alertEmails", (), _matches(EMAIL), EMAIL_ALLOWED),
-        protect=reader.flag("protect", True),
-    )
+def parse(stack: str, config: Mapping[str, Any]) -> Settings:
+    """Check a stack's whole config, by full keys, as `config.settings.parse` does for the main program."""
+    reader = Reader(own_keys(NAMESPACE, config))
+    settings = reader.section(Settings, {"stack": stack, "aws:region": config.get("aws:region", "")})
     reader.refuse_unknown()
-    refuse(reader.problems + _together(settings, reader.bad))
+    for rule, needs in _TOGETHER.items():
+        reader.add(rule(settings), needs)
+    refuse(reader.problems)
     return settings
 
 
-def _repository(reader: ConfigReader) -> Repository:
-    owner, _, name = reader.text("repository", "", REPOSITORY, "owner/name of a GitHub repository").partition("/")
-    owner_id = reader.number("repositoryOwnerId", 0, (0, LARGEST_ID))
-    return Repository(owner=owner, name=name, owner_id=owner_id, id=reader.number("repositoryId", 0, (0, LARGEST_ID)))
-
-
-def _together(settings: Settings, bad: set[str]) -> list[str]:
-    """What is wrong between values that are each allowed; those already told are left out."""
-    rules = {
-        _id_problems: {"repositoryOwnerId", "repositoryId"},
-        _environment_problems: {"environments"},
-        _alert_problems: {"alertEmails", "budgetLimit"},
-    }
-    return [problem for rule, needs in rules.items() if not needs & bad for problem in rule(settings)]
+def _repository_problems(settings: Settings) -> list[str]:
+    if settings.repository_name:
+        return []
+    return ["repository: (not set): allowed is owner/name of a GitHub repository"]
 
 
 def _id_problems(settings: Settings) -> list[str]:
-    ids = {"repositoryOwnerId": settings.repository.owner_id, "repositoryId": settings.repository.id}
+    ids = {"repositoryOwnerId": settings.repository_owner_id, "repositoryId": settings.repository_id}
     if all(ids.values()) or not any(ids.values()):
         return []
     missing, given = sorted(ids, key=lambda key: ids[key])
@@ -114,14 +107,15 @@ def _alert_problems(settings: Settings) -> list[str]:
     found = len(settings.alert_emails)
     if settings.budget_limit and not found:
         return [f"alertEmails: []: allowed is at least one address while budgetLimit is {settings.budget_limit}"]
-    if found > MOST_EMAILS:
-        return [f"alertEmails: {found} addresses: allowed are at most {MOST_EMAILS}"]
+    if found > MAX_EMAILS:
+        return [f"alertEmails: {found} addresses: allowed are at most {MAX_EMAILS}"]
     return []
 
 
-def _named(longest: int) -> re.Pattern[str]:
-    return re.compile(rf"(?=.{{1,{longest}}}$){NAME.pattern}")
-
-
-def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
-    return lambda text: bool(pattern.fullmatch(text))
+# What is wrong between values that are each allowed, and the keys that it is about.
+_TOGETHER: Mapping[Callable[[Settings], list[str]], set[str]] = {
+    _repository_problems: {"repository"},
+    _id_problems: {"repositoryOwnerId", "repositoryId"},
+    _environment_problems: {"environments"},
+    _alert_problems: {"alertEmails", "budgetLimit"},
+}

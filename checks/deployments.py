@@ -11,6 +11,7 @@ from typing import Any
 
 from checks.colors import ALL_USERS, Color
 from checks.hints import bluegreen
+from config.colors import ColorSettings
 
 # Words for what a run may do that no run does by accident; each is an environment variable set to 1.
 ALLOW_OFFLINE = "BLUEGREEN_ALLOW_OFFLINE"
@@ -21,27 +22,8 @@ DIGITS = 12  # of a revision
 OUTPUTS = ("activeColor", "canaryPercent", "colors", "revision", "committed", "account", "region")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColorRelease:
-    """The release that a color holds; without one the color is off."""
-
-    release: str = ""
-    release_url: str = ""
-    sha256: str = ""
-    ami: str = ""
-
-    @property
-    def is_on(self) -> bool:
-        return bool(self.release)
-
-    @property
-    def fleet(self) -> tuple[str, ...]:
-        """What makes another Auto Scaling group; nothing else does when the color is off."""
-        return (self.release, self.release_url, self.sha256, self.ami) if self.is_on else ()
-
-
-def _off() -> dict[Color, ColorRelease]:
-    return {color: ColorRelease() for color in Color}
+def _off() -> dict[Color, ColorSettings]:
+    return {color: ColorSettings() for color in Color}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +36,7 @@ class Deployment:
 
     active: Color = Color.BLUE
     canary_percent: int = 0
-    colors: Mapping[Color, ColorRelease] = field(default_factory=_off)
+    colors: Mapping[Color, ColorSettings] = field(default_factory=_off)
     revision: str = ""
     account: str = ""
     region: str = ""
@@ -75,6 +57,11 @@ class Deployment:
         if not self.serves:
             return dict.fromkeys(Color, 0)
         return {self.active: ALL_USERS - self.canary_percent, self.active.other: self.canary_percent}
+
+    @property
+    def traffic(self) -> dict[str, Any]:
+        """Who has the traffic, by its keys in config and outputs."""
+        return {"activeColor": self.active.value, "canaryPercent": self.canary_percent}
 
     def is_same(self, other: Deployment) -> bool:
         return bool(self._content == other._content)
@@ -105,21 +92,12 @@ class Deployment:
         return cls(
             active=Color(outputs.get("activeColor") or Color.BLUE),
             canary_percent=int(outputs.get("canaryPercent") or 0),
-            colors={color: _held(colors.get(color) or {}) for color in Color},
+            colors={color: ColorSettings.from_output(colors.get(color) or {}) for color in Color},
             revision=str(outputs.get("revision") or ""),
             account=str(outputs.get("account") or ""),
             region=str(outputs.get("region") or ""),
             committed=dict(outputs.get("committed") or {}),
         )
-
-
-def _held(output: Mapping[str, Any]) -> ColorRelease:
-    return ColorRelease(
-        release=str(output.get("release") or ""),
-        release_url=str(output.get("releaseUrl") or ""),
-        sha256=str(output.get("sha256") or ""),
-        ami=str(output.get("amiId") or ""),
-    )
 
 
 class Kind(StrEnum):
@@ -190,18 +168,20 @@ def _fleet(last: Deployment, desired: Deployment, color: Color) -> list[Effect]:
         text = f"replace {_named(last, color)}, which has traffic, by {_named(desired, color)}"
         return [Effect(kind=Kind.REPLACES_LIVE, text=text)]
     place = "which has traffic" if keeps_traffic and not last.serves else "the idle color"
-    instead = f" instead of {before.release}" if before.is_on and before.release != after.release else ""
-    text = f"start new instances of {after.release} on {color}, {place},{instead}".rstrip(",")
+    instead = f" instead of {before.version}" if before.is_on and before.version != after.version else ""
+    text = f"start new instances of {after.version} on {color}, {place},{instead}".rstrip(",")
     return [Effect(kind=Kind.DEPLOYS, text=text)]
 
 
 def _named(deployment: Deployment, color: Color) -> str:
-    return f"{color} {deployment.colors[color].release}"
+    return f"{color} {deployment.colors[color].version}"
 
 
 def outgoing(last: Deployment, desired: Deployment) -> list[Color]:
     """The colors whose present fleet an `up` of `desired` would replace or delete."""
-    return [color for color in Color if last.colors[color].is_on and last.colors[color] != desired.colors[color]]
+    return [
+        color for color in Color if last.colors[color].is_on and last.colors[color].fleet != desired.colors[color].fleet
+    ]
 
 
 def sentence(found: Sequence[Effect]) -> str:
@@ -299,6 +279,10 @@ class Change:
     last: Deployment
     desired: Deployment
     refusal: str = ""
+
+    @property
+    def refusals(self) -> list[str]:
+        return [self.refusal] if self.refusal else []
 
     @property
     def revision(self) -> str:

@@ -1,4 +1,4 @@
-"""One reading of a stack's machines, target groups and listener rules as AWS has them now, found by tags only."""
+"""One reading of a stack's machines, target groups and listener rules as AWS has them now."""
 
 from __future__ import annotations
 
@@ -127,15 +127,40 @@ class Fleet:
         return {self.preview_header: self.sides[color].preview_value}
 
 
-def describe(stack: str, session: Any) -> Fleet:
-    """Read load balancer, target groups and ASGs at the same time: each of the three takes several calls."""
+@dataclass(frozen=True, kw_only=True)
+class Arns:
+    """What a stack's outputs name, so that it need not be searched for by tags among all of the account."""
+
+    load_balancer: str
+    target_groups: Mapping[Color, str]
+
+    @classmethod
+    def from_outputs(cls, outputs: Mapping[str, Any]) -> Arns | None:
+        """None before there are any."""
+        colors = outputs.get("colors", {})
+        groups = {color: str(colors.get(color, {}).get("targetGroupArn", "")) for color in Color}
+        found = cls(load_balancer=str(outputs.get("loadBalancerArn", "")), target_groups=groups)
+        return found if found.load_balancer and all(groups.values()) else None
+
+
+def describe(stack: str, session: Any, arns: Arns | None = None) -> Fleet:
+    """Read load balancer, target groups and ASGs at the same time: each of the three takes several calls.
+
+    Without `arns`, and where something of them is gone, they are found by their tags. Raises NoSuchStack.
+    """
     # boto3 sessions make clients one at a time only; the clients themselves may be shared by threads.
     balancing, scaling = client(session, "elbv2"), client(session, "autoscaling")
+    gone = balancing.exceptions.LoadBalancerNotFoundException, balancing.exceptions.TargetGroupNotFoundException
     with ThreadPoolExecutor(3) as pool:
-        balancer = pool.submit(_balancer, stack, balancing)
-        targets = pool.submit(_target_groups, stack, balancing)
+        balancer = pool.submit(_balancer, stack, balancing, arns)
+        targets = pool.submit(_target_groups, stack, balancing, arns)
         groups = pool.submit(_scaling_groups, stack, scaling)
-        return _assemble(stack, balancer.result(), targets.result(), groups.result())
+        try:
+            return _assemble(stack, balancer.result(), targets.result(), groups.result())
+        except gone:
+            if arns is None:
+                raise
+    return describe(stack, session)
 
 
 def client(session: Any, service: str, *, impatient: bool = False) -> Any:
@@ -213,24 +238,36 @@ def live_weights(fleet: Fleet, session: Any) -> dict[Color, int]:
     return {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
 
 
-def _balancer(stack: str, elbv2: Any) -> _Balancer:
-    found = [page for page in elbv2.get_paginator("describe_load_balancers").paginate()]
-    balancers = {one["LoadBalancerArn"]: one for page in found for one in page["LoadBalancers"]}
-    tags = _tags(elbv2, balancers)
-    ours = [arn for arn in balancers if tags.get(arn, {}).get("Stack") == stack]
-    if not ours:
-        raise NoSuchStack(
-            f"no load balancer carries the tag Stack={stack} in {elbv2.meta.region_name}; "
-            f"is this the right stack and region, and did {pulumi('up', stack=stack)} run?"
-        )
-    listeners = elbv2.describe_listeners(LoadBalancerArn=ours[0])["Listeners"]
+def _balancer(stack: str, elbv2: Any, arns: Arns | None) -> _Balancer:
+    if arns:
+        balancer = elbv2.describe_load_balancers(LoadBalancerArns=[arns.load_balancer])["LoadBalancers"][0]
+    else:
+        balancer = _balancer_by_tags(stack, elbv2)
+    own = balancer["LoadBalancerArn"]
+    listeners = elbv2.describe_listeners(LoadBalancerArn=own)["Listeners"]
     rules = {
         rule["RuleArn"]: (rule, listener)
         for listener in listeners
         for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
         if not rule["IsDefault"]
     }
-    return _read_rules(balancers[ours[0]]["DNSName"], tags[ours[0]], listeners, rules, _tags(elbv2, rules))
+    tags = _tags(elbv2, [own, *rules])
+    return _read_rules(balancer["DNSName"], tags[own], listeners, rules, tags)
+
+
+def _balancer_by_tags(stack: str, elbv2: Any) -> Mapping[str, Any]:
+    pages = elbv2.get_paginator("describe_load_balancers").paginate()
+    balancers: dict[str, Mapping[str, Any]] = {
+        one["LoadBalancerArn"]: one for page in pages for one in page["LoadBalancers"]
+    }
+    tags = _tags(elbv2, balancers)
+    for arn, balancer in balancers.items():
+        if tags.get(arn, {}).get("Stack") == stack:
+            return balancer
+    raise NoSuchStack(
+        f"no load balancer carries the tag Stack={stack} in {elbv2.meta.region_name}; "
+        f"is this the right stack and region, and did {pulumi('up', stack=stack)} run?"
+    )
 
 
 def _read_rules(
@@ -272,17 +309,22 @@ def _rule_weights(rule: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _target_groups(stack: str, elbv2: Any) -> dict[Color, _Targets]:
-    pages = elbv2.get_paginator("describe_target_groups").paginate()
+def _target_groups(stack: str, elbv2: Any, arns: Arns | None) -> dict[Color, _Targets]:
+    named = {"TargetGroupArns": list(arns.target_groups.values())} if arns else {}
+    pages = elbv2.get_paginator("describe_target_groups").paginate(**named)
     groups = {group["TargetGroupArn"]: group for page in pages for group in page["TargetGroups"]}
-    ours = {
-        Color(tags["Color"]): arn
-        for arn, tags in _tags(elbv2, groups).items()
-        if tags.get("Stack") == stack and tags.get("Color") in set(Color)
-    }
+    ours = arns.target_groups if arns else _target_groups_by_tags(stack, elbv2, groups)
     return {
         color: _Targets(arn=arn, health_path=groups[arn].get("HealthCheckPath", "/"), health=_target_health(elbv2, arn))
         for color, arn in ours.items()
+    }
+
+
+def _target_groups_by_tags(stack: str, elbv2: Any, arns: Iterable[str]) -> dict[Color, str]:
+    return {
+        Color(tags["Color"]): arn
+        for arn, tags in _tags(elbv2, arns).items()
+        if tags.get("Stack") == stack and tags.get("Color") in set(Color)
     }
 
 

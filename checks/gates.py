@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from checks.fleet import Fleet, Group, NoSuchStack, Side, describe
 from checks.hints import bluegreen, pulumi
 from checks.launches import Arrival, wait_for_machines
 from checks.smoke import failures, smoke
+from config.colors import ColorSettings
 
 if TYPE_CHECKING:
     from pulumi import ResourceHook, ResourceHookBinding
@@ -31,8 +32,7 @@ class GateArgs:
 
     stack: str
     region: str
-    releases: Mapping[str, str]
-    min_sizes: Mapping[str, int] = field(default_factory=dict)
+    colors: Mapping[Color, ColorSettings]
     health_path: str = "/health"
     base_url: str = ""
     """The public address; without it the load balancer's own name is asked."""
@@ -114,7 +114,7 @@ def judge_public(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> No
     for color in (color for color, weight in wanted.items() if weight == ALL_USERS):
         results = smoke(
             gate.base_url or fleet.url,
-            expect_release=gate.releases.get(color, ""),
+            expect_release=gate.colors[color].version,
             health_path=gate.health_path,
             deadline=gate.public_deadline_s,
             in_a_row=3,
@@ -136,8 +136,8 @@ def judge_release(stack: str, sessions: Callable[[], Any], tags: Mapping[str, st
 
 def require_ready(gate: GateArgs, fleet: Fleet, color: Color, weight: int) -> None:
     """Raise GateClosed unless the color has the machines for this weight, and answers well through the preview."""
-    release = gate.releases.get(color, "")
-    if reason := not_ready(fleet, color, release=release, minimum=gate.min_sizes.get(color, 1), weight=weight):
+    own, release = gate.colors[color], gate.colors[color].version
+    if reason := not_ready(fleet, color, release=release, minimum=own.min_size, weight=weight):
         raise GateClosed(reason)
     results = smoke(
         gate.base_url or fleet.url,

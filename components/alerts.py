@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,54 +10,54 @@ import pulumi
 from pulumi_aws import kms, sns
 
 from components import policy_documents
-from components.policy_documents import Place
+from config.alerts import AlertSettings
+from config.context import StackContext
 
 DELETION_DAYS = 7  # the shortest that KMS waits: a topic keeps no messages that the key would be needed for
 DIGEST_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlertsArgs:
-    """`emails` and `webhooks` (https URLs, secrets) get all alerts once they confirmed their subscription."""
+class Topic:
+    """What alerts are published to, and the key that whoever publishes must be let use."""
 
-    place: Place
-    emails: Sequence[str] = ()
-    webhooks: Sequence[str] = ()
+    arn: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
 
 
 class Alerts(pulumi.ComponentResource):
-    """Outputs: `topic_arn`, and `key_arn` of the key that whoever publishes must be let use."""
+    """Outputs: `topic`."""
 
-    topic_arn: pulumi.Output[str]
-    key_arn: pulumi.Output[str]
+    topic: Topic
 
-    def __init__(self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, settings: AlertSettings, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:observability:Alerts", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._settings = name, context, settings
         self._child = pulumi.ResourceOptions(parent=self)
         key = self._key()
-        topic = sns.Topic(name, kms_master_key_id=key.arn, tags={"Stack": args.place.stack}, opts=self._child)
+        topic = sns.Topic(name, kms_master_key_id=key.arn, tags={"Stack": context.stack}, opts=self._child)
         self._subscriptions(topic)
-        self.topic_arn, self.key_arn = topic.arn, key.arn
-        self.register_outputs({"topic_arn": self.topic_arn, "key_arn": self.key_arn})
+        self.topic = Topic(arn=topic.arn, key_arn=key.arn)
+        self.register_outputs({"topic_arn": topic.arn, "key_arn": key.arn})
 
     def _key(self) -> kms.Key:
         """A key of one's own: the policy of AWS's own for SNS lets no alarm in, and can't be changed."""
-        place = self._args.place
         return kms.Key(
             self._name,
-            description=f"Alerts of the stack {place.stack}",
-            policy=policy_documents.text(policy_documents.topic_key(place)),
+            description=f"Alerts of the stack {self._context.stack}",
+            policy=policy_documents.text(policy_documents.topic_key(self._context)),
             enable_key_rotation=True,
             deletion_window_in_days=DELETION_DAYS,
-            tags={"Stack": place.stack, "Role": policy_documents.TOPIC_KEY_ROLE},
+            tags={"Stack": self._context.stack, "Role": policy_documents.TOPIC_KEY_ROLE},
             opts=self._child,
         )
 
     def _subscriptions(self, topic: sns.Topic) -> None:
-        for email in self._args.emails:
+        for email in self._settings.emails:
             self._subscription(email, topic, "email", email)
-        for url in self._args.webhooks:
+        for url in self._settings.webhooks:
             self._subscription(_named(url), topic, "https", pulumi.Output.secret(url))
 
     def _subscription(self, suffix: str, topic: sns.Topic, protocol: str, endpoint: pulumi.Input[str]) -> None:

@@ -3,52 +3,43 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import s3
 
 from components import policy_documents
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
+from config.context import StackContext
 
 KEPT_OLD_VERSIONS_DAYS = 90
 KEPT_LOGS_DAYS = 90
 
 
-@dataclass(frozen=True, kw_only=True)
-class ArtifactBucketArgs:
-    """`account` is the one that logs are delivered for. Without `access_logs` there is no log bucket."""
-
-    stack: str
-    account: str
-    access_logs: bool = True
-    force_destroy: bool = False
-    protect: bool = False
-
-
 class ArtifactBucket(pulumi.ComponentResource):
-    """Outputs: `bucket` and `arn` of the artifacts; `log_bucket` is empty without access logs."""
+    """Outputs: `bucket` and `arn` of the artifacts; `log_bucket` is empty without `access_logs`."""
 
     bucket: pulumi.Output[str]
     arn: pulumi.Output[str]
     log_bucket: pulumi.Output[str]
 
-    def __init__(self, name: str, args: ArtifactBucketArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, *, access_logs: bool, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:storage:ArtifactBucket", name, {}, opts)
-        self._args = args
+        self._context = context
         artifacts = self._private_bucket(name)
         self._versioning(name, artifacts)
         lifecycle(name, self, artifacts, [_old_versions()])
         bucket_policy(name, self, artifacts)
         self.bucket, self.arn = artifacts.bucket, artifacts.arn
-        self.log_bucket = self._log_bucket(name, artifacts) if args.access_logs else pulumi.Output.from_input("")
+        self.log_bucket = self._log_bucket(name, artifacts) if access_logs else pulumi.Output.from_input("")
         self.register_outputs({"bucket": self.bucket, "arn": self.arn, "log_bucket": self.log_bucket})
 
     def _log_bucket(self, name: str, artifacts: s3.Bucket) -> pulumi.Output[str]:
         """Bucket logging and the balancer both check on creation that they may write: the policy comes first."""
         logs = self._private_bucket(f"{name}-logs")
         lifecycle(f"{name}-logs", self, logs, [_old_logs()])
-        senders = functools.partial(policy_documents.log_delivery, account=self._args.account)
+        senders = functools.partial(policy_documents.log_delivery, account=self._context.account)
         policy = bucket_policy(f"{name}-logs", self, logs, senders)
         s3.BucketLogging(
             name,
@@ -60,8 +51,7 @@ class ArtifactBucket(pulumi.ComponentResource):
         return policy.bucket
 
     def _private_bucket(self, name: str) -> s3.Bucket:
-        args = self._args
-        return private_bucket(name, self, stack=args.stack, force_destroy=args.force_destroy, protect=args.protect)
+        return private_bucket(name, self, self._context)
 
     def _versioning(self, name: str, bucket: s3.Bucket) -> None:
         enabled = s3.BucketVersioningVersioningConfigurationArgs(status="Enabled")

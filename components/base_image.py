@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_docker as docker
 from pulumi_aws import ecr
 
+from config.context import StackContext
+
 KEPT_UNTAGGED = 5
 SHORT_DIGEST = 12  # characters
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaseImageArgs:
-    """`source` is name@sha256:…; its digest is also the copy's tag."""
-
-    stack: str
-    source: str
-
-
 class BaseImage(pulumi.ComponentResource):
-    """Outputs: `reference`, the copy by digest, and `repository_arn`."""
+    """`source` is name@sha256:…; its digest is also the copy's tag.
+
+    Outputs: `reference`, the copy by digest, and `repository_arn`.
+    """
 
     reference: pulumi.Output[str]
     repository_arn: pulumi.Output[str]
 
-    def __init__(self, name: str, args: BaseImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, source: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:image:BaseImage", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self)
-        repository = _repository(name, args, child)
-        digest = args.source.rpartition("@sha256:")[2]
+        repository = _repository(name, context, child)
+        digest = source.rpartition("@sha256:")[2]
         # Named for the digest: another image is another resource, which is pushed with a fresh login.
         key = f"{name}-{digest[:SHORT_DIGEST]}"
-        pulled = docker.RemoteImage(key, name=args.source, keep_locally=True, opts=child)
+        pulled = docker.RemoteImage(key, name=source, keep_locally=True, opts=child)
         copy = repository.repository_url.apply(lambda url: f"{url}:{digest}")
         tag = docker.Tag(key, source_image=pulled.image_id, target_image=copy, opts=child)
         pushed = docker.RegistryImage(
@@ -52,16 +50,16 @@ class BaseImage(pulumi.ComponentResource):
         self.register_outputs({"reference": self.reference, "repository_arn": self.repository_arn})
 
 
-def _repository(name: str, args: BaseImageArgs, opts: pulumi.ResourceOptions) -> ecr.Repository:
+def _repository(name: str, context: StackContext, opts: pulumi.ResourceOptions) -> ecr.Repository:
     repository = ecr.Repository(
         name,
-        name=f"bluegreen/{args.stack}/base",
+        name=f"bluegreen/{context.stack}/base",
         # Machines pull by digest, so no tag can mislead them; a push that is repeated after a failure must pass.
         image_tag_mutability="MUTABLE",
         image_scanning_configuration=ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
         # What it holds is a copy, which the next run pushes again.
         force_delete=True,
-        tags={"Stack": args.stack},
+        tags={"Stack": context.stack},
         opts=opts,
     )
     ecr.LifecyclePolicy(name, repository=repository.name, policy=json.dumps(_lifecycle()), opts=opts)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import autoscaling, ec2, lb
 
+from ami.boot.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData
 from checks.colors import Color
-from components.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData, render
+from config.colors import ColorSettings
+from config.context import StackContext
+from config.settings import AppSettings, InstanceSettings
 
 # A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
 GRACE_SECONDS = 60
@@ -25,19 +28,6 @@ LONGEST_CHECK = 4  # seconds, below the shortest interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetsArgs:
-    """Times in seconds."""
-
-    stack: str
-    color: Color
-    vpc_id: pulumi.Input[str]
-    port: int
-    health_path: str
-    health_check_interval: int
-    deregistration_delay: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class FleetHooks:
     """What judges a fleet: `guard` before its template is made, `arrival` when its group is."""
 
@@ -47,29 +37,13 @@ class FleetHooks:
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """One release on one AMI. Sizes in machines, times in seconds, the volume in GiB.
+    """Outputs of others that the instances of a color need."""
 
-    `common_tags` are the provider's default tags, which don't reach the machines of a group by themselves.
-    """
-
-    stack: str
-    color: Color
-    common_tags: Mapping[str, str]
-    release: str
-    release_url: str
-    ami_id: str
-    min_size: int
-    max_size: int
     user_data: pulumi.Input[UserData]
     target_group_arn: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     security_group_id: pulumi.Input[str]
     profile_arn: pulumi.Input[str]
-    instance_type: str
-    root_volume_gib: int
-    boot_timeout: int
-    drain_timeout: int
-    target_cpu_percent: int
     hooks: FleetHooks
     preview_rules: Sequence[pulumi.Resource]
 
@@ -80,25 +54,33 @@ class Targets(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
 
-    def __init__(self, name: str, args: TargetsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        settings: AppSettings,
+        color: Color,
+        vpc_id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:color:Targets", name, {}, opts)
         check = lb.TargetGroupHealthCheckArgs(
-            path=args.health_path,
+            path=settings.health_path,
             matcher="200",
-            interval=args.health_check_interval,
+            interval=settings.health_check_interval,
             timeout=LONGEST_CHECK,
             healthy_threshold=HEALTHY_CHECKS,
             unhealthy_threshold=UNHEALTHY_CHECKS,
         )
         group = lb.TargetGroup(
             name,
-            vpc_id=args.vpc_id,
-            port=args.port,
+            vpc_id=vpc_id,
+            port=settings.port,
             protocol="HTTP",
             target_type="instance",
-            deregistration_delay=args.deregistration_delay,
+            deregistration_delay=settings.deregistration_delay,
             health_check=check,
-            tags={"Stack": args.stack, "Color": args.color},
+            tags={"Stack": context.stack, "Color": color},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.arn, self.arn_suffix = group.arn, group.arn_suffix
@@ -114,9 +96,20 @@ class Fleet(pulumi.ComponentResource):
     group_name: pulumi.Output[str]
     launch_template_id: pulumi.Output[str]
 
-    def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        color: Color,
+        settings: ColorSettings,
+        app: AppSettings,
+        instances: InstanceSettings,
+        args: FleetArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:color:Fleet", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._color, self._args = name, context, color, args
+        self._settings, self._app, self._instances = settings, app, instances
         template = self._launch_template()
         self.group = self._scaling_group(template)
         self._target_tracking()
@@ -125,38 +118,37 @@ class Fleet(pulumi.ComponentResource):
 
     @property
     def _prefix(self) -> str:
-        return f"{self._args.stack}-{self._args.color}-{self._args.release}-"
+        return f"{self._context.stack}-{self._color}-{self._settings.version}-"
 
     @property
     def _tags(self) -> dict[str, str]:
         """What tells apart, per environment, which release, AMI and color belong together."""
-        args = self._args
         return {
             "Name": self._prefix.rstrip("-"),
-            "Stack": args.stack,
-            "Color": args.color,
-            "Release": args.release,
-            "ReleaseUrl": args.release_url,
-            "Ami": args.ami_id,
+            "Stack": self._context.stack,
+            "Color": self._color,
+            "Release": self._settings.version,
+            "ReleaseUrl": self._settings.url,
+            "Ami": self._settings.ami,
         }
 
     @property
     def _machine_tags(self) -> dict[str, str]:
-        return {**self._args.common_tags, **self._tags}
+        return {**self._context.tags, **self._tags}
 
     def _launch_template(self) -> ec2.LaunchTemplate:
         args = self._args
         return ec2.LaunchTemplate(
             self._name,
             name_prefix=self._prefix,
-            image_id=args.ami_id,
-            instance_type=args.instance_type,
+            image_id=self._settings.ami,
+            instance_type=self._instances.type,
             iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.profile_arn),
             vpc_security_group_ids=[args.security_group_id],
             user_data=pulumi.Output.from_input(args.user_data).apply(_encoded),
             update_default_version=True,
             metadata_options=_metadata_options(),
-            block_device_mappings=[_root_volume(args.root_volume_gib)],
+            block_device_mappings=[_root_volume(self._instances.root_volume_gib)],
             tag_specifications=[
                 ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._machine_tags)
                 for kind in ("instance", "volume", "network-interface")
@@ -176,8 +168,8 @@ class Fleet(pulumi.ComponentResource):
         return autoscaling.Group(
             self._name,
             name_prefix=self._prefix,
-            min_size=args.min_size,
-            max_size=args.max_size,
+            min_size=self._settings.min_size,
+            max_size=self._settings.max_size,
             wait_for_capacity_timeout="0",  # the hook waits: it can be told that waiting is in vain
             vpc_zone_identifiers=args.subnet_ids,
             target_group_arns=[args.target_group_arn],
@@ -191,7 +183,7 @@ class Fleet(pulumi.ComponentResource):
             instance_maintenance_policy=autoscaling.GroupInstanceMaintenancePolicyArgs(
                 min_healthy_percentage=100, max_healthy_percentage=200
             ),
-            initial_lifecycle_hooks=_lifecycle_hooks(args.boot_timeout, args.drain_timeout),
+            initial_lifecycle_hooks=_lifecycle_hooks(self._app),
             enabled_metrics=SIZES_OVER_TIME,
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
@@ -218,14 +210,14 @@ class Fleet(pulumi.ComponentResource):
             autoscaling_group_name=self.group.name,
             policy_type="TargetTrackingScaling",
             target_tracking_configuration=autoscaling.PolicyTargetTrackingConfigurationArgs(
-                predefined_metric_specification=metric, target_value=float(self._args.target_cpu_percent)
+                predefined_metric_specification=metric, target_value=float(self._instances.target_cpu_percent)
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
 
 
 def _encoded(data: UserData) -> str:
-    return base64.b64encode(render(data).encode()).decode()
+    return base64.b64encode(data.render().encode()).decode()
 
 
 def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
@@ -246,19 +238,19 @@ def _root_volume(gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
     return ec2.LaunchTemplateBlockDeviceMappingArgs(device_name="/dev/xvda", ebs=volume)
 
 
-def _lifecycle_hooks(boot_timeout: int, drain_timeout: int) -> list[autoscaling.GroupInitialLifecycleHookArgs]:
+def _lifecycle_hooks(app: AppSettings) -> list[autoscaling.GroupInitialLifecycleHookArgs]:
     """A machine counts when its boot says so, and goes when the app has finished."""
     return [
         autoscaling.GroupInitialLifecycleHookArgs(
             name=LAUNCH_HOOK,
             lifecycle_transition="autoscaling:EC2_INSTANCE_LAUNCHING",
             default_result="ABANDON",
-            heartbeat_timeout=boot_timeout,
+            heartbeat_timeout=app.boot_timeout,
         ),
         autoscaling.GroupInitialLifecycleHookArgs(
             name=TERMINATION_HOOK,
             lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
             default_result="CONTINUE",
-            heartbeat_timeout=drain_timeout + DRAIN_RESERVE,
+            heartbeat_timeout=app.drain_timeout + DRAIN_RESERVE,
         ),
     ]

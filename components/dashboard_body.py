@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.colors import Color
-from components import alarm_options
-from components.alarm_options import PERIOD, AlarmOptions, Metric
+from components import alarm_metrics
+from components.alarm_metrics import PERIOD, Metric
+from config.alerts import AlarmSettings
 
 COLUMNS = 24  # CloudWatch's grid
 HALF = COLUMNS // 2
@@ -29,7 +30,7 @@ class Shown:
 
     stack: str
     region: str
-    options: AlarmOptions
+    settings: AlarmSettings
     releases: Mapping[Color, str]
     balancer: str
     target_groups: Mapping[Color, str]
@@ -68,32 +69,32 @@ def _column(shown: Shown, color: Color, top: int) -> list[Widget]:
 def _graphs(shown: Shown, color: Color) -> list[dict[str, Any]]:
     own = {"TargetGroup": shown.target_groups[color], "LoadBalancer": shown.balancer}
     machines = {"Stack": shown.stack, "Color": color.value}
-    line, slow = LINES[color], shown.options.latency_milliseconds / 1000
+    line, slow = LINES[color], shown.settings.latency_milliseconds / 1000
     return [
-        _graph(shown, f"{color}: requests a minute", [_series(alarm_options.REQUESTS, own, "requests", line)]),
+        _graph(shown, f"{color}: requests a minute", [_series(alarm_metrics.REQUESTS, own, "requests", line)]),
         _graph(
             shown,
             f"{color}: failed requests a minute",
             [
-                _series(alarm_options.ERRORS, own, "5xx", RED),
-                _series(alarm_options.REFUSED, own, "no connection", "#9467bd"),
+                _series(alarm_metrics.ERRORS, own, "5xx", RED),
+                _series(alarm_metrics.REFUSED, own, "no connection", "#9467bd"),
             ],
         ),
-        _graph(shown, f"{color}: slowest of 100, seconds", [_series(alarm_options.LATENCY, own, "p99", line)], slow),
+        _graph(shown, f"{color}: slowest of 100, seconds", [_series(alarm_metrics.LATENCY, own, "p99", line)], slow),
         _graph(
             shown,
             f"{color}: machines",
             [
-                _series(alarm_options.HEALTHY, own, "healthy", line),
-                _series(alarm_options.UNHEALTHY, own, "unhealthy", RED),
+                _series(alarm_metrics.HEALTHY, own, "healthy", line),
+                _series(alarm_metrics.UNHEALTHY, own, "unhealthy", RED),
             ],
         ),
         _graph(
             shown,
             f"{color}: boots",
             [
-                _series(alarm_options.BOOT_SECONDS, machines, "slowest, seconds", line),
-                _series(alarm_options.BOOT_FAILURES, machines, "failed", RED),
+                _series(alarm_metrics.BOOT_SECONDS, machines, "slowest, seconds", line),
+                _series(alarm_metrics.BOOT_FAILURES, machines, "failed", RED),
             ],
         ),
     ]
@@ -105,8 +106,8 @@ def _balancer(shown: Shown, top: int) -> Widget:
         shown,
         "load balancer: a minute",
         [
-            _series(alarm_options.REQUESTS, whole, "requests", "#7f7f7f"),
-            _series(alarm_options.BALANCER_5XX, whole, "its own 5xx", RED),
+            _series(alarm_metrics.REQUESTS, whole, "requests", "#7f7f7f"),
+            _series(alarm_metrics.BALANCER_5XX, whole, "its own 5xx", RED),
         ],
     )
     return _placed("metric", 0, top, COLUMNS, GRAPH, properties)

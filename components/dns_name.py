@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 from pulumi_aws import route53
 
-
-@dataclass(frozen=True, kw_only=True)
-class DnsNameArgs:
-    domain: str
-    hosted_zone_id: str
-    balancer_dns_name: pulumi.Input[str]
-    balancer_zone_id: pulumi.Input[str]
+from config.settings import LoadBalancerSettings
 
 
 class DnsName(pulumi.ComponentResource):
     """An alias `record`, which costs nothing and follows the balancer's addresses."""
 
-    def __init__(self, name: str, args: DnsNameArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: LoadBalancerSettings,
+        *,
+        balancer_dns_name: pulumi.Input[str],
+        balancer_zone_id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:balancing:DnsName", name, {}, opts)
-        alias = route53.RecordAliasArgs(
-            name=args.balancer_dns_name, zone_id=args.balancer_zone_id, evaluate_target_health=False
-        )
+        alias = route53.RecordAliasArgs(name=balancer_dns_name, zone_id=balancer_zone_id, evaluate_target_health=False)
         self.record = route53.Record(
             name,
-            zone_id=args.hosted_zone_id,
-            name=args.domain,
+            zone_id=settings.hosted_zone_id,
+            name=settings.domain,
             type="A",
             aliases=[alias],
             opts=pulumi.ResourceOptions(parent=self),

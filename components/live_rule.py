@@ -10,6 +10,7 @@ from pulumi_aws import lb
 
 from checks.colors import Color
 from components.load_balancer import forward
+from config.context import StackContext
 
 PRIORITY = 100
 
@@ -18,7 +19,6 @@ PRIORITY = 100
 class LiveRuleArgs:
     """`weights` in percent by color. `judged_by`: groups that must be healthy, and the name that smoke tests ask."""
 
-    stack: str
     listener_arn: pulumi.Input[str]
     target_groups: Mapping[Color, pulumi.Input[str]]
     weights: Mapping[Color, int]
@@ -31,7 +31,9 @@ class LiveRule(pulumi.ComponentResource):
 
     arn: pulumi.Output[str]
 
-    def __init__(self, name: str, args: LiveRuleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, args: LiveRuleArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:balancing:LiveRule", name, {}, opts)
         everything = lb.ListenerRuleConditionPathPatternArgs(values=["/*"])
         rule = lb.ListenerRule(
@@ -40,7 +42,7 @@ class LiveRule(pulumi.ComponentResource):
             priority=PRIORITY,
             conditions=[lb.ListenerRuleConditionArgs(path_pattern=everything)],
             actions=[forward(args.target_groups, args.weights)],
-            tags={"Stack": args.stack, "Role": "live"},
+            tags={"Stack": context.stack, "Role": "live"},
             # Hooks of a component don't reach its children. Without the order, a new color would be judged unborn.
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.judged_by), hooks=args.gates),
         )

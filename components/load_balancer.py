@@ -10,44 +10,38 @@ import pulumi
 from pulumi_aws import ec2, lb, ssm, vpc
 
 from checks.colors import Color
+from config.context import StackContext
+from config.settings import HTTPS_PORT, LoadBalancerSettings
 
-HTTPS_PORT = 443
 # Forward secrecy and TLS 1.2 at least (Elastic Load Balancing, security policies).
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 PREVIEW_HEADER = "X-Bluegreen-Preview"
 FIRST_PREVIEW_PRIORITY = 10
 TOKEN_BYTES = 16
-LONGEST_NAME = 32  # of load balancers and target groups, Pulumi's suffix of 8 included
-ANYWHERE_IPV4 = "0.0.0.0/0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs:
-    """`target_groups` by color; an empty `certificate_arn` means plain HTTP, an empty `log_bucket` no access logs.
+    """Outputs of others: `target_groups` by color, and the bucket for access logs, if there are any.
 
     `tags`: further ones of the load balancer itself, by which scripts find the rest of the stack without its state.
     """
 
-    stack: str
     vpc_id: pulumi.Input[str]
     subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     target_groups: Mapping[Color, pulumi.Input[str]]
-    ingress_cidrs: Sequence[str]
-    http_port: int = 80
-    certificate_arn: str = ""
-    access_logs: bool = False
     log_bucket: pulumi.Input[str] = ""
     tags: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    protect: bool = False
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """Outputs: `arn_suffix`, `dns_name`, `zone_id`, `security_group_id`, `listener_arn`, `preview_token`.
+    """Outputs: `arn`, `arn_suffix`, `dns_name`, `zone_id`, `security_group_id`, `listener_arn`, `preview_token`.
 
     The listener is the one that serves users. `preview_rules` are what machines must wait for: before, their target
     group takes part in no load balancer.
     """
 
+    arn: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
     dns_name: pulumi.Output[str]
     zone_id: pulumi.Output[str]
@@ -55,20 +49,29 @@ class LoadBalancer(pulumi.ComponentResource):
     listener_arn: pulumi.Output[str]
     preview_token: pulumi.Output[str]
 
-    def __init__(self, name: str, args: LoadBalancerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        settings: LoadBalancerSettings,
+        args: LoadBalancerArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:balancing:LoadBalancer", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._settings, self._args = name, context, settings, args
         self._child = pulumi.ResourceOptions(parent=self)
         group = self._security_group()
         balancer = self._balancer(group)
         listener = self._listener(balancer)
         token = self._preview_token()
         self.preview_rules = {color: self._preview_rule(color, listener, token.value) for color in Color}
-        self.arn_suffix, self.dns_name, self.zone_id = balancer.arn_suffix, balancer.dns_name, balancer.zone_id
+        self.arn, self.arn_suffix = balancer.arn, balancer.arn_suffix
+        self.dns_name, self.zone_id = balancer.dns_name, balancer.zone_id
         self.security_group_id, self.listener_arn = group.id, listener.arn
         self.preview_token = pulumi.Output.secret(token.value)
         self.register_outputs(
             {
+                "arn": self.arn,
                 "arn_suffix": self.arn_suffix,
                 "dns_name": self.dns_name,
                 "zone_id": self.zone_id,
@@ -83,12 +86,12 @@ class LoadBalancer(pulumi.ComponentResource):
             self._name,
             vpc_id=self._args.vpc_id,
             description="Load balancer: users in, machines out",
-            tags={"Name": f"{self._args.stack}-balancer", "Stack": self._args.stack},
+            tags={"Name": f"{self._context.stack}-balancer", "Stack": self._context.stack},
             opts=self._child,
         )
-        ports = {self._args.http_port, HTTPS_PORT} if self._args.certificate_arn else {self._args.http_port}
+        ports = {self._settings.http_port, HTTPS_PORT} if self._settings.certificate_arn else {self._settings.http_port}
         for port in sorted(ports):
-            for cidr in self._args.ingress_cidrs:
+            for cidr in self._settings.ingress_cidrs:
                 vpc.SecurityGroupIngressRule(
                     f"{self._name}-in-{port}-{cidr}",
                     security_group_id=group.id,
@@ -110,15 +113,15 @@ class LoadBalancer(pulumi.ComponentResource):
             subnets=args.subnet_ids,
             security_groups=[group.id],
             drop_invalid_header_fields=True,
-            enable_deletion_protection=args.protect,
-            access_logs=logs if args.access_logs else None,
-            tags={**args.tags, "Stack": args.stack},
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+            enable_deletion_protection=self._context.protect,
+            access_logs=logs if self._settings.access_logs else None,
+            tags={**args.tags, "Stack": self._context.stack},
+            opts=pulumi.ResourceOptions(parent=self, protect=self._context.protect),
         )
 
     def _listener(self, balancer: lb.LoadBalancer) -> lb.Listener:
         """The listener that serves users; with a certificate the plain one only redirects."""
-        if not self._args.certificate_arn:
+        if not self._settings.certificate_arn:
             return self._plain_listener(balancer, _unavailable())
         self._plain_listener(balancer, _to_https())
         return lb.Listener(
@@ -127,9 +130,9 @@ class LoadBalancer(pulumi.ComponentResource):
             port=HTTPS_PORT,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
-            certificate_arn=self._args.certificate_arn,
+            certificate_arn=self._settings.certificate_arn,
             default_actions=[_unavailable()],
-            tags={"Stack": self._args.stack},
+            tags={"Stack": self._context.stack},
             opts=self._child,
         )
 
@@ -137,10 +140,10 @@ class LoadBalancer(pulumi.ComponentResource):
         return lb.Listener(
             f"{self._name}-http",
             load_balancer_arn=balancer.arn,
-            port=self._args.http_port,
+            port=self._settings.http_port,
             protocol="HTTP",
             default_actions=[action],
-            tags={"Stack": self._args.stack},
+            tags={"Stack": self._context.stack},
             opts=self._child,
         )
 
@@ -148,13 +151,13 @@ class LoadBalancer(pulumi.ComponentResource):
         """Each run of the program draws a token; the first one drawn is kept, by the parameter and in the state."""
         return ssm.Parameter(
             f"{self._name}-preview-token",
-            name=f"/bluegreen/{self._args.stack}/preview-token",
+            name=f"/bluegreen/{self._context.stack}/preview-token",
             description=f"Before a color's name in {PREVIEW_HEADER}: leads to that color, users or not",
             type=ssm.ParameterType.SECURE_STRING,
             value=pulumi.Output.secret(secrets.token_hex(TOKEN_BYTES)),
             # What a run that was cut off made, and nobody knows, must not bar the next one.
             overwrite=True,
-            tags={"Stack": self._args.stack},
+            tags={"Stack": self._context.stack},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
         )
 
@@ -168,7 +171,7 @@ class LoadBalancer(pulumi.ComponentResource):
             priority=FIRST_PREVIEW_PRIORITY + list(Color).index(color),
             conditions=[lb.ListenerRuleConditionArgs(http_header=header)],
             actions=[forward(self._args.target_groups, {color: 100, color.other: 0})],
-            tags={"Stack": self._args.stack, "Role": "preview"},
+            tags={"Stack": self._context.stack, "Role": "preview"},
             opts=self._child,
         )
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import cloudwatch, kinesis, s3
 
+from ami.boot.user_data import LogGroups
 from components import policy_documents
-from components.alarm_options import Metric, Question
+from components.alarm_metrics import Metric, Question
 from components.metric_alarm import metric_alarm
-from components.policy_documents import MACHINE_LOGS, Document, Place
+from components.policy_documents import MACHINE_LOGS, Document
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
 from components.service_role import service_role
-from components.user_data import LogGroups
+from config.context import StackContext
+from config.settings import LogSettings
 
 COLD_AFTER_DAYS = 30  # by then what still happens is over; until then reading costs nothing but the request
 COLD_CLASS = "GLACIER_IR"  # a quarter of the price, and read at once
@@ -34,21 +35,8 @@ LATE = Question(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogArchiveArgs:
-    """`days` is how long lines stay. `boundary` is a policy's ARN, empty for none; `topic_arn` hears of late lines."""
-
-    place: Place
-    groups: pulumi.Output[LogGroups]
-    days: int
-    topic_arn: pulumi.Input[str]
-    boundary: str = ""
-    force_destroy: bool = False
-    protect: bool = False
-
-
 class LogArchive(pulumi.ComponentResource):
-    """Outputs: `bucket`, `alarm` (a name).
+    """The topic is notified of late lines. Outputs: `bucket`, `alarm` (a name).
 
     Lines come minutes after they were written to a group, and stay there besides for as long as the group keeps them.
     """
@@ -56,22 +44,28 @@ class LogArchive(pulumi.ComponentResource):
     bucket: pulumi.Output[str]
     alarm: pulumi.Output[str]
 
-    def __init__(self, name: str, args: LogArchiveArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        settings: LogSettings,
+        *,
+        groups: pulumi.Output[LogGroups],
+        topic_arn: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:observability:LogArchive", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._days = name, context, settings.archive_days
         self._child = pulumi.ResourceOptions(parent=self)
         bucket = self._bucket()
         stream = self._stream(bucket)
-        self._subscriptions(stream)
-        self.bucket, self.alarm = bucket.bucket, self._alarm(stream)
+        self._subscriptions(stream, groups)
+        self.bucket, self.alarm = bucket.bucket, self._alarm(stream, topic_arn)
         self.register_outputs({"bucket": self.bucket, "alarm": self.alarm})
 
     def _bucket(self) -> s3.Bucket:
-        args = self._args
-        bucket = private_bucket(
-            self._name, self, stack=args.place.stack, force_destroy=args.force_destroy, protect=args.protect
-        )
-        lifecycle(self._name, self, bucket, [_aging(args.days)])
+        bucket = private_bucket(self._name, self, self._context)
+        lifecycle(self._name, self, bucket, [_aging(self._days)])
         bucket_policy(self._name, self, bucket)
         return bucket
 
@@ -101,16 +95,16 @@ class LogArchive(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _subscriptions(self, stream: kinesis.FirehoseDeliveryStream) -> None:
+    def _subscriptions(self, stream: kinesis.FirehoseDeliveryStream, groups: pulumi.Output[LogGroups]) -> None:
         role = self._role(
             f"{self._name}-sender",
-            policy_documents.assumed_by("logs.amazonaws.com", for_things=self._args.place.arn("logs", "*")),
+            policy_documents.assumed_by("logs.amazonaws.com", for_things=self._context.arn("logs", "*")),
             stream.arn.apply(policy_documents.archive_sender),
         )
         for of in MACHINE_LOGS:
             cloudwatch.LogSubscriptionFilter(
                 f"{self._name}-{of}",
-                log_group=self._args.groups.apply(operator.attrgetter(of)),
+                log_group=groups.apply(operator.attrgetter(of)),
                 filter_pattern="",  # everything
                 destination_arn=stream.arn,
                 role_arn=role,
@@ -118,13 +112,10 @@ class LogArchive(pulumi.ComponentResource):
             )
 
     def _role(self, name: str, trust: Document, policy: pulumi.Output[Document]) -> pulumi.Output[str]:
-        args = self._args
-        return service_role(
-            name, stack=args.place.stack, trust=trust, policy=policy, boundary=args.boundary, opts=self._child
-        )
+        return service_role(name, self._context, trust=trust, policy=policy, opts=self._child)
 
-    def _alarm(self, stream: kinesis.FirehoseDeliveryStream) -> pulumi.Output[str]:
-        stack = self._args.place.stack
+    def _alarm(self, stream: kinesis.FirehoseDeliveryStream, topic_arn: pulumi.Input[str]) -> pulumi.Output[str]:
+        stack = self._context.stack
         return metric_alarm(
             f"{self._name}-{LATE.name}",
             LATE,
@@ -132,13 +123,13 @@ class LogArchive(pulumi.ComponentResource):
             alarm_name=f"{stack}-log-archive-{LATE.name}",
             of=f"{stack} log archive",
             tags=self._tags,
-            actions=[self._args.topic_arn],
+            actions=[topic_arn],
             opts=self._child,
         ).name
 
     @property
     def _tags(self) -> Mapping[str, str]:
-        return {"Stack": self._args.place.stack}
+        return {"Stack": self._context.stack}
 
 
 def _aging(days: int) -> s3.BucketLifecycleConfigurationRuleArgs:

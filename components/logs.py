@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 from pulumi_aws import cloudwatch
 
+from ami.boot.user_data import LogGroups
 from components.policy_documents import log_group
-from components.user_data import LogGroups
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogsArgs:
-    stack: str
-    retention_days: int
+from config.context import StackContext
+from config.settings import LogSettings
 
 
 class Logs(pulumi.ComponentResource):
@@ -22,9 +16,11 @@ class Logs(pulumi.ComponentResource):
 
     groups: pulumi.Output[LogGroups]
 
-    def __init__(self, name: str, args: LogsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, settings: LogSettings, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:observability:Logs", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._settings = name, context, settings
         app, boot, system = (self._group(of) for of in ("app", "boot", "system"))
         self.groups = pulumi.Output.all(app.name, boot.name, system.name).apply(
             lambda names: LogGroups(app=names[0], boot=names[1], system=names[2])
@@ -35,8 +31,8 @@ class Logs(pulumi.ComponentResource):
         return cloudwatch.LogGroup(
             f"{self._name}-{of}",
             # A name, not a prefix: machines are told it, and one that was deleted by hand must come back under it.
-            name=log_group(self._args.stack, of),
-            retention_in_days=self._args.retention_days,
-            tags={"Stack": self._args.stack},
+            name=log_group(self._context.stack, of),
+            retention_in_days=self._settings.retention_days,
+            tags={"Stack": self._context.stack},
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pulumi
 from pulumi_aws import ec2, vpc
 
-from components.vpn_options import Allowed
+from config.context import StackContext
+from config.settings import AppSettings
+from config.vpn import VpnSettings
 
 ANYWHERE = "0.0.0.0/0"
 
 
-@dataclass(frozen=True, kw_only=True)
-class MachineAccessArgs:
-    """`office_cidrs` come in by the VPN, and only on the ports of `office_allows`."""
-
-    stack: str
-    vpc_id: pulumi.Input[str]
-    balancer_group_id: pulumi.Input[str]
-    port: int
-    office_cidrs: Sequence[str] = ()
-    office_allows: Sequence[Allowed] = ()
-
-
 class MachineAccess(pulumi.ComponentResource):
-    """Output: `security_group_id`, known only when its rules stand: a machine boots with them or fails."""
+    """`balancer` is the load balancer's security group.
+
+    Output: `security_group_id`, known only when its rules stand: a machine boots with them or fails.
+    """
 
     security_group_id: pulumi.Output[str]
 
-    def __init__(self, name: str, args: MachineAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        app: AppSettings,
+        vpn: VpnSettings | None,
+        *,
+        vpc_id: pulumi.Input[str],
+        balancer: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:access:MachineAccess", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._port, self._balancer = name, app.port, balancer
         self._child = pulumi.ResourceOptions(parent=self)
         group = ec2.SecurityGroup(
             name,
-            vpc_id=args.vpc_id,
+            vpc_id=vpc_id,
             description="Machines: the load balancer in, everything out",
-            tags={"Name": f"{args.stack}-machines", "Stack": args.stack},
+            tags={"Name": f"{context.stack}-machines", "Stack": context.stack},
             opts=self._child,
         )
         # Databases, registries and AWS itself: where an app calls is the app's business.
@@ -47,13 +47,14 @@ class MachineAccess(pulumi.ComponentResource):
         )
         rules = [out.id, *self._both_ends(group)]
         self.security_group_id = pulumi.Output.all(group.id, *rules).apply(lambda ids: str(ids[0]))
-        self._from_the_office(group)
+        if vpn is not None:
+            self._from_the_office(group, vpn)
         self.register_outputs({"security_group_id": self.security_group_id})
 
-    def _from_the_office(self, group: ec2.SecurityGroup) -> None:
+    def _from_the_office(self, group: ec2.SecurityGroup, settings: VpnSettings) -> None:
         """Not waited for: no boot needs the office."""
-        for cidr in self._args.office_cidrs:
-            for allowed in self._args.office_allows:
+        for cidr in settings.remote_cidrs:
+            for allowed in settings.allow:
                 vpc.SecurityGroupIngressRule(
                     f"{self._name}-from-office-{allowed.protocol}-{allowed.port}-{cidr}",
                     security_group_id=group.id,
@@ -67,11 +68,11 @@ class MachineAccess(pulumi.ComponentResource):
 
     def _both_ends(self, group: ec2.SecurityGroup) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
         """The balancer may go to the machines' port and nowhere else; the machines take it from the balancer only."""
-        port = self._args.port
+        port = self._port
         into = vpc.SecurityGroupIngressRule(
             f"{self._name}-from-balancer",
             security_group_id=group.id,
-            referenced_security_group_id=self._args.balancer_group_id,
+            referenced_security_group_id=self._balancer,
             description="The load balancer",
             ip_protocol="tcp",
             from_port=port,
@@ -80,7 +81,7 @@ class MachineAccess(pulumi.ComponentResource):
         )
         onto = vpc.SecurityGroupEgressRule(
             f"{self._name}-balancer-out",
-            security_group_id=self._args.balancer_group_id,
+            security_group_id=self._balancer,
             referenced_security_group_id=group.id,
             description="The machines",
             ip_protocol="tcp",

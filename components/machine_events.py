@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pulumi
 from pulumi_aws import cloudwatch
 
 from checks.colors import Color
 from components import machine_news, policy_documents
+from components.alerts import Topic
 from components.machine_news import News
-from components.policy_documents import Place
 from components.service_role import service_role
-
-
-@dataclass(frozen=True, kw_only=True)
-class MachineEventsArgs:
-    """`key_arn` is the topic's key. `boundary` is a policy's ARN, empty for none."""
-
-    place: Place
-    topic_arn: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
-    boundary: str = ""
+from config.context import StackContext
 
 
 class MachineEvents(pulumi.ComponentResource):
     """Rules of the account's own bus, two a color, whatever release it runs. No outputs."""
 
-    def __init__(self, name: str, args: MachineEventsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, context: StackContext, topic: Topic, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("bluegreen:observability:MachineEvents", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context, self._topic = name, context, topic
         self._child = pulumi.ResourceOptions(parent=self)
         asked = [(color, news) for color in Color for news in machine_news.ALL]
         rules = [self._rule(color, news) for color, news in asked]
@@ -39,7 +30,7 @@ class MachineEvents(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _rule(self, color: Color, news: News) -> cloudwatch.EventRule:
-        stack = self._args.place.stack
+        stack = self._context.stack
         return cloudwatch.EventRule(
             self._named(color, news),
             description=f"{stack} {color}: {news.message.kind}",
@@ -54,16 +45,13 @@ class MachineEvents(pulumi.ComponentResource):
         (EventBridge's user guide, "Using resource-based policies": Condition blocks can't be used for SNS topics; SNS's
         guide, "Encryption key management": nor source conditions in the key's policy.)
         """
-        args = self._args
         trust = pulumi.Output.all(*(rule.arn for rule in rules)).apply(
             lambda arns: policy_documents.assumed_by("events.amazonaws.com", for_things=arns)
         )
-        policy = pulumi.Output.all(args.topic_arn, args.key_arn).apply(
-            lambda arns: policy_documents.events_teller(args.place, topic_arn=arns[0], key_arn=arns[1])
+        policy = pulumi.Output.all(self._topic.arn, self._topic.key_arn).apply(
+            lambda arns: policy_documents.events_teller(self._context, topic_arn=arns[0], key_arn=arns[1])
         )
-        return service_role(
-            self._name, stack=args.place.stack, trust=trust, policy=policy, boundary=args.boundary, opts=self._child
-        )
+        return service_role(self._name, self._context, trust=trust, policy=policy, opts=self._child)
 
     def _target(self, color: Color, news: News, rule: cloudwatch.EventRule, role: pulumi.Output[str]) -> None:
         """EventBridge tries for 24 hours, 185 times, by itself."""
@@ -71,11 +59,11 @@ class MachineEvents(pulumi.ComponentResource):
             self._named(color, news),
             rule=rule.name,
             target_id="alerts",
-            arn=self._args.topic_arn,
+            arn=self._topic.arn,
             role_arn=role,
             input_transformer=cloudwatch.EventTargetInputTransformerArgs(
                 input_paths=dict(news.paths),
-                input_template=machine_news.template(news, self._args.place.stack, color),
+                input_template=machine_news.template(news, self._context.stack, color),
             ),
             opts=self._child,
         )

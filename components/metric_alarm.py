@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_aws import cloudwatch
 
-from components.alarm_options import PERIOD, Metric, Question
+from components.alarm_metrics import PERIOD, Metric, Question
 
 Dimensions = Mapping[str, pulumi.Input[str]]
 

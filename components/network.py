@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import cloudwatch, ec2, iam
 
 from components import policy_documents
 from components.cidr_plan import ZoneRanges
+from config.context import StackContext
+from config.settings import LogSettings, NetworkSettings
 
 ANYWHERE = "0.0.0.0/0"
 
 
-@dataclass(frozen=True, kw_only=True)
-class NetworkArgs:
-    """`ranges` by zone name; `nat_gateways` is none, single or per-zone; `boundary` a policy's ARN, empty for none."""
-
-    stack: str
-    region: str
-    vpc_cidr: str
-    ranges: Mapping[str, ZoneRanges]
-    nat_gateways: str = "single"
-    flow_logs: bool = True
-    log_retention_days: int = 30
-    boundary: str = ""
-    protect: bool = False
-
-
 class Network(pulumi.ComponentResource):
-    """Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each).
+    """`ranges` are by zone name. Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each).
 
     `machine_tables` are the route tables of the machines' subnets, by zone: `public` when that one serves all.
 
@@ -43,9 +29,18 @@ class Network(pulumi.ComponentResource):
     public_subnet_ids: pulumi.Output[list[str]]
     machine_subnet_ids: pulumi.Output[list[str]]
 
-    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: StackContext,
+        settings: NetworkSettings,
+        logs: LogSettings,
+        ranges: Mapping[str, ZoneRanges],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("bluegreen:network:Network", name, {}, opts)
-        self._name, self._args = name, args
+        self._name, self._context = name, context
+        self._settings, self._logs, self._ranges = settings, logs, ranges
         self._child = pulumi.ResourceOptions(parent=self)
         self._ways_out: list[pulumi.CustomResource] = []
         self._vpc = self._make_vpc()
@@ -58,12 +53,12 @@ class Network(pulumi.ComponentResource):
         tables = self._private_tables(private, self._nat_gateways(public))
         self._s3_endpoint([public_table, *tables.values()])
         self._locked_default_group()
-        if args.flow_logs:
+        if settings.flow_logs:
             self._flow_logs()
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = _ids(public, after=[gateway])
-        self.machine_tables = tables if args.nat_gateways != "none" else {"public": public_table}
-        self.machine_subnet_ids = _ids(private if args.nat_gateways != "none" else public, after=self._ways_out)
+        self.machine_tables = tables if settings.nat_gateways != "none" else {"public": public_table}
+        self.machine_subnet_ids = _ids(private if settings.nat_gateways != "none" else public, after=self._ways_out)
         self.register_outputs(
             {
                 "vpc_id": self.vpc_id,
@@ -73,16 +68,16 @@ class Network(pulumi.ComponentResource):
         )
 
     def _tags(self, what: str) -> dict[str, str]:
-        return {"Name": f"{self._args.stack}-{what}", "Stack": self._args.stack}
+        return {"Name": f"{self._context.stack}-{what}", "Stack": self._context.stack}
 
     def _make_vpc(self) -> ec2.Vpc:
         return ec2.Vpc(
             self._name,
-            cidr_block=self._args.vpc_cidr,
+            cidr_block=self._settings.vpc_cidr,
             enable_dns_hostnames=True,
             enable_dns_support=True,
             tags=self._tags("vpc"),
-            opts=pulumi.ResourceOptions(parent=self, protect=self._args.protect),
+            opts=pulumi.ResourceOptions(parent=self, protect=self._context.protect),
         )
 
     def _internet_gateway(self) -> ec2.InternetGateway:
@@ -91,7 +86,7 @@ class Network(pulumi.ComponentResource):
 
     def _subnets(self, kind: str) -> dict[str, ec2.Subnet]:
         # Without NAT, machines stand in the public subnets and need an address of their own to reach AWS.
-        addressed = kind == "public" and self._args.nat_gateways == "none"
+        addressed = kind == "public" and self._settings.nat_gateways == "none"
         return {
             zone: ec2.Subnet(
                 f"{self._name}-{kind}-{zone}",
@@ -102,7 +97,7 @@ class Network(pulumi.ComponentResource):
                 tags=self._tags(f"{kind}-{zone}"),
                 opts=self._child,
             )
-            for zone, ranges in self._args.ranges.items()
+            for zone, ranges in self._ranges.items()
         }
 
     def _public_table(self, gateway: ec2.InternetGateway, subnets: Mapping[str, ec2.Subnet]) -> ec2.RouteTable:
@@ -122,7 +117,7 @@ class Network(pulumi.ComponentResource):
     def _nat_gateways(self, public: Mapping[str, ec2.Subnet]) -> dict[str, ec2.NatGateway]:
         """The gateway that each zone's machines go out by; the same one for all zones when it is single."""
         zones = list(public)
-        match self._args.nat_gateways:
+        match self._settings.nat_gateways:
             case "none":
                 return {}
             case "single":
@@ -170,7 +165,7 @@ class Network(pulumi.ComponentResource):
         endpoint = ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self._vpc.id,
-            service_name=f"com.amazonaws.{self._args.region}.s3",
+            service_name=f"com.amazonaws.{self._context.region}.s3",
             vpc_endpoint_type="Gateway",
             route_table_ids=[table.id for table in tables],
             tags=self._tags("s3"),
@@ -190,12 +185,12 @@ class Network(pulumi.ComponentResource):
         )
 
     def _flow_logs(self) -> None:
-        name, stack = f"{self._name}-flow", self._args.stack
+        name, stack = f"{self._name}-flow", self._context.stack
         group = cloudwatch.LogGroup(
             name,
             # A prefix: a group whose creation was cut off must not bar the next run by its name.
             name_prefix=f"/bluegreen/{stack}/flow-",
-            retention_in_days=self._args.log_retention_days,
+            retention_in_days=self._logs.retention_days,
             tags=self._tags("flow"),
             opts=self._child,
         )
@@ -204,7 +199,7 @@ class Network(pulumi.ComponentResource):
             name,
             path=policy_documents.role_path(stack),
             assume_role_policy=assumed,
-            permissions_boundary=self._args.boundary or None,
+            permissions_boundary=self._context.boundary or None,
             tags=self._tags("flow"),
             opts=self._child,
         )

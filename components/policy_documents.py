@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from components.user_data import METRICS_NAMESPACE
+from ami.boot.user_data import METRICS_NAMESPACE
+from config.context import StackContext
 
 VERSION = "2012-10-17"
 MACHINE_LOGS = ("app", "boot", "system")
@@ -38,25 +38,14 @@ def role_path(stack: str) -> str:
     return f"/bluegreen/{stack}/"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where ARNs point to."""
-
-    partition: str
-    region: str
-    account: str
-    stack: str
-
-    def arn(self, service: str, resource: str) -> str:
-        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
-
-
 def log_group(stack: str, of: str) -> str:
     """A group's name."""
     return f"/bluegreen/{stack}/{of}"
 
 
-def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repository_arn: str = "") -> Document:
+def machine(
+    context: StackContext, *, bucket_arn: str, topic_arn: str, key_arn: str, repository_arn: str = ""
+) -> Document:
     """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
     statements = [
         allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
@@ -65,17 +54,17 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repo
             "ReadConfig",
             ["ssm:GetParametersByPath"],
             # The path is judged as it is asked for, with or without the slash at its end.
-            *(place.arn("ssm", f"parameter/bluegreen/{place.stack}/app{end}") for end in ("", "/*")),
+            *(context.arn("ssm", f"parameter{context.parameter_path.rstrip('/')}{end}") for end in ("", "/*")),
         ),
         allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            *(place.arn("logs", f"log-group:{log_group(place.stack, of)}:*") for of in MACHINE_LOGS),
+            *(context.arn("logs", f"log-group:{log_group(context.stack, of)}:*") for of in MACHINE_LOGS),
         ),
         # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
         allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
         | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
-        *_telling(place, "Failures", topic_arn, key_arn),
+        *_telling(context, "Failures", topic_arn, key_arn),
         # Describe actions of Auto Scaling know no ARN.
         allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
         allow(
@@ -86,19 +75,19 @@ def machine(place: Place, *, bucket_arn: str, topic_arn: str, key_arn: str, repo
                 "autoscaling:SetInstanceHealth",
             ],
             # The first * is an id that AWS makes up, the second one color, release and the provider's suffix.
-            place.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{place.stack}-*"),
+            context.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{context.stack}-*"),
         )
         # Another stack's name may begin with this one's.
-        | {"Condition": {"StringEquals": {"autoscaling:ResourceTag/Stack": place.stack}}},
+        | {"Condition": {"StringEquals": {"autoscaling:ResourceTag/Stack": context.stack}}},
         *_session_manager(),
         *(_pull(repository_arn) if repository_arn else ()),
     ]
     return document(*statements)
 
 
-def events_teller(place: Place, *, topic_arn: str, key_arn: str) -> Document:
+def events_teller(context: StackContext, *, topic_arn: str, key_arn: str) -> Document:
     """What EventBridge may do for a stack's rules: publish to its topic."""
-    return document(*_telling(place, "Events", topic_arn, key_arn))
+    return document(*_telling(context, "Events", topic_arn, key_arn))
 
 
 def flow_logs(log_group_arn: str) -> Document:
@@ -119,10 +108,10 @@ def archive_writer(bucket_arn: str, prefix: str) -> Document:
     return document(allow("FindArchive", looks, bucket_arn), allow("WriteArchive", writes, f"{bucket_arn}/{prefix}*"))
 
 
-def topic_key(place: Place) -> Document:
+def topic_key(context: StackContext) -> Document:
     """A topic's key: IAM decides on it, whoever of the account may publish may use it, and so may alarms."""
-    root = f"arn:{place.partition}:iam::{place.account}:root"
-    own = {"kms:CallerAccount": place.account, "kms:ViaService": f"sns.{place.region}.amazonaws.com"}
+    root = f"arn:{context.partition}:iam::{context.account}:root"
+    own = {"kms:CallerAccount": context.account, "kms:ViaService": f"sns.{context.region}.amazonaws.com"}
     itself = "*"  # in a key's own policy that is the key
     return document(
         allow("AccountDecides", ["kms:*"], itself) | {"Principal": {"AWS": root}},
@@ -174,11 +163,11 @@ def allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 
-def _telling(place: Place, what: str, topic_arn: str, key_arn: str) -> tuple[Mapping[str, Any], ...]:
+def _telling(context: StackContext, what: str, topic_arn: str, key_arn: str) -> tuple[Mapping[str, Any], ...]:
     return (
         allow(f"Tell{what}", ["sns:Publish"], topic_arn),
         allow(f"Encrypt{what}", TOPIC_KEY_USES, key_arn)
-        | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{place.region}.amazonaws.com"}}},
+        | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{context.region}.amazonaws.com"}}},
     )
 
 

@@ -9,20 +9,21 @@ import pulumi
 from pulumi_aws import s3
 
 from components import policy_documents
+from config.context import StackContext
 
 UNFINISHED_UPLOAD_DAYS = 2
 
 Senders = Callable[[str], Sequence[Mapping[str, Any]]]
 
 
-def private_bucket(name: str, parent: pulumi.Resource, *, stack: str, force_destroy: bool, protect: bool) -> s3.Bucket:
+def private_bucket(name: str, parent: pulumi.Resource, context: StackContext) -> s3.Bucket:
     """The bucket with its settings, all of one name and one parent; its policy and its lifecycle are put beside it."""
     child = pulumi.ResourceOptions(parent=parent)
     bucket = s3.Bucket(
         name,
-        force_destroy=force_destroy,
-        tags={"Stack": stack},
-        opts=pulumi.ResourceOptions(parent=parent, protect=protect),
+        force_destroy=context.force_destroy,
+        tags={"Stack": context.stack},
+        opts=pulumi.ResourceOptions(parent=parent, protect=context.protect),
     )
     s3.BucketPublicAccessBlock(
         name,

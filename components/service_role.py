@@ -7,24 +7,24 @@ from pulumi_aws import iam
 
 from components import policy_documents
 from components.policy_documents import Document
+from config.context import StackContext
 
 
 def service_role(
     name: str,
+    context: StackContext,
     *,
-    stack: str,
     trust: pulumi.Input[Document],
     policy: pulumi.Input[Document],
-    boundary: str,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
-    """Its ARN, known only when it has its policy: AWS tries a role out when it is named. `boundary` may be empty."""
+    """Its ARN, known only when it has its policy: AWS tries a role out when it is named."""
     role = iam.Role(
         name,
-        path=policy_documents.role_path(stack),
+        path=policy_documents.role_path(context.stack),
         assume_role_policy=pulumi.Output.from_input(trust).apply(policy_documents.text),
-        permissions_boundary=boundary or None,
-        tags={"Stack": stack},
+        permissions_boundary=context.boundary or None,
+        tags={"Stack": context.stack},
         opts=opts,
     )
     granted = iam.RolePolicy(

@@ -11,7 +11,7 @@ from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
 from ami.boot.messages import ChangeRecord, Kind, content
 from checks.colors import ALL_USERS
-from checks.fleet import Fleet, describe
+from checks.fleet import Fleet
 from scripts import config_change
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes, update_error
@@ -40,7 +40,7 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | No
     facts, percent = read_facts(stack), args.percent
     with changing(facts, Kind.CANARY, break_lock=args.break_lock, reason=args.reason, told_by=display) as run:
         with display.stage("reconcile: read the stack and the fleet"):
-            fleet = describe(stack.name, facts.session)
+            fleet = facts.fleet()
             if reason := refusal(fleet):
                 raise RefusedError(reason)
             require_agreement(stack, facts, fleet)
@@ -76,7 +76,7 @@ def shift(stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run,
     except (CommandError, RefusedError) as error:
         if isinstance(error, ConcurrentUpdateError):
             raise
-        found = describe(stack.name, facts.session).sides[facts.active.other].weight
+        found = facts.fleet().sides[facts.active.other].weight
         if found == percent != facts.canary_percent:
             raise
         put_back()
@@ -91,7 +91,7 @@ def way_back(stack: Stack, facts: StackFacts) -> WayBack:
         color=color,
         set_config=lambda: set_value(stack, "canaryPercent", "0"),
         make_room=lambda: None,  # all others are on the other color already
-        is_free=lambda: describe(stack.name, facts.session).sides[color].weight == 0,
+        is_free=lambda: facts.fleet().sides[color].weight == 0,
         going="ending the canary",
         gone=f"the canary on {color} is ended",
         stuck=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",

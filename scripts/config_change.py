@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from config.errors import SettingsError
+from config.settings import Settings, parse
+from config.values import from_json
 from scripts import stack_file
 from scripts.display import update_error
 from scripts.exits import RefusedError, UsageError
 from scripts.interrupts import shielded, to_the_end
-from scripts.stacks import ROOT, Stack, StackFacts, set_value
-
-if TYPE_CHECKING:
-    from settings import Settings
+from scripts.stacks import NAMESPACE, ROOT, Stack, StackFacts, set_value
 
 T = TypeVar("T")
 Values = Mapping[str, str]
@@ -32,8 +32,6 @@ def problem(stack: str, config: Mapping[str, str], values: Values | None = None)
 
     `config`: texts by full key, as Pulumi hands them over.
     """
-    from config_reader import SettingsError
-
     try:
         parsed(stack, config, values)
     except SettingsError as error:
@@ -42,25 +40,17 @@ def problem(stack: str, config: Mapping[str, str], values: Values | None = None)
 
 
 def parsed(stack: str, config: Mapping[str, str], values: Values | None = None) -> Settings:
-    """The config as the program reads it. Raises config_reader.SettingsError where the program would refuse it."""
-    from settings import NAMESPACE, parse
-
-    raw: dict[str, Any] = {
-        key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")
-    }
+    """The config as the program reads it. Raises SettingsError where the program would refuse it."""
+    changed: dict[str, Any] = dict(config)
     for path, value in (values or {}).items():
         key, _, inner = path.partition(".")
-        raw[key] = json.dumps({**_object(raw.get(key, "")), inner: value}) if inner else value
-    tags = json.loads(config.get("aws:defaultTags", "{}"))
-    region = config.get("aws:region", "")
-    return parse(raw, stack=stack.rpartition("/")[2], region=region, provider_tags=tags, full_keys=config)
+        full = f"{NAMESPACE}:{key}"
+        changed[full] = json.dumps({**_object(changed.get(full, "")), inner: value}) if inner else value
+    return parse(stack.rpartition("/")[2], changed)
 
 
 def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text or "{}")
-    except ValueError:
-        return {}
+    found = from_json(text)
     return found if isinstance(found, dict) else {}
 
 

@@ -14,7 +14,7 @@ from ami.boot.messages import ChangeRecord, Kind, content
 from checks import launches
 from checks.colors import ALL_USERS, Color
 from checks.deployments import is_current
-from checks.fleet import Fleet, Group, client, describe
+from checks.fleet import Fleet, Group, client
 from checks.gates import capacity_needed, not_ready, require_ready
 from checks.hints import bluegreen
 from checks.smoke import failures, smoke
@@ -90,7 +90,7 @@ class Cutover:
 
     @property
     def release(self) -> str:
-        return self.facts.colors[self.target].release
+        return self.facts.colors[self.target].version
 
     @property
     def is_moved(self) -> bool:
@@ -145,9 +145,9 @@ def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
     target = args.target or facts.active.other
     colors = facts.colors
     with ThreadPoolExecutor(2) as pool:
-        fleet = pool.submit(describe, stack.name, facts.session)
+        fleet = pool.submit(facts.fleet)
         breaking = pool.submit(
-            breaking_between, facts.s3, facts.bucket, colors[target].release, colors[target.other].release
+            breaking_between, facts.s3, facts.bucket, colors[target].version, colors[target.other].version
         )
         cutover = Cutover(
             stack=stack, facts=facts, fleet=fleet.result(), target=target, display=display, args=args, run=run
@@ -193,7 +193,7 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
 def serves_all(stack: Stack, args: CutoverArgs) -> bool:
     """Whether all users are where they are to go; another release there than wanted is for `cut_over` to refuse."""
     facts = read_facts(stack)
-    side = describe(stack.name, facts.session).sides.get(args.target or facts.active.other)
+    side = facts.fleet().sides.get(args.target or facts.active.other)
     if side is None or side.color != facts.active or side.weight != ALL_USERS:
         return False
     return args.release in ("", side.release)
@@ -203,7 +203,7 @@ def scale_up(cutover: Cutover) -> None:
     """Give the target as many machines as serve now, before it is judged by them."""
     config = cutover.facts.colors[cutover.target]
     needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_USERS)
-    group = cutover.fleet.sides[cutover.target].group_of(config.release)
+    group = cutover.fleet.sides[cutover.target].group_of(config.version)
     if group is None:
         return
     if group.is_stopped:
@@ -234,10 +234,10 @@ def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline
 
 def make_room(cutover: Cutover) -> None:
     """While users were away their old color may have shrunk, or the one they leave grown: its gate would be closed."""
-    cutover.fleet = describe(cutover.stack.name, cutover.facts.session)
+    cutover.fleet = cutover.facts.fleet()
     config = cutover.facts.colors[cutover.source]
     needed = capacity_needed(cutover.fleet, cutover.source, minimum=config.min_size, weight=ALL_USERS)
-    group = cutover.fleet.sides[cutover.source].group_of(config.release)
+    group = cutover.fleet.sides[cutover.source].group_of(config.version)
     # Ill machines are no lack of machines, and nothing to wait for while users are on a release that fails.
     if group and group.desired < needed <= group.maximum:
         cutover.display.note(f"{cutover.source} needs {needed} instances to take the traffic back")
@@ -257,8 +257,8 @@ def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
 
 
 def _still_missing(cutover: Cutover, color: Color, needed: int) -> str | None:
-    cutover.fleet = describe(cutover.stack.name, cutover.facts.session)
-    release = cutover.facts.colors[color].release
+    cutover.fleet = cutover.facts.fleet()
+    release = cutover.facts.colors[color].version
     return not_ready(cutover.fleet, color, release=release, minimum=needed, weight=0)
 
 
@@ -296,7 +296,7 @@ def _settle(cutover: Cutover, error: BaseException, put_back: Callable[[], None]
 
 def _serving(cutover: Cutover, error: BaseException) -> Color | None:
     try:
-        return describe(cutover.stack.name, cutover.facts.session).serving
+        return cutover.facts.fleet().serving
     except Exception as unknown:  # AWS may be what failed: a person must look
         raise StuckError(
             f"the switch to {cutover.target} failed ({update_error(str(error)) or 'interrupted'}), and AWS does not "
@@ -324,7 +324,7 @@ def way_back(cutover: Cutover) -> WayBack:
         color=cutover.target,
         set_config=lambda: _point_at(cutover, source),
         make_room=lambda: make_room(cutover),
-        is_free=lambda: describe(stack.name, cutover.facts.session).serving == source,
+        is_free=lambda: cutover.facts.fleet().serving == source,
         going=f"going back to {source}",
         gone=f"traffic is back on {source}",
         stuck=f"config says {source} already, `pulumi up --stack {stack.name}` sends it there",

@@ -22,12 +22,14 @@ from ami.boot.messages import (
     content,
     sanitized,
 )
+from ami.boot.user_data import MAX_VERSION, VERSION, Release
 from checks.colors import Color
-from checks.fleet import Fleet, client, describe
+from checks.fleet import Fleet, client
 from checks.gates import not_ready
 from checks.hints import bluegreen
 from checks.launches import LaunchesStoppedError
 from checks.waiting import patient, wait_until
+from config.colors import AMI, AMI_ALLOWED, ColorSettings
 from scripts.config_change import apply, changed_nothing, require_allowed
 from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
 from scripts.display import Display, exit_codes, update_error
@@ -39,7 +41,7 @@ from scripts.notifier import PUBLISHED, publish, secrets_of
 from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases import bundle_url, require
 from scripts.runs import Run, changing, snapshot
-from scripts.stacks import ColorConfig, Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
+from scripts.stacks import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
 from scripts.traffic import require_agreement
 
 READY_DEADLINE_S = 900.0
@@ -72,7 +74,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
     facts = read_facts(stack)
     with changing(facts, Kind.DEPLOY, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
-            fleet = describe(stack.name, facts.session)
+            fleet = facts.fleet()
             require_agreement(stack, facts, fleet)
             args = replace(args, version=args.version or serving_release(fleet))
             color = choose_color(facts, fleet, args)
@@ -103,7 +105,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
                 if changed_nothing(error):
                     raise  # no machine was launched, nobody need be told
                 give_account(facts, follower, error, run, display)
-        fleet = describe(stack.name, facts.session)
+        fleet = facts.fleet()
         run.target = snapshot(fleet, color)
         if weight := fleet.sides[color].weight:
             run.figures = {"weight": weight, "url": facts.url}
@@ -142,32 +144,25 @@ def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
         )
 
 
-def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorConfig:
+def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorSettings:
     release = require(facts.s3, facts.bucket, args.version)
     before = facts.colors[color]
     ami = newest_image(facts) if args.ami == NEWEST else args.ami or before.ami or facts.colors[color.other].ami
     if not ami:
         raise UsageError("no color has an AMI yet: name the one that Packer made with --ami")
-    return replace(
-        before,
-        release=release.version,
-        release_url=bundle_url(facts.bucket, release.version),
-        sha256=release.sha256,
-        ami=ami,
-    )
+    bundle = Release(version=release.version, url=bundle_url(facts.bucket, release.version), sha256=release.sha256)
+    return before.with_release(bundle, ami)
 
 
 def require_arguments(args: DeployArgs) -> None:
     """Raise UsageError for what the program would refuse, before a stack is read."""
-    from settings import AMI, LONGEST_RELEASE, RELEASE
-
-    if args.version and not RELEASE.fullmatch(args.version):
+    if args.version and not VERSION.fullmatch(args.version):
         raise UsageError(
             f"VERSION {args.version!r}: allowed is a release's name, letters, digits and . _ -, "
-            f"beginning with a letter or digit, at most {LONGEST_RELEASE}"
+            f"beginning with a letter or digit, at most {MAX_VERSION}"
         )
     if args.ami not in ("", NEWEST) and not AMI.fullmatch(args.ami):
-        raise UsageError(f"--ami {args.ami}: allowed is an image id, such as ami-0123456789abcdef0, or {NEWEST}")
+        raise UsageError(f"--ami {args.ami}: allowed is {AMI_ALLOWED}, or {NEWEST}")
 
 
 def require_image(facts: StackFacts, ami: str) -> None:
@@ -204,19 +199,19 @@ def newest_of(ec2: Any) -> Mapping[str, Any]:
     return max(found, key=lambda image: (image["CreationDate"], image["Name"]), default={})
 
 
-def bring_up(stack: Stack, color: Color, wanted: ColorConfig, run: Run, tell: Callable[[str], None]) -> None:
+def bring_up(stack: Stack, color: Color, wanted: ColorSettings, run: Run, tell: Callable[[str], None]) -> None:
     def up() -> Any:
-        run.state = f"config says {color} holds {wanted.release}; run the same command again, or retire {color}"
+        run.state = f"config says {color} holds {wanted.version}; run the same command again, or retire {color}"
         return stack.up(on_output=tell)
 
     run.changed_resources = changed_resources(apply(stack, color_values(color, wanted), up))
 
 
-def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorConfig) -> None:
+def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorSettings) -> None:
     def reason() -> str | None:
         if follower.gave_up:
             raise LaunchesStoppedError(f"{', '.join(follower.stopped)} may launch no more instances")
-        fleet = describe(facts.stack, facts.session)
+        fleet = facts.fleet()
         return not_ready(
             fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
         ) or other_image(fleet, follower.delivery)
@@ -307,7 +302,7 @@ def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        side = describe(facts.stack, facts.session).sides.get(color)
+        side = facts.fleet().sides.get(color)
         lines = gather(facts.session, side) if side else []
     except (BotoCoreError, ClientError) as error:
         lines = [f"the fleet can't be read: {error}"]  # what failed matters more than this

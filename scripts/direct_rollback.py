@@ -13,10 +13,12 @@ from typing import Any
 from ami.boot.messages import ChangeRecord, Kind, content
 from checks import launches
 from checks.colors import ALL_USERS, Color
+from checks.deployments import Deployment
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
 from checks.gates import capacity_needed, not_ready
 from checks.hints import bluegreen, pulumi
 from checks.smoke import failures, smoke
+from config.colors import ColorSettings
 from scripts.display import Display
 from scripts.exits import RefusedError, ScriptError, StuckError, UsageError
 from scripts.interrupts import to_the_end
@@ -24,7 +26,7 @@ from scripts.options import SMOKE_DEADLINE_S
 from scripts.releases import breaking_between
 from scripts.runs import Run, changing, snapshot
 from scripts.stack_file import StackFileError, read_config, write_config
-from scripts.stacks import NAMESPACE, ROOT, ColorConfig, StackFacts
+from scripts.stacks import NAMESPACE, ROOT, StackFacts
 from scripts.traffic import words
 
 # As the SDKs read them.
@@ -207,9 +209,10 @@ def facts_of(fleet: Fleet, session: Any) -> StackFacts:
             "previewHeader": fleet.preview_header,
             "previewToken": value,
         },
-        active=active,
-        canary_percent=0,
-        colors={color: ColorConfig(release=side.release) for color, side in fleet.sides.items()},
+        desired=Deployment(
+            active=active,
+            colors={color: ColorSettings.from_output({"release": side.release}) for color, side in fleet.sides.items()},
+        ),
         opened=session,
         impatient=True,
     )

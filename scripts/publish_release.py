@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -14,15 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ami.boot.user_data import VERSION, bundle_key
 from scripts.bundle import build_image, digest, image_entries, pack, save_image, source_entries
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.options import JsonOption, StackOption, app
-from scripts.releases import Kind, Migration, Release, bundle_key, bundle_url, find, manifest_key
+from scripts.releases import Kind, Migration, Release, bundle_url, find, manifest_key
 
 BUNDLE, BESIDE = "bundle.tar.gz", "release.json"
-# It becomes part of names that AWS limits, of tags and of a URL.
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 @dataclass(frozen=True, kw_only=True)

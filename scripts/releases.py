@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from ami.boot.user_data import bundle_key
 from scripts.exits import UsageError
 
 # A listing's times are whole seconds, and of S3's clock.
@@ -56,10 +57,6 @@ class Release:
 
     def beside(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
-
-
-def bundle_key(version: str) -> str:
-    return f"releases/{version}/bundle.tar.gz"
 
 
 def manifest_key(version: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from ami.boot.messages import Kind
 from checks.colors import Color
-from checks.fleet import Fleet, Group, Machine, Side, client, describe
+from checks.fleet import Fleet, Group, Machine, Side, client
 from checks.waiting import wait_until
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
@@ -63,7 +63,7 @@ def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted
     """One machine at a time: out of the target group, drained, rebooted, ready again, back in."""
     facts = read_facts(stack)
     with changing(facts, Kind.RESTART, break_lock=args.break_lock) as run:
-        fleet = describe(stack.name, facts.session)
+        fleet = facts.fleet()
         require_agreement(stack, facts, fleet)
         side = fleet.sides[args.color or facts.active]
         chosen = choose(side, args)

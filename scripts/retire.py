@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +10,10 @@ import typer
 from ami.boot.messages import ChangeRecord, Kind, content
 from checks.colors import Color
 from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
-from checks.fleet import Fleet, describe
+from checks.fleet import Fleet
 from checks.hints import bluegreen
 from checks.waiting import patient, wait_until
+from config.colors import ColorSettings
 from scripts.config_change import apply, require_allowed
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
@@ -41,7 +42,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
     facts = read_facts(stack)
     with changing(facts, Kind.RETIRE, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
-            fleet = describe(stack.name, facts.session)
+            fleet = facts.fleet()
             require_agreement(stack, facts, fleet)
             color = args.color or facts.active.other
             if not args.all and (reason := refusal(facts, fleet, color)):
@@ -50,8 +51,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
             colors = [facts.active.other, facts.active] if args.all else [color]
             values = {"canaryPercent": "0"} if args.all and facts.canary_percent else {}
             for each in colors:
-                off = replace(facts.colors[each], release="", release_url="", sha256="")
-                values |= color_values(each, off)
+                values |= color_values(each, ColorSettings(ami=facts.colors[each].ami))
             require_allowed(facts, values)
             run.source = snapshot(fleet, facts.active if args.all else color)
         name = " and ".join(colors)
@@ -89,7 +89,7 @@ def refusal(facts: StackFacts, fleet: Fleet, color: Color) -> str | None:
 
 
 def _still_there(facts: StackFacts, color: Color) -> str | None:
-    side = describe(facts.stack, facts.session).sides[color]
+    side = facts.fleet().sides[color]
     left = [machine.instance for group in side.groups for machine in group.machines] + list(side.strays)
     return f"{color} still has {', '.join(left) or side.release}" if side.groups or left else None
 

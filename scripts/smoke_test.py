@@ -59,15 +59,14 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
 
     facts = read_facts(open_stack(args.stack))
     color = args.color or facts.active
-    release = args.release or facts.colors[color].release
+    release = args.release or facts.colors[color].version
     if not release:
         raise UsageError(f"{color} is off in the config of {facts.stack}: deploy a release to it first")
     if args.private:
         if len(args.private) > 1:
             raise UsageError(f"--private {INSTANCES} means all of them: no address beside it")
-        from checks.fleet import describe
 
-        side = describe(facts.stack, facts.session).sides[color]
+        side = facts.fleet().sides[color]
         return _ask_each(args, addresses_of(side, facts.session), release, facts.health_path)
     headers = facts.preview_headers(args.color) if args.color else {}
     return _ask(args, facts.url, headers, release, facts.health_path)

@@ -8,17 +8,20 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from checks.colors import Color
-from checks.deployments import ColorRelease, Deployment
-from checks.fleet import client
+from checks.deployments import Deployment
+from checks.fleet import Arns, Fleet, client, describe
 from checks.gates import GateArgs
 from checks.hints import pulumi
-from components.alarm_options import AlarmOptions
+from config.alerts import AlarmSettings
+from config.colors import ColorSettings
+from config.context import PROJECT
+from config.settings import read
 from scripts.display import update_error
 from scripts.exits import ScriptError, UsageError
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 # Links are not followed: the project is where the scripts are found, as for a program that Pulumi runs.
 ROOT = Path(__file__).absolute().parent.parent
-NAMESPACE = "bluegreen"
+NAMESPACE = PROJECT
 
 
 class Value(Protocol):
@@ -133,37 +136,6 @@ def open_stack(name: str) -> PreviewedStack:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColorConfig:
-    """What the stack's config says of one color."""
-
-    release: str = ""
-    release_url: str = ""
-    sha256: str = ""
-    ami: str = ""
-    min_size: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> ColorConfig:
-        raw = json.loads(text) if text else {}
-        # A version like 7 becomes a number on its way through `pulumi config set --path`.
-        return cls(
-            release=str(raw.get("release", "")),
-            release_url=str(raw.get("releaseUrl", "")),
-            sha256=str(raw.get("sha256", "")),
-            ami=str(raw.get("amiId", "")),
-            min_size=int(raw.get("minSize", 1)),
-        )
-
-    @property
-    def held(self) -> ColorRelease:
-        return ColorRelease(release=self.release, release_url=self.release_url, sha256=self.sha256, ami=self.ami)
-
-    @classmethod
-    def of(cls, held: ColorRelease) -> ColorConfig:
-        return cls(release=held.release, release_url=held.release_url, sha256=held.sha256, ami=held.ami)
-
-
-@dataclass(frozen=True, kw_only=True)
 class StackFacts:
     """A stack's outputs and config at one moment, typed."""
 
@@ -171,12 +143,9 @@ class StackFacts:
     outputs: Mapping[str, Any]
     config: Mapping[str, str] = field(default_factory=dict)
     """All of it, as texts by full key."""
-    active: Color
-    canary_percent: int
-    colors: Mapping[Color, ColorConfig]
-    revision: str = ""
-    """The stack's change that this config knows (checks/deployments.py)."""
-    alarms: AlarmOptions = field(default_factory=AlarmOptions)
+    desired: Deployment
+    """What the config asks for; where it can't be read, what the last update left."""
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
     opened: Any = field(default=None, compare=False, repr=False)
     """A session that was there before; None makes one."""
     impatient: bool = False
@@ -188,15 +157,21 @@ class StackFacts:
         return Deployment.from_outputs(self.outputs)
 
     @property
-    def desired(self) -> Deployment:
-        """What the config asks for."""
-        return Deployment(
-            active=self.active,
-            canary_percent=self.canary_percent,
-            colors={color: config.held for color, config in self.colors.items()},
-            revision=self.revision,
-            region=str(self.config.get("aws:region", "")),
-        )
+    def active(self) -> Color:
+        return self.desired.active
+
+    @property
+    def canary_percent(self) -> int:
+        return self.desired.canary_percent
+
+    @property
+    def colors(self) -> Mapping[Color, ColorSettings]:
+        return self.desired.colors
+
+    @property
+    def revision(self) -> str:
+        """The stack's change that this config knows (checks/deployments.py)."""
+        return self.desired.revision
 
     @property
     def region(self) -> str:
@@ -224,16 +199,27 @@ class StackFacts:
     def s3(self) -> Any:
         return client(self.session, "s3", impatient=self.impatient)
 
+    def fleet(self) -> Fleet:
+        """The stack as AWS has it now. Raises NoSuchStack."""
+        return describe(self.stack, self.session, Arns.from_outputs(self.outputs))
+
     @property
     def gate(self) -> GateArgs:
         return GateArgs(
             stack=self.stack,
             region=self.region,
-            releases={color: config.release for color, config in self.colors.items()},
-            min_sizes={color: config.min_size for color, config in self.colors.items()},
+            colors=self.colors,
             health_path=self.health_path,
             base_url=self.url,
         )
+
+    def metric_dimensions(self, color: Color) -> dict[str, str]:
+        """Of the load balancer's metrics of this color; empty without the stack's outputs."""
+        own = {
+            "TargetGroup": self.outputs.get("colors", {}).get(color, {}).get("targetGroupArnSuffix", ""),
+            "LoadBalancer": self.outputs.get("loadBalancerArnSuffix", ""),
+        }
+        return own if all(own.values()) else {}
 
     def preview_headers(self, color: Color) -> dict[str, str]:
         return {str(self.outputs["previewHeader"]): f"{self.outputs['previewToken']}-{color}"}
@@ -246,44 +232,14 @@ def read_facts(stack: Stack, *, required: bool = True) -> StackFacts:
         asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
         outputs = {name: output.value for name, output in asked[0].result().items()}
         full = {key: value.value for key, value in asked[1].result().items()}
-    config = {key.removeprefix(f"{NAMESPACE}:"): value for key, value in full.items()}
     if required and "artifactsBucket" not in outputs:
         raise UsageError(f"stack {stack.name} has no outputs yet: run {pulumi('up', stack=stack.name)} first")
-    revision = str(config.get("revision", ""))
-    try:
-        return StackFacts(
-            stack=stack.name,
-            outputs=outputs,
-            config=full,
-            active=Color(config.get("activeColor", Color.BLUE)),
-            canary_percent=int(config.get("canaryPercent", 0)),
-            colors={color: ColorConfig.parse(config.get(color, "")) for color in Color},
-            revision=revision,
-            alarms=_alarms(config.get("alarms", "")),
-        )
-    except (ValueError, TypeError, AttributeError):
-        # Values that the program refuses (config_change.problem names them): what the last update left stands for them.
-        last = Deployment.from_outputs(outputs)
-        return StackFacts(
-            stack=stack.name,
-            outputs=outputs,
-            config=full,
-            active=last.active,
-            canary_percent=last.canary_percent,
-            colors={color: ColorConfig.of(last.colors[color]) for color in Color},
-            revision=revision,
-        )
-
-
-def _alarms(text: str) -> AlarmOptions:
-    """As the program reads them, which has refused what is not allowed."""
-    raw, usual = json.loads(text) if text else {}, AlarmOptions()
-    return AlarmOptions(
-        error_rate_percent=int(raw.get("errorRatePercent") or usual.error_rate_percent),
-        latency_milliseconds=int(raw.get("latencyMilliseconds") or usual.latency_milliseconds),
-        least_requests=int(raw.get("leastRequests") or usual.least_requests),
-        minutes=int(raw.get("minutes") or usual.minutes),
-    )
+    settings, reader = read(stack.name.rpartition("/")[2], full)
+    desired = settings.deployment()
+    if {*desired.traffic, *Color} & {key.partition(".")[0] for key in reader.bad}:
+        # The program refuses them (config_change.problem): what the last update left stands for them.
+        desired = replace(Deployment.from_outputs(outputs), revision=settings.deployed.revision)
+    return StackFacts(stack=stack.name, outputs=outputs, config=full, desired=desired, alarms=settings.alarms)
 
 
 def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None:
@@ -293,15 +249,9 @@ def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None
     stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=str(value)), path=path)
 
 
-def color_values(color: Color, wanted: ColorConfig) -> dict[str, str]:
+def color_values(color: Color, wanted: ColorSettings) -> dict[str, str]:
     """What a color is to hold, by path in the config; its sizes stay as they are."""
-    # The release last: cut short, the color still names the old release, and the program refuses a mixture by checksum.
-    return {
-        f"{color}.amiId": wanted.ami,
-        f"{color}.releaseUrl": wanted.release_url,
-        f"{color}.sha256": wanted.sha256,
-        f"{color}.release": wanted.release,
-    }
+    return {f"{color}.{key}": value for key, value in wanted.deployed.items()}
 
 
 def changed_resources(result: Any) -> int:

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from alert_settings import without_subscribers
 from ami.boot.messages import ChangeRecord, content
 from checks.colors import Color
-from checks.fleet import Fleet, NoSuchStack, Side, describe
+from checks.fleet import Fleet, NoSuchStack, Side
 from checks.hints import bluegreen
+from config.alerts import without_subscribers
 from scripts import history
 from scripts.config_change import parsed, problem
 from scripts.direct_rollback import facts_of, find, region_of
@@ -108,7 +108,7 @@ class Status:
         side = self.fleet.sides[color]
         return {
             "release": side.release,
-            "configured": self.facts.colors[color].release,
+            "configured": self.facts.colors[color].version,
             "ami": side.group.ami if side.group else "",
             "asg": side.group.name if side.group else "",
             "target_group": side.target_group_arn,
@@ -123,7 +123,7 @@ def read_status(stack: Stack, newest: int) -> Status:
     facts = read_facts(stack)
     with ThreadPoolExecutor(3) as pool:
         s3 = facts.s3
-        fleet = pool.submit(describe, stack.name, facts.session)
+        fleet = pool.submit(facts.fleet)
         records = pool.submit(history.read, s3, facts.bucket, stack.name, newest)
         held = pool.submit(holder, s3, facts.bucket, stack.name)
         return Status(facts=facts, fleet=fleet.result(), records=records.result(), holder=held.result())

@@ -11,13 +11,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from checks.colors import Color
 from checks.deployments import Deployment
 from checks.fleet import Fleet
+from config.values import from_json
 from scripts.display import Display, exit_codes
 from scripts.exits import RefusedError, UsageError
 from scripts.options import JsonOption, StackOption, app
@@ -25,7 +26,6 @@ from scripts.stack_file import StackFileError, parse_config
 from scripts.stacks import (
     NAMESPACE,
     ROOT,
-    ColorConfig,
     Stack,
     StackFacts,
     color_values,
@@ -35,8 +35,6 @@ from scripts.stacks import (
 )
 from scripts.traffic import fleet_if_any, recorded
 
-# The keys of a color that deployments decide.
-COLOR_KEYS = ("amiId", "releaseUrl", "sha256", "release")
 GIT_LIMIT_S = 30.0
 
 # Config values by key, a color's as `green.release`; what is not set is empty.
@@ -56,13 +54,14 @@ def sync_config(stack: Stack, args: SyncArgs) -> dict[str, str]:
     facts = read_facts(stack, required=False)
     if "artifactsBucket" not in facts.outputs:
         return {}
-    present = values(facts.desired)
+    config = {path: str(value) for path, value in config_values(facts.config).items() if value is not None}
+    present = values(Deployment()) | config
     told = values(facts.last) | users(facts, fleet_if_any(facts))
     lost = [color for color in Color if present[f"{color}.release"] and facts.last.is_off]
     if lost and not args.force:
         raise RefusedError(
             f"by its last update stack {facts.stack} holds no release, but this config names "
-            f"{' and '.join(facts.colors[color].release + ' on ' + color for color in lost)}: --force writes that "
+            f"{' and '.join(present[f'{color}.release'] + ' on ' + color for color in lost)}: --force writes that "
             "nothing is deployed"
         )
     written = dict[str, str]()
@@ -83,9 +82,9 @@ def sync_config(stack: Stack, args: SyncArgs) -> dict[str, str]:
 
 def values(deployment: Deployment) -> Values:
     """A deployment by the keys of the stack's config."""
-    found = {"activeColor": str(deployment.active), "canaryPercent": str(deployment.canary_percent)}
+    found = {key: str(value) for key, value in deployment.traffic.items()}
     for color, held in deployment.colors.items():
-        found |= color_values(color, ColorConfig.of(held))
+        found |= color_values(color, held)
     return found
 
 
@@ -93,7 +92,8 @@ def users(facts: StackFacts, fleet: Fleet | None) -> Values:
     """Where AWS sends users, if they were moved since the stack's last update: no later one moves them back unasked."""
     if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
         return {}
-    return {"activeColor": str(fleet.serving), "canaryPercent": str(fleet.weights[fleet.serving.other])}
+    actual = Deployment(active=fleet.serving, canary_percent=fleet.weights[fleet.serving.other])
+    return {key: str(value) for key, value in actual.traffic.items()}
 
 
 def wishes(committed: Mapping[str, str], before: Mapping[str, str]) -> Values:
@@ -114,11 +114,17 @@ def git_values(stack: str) -> Values:
     except (subprocess.SubprocessError, StackFileError) as error:
         said = getattr(error, "stderr", "") or str(error)
         raise UsageError(f"--git: `{' '.join(argv)}` failed: {said.strip()}") from error
-    found = {key: config.get(f"{NAMESPACE}:{key}") for key in ("activeColor", "canaryPercent")}
-    for color in Color:
-        own = config.get(f"{NAMESPACE}:{color}")
-        found |= {f"{color}.{key}": own.get(key) for key in COLOR_KEYS if isinstance(own, dict)}
-    return {key: str(value) for key, value in found.items() if value is not None}
+    return {path: str(value) for path, value in config_values(config).items() if value is not None}
+
+
+def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config, by full keys, says of a deployment, as it stands, right or wrong; None for what it doesn't set."""
+    found: dict[str, Any] = {}
+    for path in values(Deployment()):
+        key, _, inner = path.partition(".")
+        value = from_json(config.get(f"{NAMESPACE}:{key}")) if inner else config.get(f"{NAMESPACE}:{key}")
+        found[path] = (value.get(inner) if isinstance(value, dict) else None) if inner else value
+    return found
 
 
 def set_committed(stack: Stack, committed: Values) -> None:

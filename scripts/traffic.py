@@ -10,8 +10,8 @@ from typing import Any
 
 from ami.boot.messages import ChangeRecord, Kind, Outcome
 from checks.colors import ALL_USERS, Color
-from checks.deployments import ALLOW_SHIFT, effects, is_current, is_unfinished, stale
-from checks.fleet import Fleet, NoSuchStack, describe, live_weights
+from checks.deployments import ALLOW_SHIFT, Deployment, effects, is_current, is_unfinished, stale
+from checks.fleet import Fleet, NoSuchStack, live_weights
 from checks.hints import bluegreen
 from scripts import history
 from scripts.exits import RefusedError
@@ -31,8 +31,9 @@ def weights(active: Color, canary_percent: int) -> dict[Color, int]:
 
 def recorded(facts: StackFacts) -> dict[Color, int]:
     """Those of the stack's last update, by its outputs."""
-    active = Color(facts.outputs.get("activeColor", facts.active))
-    return weights(active, int(facts.outputs.get("canaryPercent", facts.canary_percent)))
+    if not facts.outputs.keys() >= Deployment().traffic.keys():
+        return desired(facts)  # there was none
+    return weights(facts.last.active, facts.last.canary_percent)
 
 
 def desired(facts: StackFacts) -> dict[Color, int]:
@@ -99,7 +100,7 @@ def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[ChangeRecord
 def fleet_if_any(facts: StackFacts) -> Fleet | None:
     """None where AWS has no load balancer of the stack any more: an `up` makes it again, and must not fail for it."""
     try:
-        return describe(facts.stack, facts.session)
+        return facts.fleet()
     except NoSuchStack:
         return None
 

@@ -80,7 +80,7 @@ def _told_by_aws(sight: Sight) -> list[Finding]:
             means = "BGP runs but announces nothing: look at FRR's `network` lines and its route maps"
             found.append(Finding(tunnel=tunnel, seen="AWS accepted no route", means=means))
     if sight.routing == "static" and sight.routes == 0:
-        means = "AWS has no way back to the office: officeCidrs of the stack's config, and an `up` after it"
+        means = "AWS has no way back to the office: remoteCidrs of the stack's config, and an `up` after it"
         found.append(Finding(tunnel=ANY, seen="the connection has no static route", means=means))
     return found
 

@@ -54,7 +54,7 @@ class Watched:
     @property
     def budget(self) -> Budget:
         options = self.facts.alarms
-        return Budget(error_rate_percent=options.error_rate_percent, least_requests=options.least_requests)
+        return Budget(error_rate_percent=options.error_rate_percent, least_requests=options.min_requests)
 
 
 @dataclass(kw_only=True)
@@ -92,17 +92,9 @@ def watched(facts: StackFacts, fleet: Fleet, color: Color, *, share: bool = Fals
         color=color,
         release=side.release,
         facts=facts,
-        dimensions=_dimensions(side.target_group_arn, fleet.live_rule_arn),
+        dimensions=facts.metric_dimensions(color),
         headers=facts.preview_headers(color) if share else {},
     )
-
-
-def _dimensions(target_group_arn: str, rule_arn: str) -> dict[str, str]:
-    # arn:...:targetgroup/NAME/ID and arn:...:listener-rule/app/NAME/ID/LISTENER/RULE
-    group, rule = target_group_arn.rpartition(":")[2], rule_arn.rpartition(":")[2].split("/")
-    if not group or len(rule) < 4:
-        return {}
-    return {"TargetGroup": group, "LoadBalancer": "/".join(rule[1:4])}
 
 
 def watch(watched: Watched, seconds: float, note: Callable[[str], None]) -> Account:

@@ -23,9 +23,12 @@ from pulumi.runtime.mocks import MockCallArgs, MockEngine, MockMonitor, MockReso
 from pulumi.runtime.settings import configure
 from pulumi.runtime.stack import run_in_stack
 
+from config.context import StackContext
+
 ROOT = Path(__file__).resolve().parent.parent
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
+CONTEXT = StackContext(stack="dev", region=REGION, account=ACCOUNT)
 THREADS = 4
 STACK_TYPE = "pulumi:pulumi:Stack"
 MOMENTS = ("before_create", "after_create", "before_update", "after_update")

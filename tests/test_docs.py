@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import typer
-import yaml
 
 from rehearsal.playground.faults import FAULTS, HELP
 from rehearsal.playground.instructions import CHAPTERS
@@ -20,12 +19,6 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"\./bluegreen ([a-z][a-z-]+)([^\n`]*)")
 MAKE = re.compile(r"(?:`|sudo |^ *)make ([a-z-]+)", re.MULTILINE)
-CONFIG_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| `(.*?)` \| (.*) \|$", re.MULTILINE)
-
-
-def declared_config() -> dict[str, dict[str, object]]:
-    config = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    return {key: value for key, value in config.items() if ":" not in key}
 
 
 def make_targets() -> set[str]:
@@ -53,20 +46,6 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
     named = {target for path in DOCUMENTS for target in MAKE.findall(path.read_text())}
     assert {"rehearse", "test", "setup", "check"} <= named
     assert named - make_targets() == set()
-
-
-def test_the_readme_names_every_config_key_with_its_type_and_description() -> None:
-    rows = {key: (kind, text) for key, kind, _, text in CONFIG_ROW.findall(README)}
-    declared = {key: (value["type"], value["description"]) for key, value in declared_config().items()}
-    assert rows == declared
-
-
-def test_the_readme_gives_every_default() -> None:
-    rows = {key: default for key, _, default, _ in CONFIG_ROW.findall(README)}
-    for key, value in declared_config().items():
-        default = value["default"]
-        shown = (default or "(empty)") if isinstance(default, str) else yaml.safe_load(rows[key])
-        assert shown == (default if not isinstance(default, str) else rows[key]), key
 
 
 def test_the_readme_tells_of_every_command_in_the_order_of_the_list() -> None:

@@ -16,8 +16,9 @@ import pulumi
 import pytest
 import yaml
 
-from alert_settings import without_subscribers
-from config_reader import SettingsError
+from ami.boot.user_data import parse as parse_user_data
+from config.alerts import without_subscribers
+from config.errors import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, ZONES, Declaration, Declared, declare, short, stack_config
 
 BLUE: dict[str, Any] = {
@@ -49,7 +50,9 @@ OUTPUTS = {
     "previewToken",
     "artifactsBucket",
     "alertsTopicArn",
-    "balancerAlarm",
+    "loadBalancerAlarm",
+    "loadBalancerArn",
+    "loadBalancerArnSuffix",
     "dashboard",
     "parameterPath",
     "healthPath",
@@ -147,7 +150,7 @@ def test_a_canary_changes_the_live_rule_and_nothing_else() -> None:
 
 VPN: dict[str, Any] = {
     "customerGatewayIp": "198.51.100.7",
-    "officeCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
+    "remoteCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
     "allow": [{"port": 22}],
     "presharedKeys": ["first.key_1", "second.key_2"],
 }
@@ -287,7 +290,7 @@ def test_machines_start_when_they_can_reach_aws_and_may(nat: str) -> None:
     assert {declared.one("iam.RolePolicy", "machine").urn} <= template.dependencies
 
 
-@pytest.mark.parametrize("folder", ["", "checks", "components"])
+@pytest.mark.parametrize("folder", ["", "checks", "components", "config"])
 def test_what_hooks_need_is_imported_while_the_program_runs(folder: str) -> None:
     """Pulumi runs hooks after the program, when the project's folder is no longer where Python looks for modules."""
     own = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
@@ -319,28 +322,22 @@ def test_the_gates_are_in_place() -> None:
 def test_machines_are_told_what_they_need() -> None:
     declared = program(**BOTH, baseImage=BASE, drainTimeout=45)
     text = base64.b64decode(declared.one("ec2.LaunchTemplate", "green-fleet").inputs["userData"]).decode()
-    told = dict(line.split("=", 1) for line in text.splitlines())
-    assert told == {
-        "STACK": "dev",
-        "ENVIRONMENT": "dev",
-        "COLOR": "green",
-        "RELEASE": "v2",
-        "RELEASE_URL": GREEN["releaseUrl"],
-        "RELEASE_SHA256": GREEN["sha256"],
-        "PORT": "8080",
-        "HEALTH_PATH": "/health",
-        "PARAMETER_PATH": "/bluegreen/dev/app/",
-        "ALERTS_TOPIC_ARN": declared.one("sns.Topic").arn,
-        "LOG_GROUP": "/bluegreen/dev/app",
-        "BOOT_LOG_GROUP": "/bluegreen/dev/boot",
-        "SYSTEM_LOG_GROUP": "/bluegreen/dev/system",
-        "BASE_IMAGE": f"{ACCOUNT}.ecr.example/base@sha256:pushed",
-        "LAUNCH_HOOK": "boot",
-        "TERMINATION_HOOK": "drain",
-        "METRICS_NAMESPACE": "bluegreen",
-        "BOOT_DEADLINE": "280",
-        "DRAIN_SECONDS": "45",
+    assert json.loads(text) == {
+        "format": 1,
+        "stack": "dev",
+        "color": "green",
+        "release": {"version": "v2", "url": GREEN["releaseUrl"], "sha256": GREEN["sha256"]},
+        "app": {"port": 8080, "health_path": "/health", "boot_timeout": 300, "drain_timeout": 45},
+        "parameter_path": "/bluegreen/dev/app/",
+        "alerts_topic_arn": declared.one("sns.Topic").arn,
+        "log_groups": {
+            "app": "/bluegreen/dev/app",
+            "boot": "/bluegreen/dev/boot",
+            "system": "/bluegreen/dev/system",
+        },
+        "base_image": f"{ACCOUNT}.ecr.example/base@sha256:pushed",
     }
+    assert parse_user_data(text).release.version == "v2"
 
 
 def all_dependencies(declared: Declaration, of: Declared) -> set[str]:
@@ -375,7 +372,9 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "previewHeader": "X-Bluegreen-Preview",
         "previewToken": "t" * 32,
         "artifactsBucket": "artifacts-1a2b",
-        "balancerAlarm": "dev-balancer-errors",
+        "loadBalancerArn": declared.one("lb.LoadBalancer").arn,
+        "loadBalancerArnSuffix": "app/web/1a2b",
+        "loadBalancerAlarm": "dev-balancer-errors",
         "dashboard": "bluegreen-dev-eu-central-1",
         "parameterPath": "/bluegreen/dev/app/",
         "healthPath": "/health",
@@ -392,6 +391,7 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "sha256": GREEN["sha256"],
         "amiId": GREEN["amiId"],
         "targetGroupArn": declared.one("lb.TargetGroup", "green").arn,
+        "targetGroupArnSuffix": "targetgroup/green/1a2b",
         "alarm": "dev-green-bad",
         "asgName": "dev-green-v2-1a2b",
         "launchTemplateId": "ec2.LaunchTemplate:green-fleet",
@@ -400,8 +400,8 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
 
 def test_a_color_that_is_off_has_no_machines_to_tell_of() -> None:
     off = program(blue=BLUE).outputs["colors"]["green"]
-    arn = off.pop("targetGroupArn")
-    assert arn.endswith("TargetGroup/green")
+    assert off.pop("targetGroupArn").endswith("TargetGroup/green")
+    assert off.pop("targetGroupArnSuffix") == "targetgroup/green/1a2b"
     assert off.pop("alarm") == "dev-green-bad"
     assert set(off.values()) == {""}
 
@@ -650,7 +650,7 @@ def test_an_update_that_fails_leaves_the_newest_file(tmp_path: Path, monkeypatch
     def fail(*_: Any) -> None:
         raise pulumi.RunError("no such zone")
 
-    monkeypatch.setattr("composition.network", fail)
+    monkeypatch.setattr("composition.zone_ranges", fail)
     with pytest.raises(pulumi.RunError, match="no such zone"):
         update(tmp_path, activeColor="green", green=GREEN, blue=BLUE, revision=LAST["revision"])
     assert revision(tmp_path).startswith(f"{LAST['revision']}/")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
-from pathlib import Path
 
 import pytest
 
 from ami.boot.messages import Kind
 from ami.boot.steps import STEPS
+from config import reference
+from config.colors import ColorSettings
 from rehearsal.drills.register import DRILLS
 from scripts.message_reference import EXAMPLES
 from tests.declared import ROOT, Declared, declare, stack_config
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 TEXT = (ROOT / "docs" / "runbook.md").read_text()
 VPN = {
     "customerGatewayIp": "198.51.100.7",
-    "officeCidrs": ["192.168.0.0/24"],
+    "remoteCidrs": ["192.168.0.0/24"],
     "presharedKeys": ["first.key_1", "second.key_2"],
 }
 RELEASED = {
@@ -130,9 +131,8 @@ def test_every_key_of_the_config_and_every_script_that_it_names_exists() -> None
     # Without the stack's name it would be whichever was chosen last.
     assert re.findall(r"pulumi config set (?!--stack prod )[^`]+", TEXT) == []
     keys = set(re.findall(r"pulumi config set --stack prod (?:--path )?(?:blue\.|green\.)?(\w+)", TEXT))
-    known = Path(ROOT / "settings.py").read_text()
     assert keys
-    assert {key for key in keys if f'"{key}"' not in known} == set()
+    assert keys - {entry.name for entry in reference.entries()} - set(ColorSettings.config_keys()) == set()
 
 
 def test_the_runbook_says_what_to_do_about_each_message() -> None:

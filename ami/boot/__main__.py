@@ -13,14 +13,15 @@ from pathlib import Path
 
 from . import drain, news, parameters, report, system_logs, watch
 from .cloud import Cloud
+from .files import read_pairs
 from .machine import Machine, Places
 from .masking import TAIL_LINES, MaskingFormatter, Secrets, Tail
 from .messages import BootFailed, sanitized, timestamp
 from .metadata import Metadata
 from .retrying import Deadline, TransientError, retry
-from .settings import LONGEST_BOOT, read_pairs
 from .status import State, Status
 from .steps import STEPS, Step, StepError, run_steps
+from .user_data import MAX_BOOT, Known
 
 LOG = logging.getLogger("boot")
 FAILED_SECONDS = 60.0  # for the failure unit to learn who it is
@@ -58,7 +59,7 @@ def boot(places: Places, steps: tuple[Step, ...] = STEPS) -> int:
     secrets = Secrets()
     tail = log_to_journal(secrets, places.log)
     threading.Thread(target=__import__, args=("boto3",), daemon=True).start()  # 0.2 s, beside the first questions
-    total = Deadline(LONGEST_BOOT)
+    total = Deadline(MAX_BOOT)
     machine = Machine(
         places=places,
         metadata=Metadata(),
@@ -138,7 +139,7 @@ def know_oneself(machine: Machine) -> None:
     """Identity, region and user data, within the machine's deadline."""
     machine.identity = retry(machine.metadata.identity, what="identity", deadline=machine.deadline)
     machine.cloud = Cloud(machine.identity.region)
-    machine.pairs = read_pairs(retry(machine.metadata.user_data, what="user data", deadline=machine.deadline))
+    machine.known = Known.of(retry(machine.metadata.user_data, what="user data", deadline=machine.deadline))
 
 
 def app_secrets(env_file: Path) -> Secrets:

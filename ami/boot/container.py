@@ -14,7 +14,7 @@ from .commands import CommandError, run
 from .image import tag
 from .masking import TAIL_LINES
 from .retrying import Deadline
-from .settings import Settings
+from .user_data import UserData
 
 LOG = logging.getLogger("boot")
 NAME = "app"
@@ -30,7 +30,7 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class RunArgs:
-    settings: Settings
+    user_data: UserData
     env_file: Path
     instance_id: str
     region: str
@@ -39,24 +39,24 @@ class RunArgs:
 
 
 def run_command(args: RunArgs) -> list[str]:
-    settings = args.settings
+    user_data = args.user_data
     return [
         *("docker", "run", "--detach", "--name", args.name),
-        *("--publish", f"{settings.port}:{settings.port}", "--env-file", str(args.env_file)),
-        *("--stop-timeout", str(settings.drain_seconds)),
+        *("--publish", f"{user_data.app.port}:{user_data.app.port}", "--env-file", str(args.env_file)),
+        *("--stop-timeout", str(user_data.app.drain_timeout)),
         *_log_options(args),
-        tag(settings),
+        tag(user_data),
     ]
 
 
 def _log_options(args: RunArgs) -> list[str]:
     """Non-blocking: with CloudWatch away, lines are lost rather than the app held up or its start refused."""
-    if not args.settings.log_group:
+    if not args.user_data.log_groups.app:
         return []
     options = {
         "awslogs-region": args.region,
-        "awslogs-group": args.settings.log_group,
-        "awslogs-stream": f"{args.settings.color}/{args.settings.release}/{args.instance_id}/app",
+        "awslogs-group": args.user_data.log_groups.app,
+        "awslogs-stream": f"{args.user_data.color}/{args.user_data.release.version}/{args.instance_id}/app",
         "mode": "non-blocking",
         "max-buffer-size": "4m",
     }
@@ -82,7 +82,8 @@ def replace(args: RunArgs, deadline: Deadline) -> bool:
             raise
         LOG.warning("keep app log on the machine reason=%s", error)
         _remove(args.name, deadline)
-        run(run_command(changed(args, settings=changed(args.settings, log_group=""))), deadline=deadline, quiet=True)
+        without = changed(args.user_data, log_groups=changed(args.user_data.log_groups, app=""))
+        run(run_command(changed(args, user_data=without)), deadline=deadline, quiet=True)
         return False
     return True
 
@@ -117,13 +118,13 @@ def last_lines(name: str, *, until: str = "") -> list[str]:
         return [f"no log of {name}: {error}"]
 
 
-def wait_ready(name: str, settings: Settings, deadline: Deadline) -> None:
+def wait_ready(name: str, user_data: UserData, deadline: Deadline) -> None:
     """`docker wait` ends with the container, so that a crash is known at once and not when the time is over."""
     watch = subprocess.Popen(
         ["docker", "wait", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        _poll(name, settings, deadline, lambda: _exit_code(watch))
+        _poll(name, user_data, deadline, lambda: _exit_code(watch))
     finally:
         watch.kill()
         watch.communicate()
@@ -135,9 +136,9 @@ def _exit_code(watch: subprocess.Popen[str]) -> str | None:
     return watch.stdout.read().strip() if watch.stdout else ""
 
 
-def _poll(name: str, settings: Settings, deadline: Deadline, exit_code: Callable[[], str | None]) -> None:
+def _poll(name: str, user_data: UserData, deadline: Deadline, exit_code: Callable[[], str | None]) -> None:
     last = ""
-    while (reason := why_not_ready(settings)) is not None:
+    while (reason := why_not_ready(user_data)) is not None:
         if reason != last:
             LOG.info("wait ready reason=%s", reason)
             last = reason
@@ -155,25 +156,25 @@ def _evidence(name: str) -> str:
     return " | ".join(line for line in lines[-5:] if line.strip()) or "(none)"
 
 
-def why_not_ready(settings: Settings) -> str | None:
+def why_not_ready(user_data: UserData) -> str | None:
     """None when the health path answers 200 with the release that this machine is to run."""
-    connection = HTTPConnection("127.0.0.1", settings.port, timeout=HEALTH_TIMEOUT)
+    connection = HTTPConnection("127.0.0.1", user_data.app.port, timeout=HEALTH_TIMEOUT)
     try:
-        connection.request("GET", settings.health_path, headers={"Connection": "close"})
+        connection.request("GET", user_data.app.health_path, headers={"Connection": "close"})
         response = connection.getresponse()
         body = response.read(1 << 16)
     except (OSError, HTTPException) as error:
-        return f"no answer on port {settings.port} ({str(error) or type(error).__name__})"
+        return f"no answer on port {user_data.app.port} ({str(error) or type(error).__name__})"
     finally:
         connection.close()
     if response.status != 200:
-        return f"{settings.health_path} answers {response.status}: {body[:300].decode(errors='replace')}"
-    return _wrong_release(body, settings)
+        return f"{user_data.app.health_path} answers {response.status}: {body[:300].decode(errors='replace')}"
+    return _wrong_release(body, user_data)
 
 
-def _wrong_release(body: bytes, settings: Settings) -> str | None:
+def _wrong_release(body: bytes, user_data: UserData) -> str | None:
     try:
         release = json.loads(body)["release"]
     except (ValueError, KeyError, TypeError):
-        return f"{settings.health_path} answers 200 without JSON that names the release"
-    return None if release == settings.release else f"{settings.health_path} answers release {release!r}"
+        return f"{user_data.app.health_path} answers 200 without JSON that names the release"
+    return None if release == user_data.release.version else f"{user_data.app.health_path} answers release {release!r}"

@@ -11,8 +11,8 @@ from datetime import datetime
 from .commands import CommandError, run
 from .docker_events import NANOSECONDS
 from .ends import MEMORY_SECONDS, End
+from .files import read_pairs
 from .retrying import Deadline
-from .settings import read_pairs
 
 LOG = logging.getLogger("boot")
 ASK_SECONDS = 5.0

@@ -11,7 +11,7 @@ from .commands import CommandError
 from .machine import Places
 from .metadata import TERMINATED, Metadata
 from .retrying import Deadline, TransientError, retry
-from .settings import Settings, SettingsError, parse
+from .user_data import TERMINATION_HOOK, UserData, UserDataError, parse
 
 LOG = logging.getLogger("boot")
 POLL = 1.0  # one small request to the metadata service
@@ -20,8 +20,8 @@ LONGEST_DEREGISTRATION = 3700.0  # a balancer may take up to 3,600 s to let go
 LONGEST_SILENCE = 60.0
 # Docker sends what it holds when a container ends. The log agent sends every 2 s, and needs some time to do it.
 APP_LINES_SECONDS, SYSTEM_LINES_SECONDS = 1.0, 4.0
-# The termination hook holds a machine for DRAIN_SECONDS and 30 more: 10 for Docker's own work, 4 for the last lines, 10
-# for this; when it is over, the group goes on by itself.
+# The termination hook holds a machine for the drain timeout and 30 seconds more: 10 for Docker's own work, 4 for the
+# last lines, 10 for this; when it is over, the group goes on by itself.
 COMPLETE_SECONDS = 10.0
 
 
@@ -31,16 +31,16 @@ def main(metadata: Metadata, places: Places) -> int:
         signal.signal(number, lambda *_: shutdown.set())
     try:
         # Now, because the metadata may be out of reach when the time has come.
-        settings = parse(retry(metadata.user_data, what="user data", deadline=Deadline(300)))
-    except SettingsError as error:
+        user_data = parse(retry(metadata.user_data, what="user data", deadline=Deadline(300)))
+    except UserDataError as error:
         LOG.error("skip drain error=%s", error)  # the boot failed for the same reason: no app runs
         return 0
     if wait_for_end(metadata, shutdown):
         LOG.info("drain reason=terminated")
-        end_in_group(metadata, settings, container.NAME, places)
+        end_in_group(metadata, user_data, container.NAME, places)
     else:
         LOG.info("drain reason=shutdown")
-        stop_app(container.NAME, settings.drain_seconds)
+        stop_app(container.NAME, user_data.app.drain_timeout)
     return 0
 
 
@@ -56,7 +56,7 @@ def wait_for_end(metadata: Metadata, shutdown: threading.Event) -> bool:
     return False
 
 
-def end_in_group(metadata: Metadata, settings: Settings, name: str, places: Places) -> None:
+def end_in_group(metadata: Metadata, user_data: UserData, name: str, places: Places) -> None:
     """No new work since the balancer let go, the work that there was is done, its lines are away, the group goes on."""
     identity = retry(metadata.identity, what="identity", deadline=Deadline(LONGEST_SILENCE))
     cloud = Cloud(identity.region)
@@ -67,10 +67,10 @@ def end_in_group(metadata: Metadata, settings: Settings, name: str, places: Plac
         group = _group_past_balancer(cloud, identity.instance_id)
 
     report.attempt("group lookup", look_up)
-    stop_app(name, settings.drain_seconds)
-    time.sleep(seconds_of_last_lines(settings, places))
+    stop_app(name, user_data.app.drain_timeout)
+    time.sleep(seconds_of_last_lines(user_data, places))
     if group:
-        action = report.Action(hook=settings.termination_hook, group=group, instance_id=identity.instance_id)
+        action = report.Action(hook=TERMINATION_HOOK, group=group, instance_id=identity.instance_id)
         report.attempt("drain", lambda: report.complete(cloud, action, "CONTINUE", Deadline(COMPLETE_SECONDS)))
 
 
@@ -91,11 +91,11 @@ def _group_past_balancer(cloud: Cloud, instance_id: str) -> str:
     return retry(ask, what="balancer", deadline=Deadline(LONGEST_DEREGISTRATION))
 
 
-def seconds_of_last_lines(settings: Settings, places: Places) -> float:
+def seconds_of_last_lines(user_data: UserData, places: Places) -> float:
     """How long the machine stays so that what the app and the system said last is sent away."""
     if places.log_agent.exists():
         return SYSTEM_LINES_SECONDS
-    return APP_LINES_SECONDS if settings.log_group else 0.0
+    return APP_LINES_SECONDS if user_data.log_groups.app else 0.0
 
 
 def stop_app(name: str, seconds: int) -> None:

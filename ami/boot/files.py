@@ -1,4 +1,4 @@
-"""A file is either the whole new one or the old one, and was never readable by others in between."""
+"""Files: written in one step, so that a reader meets the old or the new one; and lines of KEY=VALUE, read."""
 
 import os
 import tempfile
@@ -16,3 +16,10 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    """KEY=VALUE lines as they stand; blank lines and # comments are skipped, anything else is ignored here."""
+    lines = (line.strip() for line in text.splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, mark, value in pairs if mark}

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,31 +11,31 @@ from .cloud import Client
 from .commands import CommandError, run
 from .files import write_atomically
 from .retrying import Deadline
-from .settings import Settings
 from .unpack import Kind
+from .user_data import UserData
 
 LOG = logging.getLogger("boot")
 
 
-def tag(settings: Settings) -> str:
-    return f"release:{settings.release}"
+def tag(user_data: UserData) -> str:
+    return f"release:{user_data.release.version}"
 
 
-def build_command(top: Path, settings: Settings) -> list[str]:
-    base = ["--build-arg", f"BASE_IMAGE={settings.base_image}"] if settings.base_image else []
-    return ["docker", "build", "--tag", tag(settings), *base, str(top)]
+def build_command(top: Path, user_data: UserData) -> list[str]:
+    base = ["--build-arg", f"BASE_IMAGE={user_data.base_image}"] if user_data.base_image else []
+    return ["docker", "build", "--tag", tag(user_data), *base, str(top)]
 
 
 def load_command(top: Path) -> list[str]:
     return ["docker", "load", "--input", str(top / "image.tar")]
 
 
-def make(kind: Kind, top: Path, settings: Settings, deadline: Deadline) -> None:
+def make(kind: Kind, top: Path, user_data: UserData, deadline: Deadline) -> None:
     if kind is Kind.SOURCE:
-        run(build_command(top, settings), deadline=deadline)
+        run(build_command(top, user_data), deadline=deadline)
         return
     loaded = loaded_image(run(load_command(top), deadline=deadline))
-    run(["docker", "tag", loaded, tag(settings)], deadline=deadline)
+    run(["docker", "tag", loaded, tag(user_data)], deadline=deadline)
 
 
 def loaded_image(output: str) -> str:
@@ -45,31 +46,26 @@ def loaded_image(output: str) -> str:
     return str(found[0])
 
 
-def log_in(client: Client, settings: Settings, docker_config: Path) -> None:
+def log_in(client: Client, user_data: UserData, docker_config: Path) -> None:
     """Writes what `docker login` would write; the registry's token is in no command line and gone after a reboot."""
     data = client.get_authorization_token()["authorizationData"][0]
     host = urlsplit(data["proxyEndpoint"]).netloc
-    if settings.base_image.split("/")[0] != host:
-        LOG.info("skip login base=%s registry=%s", settings.base_image, host)
+    if user_data.base_image.split("/")[0] != host:
+        LOG.info("skip login base=%s registry=%s", user_data.base_image, host)
         return
     auths = {"auths": {host: {"auth": data["authorizationToken"]}}}
     write_atomically(docker_config / "config.json", json.dumps(auths), mode=0o600)
 
 
-def _wanted(settings: Settings) -> dict[str, str]:
-    return {
-        "release": settings.release,
-        "url": settings.release_url,
-        "sha256": settings.release_sha256,
-        "base": settings.base_image,
-    }
+def _wanted(user_data: UserData) -> dict[str, str]:
+    return {**asdict(user_data.release), "base": user_data.base_image}
 
 
-def remember(record: Path, settings: Settings, deadline: Deadline) -> None:
-    write_atomically(record, json.dumps({**_wanted(settings), "image": _image_id(settings, deadline)}) + "\n")
+def remember(record: Path, user_data: UserData, deadline: Deadline) -> None:
+    write_atomically(record, json.dumps({**_wanted(user_data), "image": _image_id(user_data, deadline)}) + "\n")
 
 
-def is_kept(record: Path, settings: Settings, deadline: Deadline) -> bool:
+def is_kept(record: Path, user_data: UserData, deadline: Deadline) -> bool:
     """Whether an earlier boot made this very image; any doubt means to make it anew."""
     try:
         kept = json.loads(record.read_text(encoding="utf-8"))
@@ -77,10 +73,10 @@ def is_kept(record: Path, settings: Settings, deadline: Deadline) -> bool:
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     try:
-        return bool(kept == _wanted(settings) and image == _image_id(settings, deadline))
+        return bool(kept == _wanted(user_data) and image == _image_id(user_data, deadline))
     except CommandError:
         return False
 
 
-def _image_id(settings: Settings, deadline: Deadline) -> str:
-    return run(["docker", "image", "inspect", "--format", "{{.Id}}", tag(settings)], deadline=deadline, quiet=True)
+def _image_id(user_data: UserData, deadline: Deadline) -> str:
+    return run(["docker", "image", "inspect", "--format", "{{.Id}}", tag(user_data)], deadline=deadline, quiet=True)

@@ -11,9 +11,9 @@ from .masking import Secrets
 from .metadata import Identity, Metadata
 from .parameters import Parameter
 from .retrying import Deadline
-from .settings import Settings
 from .status import Status
 from .unpack import Kind, UnpackLimits
+from .user_data import Known, UserData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ class Machine:
     unpack_limits: UnpackLimits = field(default_factory=UnpackLimits)
     identity: Identity = field(init=False)
     cloud: Cloud = field(init=False)
-    pairs: dict[str, str] = field(default_factory=dict)  # user data as it stands: enough to report that it is wrong
-    settings: Settings = field(init=False)
+    known: Known | None = None  # of user data, also of wrong one: enough to report that; None before it was read
+    user_data: UserData = field(init=False)
     parameters: list[Parameter] = field(default_factory=list)
     image_kept: bool = False
     logs_leave: bool = True
@@ -90,10 +90,11 @@ class Machine:
     @property
     def origin(self) -> dict[str, Any]:
         """Where a message comes from; known once the identity is."""
+        known = self.known or Known()
         return {
-            "stack": self.pairs.get("STACK", ""),
-            "color": self.pairs.get("COLOR", ""),
-            "release": self.pairs.get("RELEASE", ""),
+            "stack": known.stack,
+            "color": known.color,
+            "release": known.version,
             "instance": self.identity.instance_id,
             "zone": self.identity.zone,
             "region": self.identity.region,

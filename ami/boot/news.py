@@ -10,6 +10,7 @@ from .machine import Machine
 from .messages import BootFailed, InstanceFailure
 from .report import Reports
 from .retrying import Deadline
+from .user_data import LAUNCH_HOOK, METRICS_NAMESPACE, Known
 
 LOG = logging.getLogger("boot")
 NOTIFICATION, EVENT, METRIC, GROUP = "notification", "event", "metric", "group"
@@ -31,8 +32,8 @@ def spread(machine: Machine, failure: BootFailed, reports: Reports) -> None:
     reports.start({what: news[what] for what in news if what in missing})
     _note(machine, reports.collect(report.NEWS_SECONDS))
     if GROUP in _missing(machine):
-        hook, before = machine.pairs.get("LAUNCH_HOOK", "boot"), machine.status.served_before
-        if report.attempt(GROUP, lambda: report.give_up(machine.cloud, hook, failure.instance, served_before=before)):
+        cloud, before = machine.cloud, machine.status.served_before
+        if report.attempt(GROUP, lambda: report.give_up(cloud, LAUNCH_HOOK, failure.instance, served_before=before)):
             _note(machine, {GROUP})
     _note(machine, reports.collect(report.LATE_SECONDS))
 
@@ -80,21 +81,21 @@ def _note(machine: Machine, told: set[str]) -> None:
 
 def _news(machine: Machine, failure: BootFailed) -> dict[str, Callable[[], None]]:
     """What each is told. Whom user data doesn't name needs no telling; without any, it is not known whom it names."""
-    if not machine.pairs:
+    if machine.known is None:
         return {}
-    cloud, namespace = machine.cloud, machine.pairs.get("METRICS_NAMESPACE", "bluegreen")
+    cloud = machine.cloud
     dimensions = {"Stack": failure.stack, "Color": failure.color}
     limit = Deadline(report.NEWS_SECONDS)
     news = {**words(machine, failure, limit), METRIC: nobody}
     if failure.stack and failure.color:
-        news[METRIC] = lambda: report.put_failure(cloud, namespace, dimensions, limit)
+        news[METRIC] = lambda: report.put_failure(cloud, METRICS_NAMESPACE, dimensions, limit)
     return news
 
 
 def words(machine: Machine, message: InstanceFailure, limit: Deadline) -> dict[str, Callable[[], None]]:
     """What people and the boot log are told, the same text both."""
-    cloud, pairs = machine.cloud, machine.pairs
-    topic, group = pairs.get("ALERTS_TOPIC_ARN", ""), pairs.get("BOOT_LOG_GROUP", "")
+    cloud, known = machine.cloud, machine.known or Known()
+    topic, group = known.alerts_topic_arn, known.boot_log_group
     return {
         NOTIFICATION: (lambda: report.publish(cloud, topic, message, limit)) if topic else nobody,
         EVENT: (lambda: report.write_event(cloud, group, message, limit)) if group else nobody,

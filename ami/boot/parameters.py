@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .cloud import Client
 from .masking import Secrets
-from .settings import Settings
+from .user_data import UserData
 
 LOG = logging.getLogger("boot")
 MACHINE_NAMES = frozenset({"PORT", "RELEASE", "COLOR", "ENVIRONMENT", "HEALTH_PATH"})
@@ -41,13 +41,13 @@ def hide_secrets(parameters: list[Parameter], secrets: Secrets) -> None:
             secrets.add(parameter.value)
 
 
-def machine_environment(settings: Settings) -> dict[str, str]:
+def machine_environment(user_data: UserData) -> dict[str, str]:
     return {
-        "PORT": str(settings.port),
-        "RELEASE": settings.release,
-        "COLOR": settings.color,
-        "ENVIRONMENT": settings.environment,
-        "HEALTH_PATH": settings.health_path,
+        "PORT": str(user_data.app.port),
+        "RELEASE": user_data.release.version,
+        "COLOR": user_data.color,
+        "ENVIRONMENT": user_data.stack,
+        "HEALTH_PATH": user_data.app.health_path,
     }
 
 

@@ -13,8 +13,8 @@ from .fetch import fetch
 from .files import write_atomically
 from .machine import Machine
 from .retrying import Deadline, TransientError, retry
-from .settings import parse, read_pairs
 from .unpack import kind_of, unpack
+from .user_data import LAUNCH_HOOK, METRICS_NAMESPACE, Known, parse
 
 LOG = logging.getLogger("boot")
 
@@ -40,15 +40,15 @@ def read_identity(machine: Machine) -> None:
 
 def read_settings(machine: Machine) -> None:
     text = retry(machine.metadata.user_data, what="user data", deadline=machine.deadline)
-    machine.pairs = read_pairs(text)
-    machine.settings = parse(text)
-    machine.status.release = machine.settings.release
-    machine.total = Deadline(machine.settings.boot_deadline, within=machine.total)
-    machine.image_kept = image.is_kept(machine.places.image_record, machine.settings, machine.deadline)
+    machine.known = Known.of(text)
+    machine.user_data = parse(text)
+    machine.status.release = machine.user_data.release.version
+    machine.total = Deadline(machine.user_data.boot_deadline, within=machine.total)
+    machine.image_kept = image.is_kept(machine.places.image_record, machine.user_data, machine.deadline)
 
 
 def write_config(machine: Machine) -> None:
-    if path := machine.settings.parameter_path:
+    if path := machine.user_data.parameter_path:
         machine.parameters = retry(
             lambda: parameters.read_parameters(machine.cloud.client("ssm"), path),
             what="parameters",
@@ -56,7 +56,7 @@ def write_config(machine: Machine) -> None:
             may_pass=may_pass,
         )
     parameters.hide_secrets(machine.parameters, machine.secrets)
-    content = parameters.env_file(machine.parameters, parameters.machine_environment(machine.settings))
+    content = parameters.env_file(machine.parameters, parameters.machine_environment(machine.user_data))
     write_atomically(machine.places.env_file, content, mode=0o600)
 
 
@@ -70,7 +70,7 @@ def download(machine: Machine) -> None:
         return str(url)
 
     machine.digest = fetch(
-        machine.settings.release_url,
+        machine.user_data.release.url,
         machine.places.bundle,
         presign=presign,
         deadline=machine.deadline,
@@ -79,7 +79,7 @@ def download(machine: Machine) -> None:
 
 
 def verify(machine: Machine) -> None:
-    expected = machine.settings.release_sha256
+    expected = machine.user_data.release.sha256
     if expected and machine.digest != expected:
         raise ValueError(f"the bundle's sha256 is {machine.digest}, expected {expected}")
     if not expected:
@@ -88,25 +88,25 @@ def verify(machine: Machine) -> None:
 
 def unpack_bundle(machine: Machine) -> None:
     machine.top = unpack(machine.places.bundle, machine.places.work / "tree", machine.unpack_limits)
-    machine.kind = kind_of(machine.top, machine.settings.release)
+    machine.kind = kind_of(machine.top, machine.user_data.release.version)
 
 
 def make_image(machine: Machine) -> None:
     os.environ["DOCKER_CONFIG"] = str(machine.places.docker_config)
-    if machine.settings.base_image:
+    if machine.user_data.base_image:
         retry(
-            lambda: image.log_in(machine.cloud.client("ecr"), machine.settings, machine.places.docker_config),
+            lambda: image.log_in(machine.cloud.client("ecr"), machine.user_data, machine.places.docker_config),
             what="registry login",
             deadline=machine.deadline,
             may_pass=may_pass,
         )
-    image.make(machine.kind, machine.top, machine.settings, machine.deadline)
-    image.remember(machine.places.image_record, machine.settings, machine.deadline)
+    image.make(machine.kind, machine.top, machine.user_data, machine.deadline)
+    image.remember(machine.places.image_record, machine.user_data, machine.deadline)
 
 
 def run_container(machine: Machine) -> None:
     args = container.RunArgs(
-        settings=machine.settings,
+        user_data=machine.user_data,
         env_file=machine.places.env_file,
         instance_id=machine.identity.instance_id,
         region=machine.identity.region,
@@ -117,7 +117,7 @@ def run_container(machine: Machine) -> None:
 
 
 def wait_ready(machine: Machine) -> None:
-    container.wait_ready(machine.container, machine.settings, machine.deadline)
+    container.wait_ready(machine.container, machine.user_data, machine.deadline)
 
 
 def report_success(machine: Machine) -> None:
@@ -128,8 +128,8 @@ def report_success(machine: Machine) -> None:
     if machine.status.served_before:
         cloud, instance = machine.cloud, machine.identity.instance_id
         report.attempt("health mark", lambda: report.mark_healthy(cloud, instance, Deadline(report.REPORT_SECONDS)))
-    dimensions = {"Stack": machine.settings.stack, "Color": machine.settings.color}
-    namespace, steps = machine.settings.metrics_namespace, machine.status.steps
+    dimensions = {"Stack": machine.user_data.stack, "Color": machine.user_data.color}
+    namespace, steps = METRICS_NAMESPACE, machine.status.steps
     report.attempt(
         "metrics",
         lambda: report.put_timings(machine.cloud, namespace, dimensions, steps, Deadline(report.REPORT_SECONDS)),
@@ -143,7 +143,7 @@ def report_success(machine: Machine) -> None:
 def _continue_launch(machine: Machine) -> None:
     group = retry(lambda: _settled_group(machine), what="lifecycle state", deadline=machine.deadline)
     if group:
-        action = report.Action(hook=machine.settings.launch_hook, group=group, instance_id=machine.identity.instance_id)
+        action = report.Action(hook=LAUNCH_HOOK, group=group, instance_id=machine.identity.instance_id)
         report.complete(machine.cloud, action, "CONTINUE", machine.deadline)
 
 

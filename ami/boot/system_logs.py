@@ -10,7 +10,7 @@ from .files import write_atomically
 from .machine import Places
 from .metadata import Identity, Metadata
 from .retrying import Deadline, retry
-from .settings import Settings, parse
+from .user_data import UserData, parse
 
 LOG = logging.getLogger("boot")
 CONTROL = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
@@ -20,12 +20,12 @@ SYSTEM_LOG = Path("/var/log/syslog")
 FIRST_BOOT_LOG = Path("/var/log/cloud-init-output.log")
 
 
-def agent_config(settings: Settings, identity: Identity, boot_log: Path) -> dict[str, Any]:
-    prefix = f"{settings.color}/{settings.release}/{identity.instance_id}"
+def agent_config(user_data: UserData, identity: Identity, boot_log: Path) -> dict[str, Any]:
+    prefix = f"{user_data.color}/{user_data.release.version}/{identity.instance_id}"
     groups = {
-        SYSTEM_LOG: settings.system_log_group,
-        FIRST_BOOT_LOG: settings.boot_log_group,
-        boot_log: settings.boot_log_group,
+        SYSTEM_LOG: user_data.log_groups.system,
+        FIRST_BOOT_LOG: user_data.log_groups.boot,
+        boot_log: user_data.log_groups.boot,
     }
     files = [
         {"file_path": str(path), "log_group_name": group, "log_stream_name": f"{prefix}/{path.stem}"}
@@ -39,12 +39,12 @@ def agent_config(settings: Settings, identity: Identity, boot_log: Path) -> dict
 def main(metadata: Metadata, places: Places, control: str = CONTROL) -> int:
     limit = Deadline(60)
     identity = retry(metadata.identity, what="identity", deadline=limit)
-    settings = parse(retry(metadata.user_data, what="user data", deadline=limit))
-    if not settings.system_log_group and not settings.boot_log_group:
+    user_data = parse(retry(metadata.user_data, what="user data", deadline=limit))
+    if not user_data.log_groups.system and not user_data.log_groups.boot:
         LOG.info("skip log agent reason=no log group")
         return 0
     path = places.log_agent
-    write_atomically(path, json.dumps(agent_config(settings, identity, places.log)))
+    write_atomically(path, json.dumps(agent_config(user_data, identity, places.log)))
     command = [control, "-a", "fetch-config", "-m", "ec2", "-s", "-c", f"file:{path}"]
     try:
         return subprocess.run(command, check=False, timeout=CONTROL_SECONDS).returncode

@@ -12,6 +12,7 @@ from .machine import Machine
 from .messages import Crash
 from .report import Reports
 from .retrying import Deadline
+from .user_data import METRICS_NAMESPACE, Known
 
 LOG = logging.getLogger("boot")
 QUIET_SECONDS = 300.0  # between two messages: an app that crashes again and again is replaced by its health check
@@ -108,7 +109,6 @@ class Telling:
             self._words, self._counts = Reports(), Reports()
 
     def _count(self, ends: int, limit: Deadline) -> None:
-        pairs = self._machine.pairs
-        dimensions = {"Stack": pairs.get("STACK", ""), "Color": pairs.get("COLOR", "")}
-        namespace = pairs.get("METRICS_NAMESPACE", "bluegreen")
-        report.put_app_ends(self._machine.cloud, namespace, dimensions, ends, limit)
+        known = self._machine.known or Known()
+        dimensions = {"Stack": known.stack, "Color": known.color}
+        report.put_app_ends(self._machine.cloud, METRICS_NAMESPACE, dimensions, ends, limit)

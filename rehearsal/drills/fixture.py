@@ -25,7 +25,6 @@ from rehearsal.environment import REGION, Answer, Options, Stage, built
 from rehearsal.host import processes
 from rehearsal.host.sandbox import Process
 from rehearsal.load.users import Users
-from scripts.stacks import ColorConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = ROOT / "examples" / "hello"
@@ -199,7 +198,7 @@ class Scene:
 
     def _idle_is_used(self) -> bool:
         config = self.stage.stack.get_all_config()[f"bluegreen:{IDLE}"]
-        return self.fleet().sides[IDLE].is_on or bool(ColorConfig.parse(config.value).release)
+        return self.fleet().sides[IDLE].is_on or bool(json.loads(config.value or "{}").get("release"))
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ami.boot.user_data import bundle_key
 from rehearsal.drills.drill import DrillError
 from rehearsal.drills.fixture import Scene
-from scripts.releases import bundle_key
 
 BIG_BYTES = 40 << 20
 SMALL_DISK = "12m"  # room for the bundle, which packs those zeros well, not for its files

@@ -20,7 +20,7 @@ CONFIG = {
     "aws:region": REGION,
     "bluegreen:vpcCidr": VPC_CIDR,
     "bluegreen:vpn.customerGatewayIp": OFFICE_IP,
-    "bluegreen:vpn.officeCidrs[0]": OFFICE_CIDR,
+    "bluegreen:vpn.remoteCidrs[0]": OFFICE_CIDR,
 }
 
 

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import socket
 import ssl
 import tarfile
@@ -14,6 +13,9 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+from ami.boot.user_data import FORMAT
 
 # The app's contract in a few lines: health with the release, 503 where the release says so, SIGTERM obeyed.
 SERVE = """#!/bin/sh
@@ -33,6 +35,11 @@ COPY serve /serve
 COPY health /www{HEALTH_PATH}
 CMD ["/bin/sh", "/serve"]
 """
+PARTS = {
+    **dict.fromkeys(("version", "url", "sha256"), "release"),
+    **dict.fromkeys(("port", "health_path", "boot_timeout", "drain_timeout"), "app"),
+    **dict.fromkeys(("log_app", "log_boot", "log_system"), "log_groups"),
+}
 APP = {"Dockerfile": DOCKERFILE, "serve": SERVE, "health": HEALTH}
 
 
@@ -190,16 +197,22 @@ def free_port() -> int:
 
 
 def user_data(**changed: object) -> str:
+    """Good user data but for what a test changes, by field; None leaves a field out."""
     values: dict[str, object] = {
-        "STACK": "dev",
-        "ENVIRONMENT": "dev",
-        "COLOR": "blue",
-        "RELEASE": "v1",
-        "RELEASE_URL": "https://127.0.0.1/v1.tar.gz",
-        "PORT": 8080,
-        "HEALTH_PATH": HEALTH_PATH,
-        "BOOT_DEADLINE": 60,
-        "DRAIN_SECONDS": 5,
+        "format": FORMAT,
+        "stack": "dev",
+        "color": "blue",
+        "version": "v1",
+        "url": "https://127.0.0.1/v1.tar.gz",
+        "port": 8080,
+        "health_path": HEALTH_PATH,
+        "boot_timeout": 80,
+        "drain_timeout": 5,
+        **changed,
     }
-    values.update(changed)
-    return "".join(f"{key}={value}{os.linesep}" for key, value in values.items() if value is not None)
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        if value is not None:
+            part = PARTS.get(name)
+            (nested.setdefault(part, {}) if part else nested)[name.removeprefix("log_")] = value
+    return json.dumps(nested)

@@ -11,11 +11,11 @@ from ami.boot import report
 from ami.boot.cloud import Cloud
 from ami.boot.retrying import Deadline
 from checks.colors import Color
-from components.alarm_options import AlarmOptions
-from components.color_alarms import ColorAlarms, ColorAlarmsArgs
+from components.color_alarms import ColorAlarms
+from config.alerts import AlarmSettings
 from rehearsal.provider.handlers.alarms import CompositeAlarm, MetricAlarm
 from tests.ami.group import Mailbox
-from tests.declared import declare
+from tests.declared import CONTEXT, declare
 from tests.rehearsal.cloud.fleet import REGION, Running, wait
 
 BOOTS, BAD = "dev-blue-boots", "dev-blue-bad"
@@ -38,15 +38,18 @@ class Account:
 def mailbox(aws: Running) -> Mailbox:
     """Hears what the alarms of blue tell, which are in place."""
     made = Mailbox.create(aws)
-    args = ColorAlarmsArgs(
-        stack="dev",
-        color=Color.BLUE,
-        options=AlarmOptions(),
-        balancer="app/web/1a2b",
-        target_group="targetgroup/blue/3c4d",
-        topic_arn=made.topic,
+    account = Account(aws=aws)
+    declared = declare(
+        lambda: ColorAlarms(
+            "blue-alarms",
+            CONTEXT,
+            AlarmSettings(),
+            Color.BLUE,
+            balancer="app/web/1a2b",
+            target_group="targetgroup/blue/3c4d",
+            topic_arn=made.topic,
+        )
     )
-    declared, account = declare(lambda: ColorAlarms("blue-alarms", args)), Account(aws=aws)
     for alarm in declared.all("cloudwatch.MetricAlarm").values():
         MetricAlarm().create(account, alarm.inputs)  # type: ignore[arg-type]
     CompositeAlarm().create(account, declared.one("cloudwatch.CompositeAlarm").inputs)  # type: ignore[arg-type]

@@ -23,9 +23,9 @@ from ami.boot.__main__ import boot, fail
 from ami.boot.cloud import Cloud
 from ami.boot.machine import Machine, Places
 from ami.boot.masking import Tail
-from ami.boot.settings import read_pairs
 from ami.boot.status import State, Status
 from ami.boot.steps import Step, StepError
+from ami.boot.user_data import Known
 from tests.ami.conftest import Imds
 from tests.ami.group import Group, Mailbox
 from tests.ami.releases import (
@@ -66,10 +66,10 @@ class Host:
 
     def task(self, **changed: object) -> None:
         given = {
-            "PORT": self.port,
-            "PARAMETER_PATH": PARAMETERS,
-            "ALERTS_TOPIC_ARN": self.mailbox.topic,
-            "RELEASE_SHA256": "",
+            "port": self.port,
+            "parameter_path": PARAMETERS,
+            "alerts_topic_arn": self.mailbox.topic,
+            "sha256": "",
         }
         self.imds.user_data = user_data(**{**given, **changed})
 
@@ -128,9 +128,7 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
     aws.client("s3").upload_file(str(source), "artifacts", "releases/v1/bundle.tar.gz")
     parameter(aws, "GREETING", "Hello")
     parameter(aws, "TOKEN", "hunter22", "SecureString")
-    host.task(
-        RELEASE_URL="s3://artifacts/releases/v1/bundle.tar.gz", RELEASE_SHA256=sha256(source), BASE_IMAGE=base_image
-    )
+    host.task(url="s3://artifacts/releases/v1/bundle.tar.gz", sha256=sha256(source), base_image=base_image)
 
     done = host.run()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -166,7 +164,7 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
 def test_a_prebuilt_image_from_a_plain_https_archive_serves(
     host: Host, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
 ) -> None:
-    host.task(RELEASE="v2", RELEASE_URL=web.file("/v2.tar.gz", app_bundle(tmp_path / "b", "v2")), BASE_IMAGE=base_image)
+    host.task(version="v2", url=web.file("/v2.tar.gz", app_bundle(tmp_path / "b", "v2")), base_image=base_image)
     assert host.run().returncode == 0
     docker("save", "--output", str(tmp_path / "image.tar"), "release:v2")
     docker("rm", "--force", "app")
@@ -174,7 +172,7 @@ def test_a_prebuilt_image_from_a_plain_https_archive_serves(
     with tarfile.open(tmp_path / "saved", "w:gz") as archive:
         for name in ("image.tar", "release.json"):
             archive.add(tmp_path / name, name)
-    host.task(RELEASE="v3", RELEASE_URL=web.file("/v3.tar.gz", tmp_path / "saved"))
+    host.task(version="v3", url=web.file("/v3.tar.gz", tmp_path / "saved"))
     done = host.run()
     assert done.returncode == 0, done.stdout
     assert host.health()["release"] == "v3"
@@ -200,26 +198,26 @@ def bad_source(kind: str, path: Path) -> Path:
 def test_a_hostile_bundle_fails_its_step_by_name_and_everybody_is_told(
     host: Host, web: TlsServer, tmp_path: Path, kind: str
 ) -> None:
-    host.task(RELEASE_URL=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
+    host.task(url=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
     told_of_failure(host, host.run(), "unpack")
     assert not host.places.work.exists(), "a full disk must have room again to keep the reason"
 
 
 def test_a_wrong_checksum_fails_at_verify(host: Host, web: TlsServer, tmp_path: Path) -> None:
-    host.task(RELEASE_URL=web.file("/v1.tar.gz", app_bundle(tmp_path / "b")), RELEASE_SHA256="0" * 64)
+    host.task(url=web.file("/v1.tar.gz", app_bundle(tmp_path / "b")), sha256="0" * 64)
     told_of_failure(host, host.run(), "verify")
 
 
 def test_a_missing_bundle_fails_at_download(host: Host, web: TlsServer) -> None:
-    host.task(RELEASE_URL=web.url("/nothing"))
+    host.task(url=web.url("/nothing"))
     content = told_of_failure(host, host.run(), "download")
     assert content["error"].endswith("/nothing: answered 404 Not Found")
 
 
 def test_wrong_user_data_fails_at_settings(host: Host) -> None:
-    host.task(COLOR="red")
+    host.task(color="red")
     content = told_of_failure(host, host.run(), "settings")
-    assert "COLOR: red: must be blue or green" in content["error"]
+    assert "color: red: must be blue or green" in content["error"]
 
 
 @pytest.mark.docker
@@ -229,7 +227,7 @@ def test_a_release_that_crashes_is_reported_with_its_last_words_and_without_secr
     parameter(aws, "DATABASE_URL", "postgresql://app:hunter22@db:5432/app", "SecureString")
     crash = '#!/bin/sh\necho "cannot reach $DATABASE_URL, password hunter22"\nexit 1\n'
     source = app_bundle(tmp_path / "b", serve=crash)
-    host.task(RELEASE_URL=web.file("/v1.tar.gz", source), BASE_IMAGE=base_image)
+    host.task(url=web.file("/v1.tar.gz", source), base_image=base_image)
     done = host.run()
     content = told_of_failure(host, done, "ready")
     assert "the container ended with 1 before it was ready" in content["error"]
@@ -274,14 +272,14 @@ def test_a_boot_that_was_killed_is_reported_by_the_failure_unit(host: Host) -> N
 
 def test_a_disk_that_takes_no_log_ends_no_boot(host: Host, web: TlsServer) -> None:
     host.places.log.mkdir(parents=True)
-    host.task(RELEASE_URL=web.url("/nothing"))
+    host.task(url=web.url("/nothing"))
     done = host.run()
     assert f"open log failed file={host.places.log}" in done.stdout
     assert "fail step=download" in done.stdout
 
 
 def test_what_was_reported_is_not_reported_twice(host: Host, web: TlsServer) -> None:
-    host.task(RELEASE_URL=web.url("/nothing"))
+    host.task(url=web.url("/nothing"))
     assert host.run().returncode == 1
     assert len(host.mailbox.read()) == 1
     assert host.run("failed").returncode == 0
@@ -295,7 +293,7 @@ def test_a_machine_that_can_reach_nobody_still_keeps_the_reason(
     for name in ("NEWS_SECONDS", "GROUP_SECONDS"):
         monkeypatch.setattr(report, name, 0.1)
     machine.cloud = Cloud(REGION)
-    machine.pairs = read_pairs(user_data(ALERTS_TOPIC_ARN="arn:aws:sns:eu-central-1:123456789012:alerts"))
+    machine.known = Known.of(user_data(alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts"))
     machine.secrets.add("hunter22")
     fail(machine, StepError("image", ValueError("no space left, password hunter22")), Tail())
     status = Status.load(machine.places.status)

@@ -22,15 +22,15 @@ from ami.boot.container import (
 )
 from ami.boot.image import make
 from ami.boot.retrying import Deadline
-from ami.boot.settings import Settings, parse
 from ami.boot.unpack import Kind
+from ami.boot.user_data import UserData, parse
 from tests.ami.releases import free_port, source, user_data
 
 Docker = Callable[..., str]
 
 
 def args(env_file: Path, **changed: object) -> RunArgs:
-    return RunArgs(settings=parse(user_data(**changed)), env_file=env_file, instance_id="i-1", region="eu-central-1")
+    return RunArgs(user_data=parse(user_data(**changed)), env_file=env_file, instance_id="i-1", region="eu-central-1")
 
 
 def test_the_command_holds_no_value_of_the_environment() -> None:
@@ -42,9 +42,9 @@ def test_the_command_holds_no_value_of_the_environment() -> None:
 
 
 def test_logs_leave_the_machine_without_ever_holding_up_the_app() -> None:
-    settings = parse(user_data(LOG_GROUP="/bluegreen/dev/app"))
+    data = parse(user_data(log_app="/bluegreen/dev/app"))
     given = RunArgs(
-        settings=settings, env_file=Path("e"), instance_id="i-1", region="eu-central-1", endpoint="http://10.0.0.1:5000"
+        user_data=data, env_file=Path("e"), instance_id="i-1", region="eu-central-1", endpoint="http://10.0.0.1:5000"
     )
     command = run_command(given)
     assert command[command.index("--log-driver") + 1] == "awslogs"
@@ -70,13 +70,13 @@ class _Health(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def health() -> Iterator[Callable[[int, bytes], Settings]]:
+def health() -> Iterator[Callable[[int, bytes], UserData]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Health)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def answer(status: int, body: bytes) -> Settings:
+    def answer(status: int, body: bytes) -> UserData:
         server.answer = (status, body)  # type: ignore[attr-defined]
-        return parse(user_data(PORT=server.server_address[1], HEALTH_PATH="/health"))
+        return parse(user_data(port=server.server_address[1], health_path="/health"))
 
     yield answer
     server.shutdown()
@@ -95,14 +95,14 @@ def health() -> Iterator[Callable[[int, bytes], Settings]]:
     ],
 )
 def test_ready_means_200_with_this_release(
-    health: Callable[[int, bytes], Settings], status: int, body: bytes, reason: str | None
+    health: Callable[[int, bytes], UserData], status: int, body: bytes, reason: str | None
 ) -> None:
     assert why_not_ready(health(status, body)) == reason
 
 
 def test_nobody_on_the_port_is_not_ready() -> None:
     port = free_port()
-    assert f"no answer on port {port}" in (why_not_ready(parse(user_data(PORT=port))) or "")
+    assert f"no answer on port {port}" in (why_not_ready(parse(user_data(port=port))) or "")
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def app(docker: Docker, base_image: str, tmp_path: Path) -> Callable[..., RunArg
 
     def build(release: str, environment: str = "", **changed: str) -> RunArgs:
         top = source(tmp_path / release, **changed)
-        given = args(tmp_path / f"{release}.env", RELEASE=release, BASE_IMAGE=base_image, PORT=free_port())
-        given.env_file.write_text(f"PORT={given.settings.port}\nRELEASE={release}\n{environment}")
-        make(Kind.SOURCE, top, given.settings, Deadline(60))
+        given = args(tmp_path / f"{release}.env", version=release, base_image=base_image, port=free_port())
+        given.env_file.write_text(f"PORT={given.user_data.app.port}\nRELEASE={release}\n{environment}")
+        make(Kind.SOURCE, top, given.user_data, Deadline(60))
         return given
 
     return build
@@ -125,14 +125,14 @@ def test_a_container_is_replaced_with_its_environment_as_after_a_reboot(
 ) -> None:
     given = app("v1", "GREETING=Hello\n")
     replace(given, Deadline(30))
-    wait_ready("app", given.settings, Deadline(20))
+    wait_ready("app", given.user_data, Deadline(20))
     keep_running("app", Deadline(5))
     assert docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", "app") == "unless-stopped"
     first = docker("ps", "--quiet", "--no-trunc")
 
     given.env_file.write_text(given.env_file.read_text().replace("Hello", "Good evening"))
     replace(given, Deadline(30))
-    wait_ready("app", given.settings, Deadline(20))
+    wait_ready("app", given.user_data, Deadline(20))
     assert docker("ps", "--quiet", "--no-trunc") != first
     assert "GREETING=Good evening" in docker("inspect", "--format", "{{.Config.Env}}", "app")
 
@@ -143,7 +143,7 @@ def test_a_crash_is_known_at_once_with_its_last_words(app: Callable[..., RunArgs
     replace(given, Deadline(30))
     began = time.monotonic()
     with pytest.raises(NotReadyError, match=r"ended with 7 before it was ready; .*no module named flask"):
-        wait_ready("app", given.settings, Deadline(60))
+        wait_ready("app", given.user_data, Deadline(60))
     assert time.monotonic() - began < 5
 
 
@@ -153,14 +153,14 @@ def test_an_app_that_never_gets_ready_fails_with_its_last_answer(app: Callable[.
     given = app("v-sick", health=broken)
     replace(given, Deadline(30))
     with pytest.raises(NotReadyError, match=r"time is over; health: /cgi-bin/health answers 503: database down"):
-        wait_ready("app", given.settings, Deadline(2))
+        wait_ready("app", given.user_data, Deadline(2))
 
 
 @pytest.mark.docker
 def test_stop_lets_the_app_finish(docker: Docker, app: Callable[..., RunArgs]) -> None:
     given = app("v-stop")
     replace(given, Deadline(30))
-    wait_ready("app", given.settings, Deadline(20))
+    wait_ready("app", given.user_data, Deadline(20))
     stop("app", 10)
     assert docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "app") == "exited 0"
     assert last_lines("app")[-1] == "finished"
@@ -169,7 +169,7 @@ def test_stop_lets_the_app_finish(docker: Docker, app: Callable[..., RunArgs]) -
 @pytest.mark.docker
 def test_a_taken_port_fails_the_run_with_dockers_reason(docker: Docker, app: Callable[..., RunArgs]) -> None:
     given = app("v-port")
-    docker("run", "--detach", "--name", "other", "--publish", f"{given.settings.port}:1", "tiny:1", "sleep", "60")
+    docker("run", "--detach", "--name", "other", "--publish", f"{given.user_data.app.port}:1", "tiny:1", "sleep", "60")
     with pytest.raises(CommandError, match=r"docker run ended with 125: .*port is already allocated"):
         replace(given, Deadline(30))
 

@@ -12,9 +12,9 @@ from ami.boot import drain, report, system_logs
 from ami.boot.drain import end_in_group, seconds_of_last_lines, wait_for_end
 from ami.boot.machine import Places
 from ami.boot.metadata import Metadata
-from ami.boot.settings import parse
 from ami.boot.system_logs import agent_config
 from ami.boot.system_logs import main as send_logs
+from ami.boot.user_data import parse
 from components.color import DRAIN_RESERVE
 from tests.ami.conftest import Imds
 from tests.ami.front import fronted
@@ -68,7 +68,7 @@ def test_a_machine_without_an_app_still_lets_its_group_go_on(
     group.into_service()
     group.terminate()
     imds.instance = group.instance
-    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
+    end_in_group(Metadata(), parse(user_data(drain_timeout=0)), "app", places)
     group.wait_for("gone")
 
 
@@ -94,7 +94,7 @@ def test_the_last_lines_have_their_time_before_the_group_hears(
     monkeypatch.setattr("ami.boot.drain.time.sleep", lambda seconds: states.append((seconds, group.state())))
     places.memory.mkdir()
     places.log_agent.write_text("{}")
-    end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
+    end_in_group(Metadata(), parse(user_data(drain_timeout=0)), "app", places)
     assert states == [(drain.SYSTEM_LINES_SECONDS, "Terminating:Wait")]
     group.wait_for("gone")
 
@@ -106,7 +106,7 @@ def test_only_lines_that_leave_need_time(places: Places, log_group: str, agent: 
     if agent:
         places.memory.mkdir()
         places.log_agent.write_text("{}")
-    assert seconds_of_last_lines(parse(user_data(LOG_GROUP=log_group)), places) == seconds
+    assert seconds_of_last_lines(parse(user_data(log_app=log_group)), places) == seconds
 
 
 def test_what_follows_the_app_fits_into_the_hooks_reserve() -> None:
@@ -124,14 +124,14 @@ def test_a_group_that_does_not_answer_holds_nobody_for_ever(
         front.down.add("autoscaling")
         monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
         began = time.monotonic()
-        end_in_group(Metadata(), parse(user_data(DRAIN_SECONDS=0)), "app", places)
+        end_in_group(Metadata(), parse(user_data(drain_timeout=0)), "app", places)
         assert time.monotonic() - began < 5
         assert front.asked.count("autoscaling") > 1, "it may pass: asked again"
     assert group.state() == "Terminating:Wait", "the hook's own time goes on, and ends with CONTINUE"
 
 
 def test_the_machines_logs_go_to_their_groups(imds: Imds) -> None:
-    imds.user_data = user_data(BOOT_LOG_GROUP="/bluegreen/dev/boot", SYSTEM_LOG_GROUP="/bluegreen/dev/system")
+    imds.user_data = user_data(log_boot="/bluegreen/dev/boot", log_system="/bluegreen/dev/system")
     config = agent_config(parse(imds.user_data), Metadata().identity(), Path("/var/lib/bluegreen/boot.log"))
     assert config["agent"] == {"region": REGION}
     assert config["logs"]["force_flush_interval"] < drain.SYSTEM_LINES_SECONDS
@@ -145,14 +145,14 @@ def test_the_machines_logs_go_to_their_groups(imds: Imds) -> None:
 
 
 def test_without_one_of_the_groups_its_files_stay_on_the_machine(imds: Imds) -> None:
-    settings = parse(user_data(SYSTEM_LOG_GROUP="/system"))
+    settings = parse(user_data(log_system="/system"))
     config = agent_config(settings, Metadata().identity(), Path("/boot.log"))
     (only,) = config["logs"]["logs_collected"]["files"]["collect_list"]
     assert only["file_path"] == "/var/log/syslog"
 
 
 def test_the_log_agent_is_started_with_that_config(imds: Imds, places: Places, tmp_path: Path) -> None:
-    imds.user_data = user_data(SYSTEM_LOG_GROUP="/bluegreen/dev/system")
+    imds.user_data = user_data(log_system="/bluegreen/dev/system")
     control = tmp_path / "control"
     control.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/called\nexit 3\n')
     control.chmod(0o755)
@@ -171,7 +171,7 @@ def test_a_broken_log_agent_is_a_line_in_the_journal(
     caplog: pytest.LogCaptureFixture,
     broken: str,
 ) -> None:
-    imds.user_data = user_data(SYSTEM_LOG_GROUP="/bluegreen/dev/system")
+    imds.user_data = user_data(log_system="/bluegreen/dev/system")
     monkeypatch.setattr(system_logs, "CONTROL_SECONDS", 0.2)
     control = tmp_path / "control"
     if broken == "hanging":
@@ -182,5 +182,5 @@ def test_a_broken_log_agent_is_a_line_in_the_journal(
 
 
 def test_without_a_log_group_no_agent_is_started(imds: Imds, places: Places, tmp_path: Path) -> None:
-    imds.user_data = user_data(LOG_GROUP="/bluegreen/dev/app")
+    imds.user_data = user_data(log_app="/bluegreen/dev/app")
     assert send_logs(Metadata(), places, str(tmp_path / "missing")) == 0

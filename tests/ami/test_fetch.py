@@ -9,8 +9,8 @@ from ami.boot.cloud import Cloud
 from ami.boot.fetch import ATTEMPTS, FetchError, FetchLimits, fetch
 from ami.boot.machine import Machine
 from ami.boot.retrying import Deadline, TransientError
-from ami.boot.settings import parse
 from ami.boot.steps import download, verify
+from ami.boot.user_data import parse
 from tests.ami.releases import Exchange, TlsServer, app_bundle, free_port, sha256, user_data
 
 QUICK = FetchLimits(stall_seconds=0.2, stall_bytes=1000)
@@ -128,15 +128,15 @@ def put_object(cloud: Cloud, source: Path) -> None:
 
 
 def task(machine: Machine, **changed: object) -> None:
-    values = {"RELEASE_URL": "s3://artifacts/releases/v1/bundle.tar.gz", "RELEASE_SHA256": "0" * 64, **changed}
-    machine.settings = parse(user_data(**values))
+    values = {"url": "s3://artifacts/releases/v1/bundle.tar.gz", "sha256": "0" * 64, **changed}
+    machine.user_data = parse(user_data(**values))
     machine.fetch_limits = QUICK
 
 
 def test_the_step_fetches_an_object_and_verifies_it(cloud: Cloud, machine: Machine, tmp_path: Path) -> None:
     source = app_bundle(tmp_path / "source")
     put_object(cloud, source)
-    task(machine, RELEASE_SHA256=sha256(source))
+    task(machine, sha256=sha256(source))
     download(machine)
     verify(machine)
     assert machine.places.bundle.read_bytes() == source.read_bytes()
@@ -144,7 +144,7 @@ def test_the_step_fetches_an_object_and_verifies_it(cloud: Cloud, machine: Machi
 
 def test_a_missing_object_is_named_without_its_signature(cloud: Cloud, machine: Machine, tmp_path: Path) -> None:
     put_object(cloud, app_bundle(tmp_path / "source"))
-    task(machine, RELEASE_URL="s3://artifacts/releases/v2/bundle.tar.gz")
+    task(machine, url="s3://artifacts/releases/v2/bundle.tar.gz")
     with pytest.raises(FetchError, match="answered 404 NoSuchKey") as error:
         download(machine)
     assert "Signature" not in str(error.value)
@@ -160,7 +160,7 @@ def test_a_wrong_digest_names_both(cloud: Cloud, machine: Machine, tmp_path: Pat
 
 
 def test_what_a_boot_cut_short_left_is_gone(web: TlsServer, machine: Machine, tmp_path: Path) -> None:
-    task(machine, RELEASE_URL=web.file("/v1", app_bundle(tmp_path / "source")), RELEASE_SHA256=None)
+    task(machine, url=web.file("/v1", app_bundle(tmp_path / "source")), sha256=None)
     (machine.places.work / "tree").mkdir(parents=True)
     download(machine)
     assert [path.name for path in machine.places.work.iterdir()] == ["bundle"]
@@ -168,7 +168,7 @@ def test_what_a_boot_cut_short_left_is_gone(web: TlsServer, machine: Machine, tm
 
 
 def test_a_release_that_hangs_takes_only_its_stall_time(web: TlsServer, machine: Machine) -> None:
-    task(machine, RELEASE_URL=web.stall("/v1"), RELEASE_SHA256=None)
+    task(machine, url=web.stall("/v1"), sha256=None)
     machine.deadline = Deadline(1)
     began = time.monotonic()
     with pytest.raises(TransientError, match="stalled"):

@@ -15,6 +15,7 @@ from ami.boot import container
 from ami.boot.commands import CommandError
 from ami.boot.container import RunArgs, last_lines, replace, stop, wait_ready
 from ami.boot.retrying import Deadline
+from ami.boot.user_data import LogGroups
 from checks.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.releases import TlsServer, app_bundle, free_port
@@ -39,7 +40,8 @@ wait
 
 
 def logged(given: RunArgs, endpoint: str) -> RunArgs:
-    return changed(given, endpoint=endpoint, settings=changed(given.settings, log_group="/bluegreen/dev/app"))
+    logs = LogGroups(app="/bluegreen/dev/app")
+    return changed(given, endpoint=endpoint, user_data=changed(given.user_data, log_groups=logs))
 
 
 @pytest.mark.parametrize("how", ["gone", "down", "hanging"])
@@ -52,7 +54,7 @@ def test_the_app_starts_serves_and_ends_in_its_normal_time(
         given = logged(app("v1", serve=CHATTY), f"http://127.0.0.1:{free_port()}" if how == "gone" else front.url)
         began = time.monotonic()
         assert replace(given, Deadline(60)) is True
-        wait_ready("app", given.settings, Deadline(60))
+        wait_ready("app", given.user_data, Deadline(60))
         assert time.monotonic() - began < NORMAL_S
         if how != "gone":
             wait_until(lambda: None if "logs" in front.asked else "not asked", what="the driver", deadline_s=10)
@@ -67,7 +69,7 @@ def test_what_docker_refuses_to_log_starts_all_the_same(app: Callable[..., RunAr
         logged(app("v1"), "http://127.0.0.1:9"), region=""
     )  # which the driver can't ask a metadata service for
     assert replace(given, Deadline(60)) is False
-    wait_ready("app", given.settings, Deadline(30))
+    wait_ready("app", given.user_data, Deadline(30))
     assert docker("inspect", "--format", "{{.HostConfig.LogConfig.Type}}", "app") == "json-file"
 
 
@@ -83,7 +85,7 @@ def test_a_log_driver_that_holds_up_the_start_is_left_out(
     monkeypatch.setattr(container, "LOGGED_START_SECONDS", 0.5)
     began = time.monotonic()
     assert replace(given, Deadline(60)) is False
-    wait_ready("app", given.settings, Deadline(30))
+    wait_ready("app", given.user_data, Deadline(30))
     assert time.monotonic() - began < NORMAL_S
 
 
@@ -96,7 +98,7 @@ def test_what_fails_for_another_reason_fails(app: Callable[..., RunArgs], docker
 
 def boots(host: Host, web: TlsServer, bundle: Path, base_image: str, front: Front) -> float:
     """Seconds of a whole boot with logs."""
-    host.task(RELEASE_URL=web.file("/v1.tar.gz", bundle), BASE_IMAGE=base_image, LOG_GROUP="/bluegreen/dev/app")
+    host.task(url=web.file("/v1.tar.gz", bundle), base_image=base_image, log_app="/bluegreen/dev/app")
     done = host.run(AWS_ENDPOINT_URL=front.url)
     assert done.returncode == 0, done.stdout
     host.group.wait_for("InService")

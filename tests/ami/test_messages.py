@@ -29,6 +29,7 @@ from ami.boot.messages import (
     sanitized,
     timestamp,
 )
+from ami.boot.user_data import Known
 from ami.boot.watch import Watch
 from tests.messages import require_valid
 
@@ -135,7 +136,7 @@ def test_the_stream_of_an_instance_without_user_data() -> None:
 @pytest.fixture
 def told(machine: Machine) -> Machine:
     """Of its stack and a secret."""
-    machine.pairs = {"STACK": "dev", "COLOR": "blue", "RELEASE": "v1"}
+    machine.known = Known(stack="dev", color="blue", version="v1")
     machine.secrets.add(SECRET)
     return machine
 

@@ -18,7 +18,7 @@ from ami.boot.cloud import ANSWER_SECONDS
 from ami.boot.masking import TAIL_LINES, Secrets
 from ami.boot.messages import MAX_BYTES, body, sanitized
 from ami.boot.retrying import Deadline
-from components.user_data import REPORTING_SECONDS
+from ami.boot.user_data import REPORTING_SECONDS
 from tests.ami.front import Front, fronted
 from tests.ami.releases import TlsServer, app_bundle
 from tests.ami.test_boot import Host, host, parameter
@@ -41,7 +41,7 @@ def front(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
 def failing(host: Host, aws: Running, web: TlsServer) -> Host:
     """A machine whose bundle is missing, which is known within a moment."""
     aws.client("logs").create_log_group(logGroupName=BOOT_LOGS)
-    host.task(RELEASE_URL=web.url("/nothing"), BOOT_LOG_GROUP=BOOT_LOGS)
+    host.task(url=web.url("/nothing"), log_boot=BOOT_LOGS)
     return host
 
 
@@ -207,7 +207,7 @@ def test_the_last_fifty_lines_are_told_and_no_secret_in_any_form(
     lines = [f"line {number} {printed[number % len(printed)]}" for number in range(90)]
     script = "\n".join(["#!/bin/sh", "while read -r line; do echo \"$line\"; done <<'END'", *lines, "END", "exit 3\n"])
     source = app_bundle(tmp_path / "b", serve=script)
-    host.task(RELEASE_URL=web.file("/v1.tar.gz", source), BASE_IMAGE=base_image, BOOT_LOG_GROUP=BOOT_LOGS)
+    host.task(url=web.file("/v1.tar.gz", source), base_image=base_image, log_boot=BOOT_LOGS)
     done = host.run()
     assert done.returncode == 1
     ((_, content),) = host.mailbox.read()

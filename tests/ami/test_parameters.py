@@ -5,7 +5,7 @@ import pytest
 from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
 from ami.boot.parameters import Parameter, ParameterError, env_file, hide_secrets, machine_environment, read_parameters
-from ami.boot.settings import parse
+from ami.boot.user_data import parse
 from tests.ami.releases import user_data
 
 PATH = "/bluegreen/dev/app/"

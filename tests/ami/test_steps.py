@@ -8,9 +8,9 @@ import pytest
 from ami.boot.machine import Machine
 from ami.boot.metadata import Metadata
 from ami.boot.retrying import Deadline
-from ami.boot.settings import SettingsError
 from ami.boot.status import Status
 from ami.boot.steps import STEPS, Step, StepError, read_settings, run_steps, write_config
+from ami.boot.user_data import UserDataError
 from tests.ami.conftest import Imds
 from tests.ami.releases import user_data
 from tests.rehearsal.cloud.fleet import Running
@@ -77,23 +77,24 @@ def test_with_the_image_kept_its_steps_are_left_out(machine: Machine) -> None:
 
 
 def test_user_data_sets_the_boots_time(imds: Imds, machine: Machine) -> None:
-    imds.user_data = user_data(BOOT_DEADLINE=20)
-    machine.metadata = Metadata()
+    imds.user_data = user_data(boot_timeout=70)
+    machine.metadata, machine.total = Metadata(), Deadline(600)
     read_settings(machine)
-    assert 15 < machine.total.remaining() <= 20
+    assert 45 < machine.total.remaining() <= 50
 
 
 def test_wrong_user_data_is_still_known_well_enough_to_report(imds: Imds, machine: Machine) -> None:
-    imds.user_data = user_data(COLOR="red", ALERTS_TOPIC_ARN="arn:aws:sns:eu-central-1:1:alerts")
+    imds.user_data = user_data(color="red", alerts_topic_arn="arn:aws:sns:eu-central-1:1:alerts")
     machine.metadata = Metadata()
-    with pytest.raises(SettingsError):
+    with pytest.raises(UserDataError):
         read_settings(machine)
-    assert machine.pairs["ALERTS_TOPIC_ARN"] == "arn:aws:sns:eu-central-1:1:alerts"
+    assert machine.known is not None
+    assert machine.known.alerts_topic_arn == "arn:aws:sns:eu-central-1:1:alerts"
 
 
 def test_the_config_is_one_private_file_and_its_secrets_are_masked(aws: Running, imds: Imds, machine: Machine) -> None:
     aws.client("ssm").put_parameter(Name="/bluegreen/dev/app/KEY", Value="hunter22", Type="SecureString")
-    imds.user_data = user_data(PARAMETER_PATH="/bluegreen/dev/app/")
+    imds.user_data = user_data(parameter_path="/bluegreen/dev/app/")
     machine.metadata = Metadata()
     read_settings(machine)
     write_config(machine)

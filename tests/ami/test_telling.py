@@ -15,8 +15,8 @@ from ami.boot.cloud import Cloud
 from ami.boot.machine import Machine
 from ami.boot.masking import Secrets
 from ami.boot.messages import AppExited, DockerFailed, sanitized
-from ami.boot.settings import read_pairs
 from ami.boot.telling import Record, Telling
+from ami.boot.user_data import Known
 from checks.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.group import Mailbox
@@ -62,7 +62,7 @@ def mailbox(aws: Running, front: Front, machine: Machine) -> Mailbox:
     aws.client("logs").create_log_group(logGroupName=LOGS)
     box = Mailbox.create(aws)
     machine.cloud = Cloud(REGION)
-    machine.pairs = read_pairs(user_data(ALERTS_TOPIC_ARN=box.topic, BOOT_LOG_GROUP=LOGS))
+    machine.known = Known.of(user_data(alerts_topic_arn=box.topic, log_boot=LOGS))
     return box
 
 
@@ -252,7 +252,7 @@ def test_nobody_is_told_for_ever(
 
 
 def test_a_machine_that_knows_no_topic_has_nobody_to_tell(machine: Machine, aws: Running) -> None:
-    machine.pairs = read_pairs(user_data())
+    machine.known = Known.of(user_data())
     Telling(machine, Record()).hear(EXIT, ends=1)
     assert told(aws, "AppEnds") == [(BLUE, 1.0)]
 

@@ -205,10 +205,10 @@ def seconds(unit: str, key: str) -> int:
 
 
 def test_no_unit_gives_up_before_the_program_in_it() -> None:
-    from ami.boot.settings import LONGEST_BOOT, LONGEST_DRAIN
+    from ami.boot.user_data import MAX_BOOT, MAX_DRAIN
 
-    assert seconds("bluegreen-boot.service", "TimeoutStartSec") > LONGEST_BOOT + 30
-    assert seconds("bluegreen-drain.service", "TimeoutStopSec") > LONGEST_DRAIN + 10
+    assert seconds("bluegreen-boot.service", "TimeoutStartSec") > MAX_BOOT + 30
+    assert seconds("bluegreen-drain.service", "TimeoutStopSec") > MAX_DRAIN + 10
 
 
 def test_every_unit_with_an_install_section_is_enabled_and_only_those() -> None:

@@ -96,7 +96,7 @@ class Guarded:
 def prepared(host: Host, aws: Running, tmp_path: Path) -> Callable[[Docker], Guarded]:
     def prepare(docker: Docker) -> Guarded:
         aws.client("logs").create_log_group(logGroupName=LOGS)
-        host.task(BOOT_LOG_GROUP=LOGS)
+        host.task(log_boot=LOGS)
         host.places.memory.mkdir()
         host.places.env_file.write_text("RELEASE=v1\nURL=postgresql://app:hunter22@db/app\n")
         return Guarded(host=host, docker=docker, log=tmp_path / "watch.log")

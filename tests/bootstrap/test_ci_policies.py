@@ -12,7 +12,7 @@ import pytest
 from bootstrap import ci_policies
 from bootstrap.ci_policies import Account, Backend
 from components import policy_documents
-from components.policy_documents import Place
+from config.context import StackContext
 from tests.declared import ROOT, Declaration, declare, stack_config
 
 from .judge import allows
@@ -549,9 +549,9 @@ def test_the_boundary_holds_all_that_a_deploy_reads() -> None:
 
 
 def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
-    place = Place(partition="aws", region=REGION, account=ID, stack="dev")
+    context = StackContext(region=REGION, account=ID, stack="dev")
     granted = policy_documents.machine(
-        place,
+        context,
         bucket_arn="arn:aws:s3:::artifacts-1a2b",
         topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b",
         key_arn=KEY.replace("1a2b", "3c4d"),
@@ -561,7 +561,7 @@ def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
     writer = policy_documents.archive_writer("arn:aws:s3:::log-archive-1a2b", "logs/")
     sender = policy_documents.archive_sender(STREAM)
     teller = policy_documents.events_teller(
-        place, topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b", key_arn=KEY.replace("1a2b", "3c4d")
+        context, topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b", key_arn=KEY.replace("1a2b", "3c4d")
     )
     limit = ci_policies.boundary(ACCOUNT, BACKEND)
     asked = [

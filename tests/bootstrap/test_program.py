@@ -12,7 +12,7 @@ import yaml
 from bootstrap import ci_policies, subjects
 from bootstrap.ci_policies import Account, Backend
 from bootstrap.subjects import Repository
-from config_reader import SettingsError
+from config.errors import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short
 
 BOOTSTRAP = ROOT / "bootstrap"

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from bootstrap import settings as program_settings
-from bootstrap.settings import KEYS, Settings, load, parse
+from bootstrap.settings import Settings, load, parse
 from bootstrap.subjects import Repository
-from config_reader import SettingsError
+from config.errors import SettingsError
 from tests.declared import ROOT, Declaration, declare
 
 REGION = "eu-central-1"
@@ -24,7 +24,8 @@ PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercont
 
 
 def read(stack: str = "account", region: str = REGION, **raw: Any) -> Settings:
-    return parse(GOOD | raw, stack=stack, region=region)
+    config = {f"bluegreen-bootstrap:{key}": value for key, value in (GOOD | raw).items()}
+    return parse(stack, {"aws:region": region, **config})
 
 
 def problems(stack: str = "account", region: str = REGION, **raw: Any) -> list[str]:
@@ -40,7 +41,7 @@ def test_repository_and_address_are_all_that_must_be_given() -> None:
         stack="account",
         region=REGION,
         project="bluegreen",
-        repository=Repository(owner="Acme", name="shop"),
+        repository_name="Acme/shop",
         branch="main",
         environments=("dev", "production"),
         oidc_provider_arn="",
@@ -52,11 +53,11 @@ def test_repository_and_address_are_all_that_must_be_given() -> None:
 
 def test_the_projects_defaults_are_the_programs() -> None:
     defaults = {key: value["default"] for key, value in DECLARED.items()}
-    assert parse(defaults | GOOD, stack="account", region=REGION) == read()
+    assert read(**(defaults | GOOD)) == read()
 
 
 def test_every_key_is_declared_with_type_default_and_description_and_read() -> None:
-    assert set(DECLARED) == set(KEYS)
+    assert {*DECLARED, "stack", "aws:region"} == set(Settings.config_keys())
     for key, value in DECLARED.items():
         assert {"type", "default", "description"} <= value.keys(), key
         assert value["description"].endswith("."), key
@@ -142,7 +143,7 @@ def test_the_program_reads_its_own_namespace_and_nobody_else_reads_config() -> N
     declare(lambda: found.append(load()), stack="account", config=config | {"aws:region": REGION})
     assert found == [read()]
     sources = (ROOT / "bootstrap").glob("*.py")
-    readers = [path.name for path in sources if "pulumi.Config" in path.read_text()]
+    readers = [path.name for path in sources if "runtime.config" in path.read_text()]
     assert readers == ["settings.py"]
 
 

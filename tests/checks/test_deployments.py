@@ -10,7 +10,6 @@ from checks.deployments import (
     ALLOW_RETIRE,
     ALLOW_SHIFT,
     Change,
-    ColorRelease,
     Deployment,
     Kind,
     effects,
@@ -18,13 +17,14 @@ from checks.deployments import (
     is_unfinished,
     refusal,
 )
+from config.colors import ColorSettings
 
 BLUE, GREEN = Color.BLUE, Color.GREEN
 V1, V2, V3 = (
-    ColorRelease(release=name, release_url=f"s3://b/releases/{name}/bundle.tar.gz", sha256="0" * 64, ami="ami-12345678")
+    ColorSettings(version=name, url=f"s3://bucket/releases/{name}/bundle.tar.gz", sha256="0" * 64, ami="ami-12345678")
     for name in ("v1", "v2", "v3")
 )
-OFF = ColorRelease()
+OFF = ColorSettings()
 LAST = Deployment(
     active=GREEN, colors={BLUE: V2, GREEN: V3}, revision="a" * 12, account="111111111111", region="eu-central-1"
 )
@@ -49,7 +49,7 @@ def asked(base: str = LAST.revision, **changes: object) -> Deployment:
             [(Kind.DEPLOYS, "start new instances of v1 on blue, the idle color, instead of v2")],
         ),
         (
-            asked(colors={BLUE: replace(V2, ami="ami-87654321"), GREEN: V3}),
+            asked(colors={BLUE: V2.model_copy(update={"ami": "ami-87654321"}), GREEN: V3}),
             [(Kind.DEPLOYS, "start new instances of v2 on blue, the idle color")],
         ),
         (

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from checks import fleet as reading
 from checks.colors import Color
-from checks.fleet import NoSuchStack, describe, live_weights
+from checks.fleet import Arns, NoSuchStack, describe, live_weights
 from tests.scripts.world import BUCKET, HEADER, STACK, TOKEN, TOPIC, World, two_colors
 
 
@@ -22,6 +23,29 @@ def test_a_stack_is_read_by_its_tags_alone(world: World) -> None:
     assert (green.release, green.healthy, green.target_group_arn) == ("v2", 2, world.groups[Color.GREEN])
     assert green.group is not None
     assert (green.group.ami, green.group.desired) == (world.ami, 2)
+
+
+def arns(world: World, **changes: str) -> Arns:
+    """As the stack's outputs have them."""
+    colors = {color: {"targetGroupArn": arn} for color, arn in world.groups.items()}
+    found = Arns.from_outputs({"loadBalancerArn": world.balancer, "colors": colors} | changes)
+    assert found
+    return found
+
+
+def test_a_stack_is_read_by_the_arns_of_its_outputs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_colors(world)
+    by_tags = describe(STACK, world.session)
+    monkeypatch.setattr(reading, "_balancer_by_tags", None)
+    monkeypatch.setattr(reading, "_target_groups_by_tags", None)
+    assert describe(STACK, world.session, arns(world)) == by_tags
+    assert Arns.from_outputs({}) is None
+
+
+def test_outputs_that_are_out_of_date_do_not_matter(world: World) -> None:
+    two_colors(world)
+    old = arns(world, loadBalancerArn=world.balancer.replace("/dev/", "/gone/"))
+    assert describe(STACK, world.session, old) == describe(STACK, world.session)
 
 
 def test_what_else_belongs_to_a_stack_is_told_by_the_balancer_and_the_target_groups(world: World) -> None:

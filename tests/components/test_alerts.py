@@ -6,16 +6,15 @@ from collections.abc import Sequence
 import pytest
 
 from components import policy_documents
-from components.alerts import Alerts, AlertsArgs
-from components.policy_documents import Place
-from tests.declared import ACCOUNT, REGION, Declaration, declare
+from components.alerts import Alerts
+from config.alerts import AlertSettings
+from tests.declared import CONTEXT, Declaration, declare
 
-PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
 HOOK = "https://hooks.example.org:8443/integration/1a2b3c?key=4d5e"
 
 
 def alerts(emails: Sequence[str] = (), webhooks: Sequence[str] = ()) -> Declaration:
-    return declare(lambda: Alerts("alerts", AlertsArgs(place=PLACE, emails=emails, webhooks=webhooks)))
+    return declare(lambda: Alerts("alerts", CONTEXT, AlertSettings(emails=tuple(emails), webhooks=tuple(webhooks))))
 
 
 def test_a_topic_stands_that_a_key_of_its_own_encrypts() -> None:
@@ -29,7 +28,7 @@ def test_a_topic_stands_that_a_key_of_its_own_encrypts() -> None:
         "deletionWindowInDays": 7,
         "tags": {"Stack": "dev", "Role": "alerts"},
     }
-    assert json.loads(key.inputs["policy"]) == policy_documents.topic_key(PLACE)
+    assert json.loads(key.inputs["policy"]) == policy_documents.topic_key(CONTEXT)
 
 
 def test_each_address_is_subscribed() -> None:

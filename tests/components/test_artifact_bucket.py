@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 import pytest
 
-from components.artifact_bucket import ArtifactBucket, ArtifactBucketArgs
-from tests.declared import ACCOUNT, Declaration, declare
+from components.artifact_bucket import ArtifactBucket
+from tests.declared import CONTEXT, Declaration, declare
 
 PRIVATE = {
     "s3.Bucket",
@@ -29,8 +30,9 @@ UNFINISHED = {
 BOTH = pytest.mark.parametrize("name", ["artifacts", "artifacts-logs"])
 
 
-def bucket(**changes: Any) -> Declaration:
-    return declare(lambda: ArtifactBucket("artifacts", ArtifactBucketArgs(stack="dev", account=ACCOUNT, **changes)))
+def bucket(*, access_logs: bool = True, **changes: Any) -> Declaration:
+    context = replace(CONTEXT, **changes)
+    return declare(lambda: ArtifactBucket("artifacts", context, access_logs=access_logs))
 
 
 def test_what_stands() -> None:
@@ -107,7 +109,7 @@ def test_logging_waits_for_the_right_to_write() -> None:
 
 def test_who_gets_the_log_bucket_waits_for_the_right_to_write() -> None:
     def program() -> None:
-        made = ArtifactBucket("artifacts", ArtifactBucketArgs(stack="dev", account=ACCOUNT))
+        made = ArtifactBucket("artifacts", CONTEXT, access_logs=True)
         pulumi.CustomResource("test:index:Reader", "reader", {"bucket": made.log_bucket})
 
     declared = declare(program)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from components.alarm_options import AlarmOptions
-from components.balancer_alarm import BalancerAlarm, BalancerAlarmArgs
-from tests.declared import declare
+from components.balancer_alarm import BalancerAlarm
+from config.alerts import AlarmSettings
+from tests.declared import CONTEXT, declare
 
 WHOLE = {"LoadBalancer": "app/web/1a2b"}
 
@@ -19,10 +19,8 @@ def asked(id: str, name: str) -> dict[str, object]:
 
 
 def test_the_balancers_own_errors_are_told_but_for_the_503_before_the_first_release() -> None:
-    args = BalancerAlarmArgs(
-        stack="dev", options=AlarmOptions(minutes=4), balancer=WHOLE["LoadBalancer"], topic_arn="arn:topic"
-    )
-    declared = declare(lambda: BalancerAlarm("web-alarms", args))
+    settings, suffix = AlarmSettings(minutes=4), WHOLE["LoadBalancer"]
+    declared = declare(lambda: BalancerAlarm("web-alarms", CONTEXT, settings, balancer=suffix, topic_arn="arn:topic"))
     assert declared.table() == {("cloudwatch.MetricAlarm", "web-alarms-errors")}
     assert declared.one("cloudwatch.MetricAlarm").inputs == {
         "name": "dev-balancer-errors",

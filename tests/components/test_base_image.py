@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.base_image import BaseImage, BaseImageArgs
-from tests.declared import ACCOUNT, Declaration, declare
+from components.base_image import BaseImage
+from tests.declared import ACCOUNT, CONTEXT, Declaration, declare
 
 DIGEST = "0123456789abcdef" * 4
 SOURCE = f"docker.io/library/python@sha256:{DIGEST}"
@@ -16,7 +16,7 @@ def base_image(source: str = SOURCE) -> tuple[Declaration, dict[str, Any]]:
     outputs: dict[str, Any] = {}
 
     def program() -> None:
-        made = BaseImage("base", BaseImageArgs(stack="dev", source=source))
+        made = BaseImage("base", CONTEXT, source)
         made.reference.apply(lambda value: outputs.update(reference=value))
 
     return declare(program), outputs

@@ -7,22 +7,19 @@ from typing import Any
 import pulumi
 from pulumi_aws import lb
 
+from ami.boot.user_data import App, Release, UserData
 from checks.colors import Color
-from components.color import Fleet, FleetArgs, FleetHooks, Targets, TargetsArgs
-from components.user_data import UserData, render
-from tests.declared import Declaration, declare
+from components.color import Fleet, FleetArgs, FleetHooks, Targets
+from config.colors import ColorSettings
+from config.settings import AppSettings, InstanceSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 DATA = UserData(
     stack="dev",
     color="blue",
-    release="v1",
-    release_url="https://host/v1.tgz",
-    sha256="",
-    port=8080,
-    health_path="/health",
+    release=Release(version="v1", url="https://host/v1.tgz"),
+    app=App(port=8080, health_path="/health", boot_timeout=300, drain_timeout=30),
     parameter_path="/bluegreen/dev/app/",
-    boot_timeout=300,
-    drain_timeout=30,
 )
 TAGS = {
     "Name": "dev-blue-v1",
@@ -36,46 +33,27 @@ MACHINE_TAGS = {"Project": "bluegreen", **TAGS}
 
 
 def targets(color: Color = Color.BLUE) -> Declaration:
-    args = TargetsArgs(
-        stack="dev",
-        color=color,
-        vpc_id="vpc-1",
-        port=8080,
-        health_path="/health",
-        health_check_interval=5,
-        deregistration_delay=30,
-    )
-    return declare(lambda: Targets(color, args))
+    return declare(lambda: Targets(color, CONTEXT, AppSettings(), color, "vpc-1"))
 
 
-def fleet(data: UserData = DATA, **changes: Any) -> Declaration:
+def fleet(version: str = "v1", **instances: Any) -> Declaration:
+    own = ColorSettings(version=version, url="https://host/v1.tgz", ami="ami-12345678", min_size=2, max_size=4)
+
     def program() -> None:
         args = FleetArgs(
-            stack="dev",
-            color=Color.BLUE,
-            common_tags={"Project": "bluegreen"},
-            release="v1",
-            release_url="https://host/v1.tgz",
-            ami_id="ami-12345678",
-            min_size=2,
-            max_size=4,
-            user_data=data,
+            user_data=DATA,
             target_group_arn="arn:blue",
             subnet_ids=["subnet-1", "subnet-2"],
             security_group_id="sg-1",
             profile_arn="arn:profile",
-            instance_type="t3.small",
-            root_volume_gib=16,
-            boot_timeout=300,
-            drain_timeout=30,
-            target_cpu_percent=60,
             hooks=FleetHooks(
                 guard=pulumi.ResourceHook("guard", lambda args: None),
                 arrival=pulumi.ResourceHook("arrival", lambda args: None),
             ),
             preview_rules=[preview_rule()],
         )
-        Fleet("blue-fleet", replace(args, **changes))
+        context = replace(CONTEXT, tags={"Project": "bluegreen"})
+        Fleet("blue-fleet", context, Color.BLUE, own, AppSettings(), InstanceSettings(**instances), args)
 
     return declare(program)
 
@@ -140,7 +118,7 @@ def test_the_template_makes_machines_with_imdsv2_only_and_an_encrypted_volume() 
         ],
         "tags": TAGS,
         "updateDefaultVersion": True,
-        "userData": base64.b64encode(render(DATA).encode()).decode(),
+        "userData": base64.b64encode(DATA.render().encode()).decode(),
         "vpcSecurityGroupIds": ["sg-1"],
     }
 
@@ -200,7 +178,7 @@ def test_the_group_is_made_when_its_machines_have_arrived() -> None:
 
 
 def test_another_release_has_other_names() -> None:
-    declared = fleet(release="v2.0-rc1")
+    declared = fleet("v2.0-rc1")
     prefixes = [declared.one(kind).inputs["namePrefix"] for kind in ("ec2.LaunchTemplate", "autoscaling.Group")]
     assert prefixes == ["dev-blue-v2.0-rc1-"] * 2
 

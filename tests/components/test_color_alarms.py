@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from checks.colors import Color
-from components.alarm_options import AlarmOptions
-from components.color_alarms import ColorAlarms, ColorAlarmsArgs
-from tests.declared import Declaration, declare
+from components.color_alarms import ColorAlarms
+from config.alerts import AlarmSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 TARGETS = {"LoadBalancer": "app/web/1a2b", "TargetGroup": "targetgroup/green/3c4d"}
 MACHINES = {"Stack": "dev", "Color": "green"}
@@ -15,15 +15,17 @@ TAGS = {"Stack": "dev", "Color": "green"}
 
 
 def alarms(color: Color = Color.GREEN, **options: int) -> Declaration:
-    args = ColorAlarmsArgs(
-        stack="dev",
-        color=color,
-        options=AlarmOptions(**options),
-        balancer=TARGETS["LoadBalancer"],
-        target_group=TARGETS["TargetGroup"],
-        topic_arn="arn:topic",
+    return declare(
+        lambda: ColorAlarms(
+            f"{color}-alarms",
+            CONTEXT,
+            AlarmSettings(**options),
+            color,
+            balancer=TARGETS["LoadBalancer"],
+            target_group=TARGETS["TargetGroup"],
+            topic_arn="arn:topic",
+        )
     )
-    return declare(lambda: ColorAlarms(f"{color}-alarms", args))
 
 
 def asked(id: str, name: str, stat: str, namespace: str, dimensions: dict[str, str]) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def test_the_rule_waits_for_its_alarms() -> None:
 
 
 def test_own_thresholds_are_held() -> None:
-    declared = alarms(error_rate_percent=1, latency_milliseconds=250, least_requests=500, minutes=2)
+    declared = alarms(error_rate_percent=1, latency_milliseconds=250, min_requests=500, minutes=2)
     errors = declared.one("cloudwatch.MetricAlarm", "green-alarms-errors").inputs
     latency = declared.one("cloudwatch.MetricAlarm", "green-alarms-latency").inputs
     assert (errors["threshold"], latency["threshold"]) == (1, 0.25)

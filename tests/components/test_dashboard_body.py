@@ -6,8 +6,8 @@ from itertools import combinations
 from typing import Any
 
 from checks.colors import Color
-from components.alarm_options import AlarmOptions
 from components.dashboard_body import Shown, render
+from config.alerts import AlarmSettings
 
 BLUE = ["TargetGroup", "targetgroup/blue/1", "LoadBalancer", "app/web/3"]
 MACHINES = ["Stack", "dev", "Color", "blue"]
@@ -21,7 +21,7 @@ def widgets(release: str = "v1") -> list[dict[str, Any]]:
     shown = Shown(
         stack="dev",
         region="eu-central-1",
-        options=AlarmOptions(latency_milliseconds=1500),
+        settings=AlarmSettings(latency_milliseconds=1500),
         releases={Color.BLUE: release, Color.GREEN: ""},
         balancer="app/web/3",
         target_groups={Color.BLUE: "targetgroup/blue/1", Color.GREEN: "targetgroup/green/2"},

@@ -1,24 +1,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
 
 import pulumi
 import pytest
 
 from components import policy_documents
-from components.instance_role import InstanceRole, InstanceRoleArgs
-from components.policy_documents import Place
-from tests.declared import ACCOUNT, REGION, Declaration, declare
+from components.alerts import Topic
+from components.instance_role import InstanceRole
+from tests.declared import ACCOUNT, CONTEXT, Declaration, declare
 
-PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
+TOPIC = Topic(arn="arn:topic", key_arn="arn:key")
 
 
-def role(**changes: Any) -> Declaration:
+def role(repository_arn: str = "", boundary: str = "") -> Declaration:
     def program() -> None:
         made = InstanceRole(
             "machine",
-            InstanceRoleArgs(place=PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", **changes),
+            replace(CONTEXT, boundary=boundary),
+            bucket_arn="arn:bucket",
+            topic=TOPIC,
+            repository_arn=repository_arn,
         )
         pulumi.CustomResource("test:index:Reader", "reader", {"profile": made.profile_arn})
 
@@ -44,9 +47,9 @@ def test_machines_take_the_role_by_its_profile() -> None:
 
 @pytest.mark.parametrize("repository", ["", "arn:repository"])
 def test_the_role_has_the_machines_policy_and_no_other(repository: str) -> None:
-    declared = role(repository_arn=repository or None)
+    declared = role(repository_arn=repository)
     expected = policy_documents.machine(
-        PLACE, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", repository_arn=repository
+        CONTEXT, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", repository_arn=repository
     )
     assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == expected
     assert "managedPolicyArns" not in declared.one("iam.Role").inputs

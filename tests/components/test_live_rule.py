@@ -5,7 +5,7 @@ import pytest
 
 from checks.colors import Color
 from components.live_rule import LiveRule, LiveRuleArgs
-from tests.declared import Declaration, declare
+from tests.declared import CONTEXT, Declaration, declare
 
 
 def live_rule(blue: int = 100, green: int = 0) -> Declaration:
@@ -13,14 +13,13 @@ def live_rule(blue: int = 100, green: int = 0) -> Declaration:
         before = pulumi.ResourceHook("before", lambda args: None)
         after = pulumi.ResourceHook("after", lambda args: None)
         args = LiveRuleArgs(
-            stack="dev",
             listener_arn="arn:listener",
             target_groups={Color.BLUE: "arn:blue", Color.GREEN: "arn:green"},
             weights={Color.BLUE: blue, Color.GREEN: green},
             judged_by=[pulumi.CustomResource("test:index:Fleet", name) for name in ("blue", "green")],
             gates=pulumi.ResourceHookBinding(before_update=[before], after_update=[after]),
         )
-        LiveRule("live", args)
+        LiveRule("live", CONTEXT, args)
 
     return declare(program)
 

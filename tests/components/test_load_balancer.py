@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from checks.colors import Color
-from components.load_balancer import LONGEST_NAME, LoadBalancer, LoadBalancerArgs
-from tests.declared import Declaration, declare
+from components.load_balancer import LoadBalancer, LoadBalancerArgs
+from config.settings import LoadBalancerSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/1"
 SILENT = {
@@ -25,15 +28,18 @@ PLAIN = {
 }
 
 
-def balancer(**changes: Any) -> Declaration:
-    args: dict[str, Any] = {
-        "stack": "dev",
-        "vpc_id": "vpc-1",
-        "subnet_ids": ["subnet-1", "subnet-2"],
-        "target_groups": {Color.BLUE: "arn:blue", Color.GREEN: "arn:green"},
-        "ingress_cidrs": ["0.0.0.0/0"],
-    }
-    return declare(lambda: LoadBalancer("web", LoadBalancerArgs(**(args | changes))))
+def balancer(
+    protect: bool = False, log_bucket: str = "", tags: Mapping[str, str] | None = None, **settings: Any
+) -> Declaration:
+    args = LoadBalancerArgs(
+        vpc_id="vpc-1",
+        subnet_ids=["subnet-1", "subnet-2"],
+        target_groups={Color.BLUE: "arn:blue", Color.GREEN: "arn:green"},
+        log_bucket=log_bucket,
+        tags=tags or {},
+    )
+    own = LoadBalancerSettings(**({"access_logs": False} | settings))
+    return declare(lambda: LoadBalancer("web", replace(CONTEXT, protect=protect), own, args))
 
 
 def test_what_stands_with_plain_http() -> None:
@@ -148,4 +154,4 @@ def test_only_the_given_ranges_come_in() -> None:
 
 
 def test_names_leave_room_for_pulumis_suffix() -> None:
-    assert all(len(name) + 8 <= LONGEST_NAME for name in balancer().all("lb.LoadBalancer"))
+    assert all(len(name) + 8 <= 32 for name in balancer().all("lb.LoadBalancer"))

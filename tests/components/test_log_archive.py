@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 import pytest
 
-from components.log_archive import LogArchive, LogArchiveArgs
-from components.policy_documents import Place
-from components.user_data import LogGroups
-from tests.declared import ACCOUNT, REGION, Declaration, declare
+from ami.boot.user_data import LogGroups
+from components.log_archive import LogArchive
+from config.settings import LogSettings
+from tests.declared import ACCOUNT, CONTEXT, REGION, Declaration, declare
 
-PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
 TOPIC = "arn:aws:sns:eu-central-1:1:alerts"
 GROUPS = LogGroups(app="/bluegreen/dev/app", boot="/bluegreen/dev/boot", system="/bluegreen/dev/system")
 COLD = [{"days": 30, "storageClass": "GLACIER_IR"}]
 
 
-def archive(**changes: Any) -> Declaration:
+def archive(days: int = 365, **context: Any) -> Declaration:
     def program() -> None:
-        given: dict[str, Any] = {"place": PLACE, "days": 365, "topic_arn": TOPIC} | changes
-        made = LogArchive("log-archive", LogArchiveArgs(groups=pulumi.Output.from_input(GROUPS), **given))
+        made = LogArchive(
+            "log-archive",
+            replace(CONTEXT, **context),
+            LogSettings(archive_days=days),
+            groups=pulumi.Output.from_input(GROUPS),
+            topic_arn=TOPIC,
+        )
         pulumi.export("archive", {"bucket": made.bucket, "alarm": made.alarm})
 
     return declare(program)

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import pulumi
 
-from components.logs import Logs, LogsArgs
-from components.user_data import LogGroups
-from tests.declared import declare
+from ami.boot.user_data import LogGroups
+from components.logs import Logs
+from config.settings import LogSettings
+from tests.declared import CONTEXT, declare
 
 
 def test_each_kind_of_lines_has_a_group_that_keeps_them_for_a_while() -> None:
     found: list[LogGroups] = []
 
     def program() -> None:
-        made = Logs("logs", LogsArgs(stack="dev", retention_days=7))
+        made = Logs("logs", CONTEXT, LogSettings(retention_days=7))
         pulumi.export("names", made.groups.apply(found.append))
 
     declared = declare(program)

@@ -1,21 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pulumi
 
-from components.machine_access import MachineAccess, MachineAccessArgs
-from components.vpn_options import Allowed
-from tests.declared import Declaration, declare
+from components.machine_access import MachineAccess
+from config.settings import AppSettings
+from config.vpn import AllowedPort, VpnSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 MACHINES = "ec2.SecurityGroup:machines"
 ON_THE_PORT = {"ipProtocol": "tcp", "fromPort": 8080, "toPort": 8080}
 
 
-def access(**more: Any) -> Declaration:
+def access(vpn: VpnSettings | None = None) -> Declaration:
     def program() -> None:
-        args = MachineAccessArgs(stack="dev", vpc_id="vpc-1", balancer_group_id="sg-balancer", port=8080, **more)
-        made = MachineAccess("machines", args)
+        made = MachineAccess("machines", CONTEXT, AppSettings(port=8080), vpn, vpc_id="vpc-1", balancer="sg-balancer")
         pulumi.CustomResource("test:index:Reader", "reader", {"group": made.security_group_id})
 
     return declare(program)
@@ -38,8 +36,9 @@ def test_the_balancer_and_nobody_else_comes_in() -> None:
 
 
 def test_the_office_comes_in_where_it_may() -> None:
-    allows = [Allowed(port=22), Allowed(port=53, protocol="udp")]
-    rules = access(office_cidrs=["192.168.0.0/24"], office_allows=allows).all("vpc.SecurityGroupIngressRule")
+    allows = (AllowedPort(port=22), AllowedPort(port=53, protocol="udp"))
+    vpn = VpnSettings(customer_gateway_ip="198.51.100.7", remote_cidrs=("192.168.0.0/24",), allow=allows)
+    rules = access(vpn).all("vpc.SecurityGroupIngressRule")
     assert rules.keys() == {
         "machines-from-balancer",
         "machines-from-office-tcp-22-192.168.0.0/24",

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from checks.colors import Color
 from components import machine_news, policy_documents
-from components.machine_events import MachineEvents, MachineEventsArgs
-from components.policy_documents import Place
-from tests.declared import ACCOUNT, REGION, Declaration, declare
+from components.alerts import Topic
+from components.machine_events import MachineEvents
+from tests.declared import CONTEXT, Declaration, declare
 
-PLACE = Place(partition="aws", region=REGION, account=ACCOUNT, stack="dev")
+TOPIC = Topic(arn="arn:topic", key_arn="arn:key")
 NAMES = {
     "machine-events-blue-lost": (Color.BLUE, machine_news.LOST),
     "machine-events-blue-not-launched": (Color.BLUE, machine_news.NOT_LAUNCHED),
@@ -20,8 +21,8 @@ NAMES = {
 
 
 def events(boundary: str = "") -> Declaration:
-    args = MachineEventsArgs(place=PLACE, topic_arn="arn:topic", key_arn="arn:key", boundary=boundary)
-    return declare(lambda: MachineEvents("machine-events", args))
+    context = replace(CONTEXT, boundary=boundary)
+    return declare(lambda: MachineEvents("machine-events", context, TOPIC))
 
 
 def test_each_color_has_a_rule_for_either_news() -> None:
@@ -65,7 +66,7 @@ def test_the_role_is_for_these_rules_and_the_topic() -> None:
         "events.amazonaws.com", for_things=arns
     )
     assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == policy_documents.events_teller(
-        PLACE, topic_arn="arn:topic", key_arn="arn:key"
+        CONTEXT, topic_arn="arn:topic", key_arn="arn:key"
     )
 
 

@@ -12,7 +12,7 @@ from ami.boot import messages
 from checks.colors import Color
 from components import machine_news
 from components.machine_news import LOST, NOT_LAUNCHED, News
-from settings import LONGEST_STACK, STACK
+from config.settings import MAX_STACK, STACK
 
 OUT = "an instance was taken out of service in response to"
 LIMIT = 2048  # characters of a pattern, EventBridge's
@@ -130,7 +130,7 @@ def test_the_message_has_each_field_of_its_kind() -> None:
 @pytest.mark.parametrize("news", machine_news.ALL, ids=lambda news: news.name)
 def test_the_subject_of_the_longest_stack_is_within_the_schema(news: News) -> None:
     """EventBridge cuts nothing."""
-    text = machine_news.template(news, "s" * LONGEST_STACK, Color.GREEN)
+    text = machine_news.template(news, "s" * MAX_STACK, Color.GREEN)
     subject = json.loads(re.sub(r": <([a-z_]+)>", r': "<\1>"', text))["subject"]
     assert len(subject.replace("<instance>", "i-0123456789abcdef0")) <= messages.MAX_SUBJECT
 

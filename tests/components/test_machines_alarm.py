@@ -3,23 +3,27 @@ from __future__ import annotations
 import pytest
 
 from checks.colors import Color
-from components.machines_alarm import MachinesAlarm, MachinesAlarmArgs
-from tests.declared import Declaration, declare
+from components.machines_alarm import MachinesAlarm
+from config.colors import ColorSettings
+from config.settings import AppSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 TARGETS = {"TargetGroup": "targetgroup/green/3c4d", "LoadBalancer": "app/web/1a2b"}
 
 
-def alarm(*, least: int = 2, replacing: int = 360) -> Declaration:
-    args = MachinesAlarmArgs(
-        stack="dev",
-        color=Color.GREEN,
-        least=least,
-        replacing=replacing,
-        balancer=TARGETS["LoadBalancer"],
-        target_group=TARGETS["TargetGroup"],
-        topic_arn="arn:topic",
+def alarm(boot_timeout: int = 300, drain_timeout: int = 30) -> Declaration:
+    return declare(
+        lambda: MachinesAlarm(
+            "green-capacity",
+            CONTEXT,
+            Color.GREEN,
+            ColorSettings(min_size=2),
+            AppSettings(boot_timeout=boot_timeout, drain_timeout=drain_timeout),
+            balancer=TARGETS["LoadBalancer"],
+            target_group=TARGETS["TargetGroup"],
+            topic_arn="arn:topic",
+        )
     )
-    return declare(lambda: MachinesAlarm("green-capacity", args))
 
 
 def test_machines_that_went_are_missed_until_others_came() -> None:
@@ -50,6 +54,9 @@ def test_machines_that_went_are_missed_until_others_came() -> None:
     }
 
 
-@pytest.mark.parametrize(("replacing", "minutes"), [(0, 5), (1, 6), (60, 6), (61, 7), (1830, 36)])
-def test_a_machine_may_be_missing_for_as_long_as_it_takes_to_replace_it(replacing: int, minutes: int) -> None:
-    assert alarm(replacing=replacing).one("cloudwatch.MetricAlarm").inputs["evaluationPeriods"] == minutes
+@pytest.mark.parametrize(
+    ("boot", "drain", "minutes"), [(60, 0, 7), (60, 30, 7), (61, 30, 8), (300, 30, 11), (1740, 60, 36)]
+)
+def test_a_machine_may_be_missing_for_as_long_as_it_takes_to_replace_it(boot: int, drain: int, minutes: int) -> None:
+    """Draining, 30 seconds in reserve, and the boot; and five minutes to spare."""
+    assert alarm(boot, drain).one("cloudwatch.MetricAlarm").inputs["evaluationPeriods"] == minutes

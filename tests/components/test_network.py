@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from components.cidr_plan import plan
-from components.network import Network, NetworkArgs
-from tests.declared import ACCOUNT, REGION, Declaration, declare
+from components.network import Network
+from config.context import StackContext
+from config.settings import LogSettings, NetworkSettings
+from tests.declared import ACCOUNT, CONTEXT, REGION, Declaration, declare
 
 A, B = "eu-central-1a", "eu-central-1b"
 ALWAYS = {
@@ -45,14 +48,16 @@ def way_out(name: str) -> set[tuple[str, str]]:
     return {("ec2.Route", f"network-private-{name}-out")}
 
 
-def network(zones: tuple[str, ...] = (A, B), **changes: Any) -> tuple[Declaration, dict[str, Any]]:
+def network(
+    zones: tuple[str, ...] = (A, B), log_days: int = 30, context: StackContext = CONTEXT, **changes: Any
+) -> tuple[Declaration, dict[str, Any]]:
     """What is declared, and the component's outputs."""
     outputs: dict[str, Any] = {}
 
     def program() -> None:
+        logs = LogSettings(retention_days=log_days)
         ranges = plan("10.20.0.0/16", zones)
-        args = NetworkArgs(stack="dev", region=REGION, vpc_cidr="10.20.0.0/16", ranges=ranges, **changes)
-        made = Network("network", args)
+        made = Network("network", context, NetworkSettings(**changes), logs, ranges)
         made.machine_subnet_ids.apply(lambda ids: outputs.update(machines=ids))
         made.public_subnet_ids.apply(lambda ids: outputs.update(public=ids))
 
@@ -110,7 +115,7 @@ def test_the_vpc_resolves_names() -> None:
 
 
 def test_the_vpc_can_be_protected() -> None:
-    declared, _ = network(protect=True)
+    declared, _ = network(context=replace(CONTEXT, protect=True))
     assert [name for name, each in {r.name: r for r in declared.resources}.items() if each.protect] == ["network"]
 
 
@@ -163,12 +168,12 @@ def test_the_default_group_lets_nobody_do_anything() -> None:
 
 @pytest.mark.parametrize("boundary", ["", f"arn:aws:iam::{ACCOUNT}:policy/limit"])
 def test_the_role_is_bounded_by_the_given_policy(boundary: str) -> None:
-    given = network(boundary=boundary)[0].one("iam.Role").inputs
+    given = network(context=replace(CONTEXT, boundary=boundary))[0].one("iam.Role").inputs
     assert (given["path"], given.get("permissionsBoundary", "")) == ("/bluegreen/dev/", boundary)
 
 
 def test_traffic_is_recorded_by_a_role_of_its_own() -> None:
-    declared, _ = network(log_retention_days=7)
+    declared, _ = network(log_days=7)
     group = declared.one("cloudwatch.LogGroup")
     assert (group.inputs["namePrefix"], group.inputs["retentionInDays"]) == ("/bluegreen/dev/flow-", 7)
     flow = declared.one("ec2.FlowLog").inputs

@@ -5,9 +5,8 @@ import json
 from typing import Any
 
 from components import policy_documents
-from components.policy_documents import Place
+from tests.declared import CONTEXT
 
-PLACE = Place(partition="aws", region="eu-central-1", account="123456789012", stack="dev")
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1a2b"
 BUCKET, TOPIC = "arn:aws:s3:::artifacts-1a2b", "arn:aws:sns:eu-central-1:123456789012:alerts-1a2b"
 REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/bluegreen/dev/base"
@@ -100,12 +99,12 @@ def statements(document: policy_documents.Document) -> list[dict[str, Any]]:
 
 
 def test_a_machine_may_do_its_own_work_and_nothing_else() -> None:
-    assert statements(policy_documents.machine(PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY)) == MACHINE
+    assert statements(policy_documents.machine(CONTEXT, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY)) == MACHINE
 
 
 def test_with_a_base_image_a_machine_may_pull_it() -> None:
     document = policy_documents.machine(
-        PLACE, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY, repository_arn=REPOSITORY
+        CONTEXT, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY, repository_arn=REPOSITORY
     )
     assert statements(document) == [*MACHINE, *PULL]
 
@@ -192,8 +191,7 @@ def test_lines_are_handed_to_one_stream_on_behalf_of_the_accounts_own_groups() -
 
 
 def test_events_are_told_to_one_topic_on_behalf_of_the_given_rules() -> None:
-    place = Place(partition="aws", region="eu-central-1", account="123456789012", stack="dev")
-    assert statements(policy_documents.events_teller(place, topic_arn="arn:topic", key_arn="arn:key")) == [
+    assert statements(policy_documents.events_teller(CONTEXT, topic_arn="arn:topic", key_arn="arn:key")) == [
         {"Sid": "TellEvents", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": "arn:topic"},
         {
             "Sid": "EncryptEvents",
@@ -231,7 +229,7 @@ def test_a_document_is_sent_as_json() -> None:
 
 def test_a_topics_key_is_for_the_account_its_publishers_and_alarms() -> None:
     uses = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*"}
-    assert statements(policy_documents.topic_key(PLACE)) == [
+    assert statements(policy_documents.topic_key(CONTEXT)) == [
         {
             "Sid": "AccountDecides",
             "Effect": "Allow",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
-from tests.declared import Declaration, declare
+from tests.declared import CONTEXT, Declaration, declare
 
 STATEMENT: dict[str, Any] = {"Sid": "In", "Effect": "Allow"}
 
@@ -14,7 +15,7 @@ STATEMENT: dict[str, Any] = {"Sid": "In", "Effect": "Allow"}
 class Holder(pulumi.ComponentResource):
     def __init__(self) -> None:
         super().__init__("test:index:Holder", "holder")
-        bucket = private_bucket("it", self, stack="dev", force_destroy=False, protect=True)
+        bucket = private_bucket("it", self, replace(CONTEXT, protect=True))
         lifecycle("it", self, bucket, [rule("first")])
         bucket_policy("it", self, bucket, lambda arn: [STATEMENT | {"Resource": arn}])
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 import pytest
 
 from components.service_role import service_role
-from tests.declared import Declaration, declare
+from tests.declared import CONTEXT, Declaration, declare
 
 TRUST, POLICY = {"Version": "2012-10-17", "Statement": []}, {"Version": "2012-10-17", "Statement": [{"Sid": "May"}]}
 
@@ -15,7 +16,7 @@ TRUST, POLICY = {"Version": "2012-10-17", "Statement": []}, {"Version": "2012-10
 def role(boundary: str = "") -> Declaration:
     def program() -> None:
         arn = service_role(
-            "sender", stack="dev", trust=TRUST, policy=POLICY, boundary=boundary, opts=pulumi.ResourceOptions()
+            "sender", replace(CONTEXT, boundary=boundary), trust=TRUST, policy=POLICY, opts=pulumi.ResourceOptions()
         )
         pulumi.CustomResource("test:index:Reader", "reader", {"role": arn})
 

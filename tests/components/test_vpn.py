@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import pulumi
 import pytest
 
 from components.vpn import Vpn, VpnArgs
-from components.vpn_options import Gateway, Routing, VpnOptions
-from tests.declared import Declaration, declare
+from config.settings import LogSettings
+from config.vpn import Gateway, Routing, VpnSettings
+from tests.declared import CONTEXT, Declaration, declare
 
 TAGS = {"Name": "dev-vpn", "Stack": "dev"}
 OFFICE = {"Name": "dev-office", "Stack": "dev"}
@@ -21,21 +22,17 @@ TABLES = {"eu-central-1a": "rtb-a", "eu-central-1b": "rtb-b"}
 
 
 def vpn(keys: tuple[str, ...] = (), protect: bool = False, **changes: Any) -> Declaration:
-    options: dict[str, Any] = {"customer_gateway_ip": "198.51.100.7", "office_cidrs": ("192.168.0.0/24",)}
+    options: dict[str, Any] = {"customer_gateway_ip": "198.51.100.7", "remote_cidrs": ("192.168.0.0/24",)}
 
     def program() -> None:
         args = VpnArgs(
-            stack="dev",
-            options=VpnOptions(**(options | changes)),
             vpc_id="vpc-1",
             subnet_ids=["subnet-a", "subnet-b"],
             tables=TABLES,
-            preshared_keys=[pulumi.Output.secret(key) for key in keys],
             topic_arn="arn:topic",
-            log_retention_days=90,
-            protect=protect,
         )
-        Vpn("vpn", args)
+        settings = VpnSettings(preshared_keys=keys, **(options | changes))
+        Vpn("vpn", replace(CONTEXT, protect=protect), settings, LogSettings(retention_days=90), args)
 
     return declare(program)
 
@@ -179,9 +176,9 @@ def test_given_keys_are_secret() -> None:
     assert connection.secrets == {"tunnel1PresharedKey", "tunnel2PresharedKey"}
 
 
-def test_options_never_show_their_keys() -> None:
-    options = VpnOptions(customer_gateway_ip="198.51.100.7", office_cidrs=(), preshared_keys=("first.key_1", "k" * 8))
-    assert "first.key_1" not in repr(options)
+def test_settings_never_show_their_keys() -> None:
+    settings = VpnSettings(customer_gateway_ip="198.51.100.7", preshared_keys=("first.key_1", "k" * 8))
+    assert "first.key_1" not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -254,10 +254,6 @@ def test_a_stack_without_outputs_must_be_made_first() -> None:
         stacks.read_facts(Empty())  # type: ignore[arg-type]
 
 
-def test_versions_that_became_numbers_in_config_stay_text() -> None:
-    assert stacks.ColorConfig.parse('{"release": 7, "minSize": "3"}') == stacks.ColorConfig(release="7", min_size=3)
-
-
 def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
     text = """code: 255
  stdout: Updating (dev):

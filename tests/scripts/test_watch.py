@@ -119,7 +119,7 @@ def test_errors_of_users_beyond_the_budget_are_an_objection(world: World) -> Non
 @pytest.mark.usefixtures("_one_probe_one_look")
 def test_the_budget_is_the_stacks_own(world: World) -> None:
     stack = serving_green(world)
-    stack.config["alarms"] = {"errorRatePercent": 10, "leastRequests": 200}
+    stack.config["alarms"] = {"errorRatePercent": 10, "minRequests": 200}
     put(world, stack, RequestCount=199, HTTPCode_Target_5XX_Count=199)
     assert look(world, stack, 0.3)[0].objection is None
     put(world, stack, RequestCount=1, HTTPCode_Target_5XX_Count=1)

@@ -22,10 +22,11 @@ from pulumi.automation.errors import CommandError
 from ami.boot.messages import BootFailed, body, log_stream
 from checks import deployments
 from checks.colors import Color
-from checks.deployments import Change, ColorRelease, Deployment, Recorded
+from checks.deployments import Change, Deployment, Recorded
 from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
 from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
 from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
+from config.colors import ColorSettings
 from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
 from tests.messages import require_valid
 
@@ -338,6 +339,8 @@ class WorldStack:
             "artifactsBucket": BUCKET,
             "alertsTopicArn": TOPIC,
             "healthPath": "/health",
+            "loadBalancerArn": self.world.balancer,
+            "loadBalancerArnSuffix": self.world.balancer.rpartition(":loadbalancer/")[2],
             "region": REGION,
             "canaryPercent": self.applied.get("canaryPercent", 0),
             "revision": self.applied.get("revision", ""),
@@ -348,7 +351,9 @@ class WorldStack:
     def _color_output(self, color: Color) -> dict[str, str]:
         applied = self.applied.get(color, {})
         told = {key: applied.get(key, "") for key in ("release", "releaseUrl", "sha256", "amiId")}
-        return {**told, "alarm": f"{STACK}-{color}-bad"}
+        arn = self.world.groups[color]
+        own = {"targetGroupArn": arn, "targetGroupArnSuffix": arn.rpartition(":")[2]}
+        return {**told, **own, "alarm": f"{STACK}-{color}-bad"}
 
     def preview(
         self,
@@ -371,20 +376,19 @@ class WorldStack:
     def color(self, color: Color) -> dict[str, Any]:
         return {"release": "", "amiId": "", "minSize": 1, "maxSize": 4, **self.config.get(color, {})}
 
+    @property
+    def colors(self) -> dict[Color, ColorSettings]:
+        return {
+            color: ColorSettings.from_output(one).model_copy(update={"min_size": int(one["minSize"])})
+            for color in Color
+            for one in [self.color(color)]
+        }
+
     def desired(self) -> Deployment:
-        held = {color: self.color(color) for color in Color}
         return Deployment(
             active=Color(self.config.get("activeColor", "blue")),
             canary_percent=int(self.config.get("canaryPercent", 0)),
-            colors={
-                color: ColorRelease(
-                    release=one["release"],
-                    release_url=one.get("releaseUrl", ""),
-                    sha256=one.get("sha256", ""),
-                    ami=one["amiId"],
-                )
-                for color, one in held.items()
-            },
+            colors=self.colors,
             revision=self.config.get("revision", ""),
         )
 
@@ -402,8 +406,7 @@ class WorldStack:
             recorded=recorded,
             stack=STACK,
             region=REGION,
-            releases={color: self.color(color)["release"] for color in Color},
-            min_sizes={color: int(self.color(color)["minSize"]) for color in Color},
+            colors=self.colors,
             base_url=self.world.url,
             preview_deadline_s=0.3,
             public_deadline_s=0.3,

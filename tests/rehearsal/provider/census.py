@@ -39,7 +39,7 @@ def _color(release: str, url: str = "") -> dict[str, Any]:
 
 
 def _vpn(**options: Any) -> dict[str, Any]:
-    network = {"customerGatewayIp": "198.51.100.7", "officeCidrs": ["192.168.0.0/24", "192.168.9.0/24"]}
+    network = {"customerGatewayIp": "198.51.100.7", "remoteCidrs": ["192.168.0.0/24", "192.168.9.0/24"]}
     return {"vpn": network | options}
 
 
@@ -75,7 +75,7 @@ FULL: dict[str, Any] = RELEASED | {
     "ingressCidrs": ["192.0.2.0/24", "198.51.100.0/24"],
     "alertEmails": ["ops@example.org"],
     "alertWebhooks": ["https://hooks.example.org/integration/1a2b3c"],
-    "alarms": {"errorRatePercent": 2, "latencyMilliseconds": 500, "leastRequests": 50, "minutes": 5},
+    "alarms": {"errorRatePercent": 2, "latencyMilliseconds": 500, "minRequests": 50, "minutes": 5},
     "baseImage": f"docker.io/library/python@sha256:{'ab' * 32}",
     "targetCpuPercent": 40,
     "permissionsBoundary": f"arn:aws:iam::{ACCOUNT}:policy/limit",

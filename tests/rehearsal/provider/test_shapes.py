@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pulumi import _types as sdk
 
+from config.vpn import VpnSettings
 from rehearsal.provider import difference
 from rehearsal.provider.handlers import handler_for, tokens
 from rehearsal.provider.handlers.base import Handler
@@ -16,7 +17,6 @@ from rehearsal.provider.shapes import FILE, GENERATE, Problem, problems, propert
 from rehearsal.provider.values import UNKNOWN, Secret
 from tests.declared import project
 from tests.rehearsal.provider import census
-from vpn_settings import VPN_KEYS
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -46,7 +46,7 @@ def test_every_setting_is_on_in_one_of_the_configs() -> None:
     usual = {key: declared["default"] for key, declared in project()["config"].items() if "default" in declared}
     assert [key for key in usual if not any(value != usual[key] for value in given[key])] == []
     vpns = [values["vpn"] for values in census.CONFIGS if "vpn" in values]
-    assert set(VPN_KEYS) == {key for vpn in vpns for key in vpn}
+    assert set(VpnSettings.config_keys()) == {key for vpn in vpns for key in vpn}
 
 
 def test_every_setting_of_the_account_is_on_in_one_of_the_configs() -> None:

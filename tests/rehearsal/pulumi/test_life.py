@@ -111,7 +111,7 @@ def changed_by_hand(life: Life) -> None:
     way_in = [each["SecurityGroupRuleId"] for each in rules if not each["IsEgress"]]
     ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=way_in)
     ec2.delete_tags(Resources=[outputs["vpcId"].value], Tags=[{"Key": "Stack"}])
-    life.cloud.client("cloudwatch").delete_alarms(AlarmNames=[outputs["balancerAlarm"].value])
+    life.cloud.client("cloudwatch").delete_alarms(AlarmNames=[outputs["loadBalancerAlarm"].value])
 
 
 def from_nothing(life: Life) -> None:

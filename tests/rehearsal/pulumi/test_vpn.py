@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(LIMIT_S)]
 
 OFFICE = {
     "bluegreen:vpn.customerGatewayIp": "198.51.100.7",
-    "bluegreen:vpn.officeCidrs[0]": "192.168.0.0/24",
+    "bluegreen:vpn.remoteCidrs[0]": "192.168.0.0/24",
     "bluegreen:vpn.allow[0].port": "22",
     "bluegreen:vpn.gateway": "vgw",
     "bluegreen:protect": "false",

@@ -12,8 +12,9 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from components import alarm_options
-from components.alarm_options import AlarmOptions, Question
+from components import alarm_metrics
+from components.alarm_metrics import Question
+from config.alerts import AlarmSettings
 from rehearsal.cloud.client import CloudClient, RefusedError
 from rehearsal.cloud.notification import Notice
 from tests.rehearsal.cloud.fleet import Running, wait
@@ -215,7 +216,7 @@ def test_without_actions_enabled_nobody_is_told(cloud: Running, client: CloudCli
 
 
 # What a minute's metrics make of each question that the program's alarms ask: (question, good, bad).
-OPTIONS = AlarmOptions()
+OPTIONS = AlarmSettings()
 MINUTES = [
     ("errors", {"RequestCount": 100}, {"RequestCount": 100, "HTTPCode_Target_5XX_Count": 6}),
     ("latency", {"RequestCount": 100, "TargetResponseTime": 1}, {"RequestCount": 100, "TargetResponseTime": 3}),
@@ -229,7 +230,7 @@ MINUTES = [
 def test_the_programs_own_alarms_are_judged(
     cloud: Running, client: CloudClient, name: str, good: dict[str, float], bad: dict[str, float]
 ) -> None:
-    (question,) = [each for each in alarm_options.of_color(OPTIONS) if each.name == name]
+    (question,) = [each for each in alarm_metrics.of_color(OPTIONS) if each.name == name]
     (namespace,) = {metric.namespace for metric in question.metrics.values()}
     put(cloud, namespace, **good)
     put_question(cloud, question, minutes=5)
@@ -244,7 +245,7 @@ def test_the_programs_own_alarms_are_judged(
 
 
 def test_a_color_that_had_machines_lacks_them(cloud: Running, client: CloudClient) -> None:
-    question, own = alarm_options.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
+    question, own = alarm_metrics.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
     healthy = replace(question.metrics["healthy"], namespace=own)
     put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
     put_alarm(cloud, "beside", TreatMissingData="breaching")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from components import alarm_options
-from components.alarm_options import AlarmOptions
+from components import alarm_metrics
+from config.alerts import AlarmSettings
 from rehearsal.cloud.cloudwatch.metric_math import Line, MathError, evaluate, names
 
 TIMES = (0, 60, 120)
@@ -52,8 +52,8 @@ def test_the_ids_that_an_expression_asks_for() -> None:
 
 
 def test_every_question_of_the_alarms_can_be_counted() -> None:
-    options = AlarmOptions()
-    asked = (*alarm_options.of_color(options), alarm_options.of_balancer(options), alarm_options.of_machines(2, 11))
+    options = AlarmSettings()
+    asked = (*alarm_metrics.of_color(options), alarm_metrics.of_balancer(options), alarm_metrics.of_machines(2, 11))
     for question in asked:
         lines: dict[str, Line] = {id: {0: 40.0, 60: 10.0} for id in question.metrics}
         assert names(question.expression) <= lines.keys()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.vpn_options import INSIDE_CIDRS, is_inside_range, is_office_range, is_public
+from config.vpn import INSIDE_CIDRS, is_inside_range, is_public, is_remote_range
 
 
 @pytest.mark.parametrize("address", ["198.51.100.7", "8.8.8.8", "172.32.0.1"])
@@ -29,5 +29,5 @@ def test_ranges_that_aws_keeps_or_refuses(cidr: str) -> None:
 
 
 @pytest.mark.parametrize("cidr", ["0.0.0.0/0", "169.254.7.0/24", "192.168.0.1/24", "office"])
-def test_what_is_no_range_of_an_office(cidr: str) -> None:
-    assert not is_office_range(cidr)
+def test_what_is_no_range_of_a_remote_network(cidr: str) -> None:
+    assert not is_remote_range(cidr)

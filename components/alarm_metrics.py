@@ -1,26 +1,17 @@
-"""When a release counts as bad: the thresholds of the alarms, and the questions that alarms ask of the metrics."""
+"""Metrics of the load balancer and the instances, and the questions that alarms ask of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.user_data import METRICS_NAMESPACE
+from ami.boot.user_data import METRICS_NAMESPACE
+from config.alerts import AlarmSettings
 
 BALANCER_NAMESPACE = "AWS/ApplicationELB"
 PERIOD = 60  # seconds: the balancer tells its metrics once a minute
 BOOT_MINUTES = 5  # a failed boot is one point; the alarm stays this long, so that whoever watches a release sees it
 BALANCER_ERRORS = 10  # a minute: a client that breaks off, or one target that goes, makes a few
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlarmOptions:
-    """`minutes` in a row, each with at least `least_requests`, make an alarm of errors and latency."""
-
-    error_rate_percent: int = 5
-    latency_milliseconds: int = 2000
-    least_requests: int = 20
-    minutes: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,33 +53,33 @@ BOOT_FAILURES = Metric(name="BootFailures", stat="Sum", namespace=METRICS_NAMESP
 BOOT_SECONDS = Metric(name="BootSeconds", stat="Maximum", namespace=METRICS_NAMESPACE)
 
 
-def of_color(options: AlarmOptions) -> list[Question]:
+def of_color(settings: AlarmSettings) -> list[Question]:
     """What is asked of each color, serving or not.
 
     A color without users has no requests and one without machines no hosts: what is missing counts as good, so that
     no question needs to know who serves, and a cutover changes none.
     """
-    enough = f"requests >= {options.least_requests}"
+    enough = f"requests >= {settings.min_requests}"
     return [
         _lasting(
-            options,
+            settings,
             name="errors",
-            why=f"more than {options.error_rate_percent} % of its requests fail",
+            why=f"more than {settings.error_rate_percent} % of its requests fail",
             metrics={"requests": REQUESTS, "errors": ERRORS, "refused": REFUSED},
             # The balancer tells no zeros: without errors there is no metric of them.
             expression=f"IF({enough}, 100 * (FILL(errors, 0) + FILL(refused, 0)) / requests, 0)",
-            threshold=options.error_rate_percent,
+            threshold=settings.error_rate_percent,
         ),
         _lasting(
-            options,
+            settings,
             name="latency",
-            why=f"one of 100 requests takes longer than {options.latency_milliseconds} ms",
+            why=f"one of 100 requests takes longer than {settings.latency_milliseconds} ms",
             metrics={"requests": REQUESTS, "latency": LATENCY},
             expression=f"IF({enough}, latency, 0)",
-            threshold=options.latency_milliseconds / 1000,
+            threshold=settings.latency_milliseconds / 1000,
         ),
         _lasting(
-            options,
+            settings,
             name="unhealthy",
             why="a machine does not turn healthy",
             metrics={"unhealthy": UNHEALTHY},
@@ -96,7 +87,7 @@ def of_color(options: AlarmOptions) -> list[Question]:
             threshold=0,
         ),
         _lasting(
-            options,
+            settings,
             name="no-machine",
             why="requests come, and no machine is healthy",
             metrics={"requests": REQUESTS, "healthy": HEALTHY},
@@ -134,10 +125,10 @@ def of_machines(least: int, minutes: int) -> Question:
     )
 
 
-def of_balancer(options: AlarmOptions) -> Question:
+def of_balancer(settings: AlarmSettings) -> Question:
     """The balancer's own errors, which it tells of no color. The 503 that it owes before the first release is none."""
     return _lasting(
-        options,
+        settings,
         name="errors",
         why=f"the load balancer itself answers more than {BALANCER_ERRORS} requests a minute with an error",
         metrics={"answered": BALANCER_5XX, "owed": FIXED},
@@ -147,7 +138,7 @@ def of_balancer(options: AlarmOptions) -> Question:
 
 
 def _lasting(
-    options: AlarmOptions, *, name: str, why: str, metrics: Mapping[str, Metric], expression: str, threshold: float
+    settings: AlarmSettings, *, name: str, why: str, metrics: Mapping[str, Metric], expression: str, threshold: float
 ) -> Question:
     return Question(
         name=name,
@@ -155,6 +146,6 @@ def _lasting(
         metrics=metrics,
         expression=expression,
         threshold=threshold,
-        minutes=options.minutes,
-        of_minutes=options.minutes,
+        minutes=settings.minutes,
+        of_minutes=settings.minutes,
     )

@@ -5,33 +5,33 @@ from typing import Any
 
 import pytest
 
-from components.alarm_options import AlarmOptions
-from config_reader import SettingsError
-from settings import Settings, parse
+from config.alerts import AlarmSettings
+from config.errors import SettingsError
+from config.settings import Settings, parse
 
 pytestmark = pytest.mark.usefixtures("offline")
 HOOK = "https://hooks.example.org/integration/1a2b3c/enqueue"
 
 
 def read(**raw: Any) -> Settings:
-    return parse(raw, stack="dev", region="eu-central-1")
+    return parse("dev", {"aws:region": "eu-central-1", **{f"bluegreen:{key}": value for key, value in raw.items()}})
 
 
 def test_nobody_is_called_and_the_usual_thresholds_hold() -> None:
-    assert (read().alert_webhooks, read().alarms) == ((), AlarmOptions())
+    assert (read().alerts.webhooks, read().alarms) == ((), AlarmSettings())
 
 
 @pytest.mark.parametrize("url", [HOOK, "https://hooks.example.org", "https://h1:8443/a?key=b"])
 def test_a_webhook_is_taken_as_it_is(url: str) -> None:
-    assert read(alertWebhooks=json.dumps([url])).alert_webhooks == (url,)
+    assert read(alertWebhooks=json.dumps([url])).alerts.webhooks == (url,)
 
 
 def test_all_thresholds_are_read() -> None:
-    given = {"errorRatePercent": 2, "latencyMilliseconds": 750, "leastRequests": 100, "minutes": 5}
-    assert read(alarms=json.dumps(given)).alarms == AlarmOptions(
-        error_rate_percent=2, latency_milliseconds=750, least_requests=100, minutes=5
+    given = {"errorRatePercent": 2, "latencyMilliseconds": 750, "minRequests": 100, "minutes": 5}
+    assert read(alarms=json.dumps(given)).alarms == AlarmSettings(
+        error_rate_percent=2, latency_milliseconds=750, min_requests=100, minutes=5
     )
-    assert read(alarms={"minutes": "1"}).alarms == AlarmOptions(minutes=1)
+    assert read(alarms={"minutes": "1"}).alarms == AlarmSettings(minutes=1)
 
 
 EACH = "https://host/path with the host in lower case, without user, password, fragment or space"
@@ -74,19 +74,20 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"alarms": 5},
-        "alarms: 5: allowed is an object with errorRatePercent, latencyMilliseconds, leastRequests, minutes",
+        "alarms: 5: allowed is an object with errorRatePercent, latencyMilliseconds, minRequests, minutes",
     ),
     ({"alarms": {"errorRatePercent": 0}}, "alarms.errorRatePercent: 0: allowed is a whole number from 1 to 100"),
     (
         {"alarms": {"latencyMilliseconds": 0.5}},
         "alarms.latencyMilliseconds: 0.5: allowed is a whole number from 1 to 60000",
     ),
-    ({"alarms": {"leastRequests": 0}}, "alarms.leastRequests: 0: allowed is a whole number from 1 to 1000000"),
+    ({"alarms": {"minRequests": 0}}, "alarms.minRequests: 0: allowed is a whole number from 1 to 1000000"),
     ({"alarms": {"minutes": 61}}, "alarms.minutes: 61: allowed is a whole number from 1 to 60"),
     (
         {"alarms": {"minuets": 2}},
         "alarms.minuets: 2: there is no such key; did you mean minutes?",
     ),
+    ({"alarms": {"leastRequests": 5}}, "alarms.leastRequests: 5: this key is called minRequests now"),
 ]
 
 

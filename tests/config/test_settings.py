@@ -4,23 +4,22 @@ import json
 import re
 from dataclasses import replace
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 import yaml
 
-import settings as program_settings
-from ami.boot.settings import parse as parse_user_data
+from ami.boot import user_data
+from ami.boot.user_data import UserData
 from checks.colors import Color
 from components.cidr_plan import ZoneRanges
-from components.user_data import UserData, render
-from components.vpn_options import Allowed, Gateway, Routing, VpnOptions
-from config_reader import SettingsError
-from scripts.publish_release import VERSION
-from settings import KEYS, ColorSettings, Settings, parse
-from tests.declared import ROOT, STACK_TYPE, Declaration, declare, project, stack_config
+from config import settings as program_settings
+from config.colors import ColorSettings
+from config.errors import SettingsError
+from config.settings import Settings, parse
+from config.vpn import AllowedPort, Gateway, Routing, VpnSettings
+from tests.declared import ROOT, STACK_TYPE, Declaration, declare, stack_config
 
 REGION = "eu-central-1"
 DIGEST = "0123456789abcdef" * 4
@@ -37,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 
 
 def read(stack: str = "dev", region: str = REGION, **raw: Any) -> Settings:
-    return parse(raw, stack=stack, region=region)
+    return parse(stack, {"aws:region": region, **{f"bluegreen:{key}": value for key, value in raw.items()}})
 
 
 def problems(stack: str = "dev", region: str = REGION, **raw: Any) -> list[str]:
@@ -52,29 +51,12 @@ def problems(stack: str = "dev", region: str = REGION, **raw: Any) -> list[str]:
 
 def test_a_fresh_stack_needs_nothing() -> None:
     settings = read()
-    assert not settings.serves
-    assert settings.weights == {Color.BLUE: 100, Color.GREEN: 0}
+    assert not settings.deployment().serves
+    assert settings.deployment().weights == {Color.BLUE: 0, Color.GREEN: 0}
     assert settings.colors == {Color.BLUE: ColorSettings(), Color.GREEN: ColorSettings()}
 
 
-def test_the_projects_defaults_are_the_programs() -> None:
-    declared = {key: value["default"] for key, value in project()["config"].items() if ":" not in key}
-    assert parse(declared, stack="dev", region=REGION) == read()
-
-
-def test_every_key_is_declared_and_every_declared_key_is_read() -> None:
-    declared = {key for key in project()["config"] if ":" not in key}
-    assert declared == set(KEYS)
-
-
-def test_every_declared_key_has_type_default_and_description() -> None:
-    for key, value in project()["config"].items():
-        if ":" not in key:
-            assert {"type", "default", "description"} <= value.keys(), key
-            assert value["description"].endswith("."), key
-
-
-VPN: dict[str, Any] = {"customerGatewayIp": "198.51.100.7", "officeCidrs": ["192.168.0.0/24"]}
+VPN: dict[str, Any] = {"customerGatewayIp": "198.51.100.7", "remoteCidrs": ["192.168.0.0/24"]}
 
 
 def test_without_a_vpn_there_is_none() -> None:
@@ -82,9 +64,9 @@ def test_without_a_vpn_there_is_none() -> None:
     assert read(vpn="{}").vpn is None
 
 
-def test_a_vpn_needs_to_know_the_office_only() -> None:
-    assert read(vpn=json.dumps(VPN)).vpn == VpnOptions(
-        customer_gateway_ip="198.51.100.7", office_cidrs=("192.168.0.0/24",)
+def test_a_vpn_needs_to_know_the_remote_network_only() -> None:
+    assert read(vpn=json.dumps(VPN)).vpn == VpnSettings(
+        customer_gateway_ip="198.51.100.7", remote_cidrs=("192.168.0.0/24",)
     )
 
 
@@ -99,16 +81,16 @@ def test_all_of_a_vpn_is_read() -> None:
         "allow": [{"port": 22}, {"port": 53, "protocol": "udp"}],
         "presharedKeys": ["first.key_1", "second.key_2"],
     }
-    assert read(vpn=json.dumps(given)).vpn == VpnOptions(
+    assert read(vpn=json.dumps(given)).vpn == VpnSettings(
         customer_gateway_ip="198.51.100.7",
-        office_cidrs=("192.168.0.0/24",),
+        remote_cidrs=("192.168.0.0/24",),
         routing=Routing.BGP,
         bgp_asn=65010,
         amazon_asn=64600,
         inside_cidrs=("169.254.44.0/30", "169.254.45.0/30"),
         gateway=Gateway.TGW,
         startup_action="add",
-        allow=(Allowed(port=22), Allowed(port=53, protocol="udp")),
+        allow=(AllowedPort(port=22), AllowedPort(port=53, protocol="udp")),
         preshared_keys=("first.key_1", "second.key_2"),
     )
 
@@ -116,18 +98,18 @@ def test_all_of_a_vpn_is_read() -> None:
 BAD_VPNS = [
     ({"customerGatewayIp": None}, "customerGatewayIp: (not set): allowed is a public IPv4 address"),
     ({"customerGatewayIp": "192.168.0.1"}, "customerGatewayIp: 192.168.0.1: allowed is a public IPv4 address"),
-    ({"officeCidrs": None}, "officeCidrs: []: allowed is at least one range, else no traffic takes the tunnels"),
+    ({"remoteCidrs": None}, "remoteCidrs: []: allowed is at least one range, else no traffic takes the tunnels"),
     (
-        {"officeCidrs": ["192.168.0.1/24"]},
-        "officeCidrs: 192.168.0.1/24: allowed is an IPv4 range, none of 169.254.0.0/16",
+        {"remoteCidrs": ["192.168.0.1/24"]},
+        "remoteCidrs: 192.168.0.1/24: allowed is an IPv4 range, none of 169.254.0.0/16",
     ),
     (
-        {"officeCidrs": ["10.20.8.0/24"]},
-        "officeCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
+        {"remoteCidrs": ["10.20.8.0/24"]},
+        "remoteCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
     ),
     (
-        {"officeCidrs": ["192.168.0.0/16", "192.168.7.0/24"]},
-        "officeCidrs: 192.168.7.0/24: overlaps 192.168.0.0/16; allowed are ranges apart from each other",
+        {"remoteCidrs": ["192.168.0.0/16", "192.168.7.0/24"]},
+        "remoteCidrs: 192.168.7.0/24: overlaps 192.168.0.0/16; allowed are ranges apart from each other",
     ),
     ({"routing": "ospf"}, "routing: ospf: allowed is static or bgp"),
     ({"bgpAsn": 0}, "bgpAsn: 0: allowed is a whole number from 1 to 4294967294"),
@@ -173,8 +155,9 @@ BAD_VPNS = [
     (
         {"secrets": ["first.key_1"]},
         "secrets: (hidden): there is no such key; allowed are allow, amazonAsn, bgpAsn, customerGatewayIp, "
-        "gateway, insideCidrs, officeCidrs, presharedKeys, routing, startupAction",
+        "gateway, insideCidrs, presharedKeys, remoteCidrs, routing, startupAction",
     ),
+    ({"officeCidrs": ["192.168.0.0/24"]}, "officeCidrs: (hidden): this key is called remoteCidrs now"),
 ]
 
 
@@ -187,16 +170,16 @@ def test_a_bad_value_of_a_vpn_is_told_with_what_is_allowed(changes: dict[str, An
     ("changes", "told"),
     [
         (
-            {"officeCidrs": ["10.20.8.0/24"], "gateway": "igw"},
+            {"remoteCidrs": ["10.20.8.0/24"], "gateway": "igw"},
             [
                 "gateway: igw: allowed is vgw or tgw",
-                "officeCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
+                "remoteCidrs: 10.20.8.0/24: overlaps the VPC's 10.20.0.0/16; allowed are ranges outside of it",
             ],
         ),
         (
-            {"officeCidrs": "office", "presharedKeys": ["first.key_1"]},
+            {"remoteCidrs": "office", "presharedKeys": ["first.key_1"]},
             [
-                "officeCidrs: office: allowed is a list, each entry an IPv4 range, none of 169.254.0.0/16",
+                "remoteCidrs: office: allowed is a list, each entry an IPv4 range, none of 169.254.0.0/16",
                 "presharedKeys: 1 entries: allowed are 2, one for each tunnel",
             ],
         ),
@@ -219,18 +202,18 @@ def test_a_vpn_that_is_no_object_is_refused_without_being_shown() -> None:
 
 def test_nobody_else_reads_the_config() -> None:
     readers = [
-        path.name
-        for path in (*ROOT.glob("*.py"), *Path(ROOT / "components").glob("*.py"))
-        if re.search(r"pulumi\.Config\b|import Config\b", path.read_text())
+        str(path.relative_to(ROOT))
+        for folder in (".", "components", "config")
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if re.search(r"pulumi\.Config\b|runtime\.config\b", path.read_text())
     ]
-    assert readers == ["settings.py"]
+    assert readers == ["config/settings.py"]
 
 
 def test_the_providers_tags_are_known_to_the_program() -> None:
-    assert parse({}, stack="dev", region=REGION, provider_tags={"tags": {"Team": "a b"}}).default_tags == {
-        "Team": "a b"
-    }
-    assert read().default_tags == {}
+    tags = json.dumps({"tags": {"Team": "a b"}})
+    assert parse("dev", {"aws:region": REGION, "aws:defaultTags": tags}).stack.tags == {"Team": "a b"}
+    assert read().stack.tags == {}
 
 
 @pytest.mark.parametrize(
@@ -249,26 +232,25 @@ def test_the_providers_tags_are_known_to_the_program() -> None:
 )
 def test_tags_that_machines_could_not_bear_are_refused(given: Any, problem: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        parse({}, stack="dev", region=REGION, provider_tags=given)
+        parse("dev", {"aws:region": REGION, "aws:defaultTags": json.dumps(given)})
     assert str(caught.value).splitlines()[1:] == [f"  {problem}"]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_stacks_files_are_good(stack: str) -> None:
     given = stack_config(stack)
-    raw = {key.removeprefix("bluegreen:"): value for key, value in given.items() if key.startswith("bluegreen:")}
-    assert parse(raw, stack=stack, region=given["aws:region"]).stack == stack
+    assert parse(stack, given).stack.name == stack
 
 
 def test_both_colors_are_read() -> None:
     settings = read(blue=json.dumps(BLUE), green=GREEN | {"minSize": 3, "maxSize": "5"}, activeColor="green")
-    assert settings.active_color is Color.GREEN
-    assert settings.serves
+    assert settings.deployed.active_color is Color.GREEN
+    assert settings.deployment().serves
     assert settings.colors[Color.BLUE] == ColorSettings(
-        release="v1",
-        release_url="s3://artifacts-1a2b/releases/v1/bundle.tar.gz",
+        version="v1",
+        url="s3://artifacts-1a2b/releases/v1/bundle.tar.gz",
         sha256=DIGEST,
-        ami_id="ami-0123456789abcdef0",
+        ami="ami-0123456789abcdef0",
     )
     assert (settings.colors[Color.GREEN].min_size, settings.colors[Color.GREEN].max_size) == (3, 5)
 
@@ -279,13 +261,13 @@ def test_both_colors_are_read() -> None:
 def test_weights_follow_the_active_color_and_the_canary(
     active: str, canary: int | str, weights: tuple[int, int]
 ) -> None:
-    settings = read(activeColor=active, canaryPercent=canary, blue=BLUE, green=GREEN)
-    assert (settings.weights[Color.BLUE], settings.weights[Color.GREEN]) == weights
+    found = read(activeColor=active, canaryPercent=canary, blue=BLUE, green=GREEN).deployment().weights
+    assert (found[Color.BLUE], found[Color.GREEN]) == weights
 
 
 def test_a_release_of_digits_stays_a_name() -> None:
     assert (
-        read(blue=BLUE | {"release": 20260101, "releaseUrl": "https://host/x"}).colors[Color.BLUE].release == "20260101"
+        read(blue=BLUE | {"release": 20260101, "releaseUrl": "https://host/x"}).colors[Color.BLUE].version == "20260101"
     )
 
 
@@ -295,7 +277,7 @@ def test_own_ranges_are_taken_for_the_named_zones() -> None:
         "eu-central-1b": {"public": "10.20.2.0/24", "private": "10.20.3.0/24"},
     }
     settings = read(zones=["eu-central-1a", "eu-central-1b"], subnetCidrs=json.dumps(own))
-    assert settings.subnet_cidrs["eu-central-1b"] == ZoneRanges(public="10.20.2.0/24", private="10.20.3.0/24")
+    assert settings.network.subnet_cidrs["eu-central-1b"] == ZoneRanges(public="10.20.2.0/24", private="10.20.3.0/24")
 
 
 BAD_VALUES: list[tuple[dict[str, Any], str]] = [
@@ -448,13 +430,15 @@ def test_a_release_must_serve_as_a_name(release: str) -> None:
     assert told.endswith("allowed is letters, digits, . _ -, at most 40, or empty")
 
 
-def test_releases_that_can_be_published_can_be_delivered() -> None:
-    assert program_settings.RELEASE.pattern == VERSION.pattern
-
-
 def test_a_color_is_an_object() -> None:
     (told,) = problems(blue="v1")
     assert told == "blue: v1: allowed is an object with release, releaseUrl, sha256, amiId, minSize, maxSize"
+
+
+def test_a_field_is_no_key_by_its_own_name() -> None:
+    (told,) = problems(blue=BLUE | {"min_size": 2})
+    assert told == "blue.min_size: 2: there is no such key; did you mean minSize?"
+    assert problems(vpc_cidr="10.0.0.0/16") == ["vpc_cidr: 10.0.0.0/16: there is no such key; did you mean vpcCidr?"]
 
 
 def test_the_serving_color_needs_a_release() -> None:
@@ -494,7 +478,7 @@ def test_logs_are_kept_as_long_as_cloudwatch_can(days: int) -> None:
 
 
 def test_an_archive_keeps_lines_longer_than_their_groups() -> None:
-    assert (read().log_archive_days, read(logArchiveDays=31).log_archive_days) == (0, 31)
+    assert (read().logs.archive_days, read(logArchiveDays=31).logs.archive_days) == (0, 31)
     assert problems(logArchiveDays=90, logRetentionDays=90) == [
         "logArchiveDays: 90: allowed is 0, or more than logRetentionDays, which is 90"
     ]
@@ -520,7 +504,7 @@ def test_a_mistyped_namespace_is_told_without_the_value(namespace: str) -> None:
 
 def test_other_namespaces_are_their_owners() -> None:
     others = {"aws:profile": "x", "docker:host": "x", "pulumi:tags": "{}", "green:activeColor": "x"}
-    assert loaded(stack_config("dev") | others).active_color is Color.BLUE
+    assert loaded(stack_config("dev") | others).deployed.active_color is Color.BLUE
 
 
 @pytest.mark.parametrize("region", ["", "europe"])
@@ -539,11 +523,11 @@ def test_the_stacks_name_must_serve_in_other_names(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", ["dev-eu", "dev_2", "bluebird", "dev-bluebird", "blue", "evergreen-2"])
 def test_a_stack_may_be_called_as_no_others_color_is(stack: str) -> None:
-    assert parse({}, stack=stack, region=REGION).stack == stack
+    assert read(stack).stack.name == stack
 
 
 def test_names_fit_into_awss_limits() -> None:
-    longest = f"{'s' * program_settings.LONGEST_STACK}-green-{'r' * program_settings.LONGEST_RELEASE}-"
+    longest = f"{'s' * program_settings.MAX_STACK}-green-{'r' * user_data.MAX_VERSION}-"
     assert len(longest) + 26 <= 128  # a launch template's name; the provider adds 26 characters to a prefix
 
 
@@ -578,27 +562,21 @@ def test_an_error_is_one_that_pulumi_shows_without_a_traceback() -> None:
 
 def test_the_boot_program_takes_what_is_allowed_here() -> None:
     settings = read(
-        bootTimeout=program_settings.LONGEST_BOOT,
+        bootTimeout=user_data.MAX_BOOT,
         drainTimeout=900,
         containerPort=65535,
         healthPath="/" + "h" * 1000,
         blue=BLUE | {"release": "R_1.0-x"} | {"releaseUrl": "https://host/x"},
     )
-    own = settings.colors[Color.BLUE]
     data = UserData(
         stack="a" + "_b" * 19,
         color=Color.BLUE,
-        release=own.release,
-        release_url=own.release_url,
-        sha256=own.sha256,
-        port=settings.container_port,
-        health_path=settings.health_path,
+        release=settings.colors[Color.BLUE].release,
+        app=settings.app.on_instance,
         parameter_path="/bluegreen/a_b/app/",
-        boot_timeout=settings.boot_timeout,
-        drain_timeout=settings.drain_timeout,
     )
-    assert parse_user_data(render(data)).boot_deadline == program_settings.LONGEST_BOOT - 20
-    assert parse_user_data(render(replace(data, boot_timeout=60))).boot_deadline == 40
+    assert user_data.parse(data.render()).boot_deadline == user_data.MAX_BOOT - 20
+    assert user_data.parse(replace(data, app=replace(data.app, boot_timeout=60)).render()).boot_deadline == 40
 
 
 def loaded(config: dict[str, str], stack: str = "dev") -> Settings:
@@ -609,8 +587,8 @@ def loaded(config: dict[str, str], stack: str = "dev") -> Settings:
 
 def test_the_config_is_read_through_pulumi() -> None:
     settings = loaded(stack_config("prod", blue=BLUE), "prod")
-    assert (settings.stack, settings.region, settings.zone_count) == ("prod", "eu-central-1", 3)
-    assert settings.colors[Color.BLUE].release == "v1"
+    assert (settings.stack.name, settings.stack.region, settings.network.zone_count) == ("prod", "eu-central-1", 3)
+    assert settings.colors[Color.BLUE].version == "v1"
 
 
 def test_a_lost_instance_of_prod_leaves_another() -> None:
@@ -619,7 +597,7 @@ def test_a_lost_instance_of_prod_leaves_another() -> None:
 
 
 def test_one_office_can_reach_both_stacks() -> None:
-    dev, prod = (IPv4Network(loaded(stack_config(stack), stack).vpc_cidr) for stack in ("dev", "prod"))
+    dev, prod = (IPv4Network(loaded(stack_config(stack), stack).network.vpc_cidr) for stack in ("dev", "prod"))
     assert not dev.overlaps(prod)
 
 

@@ -1,0 +1,17 @@
+"""Errors of the config: one message that names every bad value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+
+class SettingsError(pulumi.RunError):
+    """The config holds values that are not allowed; the message names each with what is."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise SettingsError with all of them, if there are any."""
+    if problems:
+        raise SettingsError("The stack's config can't be used:\n" + "\n".join(f"  {problem}" for problem in problems))

@@ -1,0 +1,137 @@
+"""Reference of the config keys, from the settings' schema: `python -m config.reference` writes it.
+
+It is Pulumi.yaml's config section, from the marker on, and the table in README.md between two markers.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from config.alerts import AlarmSettings, AlertSettings
+from config.colors import ColorSettings
+from config.settings import (
+    ELSEWHERE,
+    AppSettings,
+    DeploymentSettings,
+    InstanceSettings,
+    LoadBalancerSettings,
+    LogSettings,
+    NetworkSettings,
+    StackSettings,
+)
+from config.values import Model
+
+ROOT = Path(__file__).resolve().parent.parent
+README_MARKERS = ("<!-- config: written by `python -m config.reference` -->\n", "<!-- /config -->\n")
+PULUMI_MARKER = "  # From here on written by `python -m config.reference`.\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key of the config; `type` in Pulumi's words."""
+
+    name: str
+    type: str
+    description: str
+    default: Any
+
+
+def entries() -> list[Key]:
+    alarms, colors = AlarmSettings(), ColorSettings.config_keys()
+    return [
+        *_section(DeploymentSettings),
+        _object("blue", f"Blue's release: {', '.join(colors)}. Without a release the color is off."),
+        _object("green", "Green's release, as for blue."),
+        *_section(NetworkSettings),
+        _object(
+            "vpn",
+            "Site-to-site VPN to a remote network: customerGatewayIp, remoteCidrs, routing (static or bgp), bgpAsn, "
+            "amazonAsn, insideCidrs (two /30), gateway (vgw or tgw), startupAction (add or start), allow (a list of "
+            "port and protocol that the remote network reaches on the machines), presharedKeys (two, secret). Empty "
+            "makes none.",
+        ),
+        *_section(LogSettings),
+        *_section(InstanceSettings),
+        *_section(AppSettings),
+        *_section(LoadBalancerSettings),
+        *_section(AlertSettings),
+        _object(
+            "alarms",
+            f"When a release counts as bad: errorRatePercent ({alarms.error_rate_percent}), latencyMilliseconds "
+            f"({alarms.latency_milliseconds}, p99), minRequests ({alarms.min_requests} a minute, fewer are not "
+            f"judged), minutes ({alarms.minutes} in a row).",
+        ),
+        *_section(StackSettings),
+    ]
+
+
+def _section(model: type[Model]) -> Iterator[Key]:
+    schemas = model.model_json_schema()["properties"]
+    for (name, schema), field in zip(schemas.items(), model.model_fields, strict=True):
+        if name not in ELSEWHERE:
+            # A default that is made anew each time is an empty object.
+            yield Key(
+                name=name, type=schema["type"], description=_docs(model)[field], default=schema.get("default", {})
+            )
+
+
+def _docs(model: type[Model]) -> dict[str, str]:
+    """What stands below each field, in one line."""
+    body = ast.parse(inspect.getsource(model)).body[0].body  # type: ignore[attr-defined]
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def _object(name: str, description: str) -> Key:
+    return Key(name=name, type="object", description=description, default={})
+
+
+def table() -> str:
+    """As README.md shows it."""
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key in entries():
+        default = key.default if isinstance(key.default, str) else json.dumps(key.default)
+        lines.append(f"| `{key.name}` | {key.type} | `{default or '(empty)'}` | {key.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def declarations() -> str:
+    """As Pulumi.yaml has them, below its `config`."""
+    lines: list[str] = []
+    for key in entries():
+        lines += [
+            f"  {key.name}:",
+            f"    type: {key.type}",
+            *(("    items:", "      type: string") if key.type == "array" else ()),
+            f"    description: {json.dumps(key.description, ensure_ascii=False)}",
+            f"    default: {json.dumps(key.default)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def readme(text: str) -> str:
+    """The README with the table as it is now."""
+    begin, end = README_MARKERS
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}{table()}{end}{rest.partition(end)[2]}"
+
+
+def pulumi_yaml(text: str) -> str:
+    """The project's file with the declarations as they are now."""
+    return f"{text.partition(PULUMI_MARKER)[0]}{PULUMI_MARKER}{declarations()}"
+
+
+if __name__ == "__main__":
+    for name, write in (("README.md", readme), ("Pulumi.yaml", pulumi_yaml)):
+        file = ROOT / name
+        file.write_text(write(file.read_text()))
