@@ -1,6 +1,6 @@
-"""The release in the folder /bare/release serves after this ran on a machine, by the plainest commands there are.
+"""Bare start of the release in /bare/release: plain `docker build` and `docker run` on an instance.
 
-Copied to the machine and run there by its own Python: `bare_start.py PORT HEALTH_PATH [BASE_IMAGE]`. Prints the seconds
+Copied to the instance and run with its Python: `bare_start.py PORT HEALTH_PATH [BASE_IMAGE]`. Prints the seconds
 of each part as JSON.
 """
 
@@ -16,8 +16,8 @@ from itertools import pairwise
 
 FOLDER = "/bare"
 TAG = "bare"
-POLL_S = 0.05  # as the boot program does
-LIMIT_S = 120.0
+POLL_S = 0.05  # as in the boot program
+TIMEOUT_S = 120.0
 
 
 def start(port: str, health_path: str, base_image: str = "") -> dict[str, float]:
@@ -28,8 +28,8 @@ def start(port: str, health_path: str, base_image: str = "") -> dict[str, float]
     _docker("run", "--detach", "--publish", f"{port}:{port}", "--env-file", f"{FOLDER}/app.env", TAG)
     moments.append(time.monotonic())
     while not _healthy(f"http://127.0.0.1:{port}{health_path}"):
-        if time.monotonic() - moments[0] > LIMIT_S:
-            raise TimeoutError(f"no 200 from {health_path} within {LIMIT_S:g} s")
+        if time.monotonic() - moments[0] > TIMEOUT_S:
+            raise TimeoutError(f"no 200 from {health_path} within {TIMEOUT_S:g} s")
         time.sleep(POLL_S)
     moments.append(time.monotonic())
     parts = dict(zip(("image", "run", "ready"), _differences(moments), strict=True))
@@ -42,7 +42,7 @@ def _docker(*argv: str) -> None:
 
 def _healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - a port of this machine
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - a port of this instance
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False

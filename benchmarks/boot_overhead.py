@@ -1,7 +1,7 @@
-"""What the boot program costs a machine, over `docker build`, `docker run` and a first 200 of the same release there.
+"""Boot overhead: the boot program, against `docker build`, `docker run` and a first 200 of the same release.
 
-Both on fresh machines of the rehearsal, as many at a time, in turns. The boot program starts while its machine is still
-starting Docker, and its time ends when the load balancer's group knows; the bare commands find a machine at rest.
+Both on new instances of the rehearsal, equally many at a time, alternating. The boot program starts while its instance
+still starts Docker, and its time ends with the Auto Scaling group's signal; the bare commands run on a booted one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks import bare_start
 from benchmarks.figures import Figure
 from checks.colors import Color
 from rehearsal.cloud.instances import Ground, Machine, Mount, run_command
-from rehearsal.environment import NETWORK, ROOT, Options, Stage, built
+from rehearsal.environment import NETWORK, ROOT, Environment, EnvironmentOptions, start_environment
 from rehearsal.host.docker_engine import DockerEngine, DockerError
 from rehearsal.host.sandbox import wait_until
 
@@ -28,43 +28,43 @@ ROUNDS = 4
 VERSION = "v1"
 SAMPLE = ROOT / "examples" / "hello"
 UNIT = "bluegreen-boot.service"
-UNITS = (UNIT, "bluegreen-drain.service", "bluegreen-logs.service")  # the last two ask who the machine is
+UNITS = (UNIT, "bluegreen-drain.service", "bluegreen-logs.service")  # the last two need the instance's identity
 BARE = "bare"
-REST_LIMIT_S = 60.0
+BOOTED_TIMEOUT_S = 60.0
 Seconds = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Need:
-    """What a bare machine needs to run the release as a real one did; read from a real one."""
+class BareSetup:
+    """Files and settings of a real instance that a bare one needs to run the release."""
 
     image: str
     mounts: tuple[Mount, ...]
     port: str
     health_path: str
     base_image: str
-    environment: str
+    app_env: str
     login: str
 
 
-def measure(tell: Callable[[str], None]) -> Figure:
-    with built(Options(), tell) as stage:
-        prepare(stage, tell)
-        need = read_need(stage)
+def measure(notify: Callable[[str], None]) -> Figure:
+    with start_environment(EnvironmentOptions(), notify) as environment:
+        prepare(environment, notify)
+        setup = read_setup(environment)
         boots: list[Seconds] = []
         bares: list[Seconds] = []
-        for turn in range(ROUNDS):
-            tell(f"boot overhead: round {turn + 1} of {ROUNDS}")
-            boots += boot_seconds(stage)
-            bares += bare_seconds(stage, need)
+        for number in range(ROUNDS):
+            notify(f"boot overhead: round {number + 1} of {ROUNDS}")
+            boots += boot_seconds(environment)
+            bares += bare_seconds(environment, setup)
     return figure(boots, bares)
 
 
 def figure(boots: list[Seconds], bares: list[Seconds]) -> Figure:
-    """Medians of all machines."""
+    """Boot overhead, by the medians of all instances."""
     boot, bare = medians(boots), medians(bares)
     return Figure(
-        name="boot program - bare build and run, a machine",
+        name="boot program - bare build and run, per instance",
         value=round(boot["seconds"] - bare["seconds"], 3),
         unit="s",
         limit=LIMIT_S,
@@ -72,42 +72,42 @@ def figure(boots: list[Seconds], bares: list[Seconds]) -> Figure:
             "boot": boot,
             "bare": bare,
             "ratio": round(boot["seconds"] / bare["seconds"], 3),
-            "machines": len(boots),
+            "instances": len(boots),
             "rounds": ROUNDS,
-            "boot_seconds": [each["seconds"] for each in boots],
-            "bare_seconds": [each["seconds"] for each in bares],
-            "outside_steps": round(boot["seconds"] - median(_steps_alone(each) for each in boots), 3),
+            "boot_seconds": [seconds["seconds"] for seconds in boots],
+            "bare_seconds": [seconds["seconds"] for seconds in bares],
+            "outside_steps": round(boot["seconds"] - median(_step_seconds(seconds) for seconds in boots), 3),
         },
     )
 
 
-def _steps_alone(boot: Seconds) -> float:
-    """What is left of the unit's time is Python's start, while the machine's other units start too."""
+def _step_seconds(boot: Seconds) -> float:
+    """Sum of the boot steps; the rest of the unit's time is Python's start, in parallel with other units."""
     return sum(seconds for part, seconds in boot.items() if part != "seconds")
 
 
 def medians(all_seconds: list[Seconds]) -> Seconds:
-    return {part: round(median(each[part] for each in all_seconds), 3) for part in all_seconds[0]}
+    return {part: round(median(seconds[part] for seconds in all_seconds), 3) for part in all_seconds[0]}
 
 
-def prepare(stage: Stage, tell: Callable[[str], None]) -> None:
-    """Users' machines stand on blue, at rest, all the while; green's come and go."""
-    tell("boot overhead: machine image, stack, release")
-    baked = stage.bake()
-    stage.create_stack()
-    stage.stack.up()
-    for name, value in stage.parameters().items():
-        stage.put_parameter(name, value)
-    stage.script("publish_release", str(SAMPLE), "--version", VERSION)
-    stage.script("deploy", VERSION, "--ami", baked.ami_id)
+def prepare(environment: Environment, notify: Callable[[str], None]) -> None:
+    """Provision the stack with booted instances on blue; green's are created and removed."""
+    notify("boot overhead: instance image, stack, release")
+    image = environment.bake()
+    environment.create_stack()
+    environment.stack.up()
+    for name, value in environment.parameters().items():
+        environment.put_parameter(name, value)
+    environment.run_script("publish_release", str(SAMPLE), "--version", VERSION)
+    environment.run_script("deploy", VERSION, "--ami", image.ami_id)
 
 
-def boot_seconds(stage: Stage) -> list[Seconds]:
-    """Each new machine's boot unit from its program's start to its end, and the steps as the program counted them."""
-    stage.script("deploy", VERSION)
-    found = [_boot(stage.docker, container) for container in containers(stage, Color.GREEN)]
-    stage.script("retire")
-    return found
+def boot_seconds(environment: Environment) -> list[Seconds]:
+    """Seconds of each new instance's boot unit, and of the steps as the program counted them."""
+    environment.run_script("deploy", VERSION)
+    seconds = [_boot(environment.docker, container) for container in containers(environment, Color.GREEN)]
+    environment.run_script("retire")
+    return seconds
 
 
 def _boot(docker: DockerEngine, container: str) -> Seconds:
@@ -119,31 +119,31 @@ def _boot(docker: DockerEngine, container: str) -> Seconds:
     return {**steps, "seconds": round(ended - started, 3)}
 
 
-def containers(stage: Stage, color: Color) -> list[str]:
-    """The names of the containers that are this color's machines."""
-    instances = [row["instance"] for row in stage.cloud.machines() if row["color"] == color]
-    return [stage.docker.run("ps", "--quiet", "--filter", f"name={instance}") for instance in instances]
+def containers(environment: Environment, color: Color) -> list[str]:
+    """Container ids of this color's instances."""
+    instances = [row["instance"] for row in environment.cloud.machines() if row["color"] == color]
+    return [environment.docker.run("ps", "--quiet", "--filter", f"name={instance}") for instance in instances]
 
 
-def read_need(stage: Stage) -> Need:
-    docker, container = stage.docker, containers(stage, Color.BLUE)[0]
+def read_setup(environment: Environment) -> BareSetup:
+    docker, container = environment.docker, containers(environment, Color.BLUE)[0]
     inspected = docker.inspect(container)
-    environment = _read(docker, container, "/run/bluegreen/app.env")
-    values = dict(line.split("=", 1) for line in environment.splitlines())
-    return Need(
+    app_env = _read(docker, container, "/run/bluegreen/app.env")
+    values = dict(line.split("=", 1) for line in app_env.splitlines())
+    return BareSetup(
         image=inspected["Config"]["Image"],
         mounts=tuple(_mounts(inspected)),
         port=values["PORT"],
         health_path=values["HEALTH_PATH"],
         base_image=json.loads(_read(docker, container, "/var/lib/bluegreen/image.json"))["base"],
-        environment=environment,
+        app_env=app_env,
         login=_read(docker, container, "/run/bluegreen/docker/config.json"),
     )
 
 
 def _mounts(inspected: dict[str, Any]) -> list[Mount]:
-    """Those of the real machine, and nothing in the place of the units that must not run."""
-    real = [Mount(source=Path(each["Source"]), target=each["Target"]) for each in inspected["HostConfig"]["Mounts"]]
+    """The real instance's mounts, with the units masked that must not run."""
+    real = [Mount(source=Path(mount["Source"]), target=mount["Target"]) for mount in inspected["HostConfig"]["Mounts"]]
     masks = [Mount(source=Path("/dev/null"), target=f"/etc/systemd/system/{unit}") for unit in UNITS]
     return [*real, *masks]
 
@@ -152,48 +152,48 @@ def _read(docker: DockerEngine, container: str, path: str) -> str:
     return docker.run("exec", container, "cat", path)
 
 
-def bare_seconds(stage: Stage, need: Need) -> list[Seconds]:
-    """As many bare machines as a color has, all at once, each asked when all are at rest."""
-    count = len(containers(stage, Color.BLUE))
-    with bare_machines(stage, need, count) as names, ThreadPoolExecutor(count) as pool:
-        list(pool.map(lambda name: _hand_over(stage, need, name), names))
-        return list(pool.map(lambda name: _start(stage.docker, need, name), names))
+def bare_seconds(environment: Environment, setup: BareSetup) -> list[Seconds]:
+    """Seconds of concurrent bare starts, on as many instances as a color has, once all have booted."""
+    count = len(containers(environment, Color.BLUE))
+    with bare_instances(environment, setup, count) as names, ThreadPoolExecutor(count) as pool:
+        list(pool.map(lambda name: _copy_release(environment, setup, name), names))
+        return list(pool.map(lambda name: _start(environment.docker, setup, name), names))
 
 
 @contextmanager
-def bare_machines(stage: Stage, need: Need, count: int) -> Iterator[list[str]]:
-    """Machines like the real ones, at the end of the network's addresses, where the program plans no subnet."""
+def bare_instances(environment: Environment, setup: BareSetup, count: int) -> Iterator[list[str]]:
+    """Instances like the real ones, with addresses at the end of the network, where the program has no subnet."""
     ground = Ground(
-        docker_host=stage.docker.host,
+        docker_host=environment.docker.host,
         network=NETWORK,
         prefix=BARE,
-        mounts=need.mounts,
-        evidence=stage.folder,
+        mounts=setup.mounts,
+        evidence=environment.folder,
     )
     names = [f"{BARE}-{index}" for index in range(count)]
-    addresses = [str(stage.ground.network[-2 - index]) for index in range(count)]
+    addresses = [str(environment.sandbox.network[-2 - index]) for index in range(count)]
     try:
         for index, address in enumerate(addresses):
-            machine = Machine(instance=str(index), address=address, image=need.image)
-            stage.docker.run(*run_command(ground, machine)[1:])
+            machine = Machine(instance=str(index), address=address, image=setup.image)
+            environment.docker.run(*run_command(ground, machine)[1:])
         yield names
     finally:
-        with suppress(DockerError):  # one never came to be; why is on its way up
-            stage.docker.run("rm", "--force", "--volumes", *names)
+        with suppress(DockerError):  # one was never started; the cause propagates
+            environment.docker.run("rm", "--force", "--volumes", *names)
 
 
-def _hand_over(stage: Stage, need: Need, name: str) -> None:
-    """The release, its environment and the registry's token are on the machine before the clock starts."""
-    wait_until(lambda: _not_at_rest(stage.docker, name), what=f"machine {name}", deadline=REST_LIMIT_S)
-    with stage.docker.scratch(BARE) as folder:
-        Path(folder, "app.env").write_text(f"{need.environment}\n")
-        Path(folder, "config.json").write_text(need.login)
-        stage.docker.run("cp", folder, f"{name}:{bare_start.FOLDER}")
-        stage.docker.run("cp", str(SAMPLE), f"{name}:{bare_start.FOLDER}/release")
-        stage.docker.run("cp", str(bare_start.__file__), f"{name}:{bare_start.FOLDER}/bare_start.py")
+def _copy_release(environment: Environment, setup: BareSetup, name: str) -> None:
+    """Copy the release, its environment and the registry's token to the instance, before the measurement."""
+    wait_until(lambda: _pending_jobs(environment.docker, name), what=f"instance {name}", deadline=BOOTED_TIMEOUT_S)
+    with environment.docker.scratch(BARE) as folder:
+        Path(folder, "app.env").write_text(f"{setup.app_env}\n")
+        Path(folder, "config.json").write_text(setup.login)
+        environment.docker.run("cp", folder, f"{name}:{bare_start.FOLDER}")
+        environment.docker.run("cp", str(SAMPLE), f"{name}:{bare_start.FOLDER}/release")
+        environment.docker.run("cp", str(bare_start.__file__), f"{name}:{bare_start.FOLDER}/bare_start.py")
 
 
-def _not_at_rest(docker: DockerEngine, name: str) -> str | None:
+def _pending_jobs(docker: DockerEngine, name: str) -> str | None:
     jobs = docker.run(
         "exec",
         name,
@@ -204,8 +204,8 @@ def _not_at_rest(docker: DockerEngine, name: str) -> str | None:
     return jobs.strip() or None
 
 
-def _start(docker: DockerEngine, need: Need, name: str) -> Seconds:
-    environment = ["--env", "DOCKER_BUILDKIT=1", "--env", f"DOCKER_CONFIG={bare_start.FOLDER}"]
-    program = ["python3", f"{bare_start.FOLDER}/bare_start.py", need.port, need.health_path, need.base_image]
-    found: Seconds = json.loads(docker.run("exec", *environment, name, *program))
-    return found
+def _start(docker: DockerEngine, setup: BareSetup, name: str) -> Seconds:
+    variables = ["--env", "DOCKER_BUILDKIT=1", "--env", f"DOCKER_CONFIG={bare_start.FOLDER}"]
+    program = ["python3", f"{bare_start.FOLDER}/bare_start.py", setup.port, setup.health_path, setup.base_image]
+    seconds: Seconds = json.loads(docker.run("exec", *variables, name, *program))
+    return seconds

@@ -1,4 +1,4 @@
-"""What a benchmark found: one figure with its limit, the figures that explain it, and whether it keeps the limit."""
+"""Benchmark figure: value, limit, and the parts that explain it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """`value` is to stay below `limit`, both in `unit`; `parts` are what it was made of."""
+    """`value` must be below `limit`, both in `unit`; `parts`: what it was calculated from."""
 
     name: str
     value: float
@@ -17,12 +17,12 @@ class Figure:
     parts: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def missed(self) -> str | None:
-        """By how much, as a sentence; None when the limit is kept."""
+    def exceeded(self) -> str | None:
+        """By how much the limit is exceeded, as a sentence; None within the limit."""
         if self.value < self.limit:
             return None
         over = self.value - self.limit
         return f"{self.name}: {self.value:.2f} {self.unit}, {over:.2f} over the limit of {self.limit:g} {self.unit}"
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.missed is None}
+        return {**asdict(self), "ok": self.exceeded is None}

@@ -1,4 +1,4 @@
-"""What the whole program costs, declared under the SDK's mocks, over the bare import of the modules that it uses."""
+"""Program overhead: the program under the SDK's mocks, against the bare import of the modules that it uses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pulumi_aws import autoscaling, cloudwatch, ec2, iam, kms, lb, s3, sns, ssm,
 autoscaling.Group, cloudwatch.LogGroup, ec2.Vpc, iam.Role, kms.Key, lb.Listener, s3.Bucket, sns.Topic
 ssm.Parameter, vpc.SecurityGroupIngressRule
 """
-WHOLE = """
+PROGRAM = """
 import json, os, runpy
 from tests.declared import declare
 declare(lambda: runpy.run_path("__main__.py", run_name="__main__"), config=json.loads(os.environ["CONFIG"]))
@@ -30,17 +30,17 @@ declare(lambda: runpy.run_path("__main__.py", run_name="__main__"), config=json.
 
 
 def measure() -> Figure:
-    """By processor time, which a busy machine blurs little; the two take turns, since it blurs both."""
-    for code in (BARE, WHOLE):
+    """By processor time, which depends little on other load; alternating, so that load affects both."""
+    for code in (BARE, PROGRAM):
         processor_seconds(code)  # compiles and caches
-    pairs = [(processor_seconds(BARE), processor_seconds(WHOLE)) for _ in range(ROUNDS)]
-    bare, whole = (median(each) for each in zip(*pairs, strict=True))
+    pairs = [(processor_seconds(BARE), processor_seconds(PROGRAM)) for _ in range(ROUNDS)]
+    bare, program = (median(values) for values in zip(*pairs, strict=True))
     return Figure(
-        name="whole program / bare import, processor time",
-        value=round(whole / bare, 3),
+        name="program / bare import, processor time",
+        value=round(program / bare, 3),
         unit="x",
         limit=LIMIT,
-        parts={"program_s": round(whole, 3), "import_s": round(bare, 3), "rounds": ROUNDS},
+        parts={"program_s": round(program, 3), "import_s": round(bare, 3), "rounds": ROUNDS},
     )
 
 

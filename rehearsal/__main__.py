@@ -1,4 +1,4 @@
-"""`make rehearse`: the whole journey on this machine, told live, with a report at its end."""
+"""`make rehearse`: the entire deployment scenario on this host, with live output and a report at the end."""
 
 from __future__ import annotations
 
@@ -16,62 +16,60 @@ from rich.console import Console
 from rich.markup import escape
 
 from rehearsal.cli import CliMissingError
-from rehearsal.environment import Options, ScriptFailedError, built
+from rehearsal.environment import EnvironmentOptions, ScriptFailedError, start_environment
 from rehearsal.host import install
 from rehearsal.host.database import DatabaseError
 from rehearsal.host.docker_engine import DockerError
-from rehearsal.host.sandbox import RUNS, GroundError
+from rehearsal.host.sandbox import RUNS, SandboxError
 from rehearsal.images.instance_image import BakeError
+from rehearsal.load.load import latest_second, seconds
 from rehearsal.load.request_log import RequestLog
-from rehearsal.load.users import latest_second, seconds
 from rehearsal.report.display import View
 from rehearsal.report.journal import Journal
 from rehearsal.report.page import write_page
-from rehearsal.scenario import Story, StoryError
+from rehearsal.scenario import Scenario, ScenarioError
 from rehearsal.vpn import in_rehearsal as vpn
-from rehearsal.workspace import PluginMissingError, Provider
+from rehearsal.workspace import PluginMissingError, ProviderPlugin
 from scripts.display import update_error
 
-# Errors whose text is a sentence already; of others the kind helps.
-KNOWN = (StoryError, ScriptFailedError, GroundError, BakeError, DockerError, DatabaseError, CommandError)
+# Errors whose text is a sentence; the others are shown with their class.
+KNOWN = (ScenarioError, ScriptFailedError, SandboxError, BakeError, DockerError, DatabaseError, CommandError)
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
 
 
 def main(
-    rate: Annotated[int, typer.Option(min=1, max=2000, help="Users' requests a second, whatever the answers.")] = 600,
+    rate: Annotated[int, typer.Option(min=1, max=2000, help="Requests per second, open loop.")] = 600,
     provider: Annotated[
-        Provider,
-        typer.Option(
-            help="Plugin that makes AWS resources: rehearsal, this project's own; aws, the one that users have, slower."
-        ),
-    ] = Provider.REHEARSAL,
+        ProviderPlugin,
+        typer.Option(help="Provider plugin for AWS resources: rehearsal, this project's own; aws, AWS's own, slower."),
+    ] = ProviderPlugin.REHEARSAL,
     report: Annotated[Path, typer.Option(file_okay=False, help="Folder for report.json and report.html.")] = RUNS,
 ) -> None:
-    """Play the whole journey on this machine: two releases, cutovers, a bad release, and nothing left at the end."""
-    signal.signal(signal.SIGTERM, _like_ctrl_c)
+    """Run the entire scenario on this host: two releases, cutovers, a bad release, and a clean teardown."""
+    signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
     _require_root(console)
     install.require()
     vpn.prepare(_notify(console))
     journal = Journal(path=report / "report.json", engine="pulumi")
-    code = _perform(journal, Options(rate=rate, provider=provider), console)
+    code = _run(journal, EnvironmentOptions(rate=rate, provider=provider), console)
     journal.write()
-    _show_end(journal, report, console)
+    _show_result(journal, report, console)
     raise typer.Exit(code or (0 if journal.ok else FAILED))
 
 
-def _perform(journal: Journal, options: Options, console: Console) -> int:
-    """Play, and clear the stage whatever happens; the exit code that the way it ended asks for."""
+def _run(journal: Journal, options: EnvironmentOptions, console: Console) -> int:
+    """Run the scenario and tear the environment down in any case; the exit code."""
     view = View(journal, lambda: latest_second(_load_folder(journal)), console)
     try:
-        with view.showing(), ExitStack() as ending:
-            with journal.step("set the stage: Docker, network, registry, database, AWS"):
-                stage = ending.enter_context(built(options, _notify(console)))
-            journal.facts["run"] = stage.folder.name
-            journal.gaps = stage.gaps()
-            Story(stage=stage, journal=journal).play()
-            with journal.step("clear the stage"):
-                ending.close()
+        with view.showing(), ExitStack() as teardown:
+            with journal.step("start the environment: Docker, network, registry, database, AWS emulator"):
+                environment = teardown.enter_context(start_environment(options, _notify(console)))
+            journal.extra["run"] = environment.folder.name
+            journal.gaps = environment.gaps()
+            Scenario(environment=environment, journal=journal).run()
+            with journal.step("tear the environment down"):
+                teardown.close()
     except KeyboardInterrupt:
         journal.error = "interrupted"
         return INTERRUPTED
@@ -87,11 +85,11 @@ def _perform(journal: Journal, options: Options, console: Console) -> int:
 
 
 def _load_folder(journal: Journal) -> Path:
-    return RUNS / str(journal.facts.get("run", "")) / "load"
+    return RUNS / str(journal.extra.get("run", "")) / "load"
 
 
-def _show_end(journal: Journal, report: Path, console: Console) -> None:
-    """The page, and where it is; a run that ended early has pictures of what there was."""
+def _show_result(journal: Journal, report: Path, console: Console) -> None:
+    """Write the report page and print its path; a run that failed early has charts of what it recorded."""
     folder = _load_folder(journal)
     log = RequestLog.read(folder) if (folder / "requests.tsv").exists() else RequestLog([])
     began = min((request.due for request in log.requests), default=0.0)
@@ -109,11 +107,11 @@ def _notify(console: Console) -> Callable[[str], None]:
 
 def _require_root(console: Console) -> None:
     if os.geteuid() != 0:
-        console.print("The rehearsal starts Docker's engine and makes a network: run it as root, `sudo make rehearse`.")
+        console.print("The rehearsal starts a Docker engine and a network: run it as root, `sudo make rehearse`.")
         raise typer.Exit(CANNOT_RUN)
 
 
-def _like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

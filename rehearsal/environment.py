@@ -1,4 +1,4 @@
-"""The stage of a rehearsal: Docker, network, registry, database, AWS and a Pulumi stack, all of one run's own."""
+"""Test environment of one rehearsal run: Docker, network, registry, database, AWS emulator and a Pulumi stack."""
 
 from __future__ import annotations
 
@@ -24,55 +24,54 @@ from checks.colors import Color
 from rehearsal.cli import PulumiCli, ensure_cli, warmed
 from rehearsal.cloud.client import CloudClient
 from rehearsal.host import registry
-from rehearsal.host.database import Database
+from rehearsal.host.database import DatabaseServer
 from rehearsal.host.docker_engine import DockerEngine
 from rehearsal.host.ledger import TemporaryFile
 from rehearsal.host.registry import Registry
-from rehearsal.host.sandbox import SERVING, Ground, Process
+from rehearsal.host.sandbox import SERVING_NICE, Process, Sandbox
 from rehearsal.images import base_image, instance_image
-from rehearsal.images.instance_image import Baked
-from rehearsal.workspace import Provider, Workspace, copy_project
+from rehearsal.images.instance_image import BakeResult
+from rehearsal.workspace import ProviderPlugin, Workspace, copy_project
 
 ROOT = Path(__file__).resolve().parent.parent
-STACK = "dev"  # the rehearsal plays the committed dev stack, with a few values of its own
+STACK = "dev"  # the rehearsal runs the committed dev stack, with a few values overridden
 REGION = "eu-central-1"
-NETWORK = "machines"
+NETWORK = "instances"
 PUBLIC_IMAGE = "library/python"
 LOOPBACK = "127.0.0.1"
-SCRIPT_LIMIT_S = 600.0
-BAKE_SECONDS = "2"  # how long a change is watched unless the script is told: users here are many, and seen at once
-CLOUD_LIMIT_S = 60.0
-MACHINES_A_COLOR, MOST_MACHINES = 2, 4
-
+SCRIPT_TIMEOUT_S = 600.0
+BAKE_SECONDS = "2"  # default bake time of scripts: traffic is heavy here, and failures show at once
+CLOUD_TIMEOUT_S = 60.0
+INSTANCES_PER_COLOR, MAX_INSTANCES = 2, 4
 
 Notify = Callable[[str], None]
 
 
-class StageError(Exception):
-    """The stage was used in another order than it is built in."""
+class EnvironmentSetupError(Exception):
+    """The environment is not ready for this step, or its stack file exists already."""
 
 
 class ScriptFailedError(Exception):
-    """A script of the project ended in another way than the story expects."""
+    """A script of the project exited with an unexpected code."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a run chooses: requests a second, the plugin for AWS, cache folder, stack and project folder.
+class EnvironmentOptions:
+    """Options of a run: requests per second, AWS provider plugin, cache folder, stack and project folder.
 
-    Without `project` the committed project is copied into the run's folder, where its stack files may change.
+    Without `project`, the committed project is copied into the run's folder, where its stack files may change.
     """
 
     rate: int = 600
-    provider: Provider = Provider.REHEARSAL
+    provider: ProviderPlugin = ProviderPlugin.REHEARSAL
     cache: Path = ROOT / "build" / "cache"
     stack: str = STACK
     project: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a script printed with --json, and how it ended."""
+class ScriptResult:
+    """JSON output, standard error and exit code of a script."""
 
     exit_code: int
     json: dict[str, Any]
@@ -80,24 +79,24 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        return str(self.json.get("error") or self.stderr.strip() or "it gave no reason")
+        return str(self.json.get("error") or self.stderr.strip() or "no reason reported")
 
 
 @dataclass(kw_only=True)
-class Stage:
-    """All that the story needs, by plain names. Made by `built`, which also takes it down."""
+class Environment:
+    """A running test environment; `start_environment` creates it and tears it down."""
 
-    options: Options
-    ground: Ground
+    options: EnvironmentOptions
+    sandbox: Sandbox
     docker: DockerEngine
     registry: Registry
-    database: Database
+    database: DatabaseServer
     cloud: CloudClient
-    parts: tuple[Process, ...]
+    processes: tuple[Process, ...]
     endpoint: str
-    environment: dict[str, str]
+    variables: dict[str, str]
     config: dict[str, str]
-    awaited_cli: Future[PulumiCli]
+    pending_cli: Future[PulumiCli]
     notify: Notify
     http_port: int
     created: auto.Stack | None = field(default=None, init=False)
@@ -106,7 +105,7 @@ class Stage:
 
     @property
     def folder(self) -> Path:
-        return self.ground.folder
+        return self.sandbox.folder
 
     @property
     def url(self) -> str:
@@ -114,73 +113,73 @@ class Stage:
 
     @property
     def project(self) -> Path:
-        """The folder in which `pulumi` and the scripts run."""
+        """Working directory of `pulumi` and the scripts."""
         return self.options.project or self.folder / "project"
 
     @property
     def settings(self) -> Path:
-        """The stack's file in the project folder."""
+        """The stack's config file in the project folder."""
         return self.project / f"Pulumi.{self.options.stack}.yaml"
 
     @property
     def stack(self) -> auto.Stack:
         if self.created is None:
-            raise StageError("the stack was not created yet: Stage.create_stack comes first")
+            raise EnvironmentSetupError("the stack does not exist yet: call Environment.create_stack first")
         return self.created
 
     def create_stack(self) -> PulumiCli:
-        """Wait for the CLI, and create the stack with the dev stack's values and some of the run's own."""
-        cli = self.awaited_cli.result()
-        folder = self.ground.temporary("pulumi")
+        """Wait for the CLI and create the stack, with the dev stack's config and the run's overrides."""
+        cli = self.pending_cli.result()
+        folder = self.sandbox.temporary("pulumi")
         warm = folder / "warm"
-        self.ground.start("warm", warmed.serve_command(str(warm)))
+        self.sandbox.start("warm", warmed.serve_command(str(warm)))
         workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider, warm=warm)
         workspace.prepare(self.notify)
-        self.environment |= workspace.environment
-        os.environ.update(self.environment)
+        self.variables |= workspace.environment
+        os.environ.update(self.variables)
         if self.options.project is None:
             copy_project(self.project)
         if self.options.stack != STACK:
             self._derive_settings(self.settings)
         self.created = workspace.create_stack(self.options.stack)
-        own = self.config | workspace.provider_config(self.endpoint)
-        self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
+        overrides = self.config | workspace.provider_config(self.endpoint)
+        self.stack.set_all_config({key: auto.ConfigValue(value) for key, value in overrides.items()}, path=True)
         return cli
 
     def _derive_settings(self, file: Path) -> None:
-        """A stack file with the dev stack's values, which is removed with the run."""
+        """Copy the dev stack's file; the copy is removed with the run."""
         if file.exists():
-            raise StageError(f"{file} exists, and this run did not create it: move it away, or remove it")
-        self.ground.ledger.record(TemporaryFile(name="stack settings", path=str(file)))
+            raise EnvironmentSetupError(f"{file} exists, and this run did not create it: move or remove it")
+        self.sandbox.ledger.record(TemporaryFile(name="stack settings", path=str(file)))
         shutil.copyfile(self.project / f"Pulumi.{STACK}.yaml", file)
 
     def checkout(self, name: str, settings: str) -> auto.Stack:
-        """The stack as another folder with the project sees it, whose stack file holds `settings`."""
+        """The same stack from a second checkout, whose stack file contains `settings`."""
         folder = copy_project(self.folder / name)
         (folder / self.settings.name).write_text(settings)
         return auto.select_stack(stack_name=self.options.stack, work_dir=str(folder))
 
-    def script(self, name: str, *args: str, may_fail: bool = False) -> Answer:
-        """Run `python -m scripts.<name>` as a person would, and read its JSON."""
+    def run_script(self, name: str, *args: str, may_fail: bool = False) -> ScriptResult:
+        """Run `python -m scripts.<name>` as an operator would and parse its JSON. Raises ScriptFailedError."""
         argv = [sys.executable, "-m", f"scripts.{name}", *args, "--stack", self.options.stack, "--json"]
         self.scripts += 1
         done = subprocess.run(
             argv,
             cwd=self.project,
-            env=self.ground.environment | self.environment,
+            env=self.sandbox.environment | self.variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=SCRIPT_LIMIT_S,
+            timeout=SCRIPT_TIMEOUT_S,
             check=False,
         )
         (self.folder / f"script-{self.scripts:02}-{name}.log").write_text(f"{argv}\n{done.stdout}\n{done.stderr}")
-        answer = Answer(exit_code=done.returncode, json=_document(done.stdout), stderr=done.stderr)
+        result = ScriptResult(exit_code=done.returncode, json=_parse_output(done.stdout), stderr=done.stderr)
         if done.returncode and not may_fail:
             raise ScriptFailedError(
-                f"scripts/{name}.py {' '.join(args)} ended with exit code {done.returncode}: {answer.reason}"
+                f"scripts/{name}.py {' '.join(args)} exited with code {done.returncode}: {result.reason}"
             )
-        return answer
+        return result
 
     def up(self) -> auto.UpResult:
         with self._log("up") as log:
@@ -192,19 +191,19 @@ class Stage:
 
     @contextmanager
     def _log(self, name: str) -> Iterator[TextIO]:
-        """Pulumi's output stays in the run's folder."""
+        """Log file for Pulumi's output, in the run's folder."""
         self.runs += 1
         with (self.folder / f"{name}-{self.runs:02}.log").open("w") as file:
             yield file
 
-    def bake(self) -> Baked:
-        """The machine image, known to the emulator by its AMI id."""
-        baked = instance_image.bake(self.docker, self.options.cache, endpoint=self.endpoint, ground=self.ground)
-        self.cloud.register_image(baked.ami_id, baked.image)
-        return baked
+    def bake(self) -> BakeResult:
+        """Bake the instance image and register its AMI in the emulator."""
+        result = instance_image.bake(self.docker, self.options.cache, endpoint=self.endpoint, sandbox=self.sandbox)
+        self.cloud.register_image(result.ami_id, result.image)
+        return result
 
     def gaps(self) -> list[dict[str, str]]:
-        """In what this stage is not AWS."""
+        """Where this environment differs from AWS."""
         return [*self.cloud.gaps(), *instance_image.GAPS]
 
     def client(self, service: str) -> Any:
@@ -212,7 +211,7 @@ class Stage:
         return session.client(service, endpoint_url=self.endpoint)
 
     def parameters(self) -> dict[str, str]:
-        """The app's config at the start."""
+        """The app's initial SSM parameters."""
         return {"DATABASE_URL": self.database.url, "GREETING": "Hello"}
 
     def put_parameter(self, name: str, value: str) -> None:
@@ -222,86 +221,86 @@ class Stage:
     def parameter_path(self, name: str) -> str:
         return f"/bluegreen/{self.options.stack}/app/{name}"
 
-    def fallen(self) -> list[str]:
-        """Which parts of the stage have ended, though nothing asked them to."""
-        return [reason for part in self.parts if (reason := part.ended()) is not None]
+    def exited_processes(self) -> list[str]:
+        """Processes of the environment that exited unexpectedly, each as a sentence."""
+        return [reason for process in self.processes if (reason := process.ended()) is not None]
 
-    def machines(self) -> list[str]:
-        """Ids of the containers that are machines, also of those on their way out."""
+    def instance_containers(self) -> list[str]:
+        """Container ids of all instances, terminating ones included."""
         return self.docker.run("ps", "--quiet", "--filter", f"network={NETWORK}").split()
 
-    def machine_of(self, release: str) -> str:
-        """The container that is one of this release's machines."""
-        wanted = [{"Name": "tag:Release", "Values": [release]}, {"Name": "instance-state-name", "Values": ["running"]}]
-        reservations = self.client("ec2").describe_instances(Filters=wanted)["Reservations"]
-        instance = next(one["InstanceId"] for each in reservations for one in each["Instances"])
+    def instance_container(self, release: str) -> str:
+        """Container id of a running instance of this release."""
+        filters = [{"Name": "tag:Release", "Values": [release]}, {"Name": "instance-state-name", "Values": ["running"]}]
+        reservations = self.client("ec2").describe_instances(Filters=filters)["Reservations"]
+        instance = next(row["InstanceId"] for reservation in reservations for row in reservation["Instances"])
         return self.docker.run("ps", "--quiet", "--filter", f"name={instance}")
 
-    def left_in_emulator(self) -> list[str]:
-        """What a destroyed stack must not leave: everything that costs money or holds data."""
+    def leftovers(self) -> list[str]:
+        """Resources that cost money or hold data and outlived `pulumi destroy`."""
         ec2, elb = self.client("ec2"), self.client("elbv2")
         running = [{"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}]
-        own = [{"Name": "tag:Stack", "Values": [self.options.stack]}]
-        found = {
-            "machines": ec2.describe_instances(Filters=running)["Reservations"],
+        tagged = [{"Name": "tag:Stack", "Values": [self.options.stack]}]
+        remaining = {
+            "instances": ec2.describe_instances(Filters=running)["Reservations"],
             "groups": self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"],
             "launch templates": ec2.describe_launch_templates()["LaunchTemplates"],
             "load balancers": elb.describe_load_balancers()["LoadBalancers"],
             "target groups": elb.describe_target_groups()["TargetGroups"],
-            "networks": ec2.describe_vpcs(Filters=own)["Vpcs"],
+            "networks": ec2.describe_vpcs(Filters=tagged)["Vpcs"],
             "addresses": ec2.describe_addresses()["Addresses"],
             "buckets": self.client("s3").list_buckets()["Buckets"],
             "topics": self.client("sns").list_topics()["Topics"],
             "log groups": self.client("logs").describe_log_groups()["logGroups"],
             "repositories": self.client("ecr").describe_repositories()["repositories"],
         }
-        return [f"{len(rows)} {kind}" for kind, rows in found.items() if rows]
+        return [f"{len(rows)} {kind}" for kind, rows in remaining.items() if rows]
 
 
 @contextmanager
-def built(options: Options, notify: Notify) -> Iterator[Stage]:
-    """A stage for as long as the block runs; everything on it is gone afterwards, however the block ends."""
-    with Ground.open() as ground, built_on(ground, options, notify) as stage:
-        yield stage
+def start_environment(options: EnvironmentOptions, notify: Notify) -> Iterator[Environment]:
+    """A test environment for the duration of the block, torn down however the block ends."""
+    with Sandbox.open() as sandbox, start_environment_in(sandbox, options, notify) as environment:
+        yield environment
 
 
 @contextmanager
-def built_on(ground: Ground, options: Options, notify: Notify) -> Iterator[Stage]:
-    """A stage on a ground that is open already, which takes the stage down when it closes.
+def start_environment_in(sandbox: Sandbox, options: EnvironmentOptions, notify: Notify) -> Iterator[Environment]:
+    """A test environment in an open sandbox, which tears it down when it closes.
 
-    The Pulumi CLI, which may have to be built, is brought in the background.
+    The Pulumi CLI, which may have to be built, is installed in the background.
     """
-    cli = _in_background(lambda: ensure_cli(notify=notify, environment=ground.environment))
-    docker = DockerEngine.start(ground)
-    docker.create_network(NETWORK, ground.network)
+    cli = _in_background(lambda: ensure_cli(notify=notify, environment=sandbox.environment))
+    docker = DockerEngine.start(sandbox)
+    docker.create_network(NETWORK, sandbox.network)
     with ThreadPoolExecutor(3) as pool:
         base = pool.submit(base_image.prepare_base, docker, options.cache)
-        database = pool.submit(Database.start, ground, host=ground.gateway)
-        mirror, registry_process = _start_registry(ground)
-        cloud, endpoints = _start_cloud(ground, docker, mirror)
+        database = pool.submit(DatabaseServer.start, sandbox, host=sandbox.gateway)
+        mirror, registry_process = _start_registry(sandbox)
+        cloud, endpoints = _start_cloud(sandbox, docker, mirror)
         image = _push(docker, mirror, base.result())
-    http_port = ground.port(LOOPBACK)
-    environment = _environment(ground, docker, mirror, endpoints["aws"])
-    os.environ.update(environment)
-    yield Stage(
+    http_port = sandbox.port(LOOPBACK)
+    variables = _variables(sandbox, docker, mirror, endpoints["aws"])
+    os.environ.update(variables)
+    yield Environment(
         options=options,
-        ground=ground,
+        sandbox=sandbox,
         docker=docker,
         registry=mirror,
         database=database.result(),
         cloud=CloudClient(control=endpoints["control"]),
-        parts=(docker.process, registry_process, cloud, database.result().process),
+        processes=(docker.process, registry_process, cloud, database.result().process),
         endpoint=endpoints["aws"],
-        environment=environment,
-        config={"bluegreen:baseImage": image} | _own_config(ground, http_port),
-        awaited_cli=cli,
+        variables=variables,
+        config={"bluegreen:baseImage": image} | _config_overrides(sandbox, http_port),
+        pending_cli=cli,
         notify=notify,
         http_port=http_port,
     )
 
 
 def _in_background(work: Callable[[], PulumiCli]) -> Future[PulumiCli]:
-    """Nobody waits for its end when the run is cut short: what it started ends with the run."""
+    """A daemon thread: an interrupted run does not wait for it, and what it started ends with the run."""
     future: Future[PulumiCli] = Future()
 
     def run() -> None:
@@ -314,52 +313,54 @@ def _in_background(work: Callable[[], PulumiCli]) -> Future[PulumiCli]:
     return future
 
 
-def _document(text: str) -> dict[str, Any]:
-    """What a script printed; one that was killed printed none or half."""
+def _parse_output(text: str) -> dict[str, Any]:
+    """A script's JSON; empty when it was killed before or while it printed."""
     try:
-        found: dict[str, Any] = json.loads(text)
+        parsed: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError:
         return {}
-    return found
+    return parsed
 
 
-def _start_registry(ground: Ground) -> tuple[Registry, Process]:
+def _start_registry(sandbox: Sandbox) -> tuple[Registry, Process]:
     mirror = Registry(
-        address=ground.gateway,
-        port=ground.port(ground.gateway),
-        folder=ground.temporary("registry"),
+        address=sandbox.gateway,
+        port=sandbox.port(sandbox.gateway),
+        folder=sandbox.temporary("registry"),
         password=secrets.token_urlsafe(24),
     )
     registry.prepare(mirror)
-    process = ground.start("registry", registry.serve_command(mirror))
-    ground.wait_ready(process, lambda: registry.not_ready(mirror), what="the image registry")
+    process = sandbox.start("registry", registry.serve_command(mirror))
+    sandbox.wait_ready(process, lambda: registry.not_ready(mirror), what="the image registry")
     return mirror, process
 
 
-def _start_cloud(ground: Ground, docker: DockerEngine, mirror: Registry) -> tuple[Process, dict[str, str]]:
-    """With machines, and with the load balancer where users are."""
-    port = ground.port(ground.gateway)
-    options = ["--listen", ground.gateway, "--port", str(port), "--warm", "--dns-name", LOOPBACK]
+def _start_cloud(sandbox: Sandbox, docker: DockerEngine, mirror: Registry) -> tuple[Process, dict[str, str]]:
+    """With instances as containers, and the load balancer on loopback."""
+    port = sandbox.port(sandbox.gateway)
+    options = ["--listen", sandbox.gateway, "--port", str(port), "--warm", "--dns-name", LOOPBACK]
     options += ["--front-door", LOOPBACK, "--docker-host", docker.host, "--network", NETWORK]
     options += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
-    return start_cloud(ground, *options, environment={"BLUEGREEN_REGISTRY_PASSWORD": mirror.password})
+    return start_cloud(sandbox, *options, environment={"BLUEGREEN_REGISTRY_PASSWORD": mirror.password})
 
 
 def start_cloud(
-    ground: Ground, *options: str, environment: Mapping[str, str] | None = None
+    sandbox: Sandbox, *options: str, environment: Mapping[str, str] | None = None
 ) -> tuple[Process, dict[str, str]]:
-    """The emulator and its URLs, once all of it answers; `options` are those of `python -m rehearsal.cloud`."""
-    ready = ground.folder / "cloud.json"
+    """The AWS emulator and its URLs, once it is ready; `options` are those of `python -m rehearsal.cloud`."""
+    ready = sandbox.folder / "cloud.json"
     argv = [sys.executable, "-m", "rehearsal.cloud", *options]
-    argv += ["--state-dir", str(ground.temporary("cloud")), "--ready-file", str(ready)]
-    process = ground.start("cloud", argv, environment, cwd=ROOT, grace=20.0, nice=SERVING)
+    argv += ["--state-dir", str(sandbox.temporary("cloud")), "--ready-file", str(ready)]
+    process = sandbox.start("cloud", argv, environment, cwd=ROOT, grace=20.0, nice=SERVING_NICE)
     reason = f"no {ready.name} yet"
-    ground.wait_ready(process, lambda: None if ready.exists() else reason, what="the emulator", deadline=CLOUD_LIMIT_S)
+    sandbox.wait_ready(
+        process, lambda: None if ready.exists() else reason, what="the emulator", deadline=CLOUD_TIMEOUT_S
+    )
     return process, json.loads(ready.read_text())
 
 
 def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
-    """Stands for the public registry: the base image that the stack is to mirror, by digest."""
+    """Push the base image in place of a public registry; its reference by digest."""
     name = f"{mirror.endpoint}/{PUBLIC_IMAGE}"
     docker.run("login", "--username", registry.USER, "--password", mirror.password, mirror.endpoint)
     docker.run("tag", image, f"{name}:slim")
@@ -369,7 +370,7 @@ def _push(docker: DockerEngine, mirror: Registry, image: str) -> str:
 
 
 def aws_environment(endpoint: str) -> dict[str, str]:
-    """Leads every AWS SDK to the emulator."""
+    """Environment variables that point every AWS SDK to the emulator."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "rehearsal",
@@ -380,34 +381,34 @@ def aws_environment(endpoint: str) -> dict[str, str]:
     }
 
 
-def _environment(ground: Ground, docker: DockerEngine, mirror: Registry, endpoint: str) -> dict[str, str]:
-    """What differs from AWS: endpoint and credentials."""
+def _variables(sandbox: Sandbox, docker: DockerEngine, mirror: Registry, endpoint: str) -> dict[str, str]:
+    """All that differs from real AWS: endpoint and credentials."""
     return {
         **docker.environment,
-        **_programs(ground, docker),
-        **_trust(ground, mirror),
+        **_docker_path(sandbox, docker),
+        **_ca_bundle(sandbox, mirror),
         **aws_environment(endpoint),
         "BLUEGREEN_BAKE_SECONDS": BAKE_SECONDS,
     }
 
 
-def _programs(ground: Ground, docker: DockerEngine) -> dict[str, str]:
-    """Whoever says docker means the client that can build with BuildKit, which need not be the PATH's first."""
-    folder = ground.temporary("bin")
+def _docker_path(sandbox: Sandbox, docker: DockerEngine) -> dict[str, str]:
+    """Put the Docker client that can build with BuildKit first on the PATH."""
+    folder = sandbox.temporary("bin")
     (folder / "docker").symlink_to(docker.client)
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
-def _trust(ground: Ground, mirror: Registry) -> dict[str, str]:
-    """The Docker plugin asks the registry itself, not only through the daemon, which has its own list."""
+def _ca_bundle(sandbox: Sandbox, mirror: Registry) -> dict[str, str]:
+    """The Docker provider connects to the registry itself too, and not only through the daemon."""
     usual = ssl.get_default_verify_paths().cafile
-    bundle = ground.temporary("trust") / "ca.pem"
+    bundle = sandbox.temporary("trust") / "ca.pem"
     bundle.write_text((Path(usual).read_text() if usual else "") + mirror.certificate.read_text())
     return {"SSL_CERT_FILE": str(bundle)}
 
 
-def _own_config(ground: Ground, http_port: int) -> dict[str, str]:
-    """What one machine shared by many must have of its own."""
-    own = {"aws:region": REGION, "bluegreen:vpcCidr": str(ground.network), "bluegreen:httpPort": str(http_port)}
-    own |= {f"bluegreen:{color}.minSize": str(MACHINES_A_COLOR) for color in Color}
-    return own | {f"bluegreen:{color}.maxSize": str(MOST_MACHINES) for color in Color}
+def _config_overrides(sandbox: Sandbox, http_port: int) -> dict[str, str]:
+    """Values that must be unique to this run on a shared host."""
+    overrides = {"aws:region": REGION, "bluegreen:vpcCidr": str(sandbox.network), "bluegreen:httpPort": str(http_port)}
+    overrides |= {f"bluegreen:{color}.minSize": str(INSTANCES_PER_COLOR) for color in Color}
+    return overrides | {f"bluegreen:{color}.maxSize": str(MAX_INSTANCES) for color in Color}

@@ -1,4 +1,4 @@
-"""A playground from its start to its end: what it prints is typed, word by word, and nothing is left of it."""
+"""Playground from start to stop: all printed commands are executed, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rehearsal.playground.instructions import BROKEN, CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
 READY = "docs/app-contract.md"  # in the last line that a start prints
-START_LIMIT_S, COMMAND_LIMIT_S, END_LIMIT_S = 600.0, 600.0, 300.0  # against hanging: on a busy machine all takes longer
+START_LIMIT_S, COMMAND_LIMIT_S, END_LIMIT_S = 600.0, 600.0, 300.0  # generous, for a busy host
 SETTINGS = ROOT / "Pulumi.playground.yaml"
 
 Ending = Callable[[subprocess.Popen[bytes], int], None]
@@ -50,7 +50,7 @@ class Playground:
 
     @property
     def commands(self) -> list[str]:
-        """Whatever is printed to be typed, in its order."""
+        """The printed commands, in order."""
         return re.findall(r"^    (\S.*)$", self.printed, re.MULTILINE)
 
     def state(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Playground:
         return found
 
     def type(self, *commands: str) -> subprocess.CompletedProcess[str]:
-        """In one shell of its own, as a person would; only the question whether to go on is answered beforehand."""
+        """Run commands in a new shell, as a person would, with Pulumi's confirmations skipped."""
         return subprocess.run(
             ["bash", "-e", "-c", "\n".join(commands)],
             cwd=ROOT,
@@ -97,7 +97,7 @@ def wait_ready(playground: Playground) -> None:
     deadline = time.monotonic() + START_LIMIT_S
     while READY not in playground.printed:
         if playground.process.poll() == 3:
-            pytest.skip(f"this machine can't play: {playground.printed}")
+            pytest.skip(f"this host can't run the playground: {playground.printed}")
         assert playground.process.poll() is None, playground.printed
         assert time.monotonic() < deadline, playground.printed
         time.sleep(0.5)
@@ -112,13 +112,13 @@ def live(state: dict[str, Any]) -> list[str]:
 
 
 def left(run: str) -> list[str]:
-    """What a playground must not leave: files, and processes that name its run."""
+    """Leftovers: files, and processes of the run."""
     files = [str(path) for path in (SETTINGS, session.FOLDER) if path.exists()]
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     return [*files, *(line for line in listed.splitlines() if run in line)]
 
 
-def test_all_that_is_printed_can_be_typed_and_nothing_is_left(playground: Playground) -> None:
+def test_all_printed_commands_work_and_nothing_is_left(playground: Playground) -> None:
     commands = playground.commands
     assert commands == [command for chapter in CHAPTERS for command in chapter.commands]
     enter, *shown, stop = commands
@@ -131,9 +131,9 @@ def test_all_that_is_printed_can_be_typed_and_nothing_is_left(playground: Playgr
     state = playground.state()
     assert live(state) == ["green"]
     assert sum(row["failed"] for row in state["traffic"]) == 0
-    told = [event["text"] for event in state["events"]]
-    assert any("blue 90 %, green 10 %" in text for text in told)
-    assert any("rollback by" in text and ": ok" in text for text in told)
+    entries = [event["text"] for event in state["events"]]
+    assert any("blue 90 %, green 10 %" in text for text in entries)
+    assert any("rollback by" in text and ": ok" in text for text in entries)
 
     refused = next(index for index in range(broken, faults) if shown[index] == "pulumi up")
     done = playground.type(enter, *shown[broken : refused + 1])

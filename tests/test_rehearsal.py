@@ -1,4 +1,4 @@
-"""The whole journey, as `make rehearse` plays it; what it must reach stands in the assertions."""
+"""`make rehearse`: the entire scenario and the expected figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def completed(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     folder = tmp_path_factory.mktemp("report")
     done = subprocess.run(
         [sys.executable, "-m", "rehearsal", "--report", str(folder)],
@@ -34,34 +34,34 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Complet
         check=False,
     )
     if done.returncode == 3:
-        pytest.skip(f"this machine can't rehearse: {done.stdout.strip()} {done.stderr.strip()}")
+        pytest.skip(f"this host can't run the rehearsal: {done.stdout.strip()} {done.stderr.strip()}")
     return done, folder
 
 
 @pytest.fixture(scope="module")
-def report(played: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str, Any]:
-    done, folder = played
+def report(completed: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str, Any]:
+    done, folder = completed
     assert done.returncode == 0, done.stdout + done.stderr
     content: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return content
 
 
-def test_the_story_comes_to_its_end(report: dict[str, Any]) -> None:
+def test_the_scenario_passes(report: dict[str, Any]) -> None:
     assert report["ok"] is True
     assert [step["name"] for step in report["steps"] if not step["ok"]] == []
     assert report["engine"] == "pulumi"
 
 
-def test_no_user_meets_a_failure_in_30_000_requests_or_more(report: dict[str, Any]) -> None:
+def test_none_of_30_000_requests_or_more_fails(report: dict[str, Any]) -> None:
     assert report["load"]["failed"] == 0
     assert report["load"]["requests"] >= 30_000
     assert report["load"]["rps"] >= 500
 
 
-def test_a_cutover_changes_one_resource_and_fails_nobody(report: dict[str, Any]) -> None:
-    journeys = [(cutover["from"], cutover["to"]) for cutover in report["cutovers"]]
+def test_a_cutover_changes_one_resource_and_fails_no_request(report: dict[str, Any]) -> None:
+    cutovers = [(cutover["from"], cutover["to"]) for cutover in report["cutovers"]]
     there, back = ("blue v1", "green v2"), ("green v2", "blue v1")
-    assert journeys == [there, back, there, back]
+    assert cutovers == [there, back, there, back]
     assert [cutover["changed_resources"] for cutover in report["cutovers"]] == [1, 1, 1, 1]
     assert [cutover["failed"] for cutover in report["cutovers"]] == [0, 0, 0, 0]
     assert all(cutover["requests"] > 0 for cutover in report["cutovers"])
@@ -72,35 +72,35 @@ def test_an_unchanged_program_makes_no_write_call(report: dict[str, Any]) -> Non
 
 
 def test_old_config_is_refused_and_changes_nothing(report: dict[str, Any]) -> None:
-    told = report["old_config"]
-    assert len(told.pop("refused_seconds")) == 3
-    assert told == {"changed_resources_once_recalled": 0, "write_calls": 0, "failed": 0}
+    figures = report["old_config"]
+    assert len(figures.pop("refused_seconds")) == 3
+    assert figures == {"changed_resources_after_sync": 0, "write_calls": 0, "failed": 0}
 
 
-def test_an_office_reaches_a_machine_through_the_vpn_or_the_gap_is_told(report: dict[str, Any]) -> None:
-    told = [gap["reason"] for gap in report["gaps"] if gap["action"] == "VPN"]
+def test_an_instance_is_reached_through_the_vpn_or_a_gap_is_reported(report: dict[str, Any]) -> None:
+    reasons = [gap["reason"] for gap in report["gaps"] if gap["action"] == "VPN"]
     if "vpn" not in report:
-        assert [reason.startswith("not played: ") for reason in told] == [True]
+        assert [reason.startswith("skipped: ") for reason in reasons] == [True]
         return
-    assert (report["vpn"]["ok"], report["vpn"]["plain_packets_on_wire"], told) == (True, 0, [])
+    assert (report["vpn"]["ok"], report["vpn"]["cleartext_packets"], reasons) == (True, 0, [])
     assert report["vpn"]["failover_seconds"] < 10
 
 
-def test_every_machine_tells_its_steps(report: dict[str, Any]) -> None:
-    # Two machines for v1, v2, v3, and v1 again; the restarted one counts once, with its last boot.
+def test_every_instance_reports_its_boot_steps(report: dict[str, Any]) -> None:
+    # Two instances for v1, v2, v3, and v1 again; the restarted one counts once, with its last boot.
     assert len(report["boots"]) == 8
     assert {boot["state"] for boot in report["boots"]} == {"ready"}
     fresh = [boot for boot in report["boots"] if "download" in boot["steps"]]
     assert len(fresh) == 7
 
 
-def test_what_the_emulator_lacks_is_told(report: dict[str, Any]) -> None:
+def test_the_gaps_of_the_emulator_are_reported(report: dict[str, Any]) -> None:
     assert {"autoscaling", "elbv2", "s3"} <= {gap["service"] for gap in report["gaps"]}
     assert all(gap["reason"] for gap in report["gaps"])
 
 
-def test_the_page_stands_beside_the_report(played: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    _, folder = played
+def test_the_page_is_next_to_the_report(completed: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    _, folder = completed
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 3
     assert "passed" in page

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from rehearsal.cloud import load_balancers
 from rehearsal.cloud.additions.target_health import Key, draining
-from rehearsal.load_balancer.access_log import Answered
-from rehearsal.load_balancer.emulator import FrontDoor
-from rehearsal.load_balancer.model import INITIAL, BalancerModel, TargetHealth
+from rehearsal.load_balancer.access_log import RequestOutcome
+from rehearsal.load_balancer.emulator import LoadBalancerEmulator
+from rehearsal.load_balancer.model import INITIAL, LoadBalancerModel, TargetHealth
 
 
 class Door(Protocol):
@@ -25,7 +25,7 @@ class Door(Protocol):
     def drain(self, target_group: Any, target: str) -> None:
         """Returns when the target has nothing more to finish."""
 
-    def traffic(self) -> Mapping[Answered, int]:
+    def traffic(self) -> Mapping[RequestOutcome, int]:
         """How many requests of each kind ended since the last call."""
 
     def close(self) -> None: ...
@@ -43,7 +43,7 @@ class NoDoor:
     def drain(self, target_group: Any, target: str) -> None:
         """No request is on its way."""
 
-    def traffic(self) -> Mapping[Answered, int]:
+    def traffic(self) -> Mapping[RequestOutcome, int]:
         return {}
 
     def close(self) -> None:
@@ -54,8 +54,8 @@ class FollowingDoor:
     """The front door, kept as the account's load balancers say."""
 
     def __init__(self, run_dir: Path, bind: str) -> None:
-        self._door = FrontDoor(run_dir, bind)
-        self._model = BalancerModel()
+        self._door = LoadBalancerEmulator(run_dir, bind)
+        self._model = LoadBalancerModel()
         self._places: Mapping[Key, load_balancers.Place] = {}
 
     def see(self, backends: list[Any]) -> None:
@@ -74,7 +74,7 @@ class FollowingDoor:
             delay = load_balancers.deregistration_delay(target_group)
             self._door.drain(target_group.arn, address, int(leaving["Port"]), delay)
 
-    def traffic(self) -> Mapping[Answered, int]:
+    def traffic(self) -> Mapping[RequestOutcome, int]:
         return self._door.traffic()
 
     def close(self) -> None:

@@ -10,16 +10,16 @@ from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.target_health import Key
 from rehearsal.load_balancer.model import (
     Action,
-    BalancerModel,
     Condition,
     ConditionKind,
     FixedResponse,
     Forward,
     HealthCheck,
-    Listener,
+    ListenerModel,
+    LoadBalancerModel,
     Redirect,
-    Rule,
-    TargetGroup,
+    RuleModel,
+    TargetGroupModel,
 )
 
 GAPS = [
@@ -48,13 +48,13 @@ CONFIGS = {
 STATUS = re.compile(r"\d{3}")  # redirects name theirs HTTP_301
 
 
-def model_of(backends: list[Any]) -> BalancerModel:
+def model_of(backends: list[Any]) -> LoadBalancerModel:
     balancers = [balancer for backend in backends for balancer in backend.load_balancers.values()]
     listeners = [
         _listener(listener) for balancer in balancers for listener in balancer.listeners.values() if _open(listener)
     ]
     groups = {group.arn: _target_group(group) for backend in backends for group in backend.target_groups.values()}
-    return BalancerModel(listeners=tuple(listeners), target_groups=groups)
+    return LoadBalancerModel(listeners=tuple(listeners), target_groups=groups)
 
 
 def places_of(backends: list[Any]) -> dict[Key, Place]:
@@ -80,18 +80,18 @@ def _open(listener: Any) -> bool:
     return str(listener.protocol) == "HTTP"
 
 
-def _listener(listener: Any) -> Listener:
+def _listener(listener: Any) -> ListenerModel:
     rules = [_rule(rule) for rule in listener.rules.values() if not rule.is_default]
-    return Listener(
+    return ListenerModel(
         port=int(listener.port),
         default_action=_action(listener.default_actions),
         rules=tuple(sorted(rules, key=lambda rule: rule.priority)),
     )
 
 
-def _rule(rule: Any) -> Rule:
+def _rule(rule: Any) -> RuleModel:
     conditions = tuple(_condition(condition) for condition in rule.conditions)
-    return Rule(priority=int(rule.priority), conditions=conditions, action=_action(rule.actions))
+    return RuleModel(priority=int(rule.priority), conditions=conditions, action=_action(rule.actions))
 
 
 def _condition(condition: dict[str, Any]) -> Condition:
@@ -134,9 +134,9 @@ def _redirect(given: dict[str, Any]) -> Redirect:
     return Redirect(status=int(found.group()) if found else Redirect.status, **named)
 
 
-def _target_group(group: Any) -> TargetGroup:
+def _target_group(group: Any) -> TargetGroupModel:
     targets = ((address_of(target["Id"]), int(target["Port"])) for target in group.targets.values())
-    return TargetGroup(
+    return TargetGroupModel(
         health=_health_check(group),
         targets=tuple((address, port) for address, port in targets if address),
         deregistration_delay=deregistration_delay(group),

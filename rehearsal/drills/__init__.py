@@ -1,1 +1,1 @@
-"""Faults, each played against a stage on which users are served, and what became of them."""
+"""Fault drills against a test environment with live traffic."""

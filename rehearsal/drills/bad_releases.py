@@ -1,4 +1,4 @@
-"""Releases that are good until users come: what notices, who takes the users away, and what they met."""
+"""Drills with releases that fail only under traffic: automatic rollback after a bake, and a memory leak."""
 
 from __future__ import annotations
 
@@ -7,124 +7,132 @@ import time
 from ami.boot import messages
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.failing_boots import PROMPT_S
-from rehearsal.drills.fixture import IDLE, Scene
-from rehearsal.drills.live_traffic import WHOLE_DEADLINE_S, on_green, told_of
-from rehearsal.drills.notification import Notice
+from rehearsal.drills.failing_boots import MAX_NOTIFICATION_DELAY_S
+from rehearsal.drills.fixture import IDLE, Fixture
+from rehearsal.drills.live_traffic import RECOVERY_DEADLINE_S, crash_notification, deployed_to_green
+from rehearsal.drills.notification import Notification
 from scripts.exits import Exit
 
-SHARE, SHARE_BAKE, BAKE = "5", "40", "40"
-SHARE_BAD = 0.01  # of all requests, while the share is 5 %
-BACK_WITHIN_S = 20.0
+CANARY_PERCENT, CANARY_BAKE, BAKE = "5", "40", "40"
+MAX_CANARY_ERROR_RATE = 0.01  # of all requests, while the canary gets 5 %
+MAX_ROLLBACK_S = 20.0
 # The app alone takes some 60 MB, and leaks some 6 MB a second here: its cutover is over before it is killed.
-ROOM = "176m"
-KILLED = "137"
+MEMORY_LIMIT = "176m"
+SIGKILL_EXIT_CODE = "137"
 
 
-def unsteady_release(scene: Scene) -> Outcome:
-    """First with a share of the users, then with all of them: either way it loses them by itself."""
-    version = releases.unsteady(scene)
-    with on_green(scene, version):
-        shared = time.time()
-        _turned_back(scene, "canary", SHARE, "--bake", SHARE_BAKE)
-        share = scene.users.log().between(shared, time.time())
-        if share.failed > SHARE_BAD * share.requests:
-            raise DrillError(f"with {SHARE} % of the users, {share.failed} of {share.requests} requests were bad")
-        flipped = time.time()
-        _turned_back(scene, "cutover", IDLE, "--bake", BAKE)
-        return _account(scene, version, flipped, f"{share.failed} of {share.requests} with {SHARE} % of the users")
+def unsteady_release(fixture: Fixture) -> Outcome:
+    """First as a canary, then live: in both cases it is rolled back automatically."""
+    version = releases.unsteady(fixture)
+    with deployed_to_green(fixture, version):
+        started = time.time()
+        _require_rollback(fixture, "canary", CANARY_PERCENT, "--bake", CANARY_BAKE)
+        canary = fixture.load.log().between(started, time.time())
+        if canary.failed > MAX_CANARY_ERROR_RATE * canary.requests:
+            raise DrillError(
+                f"with {CANARY_PERCENT} % of traffic, {canary.failed} of {canary.requests} requests failed"
+            )
+        cutover = time.time()
+        _require_rollback(fixture, "cutover", IDLE, "--bake", BAKE)
+        canary_errors = f"{canary.failed} of {canary.requests} with {CANARY_PERCENT} % of the traffic"
+        return _outcome(fixture, version, cutover, canary_errors)
 
 
-def _turned_back(scene: Scene, script: str, *args: str) -> None:
-    answer = scene.stage.script(script, *args, may_fail=True)
-    if answer.exit_code != Exit.TURNED_BACK:
-        raise DrillError(f"{script} ended with exit code {answer.exit_code}, not {Exit.TURNED_BACK}: {answer.reason}")
+def _require_rollback(fixture: Fixture, script: str, *args: str) -> None:
+    result = fixture.environment.run_script(script, *args, may_fail=True)
+    if result.exit_code != Exit.TURNED_BACK:
+        raise DrillError(f"{script} exited with code {result.exit_code}, not {Exit.TURNED_BACK}: {result.reason}")
 
 
-def _account(scene: Scene, version: str, flipped: float, share: str) -> Outcome:
-    """By what users met: from the release's first bad answer to its last one of any kind."""
-    log = scene.users.log()
-    own = [one for one in log.requests if one.release == version and one.due >= flipped]
-    bad = [one for one in own if one.error]
-    if not bad:
-        raise DrillError(f"users met no bad answer of {version}: nothing was played")
-    first, last = min(one.answered for one in bad), max(one.answered for one in own)
-    told = [one for one in scene.notices(flipped) if one.facts.get("outcome") == messages.Outcome.ROLLED_BACK]
-    if not told:
-        raise DrillError(f"nobody was told that {version} lost its users")
+def _outcome(fixture: Fixture, version: str, cutover: float, canary_errors: str) -> Outcome:
+    """By the request log: from the release's first failed response to its last response of any kind."""
+    log = fixture.load.log()
+    own = [request for request in log.requests if request.release == version and request.due >= cutover]
+    failed = [request for request in own if request.error]
+    if not failed:
+        raise DrillError(f"no response of {version} failed: the fault had no effect")
+    first, last = min(request.responded_at for request in failed), max(request.responded_at for request in own)
+    notifications = [
+        message
+        for message in fixture.notifications(cutover)
+        if message.facts.get("outcome") == messages.Outcome.ROLLED_BACK
+    ]
+    if not notifications:
+        raise DrillError(f"no notification of the rollback of {version}")
     return Outcome(
-        detected_by="cutover's watch",
-        detected_seconds=max(0.0, objected(told[0]) - first),
+        detected_by="cutover's bake",
+        detected_seconds=max(0.0, rejected_at(notifications[0]) - first),
         recovered_seconds=last - first,
         notified=True,
-        note=f"bad: {share}; {len(bad)} with all. {told[0].facts.get('reason', '')}",
+        note=f"failed: {canary_errors}; {len(failed)} with all of it. {notifications[0].facts.get('reason', '')}",
     )
 
 
-def objected(notice: Notice) -> float:
-    """When (epoch seconds) the watch had seen enough: its stage is the look and then the way back, and people hear."""
-    figures = notice.facts.get("figures", {})
+def rejected_at(notification: Notification) -> float:
+    """Time (epoch seconds) at which the bake rejected the release; its stage includes the rollback."""
+    figures = notification.facts.get("figures", {})
     stage = figures.get("stages", {}).get("bake", 0.0)
-    return notice.at - max(0.0, float(stage) - float(figures.get("bake_seconds", stage)))
+    return notification.at - max(0.0, float(stage) - float(figures.get("bake_seconds", stage)))
 
 
-def leaking_release(scene: Scene) -> Outcome:
-    """One machine's memory ends before the other's: the kernel kills the app, Docker starts it anew.
+def leaking_release(fixture: Fixture) -> Outcome:
+    """One instance runs out of memory before the other: the kernel kills the app, and Docker restarts it.
 
-    The fault begins as the users come.
+    The fault starts with the cutover.
     """
-    with on_green(scene, releases.leaking(scene)):
-        machine = str(scene.machines(IDLE)[0]["instance"])
-        scene.inside(machine, "docker", "update", "--memory", ROOM, "--memory-swap", ROOM, "app")
-        scene.stage.script("cutover", IDLE)
+    with deployed_to_green(fixture, releases.leaking(fixture)):
+        instance = str(fixture.instances(IDLE)[0]["instance"])
+        fixture.exec_on(instance, "docker", "update", "--memory", MEMORY_LIMIT, "--memory-swap", MEMORY_LIMIT, "app")
+        fixture.environment.run_script("cutover", IDLE)
         since = time.time()
-        ended = _killed(scene, machine, since)
-        recovered = scene.until(
-            lambda: None if _starts(scene, machine) else "Docker has not started the app again",
-            what="the app's next start",
-            deadline=WHOLE_DEADLINE_S,
+        killed = _kill_time(fixture, instance, since)
+        recovered = fixture.wait_until(
+            lambda: None if _restarts(fixture, instance) else "Docker has not restarted the app",
+            what="the app's restart",
+            deadline=RECOVERY_DEADLINE_S,
         )
-        told = told_of(scene, machine, messages.Kind.APP_EXITED, since=since)
-        late = told.at - ended
-        if late > PROMPT_S or str(told.facts["exit_code"]) != KILLED:
-            raise DrillError(f"told {late:.1f} s after the kill, allowed are {PROMPT_S:g}: {told.facts['error']}")
-        scene.stage.script("rollback")
+        notification = crash_notification(fixture, instance, kind=messages.Kind.APP_EXITED, since=since)
+        delay = notification.at - killed
+        if delay > MAX_NOTIFICATION_DELAY_S or str(notification.facts["exit_code"]) != SIGKILL_EXIT_CODE:
+            allowed = f"allowed are {MAX_NOTIFICATION_DELAY_S:g}"
+            raise DrillError(f"notified {delay:.1f} s after the kill, {allowed}: {notification.facts['error']}")
+        fixture.environment.run_script("rollback")
     return Outcome(
-        detected_by="Docker: the app ended with 137",
-        detected_seconds=ended - since,
+        detected_by="Docker: the app exited with 137",
+        detected_seconds=killed - since,
         recovered_seconds=recovered - since,
         notified=True,
-        note=f"started again by Docker {recovered - ended:.1f} s after the kill at {ROOM}, then rolled back; "
-        f"told {late:.1f} s after it: {told.facts['error'][:160]}",
+        note=f"restarted by Docker {recovered - killed:.1f} s after the kill at {MEMORY_LIMIT}, then rolled back; "
+        f"notified {delay:.1f} s after it: {notification.facts['error'][:160]}",
     )
 
 
-def _starts(scene: Scene, machine: str) -> int:
-    return int(scene.inside(machine, "docker", "inspect", "--format", "{{.RestartCount}}", "app"))
+def _restarts(fixture: Fixture, instance: str) -> int:
+    return int(fixture.exec_on(instance, "docker", "inspect", "--format", "{{.RestartCount}}", "app"))
 
 
-def _killed(scene: Scene, machine: str, since: float) -> float:
-    """When the kernel killed the app, by Docker's own events."""
-    found: list[float] = []
+def _kill_time(fixture: Fixture, instance: str, since: float) -> float:
+    """Time (epoch seconds) at which the kernel killed the app, by Docker's events."""
+    times: list[float] = []
 
     def reason() -> str | None:
         window = ("--since", str(int(since)), "--until", str(int(time.time()) + 1))
-        form = '{{.TimeNano}} {{index .Actor.Attributes "exitCode"}}'
-        lines = scene.inside(machine, "docker", "events", *window, "--filter", "event=die", "--format", form)
-        found[:] = [int(line.split()[0]) / 1e9 for line in lines.splitlines() if line.split()[-1] == KILLED]
-        return None if found else "the app still runs"
+        template = '{{.TimeNano}} {{index .Actor.Attributes "exitCode"}}'
+        lines = fixture.exec_on(instance, "docker", "events", *window, "--filter", "event=die", "--format", template)
+        times[:] = [int(line.split()[0]) / 1e9 for line in lines.splitlines() if line.split()[-1] == SIGKILL_EXIT_CODE]
+        return None if times else "the app is still running"
 
-    scene.until(reason, what="the app to be killed for its memory", deadline=WHOLE_DEADLINE_S)
-    return found[0]
+    fixture.wait_until(reason, what="the out-of-memory kill of the app", deadline=RECOVERY_DEADLINE_S)
+    return times[0]
 
 
 DRILLS = (
     Drill(
         fault="release that answers 500 to one request in ten only under load",
-        play=unsteady_release,
+        inject=unsteady_release,
         deadline=240.0,
-        bad_share=0.05,
-        recovered_within=BACK_WITHIN_S,
+        max_error_rate=0.05,
+        max_recovery_seconds=MAX_ROLLBACK_S,
     ),
-    Drill(fault="release that leaks memory until killed", play=leaking_release, deadline=240.0),
+    Drill(fault="release that leaks memory until killed", inject=leaking_release, deadline=240.0),
 )

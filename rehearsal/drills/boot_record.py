@@ -1,4 +1,4 @@
-"""What a machine of the color without users told of its boot, and what it wrote down itself."""
+"""Boot failures of idle instances: their notification, and the boot record on the instance."""
 
 from __future__ import annotations
 
@@ -8,89 +8,89 @@ from typing import Any
 
 from ami.boot.messages import Kind
 from rehearsal.drills.drill import DrillError
-from rehearsal.drills.fixture import IDLE, Delivery, Scene
-from rehearsal.drills.notification import Notice
+from rehearsal.drills.fixture import IDLE, DeployProcess, Fixture
+from rehearsal.drills.notification import Notification
 
-NOTICED_DEADLINE_S, CLEARED_DEADLINE_S = 90.0, 60.0
+NOTIFICATION_DEADLINE_S, CLEANUP_DEADLINE_S = 90.0, 60.0
 FACTS = ("kind", "step", "error", "instance", "release", "color", "stack", "step_seconds", "lines")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Of the step that failed, in seconds since the epoch."""
+    """Start and failure of the failed boot step, in seconds since the epoch."""
 
     began: float
     failed: float
 
 
-def first_notice(scene: Scene, version: str, kind: Kind) -> Notice:
+def first_notification(fixture: Fixture, version: str, kind: Kind) -> Notification:
     """The first of this kind that names this release."""
-    return scene.hear(
-        lambda one: (one.facts.get("release"), one.facts.get("kind")) == (version, kind),
-        of=version,
-        deadline=NOTICED_DEADLINE_S,
+    return fixture.wait_for_notification(
+        lambda notification: (notification.facts.get("release"), notification.facts.get("kind")) == (version, kind),
+        subject=version,
+        deadline=NOTIFICATION_DEADLINE_S,
     )
 
 
-def heard_of(scene: Scene, version: str, since: float) -> bool:
-    """Whether people were told anything of this release since this moment (epoch seconds)."""
-    return any(one.facts.get("release") == version for one in scene.notices(since))
+def was_notified(fixture: Fixture, version: str, since: float) -> bool:
+    """Whether the alerts topic got a message about this release since then (epoch seconds)."""
+    return any(notification.facts.get("release") == version for notification in fixture.notifications(since))
 
 
-def record_of(scene: Scene, instance: str) -> dict[str, Any]:
-    """The machine's status file once its boot is over, also of a machine that is gone since."""
+def record_of(fixture: Fixture, instance: str) -> dict[str, Any]:
+    """The instance's status file after its boot has finished, also of a terminated instance."""
     record: dict[str, Any] = {}
 
     def reason() -> str | None:
-        scene.cloud.boots()  # has the emulator look at those that are present
-        rows = [*scene.cloud.state()["gone"], *scene.cloud.machines()]
+        fixture.cloud.boots()  # makes the emulator read the running instances' records
+        rows = [*fixture.cloud.state()["gone"], *fixture.cloud.machines()]
         record.update(next((row["boot"] for row in rows if row["instance"] == instance), {}))
-        return None if record.get("finished") else f"{instance} has left no record of a finished boot"
+        return None if record.get("finished") else f"{instance} has no record of a finished boot"
 
-    scene.until(reason, what="the machine's own record", deadline=CLEARED_DEADLINE_S)
+    fixture.wait_until(reason, what="the instance's boot record", deadline=CLEANUP_DEADLINE_S)
     return record
 
 
 def seconds_of(moment: str) -> float:
-    """From the status file's ISO 8601 to seconds since the epoch."""
+    """Seconds since the epoch of an ISO 8601 time."""
     return datetime.fromisoformat(moment).timestamp()
 
 
-def timing_of(scene: Scene, facts: dict[str, Any]) -> Timing:
-    """Of a boot's facts, by the machine's own record."""
-    record = record_of(scene, facts["instance"])
+def timing_of(fixture: Fixture, facts: dict[str, Any]) -> Timing:
+    """Timing of the failed step in `facts`, from the instance's boot record."""
+    record = record_of(fixture, facts["instance"])
     failed = seconds_of(record["finished"])
     return Timing(began=failed - float(record["steps"][facts["step"]]), failed=failed)
 
 
-def require_facts(facts: dict[str, Any], *, step: str, words: str) -> None:
-    """All that a person needs is in a boot's facts."""
+def require_facts(facts: dict[str, Any], *, step: str, message: str) -> None:
+    """Require a complete notification of a failure in `step`, with `message` in its error. Raises DrillError."""
     if missing := [name for name in FACTS if not facts.get(name)]:
         raise DrillError(f"the notification lacks {', '.join(missing)}")
-    if facts["step"] != step or words not in facts["error"]:
-        raise DrillError(f"told was {facts['step']}: {facts['error']}; expected {step}: …{words}…")
+    if facts["step"] != step or message not in facts["error"]:
+        raise DrillError(f"the notification says {facts['step']}: {facts['error']}; expected {step}: …{message}…")
     if step not in facts["step_seconds"]:
-        raise DrillError(f"the seconds {facts['step_seconds']} leave out the step {step}")
+        raise DrillError(f"the timings {facts['step_seconds']} lack the step {step}")
 
 
-def require_no_secret(scene: Scene, notice: Notice) -> None:
-    """By the values that this run drew, not by what looks like a secret."""
-    database = scene.stage.database
+def require_no_secret(fixture: Fixture, notification: Notification) -> None:
+    """Require that the notification contains no secret value of this run. Raises DrillError."""
+    database = fixture.environment.database
     secrets = {"the database's URL": database.url, "the database's password": database.password}
-    if seen := [name for name, value in secrets.items() if value in notice.subject + notice.message]:
-        raise DrillError(f"the notification shows {', '.join(seen)}")
+    if leaked := [name for name, value in secrets.items() if value in notification.subject + notification.message]:
+        raise DrillError(f"the notification contains {', '.join(leaked)}")
 
 
-def cleared_away(scene: Scene, delivery: Delivery) -> float:
-    """When the delivery had said no, and nothing of it cost money any more."""
+def wait_cleaned_up(fixture: Fixture, deploy: DeployProcess) -> float:
+    """Time (epoch seconds) at which the deploy had failed and its instances were gone."""
 
     def reason() -> str | None:
-        if not delivery.ended():
-            return "the delivery still waits"
-        left = [row["instance"] for row in scene.machines(IDLE)]
-        return f"machines are left: {', '.join(left)}" if left else None
+        if not deploy.ended():
+            return "the deploy is still running"
+        remaining = [row["instance"] for row in fixture.instances(IDLE)]
+        return f"instances remain: {', '.join(remaining)}" if remaining else None
 
-    at = scene.until(reason, what="the end of the delivery", deadline=CLEARED_DEADLINE_S)
-    if delivery.answer().exit_code == 0:
-        raise DrillError("the delivery of a release that can't boot said that all is well")
+    at = fixture.wait_until(reason, what="the end of the deploy", deadline=CLEANUP_DEADLINE_S)
+    if deploy.result().exit_code == 0:
+        raise DrillError("the deploy of a release that can't boot succeeded")
     return at

@@ -1,4 +1,4 @@
-"""Faults that meet a machine while it boots: a release goes to the color without users, and they notice nothing."""
+"""Boot drills: faults while an instance of the idle color boots, without effect on live traffic."""
 
 from __future__ import annotations
 

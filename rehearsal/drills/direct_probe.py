@@ -1,4 +1,4 @@
-"""A machine asked at its own address, many times a second: the front door retries what is refused, AWS does not."""
+"""Direct probe of an instance's own address, many times a second, without the load balancer's connection retries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from http.client import HTTPConnection, HTTPException
 from typing import Self
 
-PAUSE_S, PATIENCE_S = 0.02, 2.0
+PAUSE_S, TIMEOUT_S = 0.02, 2.0
 
 
-class Knocks:
-    """Asks for / within a `with` block, each time on a new connection, without a second try."""
+class DirectProbe:
+    """Requests / during a `with` block, each time on a new connection and without retries."""
 
     def __init__(self, address: str, port: int) -> None:
         self._address, self._port = address, port
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="knocks", daemon=True)
-        self.asked = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
+        self.requests = 0
         self.errors: list[str] = []
 
     def __enter__(self) -> Self:
@@ -25,18 +25,18 @@ class Knocks:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         began = time.monotonic()
-        while not self._over.wait(PAUSE_S):
-            self.asked += 1
+        while not self._stopped.wait(PAUSE_S):
+            self.requests += 1
             if error := self._error():
                 self.errors.append(f"after {time.monotonic() - began:.2f} s: {error}")
 
     def _error(self) -> str:
-        connection = HTTPConnection(self._address, self._port, timeout=PATIENCE_S)
+        connection = HTTPConnection(self._address, self._port, timeout=TIMEOUT_S)
         try:
             connection.request("GET", "/", headers={"Connection": "close"})
             status = connection.getresponse().status

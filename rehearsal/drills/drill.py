@@ -1,4 +1,4 @@
-"""A drill plays one fault; here it is played, timed, and judged by what its users met."""
+"""Run drills: timing, deadline, reset in between, and verification by the load's request log."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import Any
 
-from rehearsal.drills.fixture import Scene
+from rehearsal.drills.fixture import Fixture
 from rehearsal.load.request_log import RequestLog
 
-NOTE_LENGTH = 500  # of a drill's own words in the report: the whole of it stays in the run's logs
+NOTE_LENGTH = 500  # of a note in the report; the full text is in the run's logs
 
 
 class DrillError(Exception):
-    """The fault was not met as it must be; the message says in what."""
+    """The stack did not handle the fault as expected; the message says how."""
 
 
 class DeadlineError(DrillError):
-    """The drill was not over in time."""
+    """The drill exceeded its deadline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the drill saw. Times are seconds since the fault's begin; `notified`: somebody was told of this fault."""
+    """Result of a drill. Times: seconds since the start of the fault; `notified`: on the alerts topic."""
 
     detected_by: str
     detected_seconds: float
@@ -37,26 +37,26 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """One fault by its name, and how to play it: `play` returns when the fault is over, or raises.
+    """One fault: `inject` returns once the stack has recovered from it, or raises.
 
-    `deadline`: seconds for the whole of it. `notifies`: whether somebody must be told. `bad_share`: how much of all
-    requests may fail (0.01 is one in a hundred). `detected_within`, `recovered_within`: seconds.
+    `deadline`: seconds for the entire drill. `must_notify`: whether the alerts topic must be notified.
+    `max_error_rate`: allowed share of failed requests (0.01 is one in a hundred).
     """
 
     fault: str
-    play: Callable[[Scene], Outcome]
+    inject: Callable[[Fixture], Outcome]
     deadline: float = 150.0
-    notifies: bool = True
-    bad_share: float = 0.0
-    detected_within: float = float("inf")
-    recovered_within: float = float("inf")
+    must_notify: bool = True
+    max_error_rate: float = 0.0
+    max_detection_seconds: float = float("inf")
+    max_recovery_seconds: float = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table and of drills.json. The two times are None where the drill did not come so far.
+    """One row of the table and of drills.json. The two times are None when the drill failed before.
 
-    `retried`: requests that users sent again, because the balancer had lost them with a machine.
+    `retried`: requests that clients retried, because they were lost with an instance.
     """
 
     fault: str
@@ -76,8 +76,8 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
-    """A drill that was played from `began` to `ended` (epoch seconds), or why it could not be."""
+class DrillRun:
+    """A drill that ran from `began` to `ended` (epoch seconds); `error`: why it failed or was skipped."""
 
     drill: Drill
     began: float
@@ -86,85 +86,85 @@ class Played:
     error: str = ""
 
     def row(self, log: RequestLog) -> Row:
-        """Judged by the load's own log: complete only for requests that have been answered or given up."""
-        users, outcome = log.between(self.began, self.ended), self.outcome
-        problems = [self.error] if self.error else objections(self.drill, outcome, users.requests, users.failed)
+        """The run's row, with requests by the load's log: those still in flight are not counted."""
+        window, outcome = log.between(self.began, self.ended), self.outcome
+        problems = [self.error] if self.error else violations(self.drill, outcome, window.requests, window.failed)
         return Row(
             fault=self.drill.fault,
             detected_by=outcome.detected_by if outcome else "",
             detected_seconds=round(outcome.detected_seconds, 3) if outcome else None,
             recovered_seconds=round(outcome.recovered_seconds, 3) if outcome else None,
-            requests=users.requests,
-            failed=users.failed,
+            requests=window.requests,
+            failed=window.failed,
             notified=outcome.notified if outcome else False,
             ok=outcome is not None and not problems,
-            retried=users.retried,
+            retried=window.retried,
             seconds=round(self.ended - self.began, 3),
             note=_line("; ".join([*problems, *([outcome.note] if outcome and outcome.note else [])])),
         )
 
 
 def _line(text: str) -> str:
-    """What others wrote may be of several lines, and long."""
+    """The text as one line, truncated."""
     return " ".join(text.split())[:NOTE_LENGTH]
 
 
-def objections(drill: Drill, outcome: Outcome | None, requests: int, failed: int) -> list[str]:
-    """In what a drill that came to its end was not as it must be."""
+def violations(drill: Drill, outcome: Outcome | None, requests: int, failed: int) -> list[str]:
+    """Expectations that a finished drill did not meet, as sentences."""
     if outcome is None:
-        return ["it was not played"]
-    allowed = int(drill.bad_share * requests)
-    found = {
-        "no user asked for anything meanwhile": requests == 0,
+        return ["it was not run"]
+    allowed = int(drill.max_error_rate * requests)
+    checks = {
+        "there was no traffic": requests == 0,
         f"{failed} requests failed, allowed are {allowed}": failed > allowed,
-        "nobody was told": drill.notifies and not outcome.notified,
-        f"detected after {outcome.detected_seconds:.1f} s, allowed are {drill.detected_within:g}": (
-            outcome.detected_seconds > drill.detected_within
+        "the alerts topic was not notified": drill.must_notify and not outcome.notified,
+        f"detected after {outcome.detected_seconds:.1f} s, allowed are {drill.max_detection_seconds:g}": (
+            outcome.detected_seconds > drill.max_detection_seconds
         ),
-        f"recovered after {outcome.recovered_seconds:.1f} s, allowed are {drill.recovered_within:g}": (
-            outcome.recovered_seconds > drill.recovered_within
+        f"recovered after {outcome.recovered_seconds:.1f} s, allowed are {drill.max_recovery_seconds:g}": (
+            outcome.recovered_seconds > drill.max_recovery_seconds
         ),
     }
-    return [problem for problem, there in found.items() if there]
+    return [violation for violation, violated in checks.items() if violated]
 
 
-def perform(scene: Scene, drills: Sequence[Drill], tell: Callable[[Played], None]) -> list[Played]:
-    """Play them one after the other; one that fails doesn't stop the others, a scene that stays broken does."""
-    done: list[Played] = []
+def run_drills(fixture: Fixture, drills: Sequence[Drill], report: Callable[[DrillRun], None]) -> list[DrillRun]:
+    """Run the drills in sequence; a failed drill doesn't stop the others, a fixture that can't be reset does."""
+    runs: list[DrillRun] = []
     broken = ""
     for drill in drills:
-        played = _skipped(drill, broken) if broken else _play(scene, drill)
-        broken = broken or (_calmed(scene) if played.error else "")
-        done.append(played)
-        tell(played)
-    return done
+        run = _skipped(drill, broken) if broken else _run(fixture, drill)
+        broken = broken or (_reset_error(fixture) if run.error else "")
+        runs.append(run)
+        report(run)
+    return runs
 
 
-def _play(scene: Scene, drill: Drill) -> Played:
-    """Its time ends when all is calm again: what clearing up costs the users is the fault's, too."""
+def _run(fixture: Fixture, drill: Drill) -> DrillRun:
+    """Run one drill. Its window includes the reset: requests that fail in the cleanup count as well."""
     began = time.time()
     outcome, error = None, ""
     try:
-        with limited(drill.deadline, drill.fault):
-            outcome = drill.play(scene)
+        with time_limit(drill.deadline, drill.fault):
+            outcome = drill.inject(fixture)
     except Exception as problem:
         error = _sentence(problem)
-    calm = _calmed(scene)
-    return Played(drill=drill, began=began, ended=time.time(), outcome=outcome, error=error or calm)
+    reset_error = _reset_error(fixture)
+    return DrillRun(drill=drill, began=began, ended=time.time(), outcome=outcome, error=error or reset_error)
 
 
-def _calmed(scene: Scene) -> str:
-    """Empty when everything is as before the drill, else why not."""
+def _reset_error(fixture: Fixture) -> str:
+    """Reset the fixture; empty on success, else the reason."""
     try:
-        scene.calm()
+        fixture.reset()
     except Exception as problem:
-        return f"the scene did not become calm: {_sentence(problem)}"
+        return f"the fixture could not be reset: {_sentence(problem)}"
     return ""
 
 
-def _skipped(drill: Drill, reason: str) -> Played:
+def _skipped(drill: Drill, reason: str) -> DrillRun:
     now = time.time()
-    return Played(drill=drill, began=now, ended=now, error=f"not played: {reason}")
+    return DrillRun(drill=drill, began=now, ended=now, error=f"skipped: {reason}")
 
 
 def _sentence(problem: Exception) -> str:
@@ -172,13 +172,13 @@ def _sentence(problem: Exception) -> str:
 
 
 @contextmanager
-def limited(seconds: float, what: str) -> Iterator[None]:
-    """DeadlineError in whatever the main thread does, be it a script that hangs, when the block takes longer."""
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Raises DeadlineError in the main thread, for example in a script that hangs, when the block takes longer."""
 
-    def over(_number: int, _frame: FrameType | None) -> None:
-        raise DeadlineError(f"{what}: not over within {seconds:g} s")
+    def expire(_number: int, _frame: FrameType | None) -> None:
+        raise DeadlineError(f"{what}: not finished within {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, over)
+    before = signal.signal(signal.SIGALRM, expire)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

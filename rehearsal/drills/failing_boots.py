@@ -1,4 +1,4 @@
-"""Boots that must come to nothing: people are told at once, the machine is gone, and the delivery says no."""
+"""Failing boots: the alerts topic is notified at once, the instance is terminated, and the deploy fails."""
 
 from __future__ import annotations
 
@@ -8,156 +8,161 @@ from dataclasses import dataclass
 from ami.boot.messages import Kind
 from rehearsal.drills import releases
 from rehearsal.drills.boot_record import (
-    cleared_away,
-    first_notice,
+    first_notification,
     require_facts,
     require_no_secret,
     timing_of,
+    wait_cleaned_up,
 )
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.fixture import IDLE, Delivery, Scene
+from rehearsal.drills.fixture import IDLE, DeployProcess, Fixture
 
-PROMPT_S = 5.0  # from the end of the failing step to the notification
-# Above the 15 s after which the boot calls a download stalled and asks anew.
+MAX_NOTIFICATION_DELAY_S = 5.0  # from the end of the failing step to the notification
+# Above the 15 s after which the boot considers a download stalled and retries.
 SLOW_S = 20.0
-SKEW_S = 1200.0  # AWS refuses what is signed more than 15 minutes off
-ASKED_DEADLINE_S = 60.0
+SKEW_S = 1200.0  # AWS refuses signatures that are off by more than 15 minutes
+DOWNLOAD_DEADLINE_S = 60.0
 
 
-def _nothing(_scene: Scene) -> None:
-    """Nothing else is broken."""
+def _no_fault(_fixture: Fixture) -> None:
+    """The release or the image is the only fault."""
 
 
-def _usual(scene: Scene) -> str:
-    return scene.ami
+def _default_ami(fixture: Fixture) -> str:
+    return fixture.ami
 
 
 @dataclass(frozen=True, kw_only=True)
 class BadBoot:
-    """It fails at `step`, with `words` in the error that people are told.
+    """A boot that fails at `step`, with `message` in the error of the notification.
 
-    `publish` makes what is delivered; `disturb` is called before the delivery, `beside` once it runs; `image` makes
-    the machine image. `line` must stand in the log lines that people are told.
+    `publish` publishes the release; `inject` is called before the deploy, `inject_during` once it runs; `image` returns
+    the AMI. `line` must be part of the log lines in the notification.
     """
 
     step: str
-    words: str
+    message: str
     line: str = ""
-    publish: Callable[[Scene], str] = releases.sound
-    disturb: Callable[[Scene], None] = _nothing
-    beside: Callable[[Scene], None] = _nothing
-    image: Callable[[Scene], str] = _usual
+    publish: Callable[[Fixture], str] = releases.good_release
+    inject: Callable[[Fixture], None] = _no_fault
+    inject_during: Callable[[Fixture], None] = _no_fault
+    image: Callable[[Fixture], str] = _default_ami
 
-    def __call__(self, scene: Scene) -> Outcome:
-        version, ami = self.publish(scene), self.image(scene)
-        self.disturb(scene)
-        delivery = scene.deliver(version, "--ami", ami)
-        self.beside(scene)
-        return self._watched(scene, version, delivery)
+    def __call__(self, fixture: Fixture) -> Outcome:
+        version, ami = self.publish(fixture), self.image(fixture)
+        self.inject(fixture)
+        deploy = fixture.start_deploy(version, "--ami", ami)
+        self.inject_during(fixture)
+        return self._verify(fixture, version, deploy)
 
-    def _watched(self, scene: Scene, version: str, delivery: Delivery) -> Outcome:
-        notice = first_notice(scene, version, Kind.BOOT_FAILED)
-        require_facts(notice.facts, step=self.step, words=self.words)
-        require_no_secret(scene, notice)
-        if not any(self.line in line for line in notice.facts["lines"]):
-            raise DrillError(f"the last lines that people were told lack {self.line!r}")
-        cleared = cleared_away(scene, delivery)
-        timing = timing_of(scene, notice.facts)
-        late = notice.at - timing.failed
-        if late > PROMPT_S:
-            raise DrillError(f"people were told {late:.1f} s after {self.step} failed, allowed are {PROMPT_S:g}")
+    def _verify(self, fixture: Fixture, version: str, deploy: DeployProcess) -> Outcome:
+        notification = first_notification(fixture, version, Kind.BOOT_FAILED)
+        require_facts(notification.facts, step=self.step, message=self.message)
+        require_no_secret(fixture, notification)
+        if not any(self.line in line for line in notification.facts["lines"]):
+            raise DrillError(f"the log lines in the notification lack {self.line!r}")
+        cleaned_up = wait_cleaned_up(fixture, deploy)
+        timing = timing_of(fixture, notification.facts)
+        delay = notification.at - timing.failed
+        if delay > MAX_NOTIFICATION_DELAY_S:
+            allowed = f"allowed are {MAX_NOTIFICATION_DELAY_S:g}"
+            raise DrillError(f"the notification came {delay:.1f} s after {self.step} failed, {allowed}")
         return Outcome(
             detected_by=f"boot step {self.step}",
-            detected_seconds=notice.at - timing.began,
-            recovered_seconds=cleared - timing.began,
+            detected_seconds=notification.at - timing.began,
+            recovered_seconds=cleaned_up - timing.began,
             notified=True,
-            note=f"told {late:.1f} s after the step failed: {notice.facts['error'][:120]}",
+            note=f"notified {delay:.1f} s after the step failed: {notification.facts['error'][:120]}",
         )
 
 
-def slow_storage(scene: Scene) -> None:
-    scene.cloud.set_fault("s3", "slow", seconds=SLOW_S, color=IDLE)
+def slow_storage(fixture: Fixture) -> None:
+    fixture.cloud.set_fault("s3", "slow", seconds=SLOW_S, color=IDLE)
 
 
-def then_down(scene: Scene) -> None:
-    """As soon as the machine waits for its bundle: that request is not answered in time, and all later are refused."""
+def storage_down(fixture: Fixture) -> None:
+    """Once the instance waits for its bundle: that request times out, and all later ones are refused."""
 
     def reason() -> str | None:
-        return None if any(fault["requests"] for fault in scene.cloud.faults()) else "nothing asked for an object"
+        return None if any(fault["requests"] for fault in fixture.cloud.faults()) else "no object was requested"
 
-    scene.until(reason, what="the machine's download", deadline=ASKED_DEADLINE_S)
-    addresses = [row["address"] for row in scene.machines(IDLE)]
-    scene.cloud.set_fault("s3", "down", addresses=addresses)
+    fixture.wait_until(reason, what="the instance's download", deadline=DOWNLOAD_DEADLINE_S)
+    addresses = [row["address"] for row in fixture.instances(IDLE)]
+    fixture.cloud.set_fault("s3", "down", addresses=addresses)
 
 
-def clock_off(scene: Scene) -> None:
-    """For what the boot reads. That a machine's own report is refused, too, is the drill on SNS."""
+def clock_skew(fixture: Fixture) -> None:
+    """For the services that the boot reads from; a refused notification is the SNS drill."""
     for service in ("ssm", "s3"):
-        scene.cloud.set_fault(service, "skewed", seconds=SKEW_S, color=IDLE)
+        fixture.cloud.set_fault(service, "skewed", seconds=SKEW_S, color=IDLE)
 
 
-def silent(scene: Scene) -> Outcome:
-    """The machine can tell nobody itself; what it wrote into the log group reaches people through the delivery."""
-    version = releases.exits_at_once(scene)
-    scene.cloud.set_fault("sns", "down", color=IDLE)
-    delivery = scene.deliver(version)
-    notice = first_notice(scene, version, Kind.DEPLOYMENT_FAILED)
-    require_no_secret(scene, notice)
-    facts = notice.facts["boot_failure"] or {}
-    require_facts(facts, step="ready", words="the container ended with 3")
-    refused = sum(fault["requests"] for fault in scene.cloud.faults())
-    told = {(one.facts.get("kind"), one.facts.get("release")) for one in scene.notices(0)}
-    if not refused or (Kind.BOOT_FAILED, version) in told:
-        raise DrillError("the machine's own notification was not refused: nothing was played")
-    cleared = cleared_away(scene, delivery)
-    began = timing_of(scene, facts).began
+def instance_without_sns(fixture: Fixture) -> Outcome:
+    """The instance can't publish its failure; the deploy publishes what it finds in the log group."""
+    version = releases.exits_at_once(fixture)
+    fixture.cloud.set_fault("sns", "down", color=IDLE)
+    deploy = fixture.start_deploy(version)
+    notification = first_notification(fixture, version, Kind.DEPLOYMENT_FAILED)
+    require_no_secret(fixture, notification)
+    facts = notification.facts["boot_failure"] or {}
+    require_facts(facts, step="ready", message="the container ended with 3")
+    refused = sum(fault["requests"] for fault in fixture.cloud.faults())
+    published = {(message.facts.get("kind"), message.facts.get("release")) for message in fixture.notifications(0)}
+    if not refused or (Kind.BOOT_FAILED, version) in published:
+        raise DrillError("the instance's own notification was not refused: the fault had no effect")
+    cleaned_up = wait_cleaned_up(fixture, deploy)
+    began = timing_of(fixture, facts).began
     return Outcome(
-        detected_by="delivery",
-        detected_seconds=notice.at - began,
-        recovered_seconds=cleared - began,
+        detected_by="deploy",
+        detected_seconds=notification.at - began,
+        recovered_seconds=cleaned_up - began,
         notified=True,
-        note=f"the machine's {refused} requests to SNS were refused; the delivery told its facts from the log group",
+        note=f"{refused} requests of the instance to SNS were refused; the deploy published the facts instead",
     )
 
 
 DRILLS = (
     Drill(
         fault="bundle corrupt",
-        play=BadBoot(step="verify", words="the bundle's sha256 is", publish=releases.corrupt),
+        inject=BadBoot(step="verify", message="the bundle's sha256 is", publish=releases.corrupt_bundle),
     ),
-    Drill(fault="bundle gone", play=BadBoot(step="download", words="answered 404", publish=releases.gone)),
+    Drill(
+        fault="bundle deleted", inject=BadBoot(step="download", message="answered 404", publish=releases.deleted_bundle)
+    ),
     Drill(
         fault="object storage slow, then down",
-        play=BadBoot(step="download", words="answered 503", disturb=slow_storage, beside=then_down),
+        inject=BadBoot(step="download", message="answered 503", inject=slow_storage, inject_during=storage_down),
     ),
     Drill(
         fault="image build fails",
-        play=BadBoot(step="image", words="no-such-file", publish=releases.unbuildable),
+        inject=BadBoot(step="image", message="no-such-file", publish=releases.unbuildable),
     ),
     Drill(
         fault="container exits at once",
-        play=BadBoot(
+        inject=BadBoot(
             step="ready",
-            words="the container ended with 3",
+            message="the container ended with 3",
             line="connect to ***",
             publish=releases.exits_at_once,
         ),
     ),
     Drill(
         fault="container never healthy",
-        play=BadBoot(step="ready", words="/health answers 503", publish=releases.never_healthy),
+        inject=BadBoot(step="ready", message="/health answers 503", publish=releases.never_healthy),
     ),
     Drill(
         fault="healthy but wrong release",
-        play=BadBoot(step="ready", words="answers release 'v0'", publish=releases.wrong_release),
+        inject=BadBoot(step="ready", message="answers release 'v0'", publish=releases.wrong_release),
     ),
-    Drill(fault="SNS down while a boot fails", play=silent),
+    Drill(fault="SNS down while a boot fails", inject=instance_without_sns),
     Drill(
         fault="disk full during unpack",
-        play=BadBoot(step="unpack", words="No space left", publish=releases.big, image=releases.small_disk),
+        inject=BadBoot(
+            step="unpack", message="No space left", publish=releases.oversized_bundle, image=releases.small_disk
+        ),
     ),
     Drill(
         fault="clock skew against a signed request",
-        play=BadBoot(step="config", words="Signature expired", disturb=clock_off),
+        inject=BadBoot(step="config", message="Signature expired", inject=clock_skew),
     ),
 )

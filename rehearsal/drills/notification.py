@@ -1,4 +1,4 @@
-"""What people were told, in the form in which drills look at it."""
+"""Notifications of the alerts topic, as drills evaluate them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notice:
-    """One message of a topic; `at` is when it was published, in seconds since the epoch."""
+class Notification:
+    """One message of the topic; `at`: when it was published, in seconds since the epoch."""
 
     at: float
     subject: str
@@ -17,9 +17,9 @@ class Notice:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The message as JSON; empty for one that is a text for people."""
+        """The message's JSON object; empty for plain text."""
         try:
-            found = json.loads(self.message)
+            document = json.loads(self.message)
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}

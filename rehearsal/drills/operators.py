@@ -1,4 +1,4 @@
-"""Faults of those who change a stack: a script that is killed on its way, and two people at once."""
+"""Operator drills: a cutover script that is killed midway, and two concurrent cutovers."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from typing import Any
 from checks.colors import Color
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.fixture import IDLE, ROOT, SERVING, Scene
-from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, on_green
+from rehearsal.drills.fixture import IDLE, LIVE, ROOT, Fixture
+from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 from rehearsal.host import processes
 from rehearsal.host.sandbox import Process, wait_until
 from scripts.exits import Exit
 from scripts.stacks import changed_resources
 
-SWITCH_DEADLINE_S = 90.0
-BAKE_S = "10"  # long enough that the second one comes while the first is at work
+CUTOVER_DEADLINE_S = 90.0
+BAKE_S = "10"  # long enough for the second cutover to start while the first is running
 
 
 @dataclass(frozen=True, kw_only=True)
-class Person:
-    """Somebody's cutover, running beside the drill."""
+class OperatorCutover:
+    """An operator's cutover in the background of the drill."""
 
     name: str
     process: Process
     output: Path
 
-    def answer(self) -> dict[str, Any]:
-        """What it printed at its end; `exit_code` is 0 when it went through."""
-        code = self.process.popen.wait(timeout=SWITCH_DEADLINE_S)
+    def result(self) -> dict[str, Any]:
+        """Wait for its exit; its JSON output and `exit_code`."""
+        code = self.process.popen.wait(timeout=CUTOVER_DEADLINE_S)
         text = self.output.read_text()
-        found: dict[str, Any] = json.JSONDecoder().raw_decode(text, text.index("{\n"))[0] if "{\n" in text else {}
-        return {"error": text[-300:], **found, "exit_code": code}
+        output: dict[str, Any] = json.JSONDecoder().raw_decode(text, text.index("{\n"))[0] if "{\n" in text else {}
+        return {"error": text[-300:], **output, "exit_code": code}
 
 
-def starts(scene: Scene, name: str, color: Color, *, bake: str) -> Person:
-    output = scene.stage.folder / f"cutover-{name}-{time.time_ns()}.log"
+def start_cutover(fixture: Fixture, name: str, color: Color, *, bake: str) -> OperatorCutover:
+    output = fixture.environment.folder / f"cutover-{name}-{time.time_ns()}.log"
     argv = [
         sys.executable,
         "-m",
@@ -50,96 +50,102 @@ def starts(scene: Scene, name: str, color: Color, *, bake: str) -> Person:
         "--bake",
         bake,
         "--stack",
-        scene.stage.options.stack,
+        fixture.environment.options.stack,
         "--json",
     ]
-    environment = {**scene.stage.environment, "GITHUB_ACTOR": name}
-    process = scene.stage.ground.start(f"cutover-{name}", argv, environment, output, cwd=ROOT)
-    return Person(name=name, process=process, output=output)
+    variables = {**fixture.environment.variables, "GITHUB_ACTOR": name}
+    process = fixture.environment.sandbox.start(f"cutover-{name}", argv, variables, output, cwd=ROOT)
+    return OperatorCutover(name=name, process=process, output=output)
 
 
-def script_killed(scene: Scene) -> Outcome:
-    """SIGKILL as soon as the balancer has the new weights: the engine is still writing down what it did."""
-    version = releases.sound(scene)
-    with on_green(scene, version):
-        ann = starts(scene, "ann", IDLE, bake="0")
-        _wait_for_flip(scene, ann)
+def script_killed(fixture: Fixture) -> Outcome:
+    """SIGKILL as soon as the load balancer has the new weights, while the engine still writes its state."""
+    version = releases.good_release(fixture)
+    with deployed_to_green(fixture, version):
+        ann = start_cutover(fixture, "ann", IDLE, bake="0")
+        _wait_for_weights(fixture, ann)
         for member in processes.session_of(ann.process.identity):
             processes.send(member, signal.SIGKILL)
         began = time.time()
         if (code := ann.process.popen.wait(timeout=10)) != -signal.SIGKILL:
-            raise DrillError(f"the cutover ended with {code} before it could be killed: nothing was played")
-        _require_refusal(scene.stage.script("cutover", SERVING, may_fail=True).json, "ann", "that process is gone")
+            raise DrillError(f"the cutover exited with {code} before it could be killed: the fault had no effect")
+        refused = fixture.environment.run_script("cutover", LIVE, may_fail=True)
+        _require_refusal(refused.json, "ann", "that process is gone")
         detected = time.time()
-        scene.stage.script("smoke_test", "--release", version)
-        scene.stage.script("rollback", "--break-lock")
-        _require_agreement(scene)
+        fixture.environment.run_script("smoke_test", "--release", version)
+        fixture.environment.run_script("rollback", "--break-lock")
+        _require_no_drift(fixture)
         recovered = time.time()
     return Outcome(
         detected_by="next command: the lock",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
-        notified=any(str(one.facts.get("lock_broken")).startswith("ann on ") for one in scene.notices(began)),
-        note="users stayed on the new release, and were back on the old one by one command; an up changes nothing",
+        notified=any(
+            str(message.facts.get("lock_broken")).startswith("ann on ") for message in fixture.notifications(began)
+        ),
+        note="traffic stayed on the new release, and one command rolled it back; `pulumi up` then changes nothing",
     )
 
 
-def _wait_for_flip(scene: Scene, person: Person) -> None:
-    elb, fleet = scene.stage.client("elbv2"), scene.fleet()
+def _wait_for_weights(fixture: Fixture, cutover: OperatorCutover) -> None:
+    elb, fleet = fixture.environment.client("elbv2"), fixture.fleet()
     target = fleet.sides[IDLE].target_group_arn
 
     def reason() -> str | None:
         rule = elb.describe_rules(RuleArns=[fleet.live_rule_arn])["Rules"][0]
         groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
-        return None if any(one["TargetGroupArn"] == target and one["Weight"] for one in groups) else "not flipped"
+        shifted = any(group["TargetGroupArn"] == target and group["Weight"] for group in groups)
+        return None if shifted else "no new weights"
 
-    wait_until(reason, what="the flip", deadline=SWITCH_DEADLINE_S, process=person.process)
-
-
-def _require_refusal(answer: dict[str, Any], holder: str, words: str) -> None:
-    told = str(answer.get("error"))
-    if answer.get("exit_code") != Exit.LOCKED or f"locked by {holder} on " not in told or words not in told:
-        raise DrillError(f"not refused with the holder's name: exit code {answer.get('exit_code')}, {told}")
+    wait_until(reason, what="the new weights", deadline=CUTOVER_DEADLINE_S, process=cutover.process)
 
 
-def _require_agreement(scene: Scene) -> None:
-    """Program, state and AWS say the same: one more run has nothing to do."""
-    if count := changed_resources(scene.stage.up()):
+def _require_refusal(result: dict[str, Any], holder: str, message: str) -> None:
+    error = str(result.get("error"))
+    if result.get("exit_code") != Exit.LOCKED or f"locked by {holder} on " not in error or message not in error:
+        raise DrillError(f"not refused with the lock holder's name: exit code {result.get('exit_code')}, {error}")
+
+
+def _require_no_drift(fixture: Fixture) -> None:
+    """Require that program, state and AWS agree: another `pulumi up` changes nothing. Raises DrillError."""
+    if count := changed_resources(fixture.environment.up()):
         raise DrillError(f"an unchanged program changes {count} resources")
 
 
-def two_people(scene: Scene) -> Outcome:
-    with on_green(scene, releases.sound(scene)):
+def concurrent_cutovers(fixture: Fixture) -> Outcome:
+    with deployed_to_green(fixture, releases.good_release(fixture)):
         began = time.time()
-        people = [starts(scene, name, IDLE, bake=BAKE_S) for name in ("ann", "ben")]
+        cutovers = [start_cutover(fixture, name, IDLE, bake=BAKE_S) for name in ("ann", "ben")]
         ended: dict[str, float] = {}
 
         def reason() -> str | None:
-            ended.update({one.name: time.time() for one in people if one.process.ended() and one.name not in ended})
-            return None if len(ended) == len(people) else "somebody is still at it"
+            for cutover in cutovers:
+                if cutover.process.ended():
+                    ended.setdefault(cutover.name, time.time())
+            return None if len(ended) == len(cutovers) else "a cutover is still running"
 
-        scene.until(reason, what="both to end", deadline=SWITCH_DEADLINE_S)
-        answers = {one.name: one.answer() for one in people}
-        first = next((name for name, answer in answers.items() if answer["exit_code"] == Exit.OK), None)
+        fixture.wait_until(reason, what="both cutovers to end", deadline=CUTOVER_DEADLINE_S)
+        results = {cutover.name: cutover.result() for cutover in cutovers}
+        first = next((name for name, result in results.items() if result["exit_code"] == Exit.OK), None)
         if first is None:
-            raise DrillError(f"nobody went through: {[answer['error'] for answer in answers.values()]}")
+            raise DrillError(f"no cutover succeeded: {[result['error'] for result in results.values()]}")
         second = "ben" if first == "ann" else "ann"
-        _require_refusal(answers[second], first, "wait for it to end")
-    told = [one for one in scene.notices(began) if one.facts.get("who") == first]
+        _require_refusal(results[second], first, "wait for it to end")
+    notified = any(message.facts.get("who") == first for message in fixture.notifications(began))
     return Outcome(
         detected_by="lock in S3",
         detected_seconds=ended[second] - began,
         recovered_seconds=ended[first] - began,
-        notified=bool(told),
-        note=f"{second} was told of {first}; {first} went through",
+        notified=notified,
+        note=f"the cutover of {first} succeeded; {second} was refused with the name of {first}",
     )
 
 
 DRILLS = (
     Drill(
-        fault="cutover script killed between flip and smoke",
-        play=script_killed,
-        deadline=BOOT_DEADLINE_S + SWITCH_DEADLINE_S,
+        fault="cutover script killed before the smoke test",
+        inject=script_killed,
+        deadline=BOOT_DEADLINE_S + CUTOVER_DEADLINE_S,
     ),
-    Drill(fault="two people cutting over at once", play=two_people, deadline=BOOT_DEADLINE_S + SWITCH_DEADLINE_S),
+    Drill(fault="two concurrent cutovers", inject=concurrent_cutovers, deadline=BOOT_DEADLINE_S + CUTOVER_DEADLINE_S),
 )

@@ -1,4 +1,4 @@
-"""What takes a machine, its Docker, a zone or the database away from one moment to the next, and brings it back."""
+"""Outages to inject (killed instance, killed Docker daemon, unresponsive database) and recovery checks."""
 
 from __future__ import annotations
 
@@ -8,82 +8,82 @@ from contextlib import contextmanager
 from typing import Any
 
 from checks.colors import Color
-from rehearsal.drills.fixture import MACHINES, Scene
+from rehearsal.drills.fixture import INSTANCES, Fixture
 from rehearsal.host import processes
-from rehearsal.host.database import Database
+from rehearsal.host.database import DatabaseServer
 from rehearsal.host.docker_engine import DockerError
-from rehearsal.host.processes import PARENT, Identity
+from rehearsal.host.processes import PARENT, ProcessIdentity
 
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 WAITING = "Terminating:Wait"
 
 
-def kill_machines(scene: Scene, instances: Sequence[str]) -> None:
-    """As at a power cut: nothing on them hears of it."""
-    scene.stage.docker.run("kill", *(scene.container(instance) for instance in instances))
+def kill_instances(fixture: Fixture, instances: Sequence[str]) -> None:
+    """Kill instances as a power failure would, without a shutdown."""
+    fixture.environment.docker.run("kill", *(fixture.container(instance) for instance in instances))
 
 
-def kill_docker(scene: Scene, instance: str) -> None:
-    """The daemon with all that it runs for its containers' ports, not the containers themselves."""
-    scene.inside(instance, "systemctl", "kill", "--signal=KILL", "docker.service")
+def kill_docker(fixture: Fixture, instance: str) -> None:
+    """Kill the Docker daemon and its port proxies, not the containers."""
+    fixture.exec_on(instance, "systemctl", "kill", "--signal=KILL", "docker.service")
 
 
-def docker_starts(scene: Scene, instance: str) -> int:
-    """How often systemd had to start the daemon again."""
-    return int(scene.inside(instance, "systemctl", "show", "--property=NRestarts", "--value", "docker.service"))
+def docker_starts(fixture: Fixture, instance: str) -> int:
+    """How often systemd has restarted the daemon."""
+    return int(fixture.exec_on(instance, "systemctl", "show", "--property=NRestarts", "--value", "docker.service"))
 
 
-def app_start(scene: Scene, instance: str) -> str:
-    """When the app's process began, as Docker tells it; empty where it ended, or Docker or the machine is gone."""
-    told = "{{if .State.Running}}{{.State.StartedAt}} {{.State.Pid}}{{end}}"
+def app_start(fixture: Fixture, instance: str) -> str:
+    """Start time and pid of the app's process; empty when it, Docker or the instance is down."""
+    template = "{{if .State.Running}}{{.State.StartedAt}} {{.State.Pid}}{{end}}"
     try:
-        return scene.inside(instance, "docker", "inspect", "--format", told, "app")
+        return fixture.exec_on(instance, "docker", "inspect", "--format", template, "app")
     except (LookupError, DockerError):
         return ""
 
 
-def let_app_say(scene: Scene, instance: str, line: str) -> None:
-    """On its own standard output, which Docker sends away."""
-    scene.inside(instance, "docker", "exec", "app", "sh", "-c", f"echo {line} >/proc/1/fd/1")
+def write_app_line(fixture: Fixture, instance: str, line: str) -> None:
+    """Write a line to the app's standard output, which Docker ships to the log group."""
+    fixture.exec_on(instance, "docker", "exec", "app", "sh", "-c", f"echo {line} >/proc/1/fd/1")
 
 
-def app_lines(scene: Scene, color: Color, release: str, instance: str) -> list[str]:
-    """What has come to the log group of what this machine's app said; none while it has no stream there."""
-    logs = scene.stage.client("logs")
-    place = {
-        "logGroupName": f"/bluegreen/{scene.stage.options.stack}/app",
+def app_lines(fixture: Fixture, color: Color, release: str, instance: str) -> list[str]:
+    """Lines of this instance's app in its log group; empty while its log stream does not exist."""
+    logs = fixture.environment.client("logs")
+    stream = {
+        "logGroupName": f"/bluegreen/{fixture.environment.options.stack}/app",
         "logStreamName": f"{color}/{release}/{instance}/app",
     }
     try:
-        found = logs.get_log_events(**place, startFromHead=True)
+        events = logs.get_log_events(**stream, startFromHead=True)
     except logs.exceptions.ResourceNotFoundException:
         return []
-    return [str(event["message"]) for event in found["events"]]
+    return [str(event["message"]) for event in events["events"]]
 
 
-def doubt(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:
-    """Why this color is not what it was before these machines were lost, or None."""
-    healthy = scene.fleet().sides[color].healthy
-    serving = [row["instance"] for row in scene.machines(color) if row["lifecycle"] == "InService"]
-    if healthy < MACHINES or set(serving) & set(lost):
-        return f"{healthy} machines of {color} are healthy, in service are {', '.join(serving) or 'none'}"
+def not_recovered_reason(fixture: Fixture, color: Color, lost: Sequence[str]) -> str | None:
+    """Why this color has not replaced the lost instances yet, or None."""
+    healthy = fixture.fleet().sides[color].healthy
+    in_service = [row["instance"] for row in fixture.instances(color) if row["lifecycle"] == "InService"]
+    if healthy < INSTANCES or set(in_service) & set(lost):
+        return f"{healthy} instances of {color} are healthy, in service are {', '.join(in_service) or 'none'}"
     return None
 
 
-def unnoticed(scene: Scene, color: Color, lost: Sequence[str]) -> str | None:
-    """To which of these machines the balancer still sends users, or None."""
-    used = [row["instance"] for row in scene.machines(color) if row["instance"] in lost and _takes_users(row)]
-    return f"the balancer takes {', '.join(used)} for healthy" if used else None
+def undetected(fixture: Fixture, color: Color, lost: Sequence[str]) -> str | None:
+    """Which of these instances still get traffic, or None."""
+    healthy = [row["instance"] for row in fixture.instances(color) if row["instance"] in lost and _gets_traffic(row)]
+    return f"{', '.join(healthy)} are still healthy for the load balancer" if healthy else None
 
 
-def _takes_users(row: dict[str, Any]) -> bool:
+def _gets_traffic(row: dict[str, Any]) -> bool:
     return row["lifecycle"] == "InService" and "healthy" in row["targets"].values()
 
 
-def bury(scene: Scene, lost: Sequence[str]) -> None:
-    """Ends the wait for the last words of machines that can't say them: AWS waits for the hook's whole time."""
-    scaling = scene.stage.client("autoscaling")
-    for row in scene.cloud.machines():
+def complete_termination(fixture: Fixture, lost: Sequence[str]) -> None:
+    """Complete the termination hook of killed instances, for which AWS would wait until the hook's timeout."""
+    scaling = fixture.environment.client("autoscaling")
+    for row in fixture.cloud.machines():
         if row["instance"] not in lost or row["lifecycle"] != WAITING:
             continue
         hooks = scaling.describe_lifecycle_hooks(AutoScalingGroupName=row["group"])["LifecycleHooks"]
@@ -97,8 +97,8 @@ def bury(scene: Scene, lost: Sequence[str]) -> None:
 
 
 @contextmanager
-def silent(database: Database) -> Iterator[None]:
-    """It takes connections and says nothing, also on those that it has: each of them is a process of its own."""
+def unresponsive(database: DatabaseServer) -> Iterator[None]:
+    """Pause the database: it accepts connections and does not answer, on open connections (one process each) either."""
     postmaster = database.process.identity
     processes.send(postmaster, signal.SIGSTOP)
     members = [postmaster, *children(postmaster.pid)]
@@ -111,7 +111,8 @@ def silent(database: Database) -> Iterator[None]:
             processes.send(member, signal.SIGCONT)
 
 
-def children(pid: int) -> list[Identity]:
-    """Also those that made a session of their own, as PostgreSQL's do."""
-    found = [processes.identify(one) for one, fields in processes.everyone() if int(fields[PARENT]) == pid]
-    return [identity for identity in found if identity is not None]
+def children(pid: int) -> list[ProcessIdentity]:
+    """Direct child processes, also those in their own session, as PostgreSQL's are."""
+    pids = [child for child, fields in processes.all_processes() if int(fields[PARENT]) == pid]
+    identities = [processes.identify(child) for child in pids]
+    return [identity for identity in identities if identity is not None]

@@ -1,4 +1,4 @@
-"""All drills, in the order in which they are played: each module has a tuple of its own."""
+"""All drills, in the order in which they run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State backend faults: Pulumi can't be used, and users are on a release that they must leave."""
+"""State backend drills: Pulumi is unavailable while a bad release is live."""
 
 from __future__ import annotations
 
@@ -9,85 +9,85 @@ from contextlib import contextmanager
 from ami.boot.messages import Kind
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.fixture import IDLE, SERVING, Scene
-from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, on_green
+from rehearsal.drills.fixture import IDLE, LIVE, Fixture
+from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 
-LEFT_WITHIN_S = 2.0  # from the command's start to the last answer of the release that users leave
-ANSWERS_S = 1.0  # for answers that were under way
-BAD_SHARE = 0.05  # of all requests: the release fails one in ten while users are on it
+MAX_ROLLBACK_S = 2.0  # from the command's start to the last response of the bad release
+IN_FLIGHT_S = 1.0  # for responses in flight
+MAX_ERROR_RATE = 0.05  # of all requests: the release fails one in ten while it is live
 REASON = "one request in ten fails"
 
 
-def backend_unreachable(scene: Scene) -> Outcome:
-    version = releases.unsteady(scene)
-    with on_green(scene, version):
-        scene.stage.script("cutover", IDLE, "--bake", "0")
+def backend_unreachable(fixture: Fixture) -> Outcome:
+    version = releases.unsteady(fixture)
+    with deployed_to_green(fixture, version):
+        fixture.environment.run_script("cutover", IDLE, "--bake", "0")
         began = time.time()
-        with _without_pulumi(scene):
-            if not scene.stage.script("rollback", may_fail=True).exit_code:
-                raise DrillError("a rollback by Pulumi went through: its backend was reached")
+        with _without_pulumi(fixture):
+            if not fixture.environment.run_script("rollback", may_fail=True).exit_code:
+                raise DrillError("a rollback by Pulumi succeeded: its backend was reachable")
             detected = time.time()
-            answer = scene.stage.script("rollback", "--direct", "--reason", REASON)
-        last = _last_answer(scene, version, since=detected)
-        if (left := last - detected) > LEFT_WITHIN_S:
-            raise DrillError(f"users had left {version} after {left:.1f} s, allowed are {LEFT_WITHIN_S:g}")
-        _require_reconciled(scene)
+            result = fixture.environment.run_script("rollback", "--direct", "--reason", REASON)
+        last = _last_response(fixture, version, since=detected)
+        if (duration := last - detected) > MAX_ROLLBACK_S:
+            raise DrillError(f"{version} responded for {duration:.1f} s more, allowed are {MAX_ROLLBACK_S:g}")
+        _require_reconciled(fixture)
     return Outcome(
         detected_by="rollback: Pulumi fails",
         detected_seconds=detected - began,
         recovered_seconds=last - began,
-        notified=any(one.facts.get("kind") == Kind.DIRECT_ROLLBACK for one in scene.notices(began)),
-        note=f"all users were on {SERVING} {left:.2f} s after the start of `rollback --direct` (the weights after "
-        f"{answer.json['moved_seconds']} s); `up --refresh` changed no weight",
+        notified=any(message.facts.get("kind") == Kind.DIRECT_ROLLBACK for message in fixture.notifications(began)),
+        note=f"all traffic was on {LIVE} {duration:.2f} s after the start of `rollback --direct` (the weights after "
+        f"{result.json['moved_seconds']} s); `up --refresh` changed no weight",
     )
 
 
 @contextmanager
-def _without_pulumi(scene: Scene) -> Iterator[None]:
-    """For scripts: no CLI on the PATH, and a backend that is not there."""
-    nowhere = scene.stage.folder / "nowhere"
-    before = dict(scene.stage.environment)
-    scene.stage.environment |= {
-        "PATH": str(nowhere),
-        "PULUMI_BACKEND_URL": f"file://{nowhere}",
+def _without_pulumi(fixture: Fixture) -> Iterator[None]:
+    """No CLI on the PATH of scripts, and a backend that does not exist."""
+    missing = fixture.environment.folder / "nowhere"
+    before = dict(fixture.environment.variables)
+    fixture.environment.variables |= {
+        "PATH": str(missing),
+        "PULUMI_BACKEND_URL": f"file://{missing}",
     }
     try:
         yield
     finally:
-        scene.stage.environment.clear()
-        scene.stage.environment.update(before)
+        fixture.environment.variables.clear()
+        fixture.environment.variables.update(before)
 
 
-def _last_answer(scene: Scene, version: str, *, since: float) -> float:
-    """When (epoch seconds) this release answered for the last time."""
-    time.sleep(ANSWERS_S)
-    answered = [one.answered for one in scene.users.log().requests if one.release == version]
-    last = max(answered, default=0.0)
+def _last_response(fixture: Fixture, version: str, *, since: float) -> float:
+    """Time (epoch seconds) of this release's last response."""
+    time.sleep(IN_FLIGHT_S)
+    requests = fixture.load.log().requests
+    last = max((request.responded_at for request in requests if request.release == version), default=0.0)
     if last < since:
-        raise DrillError(f"users had left {version} before the direct rollback: nothing was played")
+        raise DrillError(f"{version} got no traffic before the direct rollback: the fault had no effect")
     return last
 
 
-def _require_reconciled(scene: Scene) -> None:
-    """Status names the rollback until an `up` with a refresh, which changes no weight; then it names none."""
-    weights = scene.fleet().weights
-    if weights[IDLE] or not weights[SERVING]:
-        raise DrillError(f"users go to {weights} after the direct rollback")
-    told = str(scene.stage.script("status").json["unreconciled"])
-    if REASON not in told:
-        raise DrillError(f"status does not tell of the direct rollback: {told}")
-    scene.stage.stack.up(refresh=True)
-    if (now := scene.fleet().weights) != weights:
-        raise DrillError(f"`up --refresh` moved users from {weights} to {now}")
-    if told := scene.stage.script("status").json["unreconciled"]:
-        raise DrillError(f"the state is not reconciled: {told}")
+def _require_reconciled(fixture: Fixture) -> None:
+    """Require that status reports the rollback until an `up` with a refresh, which changes no weight."""
+    weights = fixture.fleet().weights
+    if weights[IDLE] or not weights[LIVE]:
+        raise DrillError(f"the weights are {weights} after the direct rollback")
+    unreconciled = str(fixture.environment.run_script("status").json["unreconciled"])
+    if REASON not in unreconciled:
+        raise DrillError(f"status does not report the direct rollback: {unreconciled}")
+    fixture.environment.stack.up(refresh=True)
+    if (now := fixture.fleet().weights) != weights:
+        raise DrillError(f"`up --refresh` changed the weights from {weights} to {now}")
+    if remaining := fixture.environment.run_script("status").json["unreconciled"]:
+        raise DrillError(f"the state is not reconciled: {remaining}")
 
 
 DRILLS = (
     Drill(
         fault="state backend unreachable during a rollback",
-        play=backend_unreachable,
+        inject=backend_unreachable,
         deadline=BOOT_DEADLINE_S + 120.0,
-        bad_share=BAD_SHARE,
+        max_error_rate=MAX_ERROR_RATE,
     ),
 )

@@ -1,4 +1,4 @@
-"""The drills' figures: one table for people, one file for machines."""
+"""Results of the drills: a table for the terminal, and drills.json."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rich.table import Table
 
 from rehearsal.drills.drill import Row
 
-RIGHT = {"detected after", "recovered after", "users' failed requests"}
-HEADINGS = ("fault", "detected by", "detected after", "recovered after", "users' failed requests", "notified", "ok")
+RIGHT = {"detected after", "recovered after", "failed requests"}
+HEADINGS = ("fault", "detected by", "detected after", "recovered after", "failed requests", "notified", "ok")
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Cells are wrapped rather than cut: a fault's name is what a person looks for in the runbook."""
-    drawn = Table(show_lines=True)  # where a terminal is narrow, each row takes several lines
+    """Cells wrap instead of being truncated: the fault's name is its title in the runbook."""
+    result = Table(show_lines=True)  # in a narrow terminal a row takes several lines
     for heading in HEADINGS:
-        drawn.add_column(heading, justify="right" if heading in RIGHT else "left", overflow="fold")
+        result.add_column(heading, justify="right" if heading in RIGHT else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*cells(row))
-    return drawn
+        result.add_row(*cells(row))
+    return result
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """In the order of HEADINGS, as rich's markup."""
+    """Cells in the order of HEADINGS, with rich markup."""
     return (
         row.fault,
         row.detected_by or "-",
@@ -43,7 +43,7 @@ def _seconds(value: float | None) -> str:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Replaces the file in one move, so that a reader never meets half of it."""
+    """Write the file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps({"drills": [row.as_json() for row in rows]}, indent=2) + "\n")

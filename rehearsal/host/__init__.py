@@ -1,1 +1,1 @@
-"""What a run has of this host: folder, ports, processes, Docker, database, registry; all removed at its end."""
+"""Sandbox of a run on this host: folder, ports, processes, Docker, database and registry; all removed at its end."""

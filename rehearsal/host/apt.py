@@ -1,4 +1,4 @@
-"""Where this host's apt finds Debian's packages is known, so that a container can look there too while it is built."""
+"""Apt sources of this host, so that container builds use the same Debian mirror."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rehearsal.host import commands
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
-# How to reach a mirror, and how much to believe it; the rest of apt's configuration is the container's own affair.
-TAKEN = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv")
+# Options that are copied into a container: how to reach a mirror, and how far to trust it.
+COPIED_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries", "Acquire::ForceIPv")
 KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-LIMIT_S = 30
+TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One of apt's sources, as `deb URI SUITE main` names it."""
+    """One apt source, as in `deb URI SUITE main`."""
 
     uri: str
     suite: str
@@ -30,7 +30,7 @@ class Source:
 
 
 def public_sources(suite: str) -> list[Source]:
-    """Debian's own, which any machine on the internet reaches."""
+    """Debian's public mirrors."""
     return [
         Source(uri=DEFAULT_MIRROR, suite=suite),
         Source(uri=DEFAULT_MIRROR, suite=f"{suite}-updates"),
@@ -39,24 +39,24 @@ def public_sources(suite: str) -> list[Source]:
 
 
 def sources(suite: str) -> list[Source]:
-    """This host's, when it takes the same Debian from somewhere; else the public ones."""
+    """This host's sources, when it has the same Debian suite; else the public ones."""
     try:
         # The format's names are apt's own, see apt-get(8), indextargets.
         targets = ["--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Identifier: Packages"]
-        listed = commands.run(["apt-get", "indextargets", *targets], limit=LIMIT_S)
-    except commands.CommandError:
+        listed = commands.run(["apt-get", "indextargets", *targets], timeout=TIMEOUT_S)
+    except commands.ToolError:
         return public_sources(suite)
     return read_targets(listed, suite) or public_sources(suite)
 
 
 def read_targets(listed: str, suite: str) -> list[Source]:
-    """Lines of address, suite and component; only Debian's own names count, as others call theirs alike."""
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    """Sources from lines of URI, suite and component; only Debian's own suite names count."""
+    suites = {suite, f"{suite}-updates", f"{suite}-security"}
     rows = [line.split() for line in listed.splitlines()]
-    found = [
-        Source(uri=row[0], suite=row[1]) for row in rows if len(row) == 3 and row[1] in wanted and row[2] == "main"
+    matching = [
+        Source(uri=row[0], suite=row[1]) for row in rows if len(row) == 3 and row[1] in suites and row[2] == "main"
     ]
-    return list(dict.fromkeys(found)) if any(source.suite == suite for source in found) else []
+    return list(dict.fromkeys(matching)) if any(source.suite == suite for source in matching) else []
 
 
 def mirror(suite: str) -> str:
@@ -64,13 +64,13 @@ def mirror(suite: str) -> str:
 
 
 def write_folder(folder: Path, suite: str) -> Path:
-    """A folder to stand at a container's /etc/apt while it is built: nothing of it stays in the image."""
+    """A folder to mount at /etc/apt during a container build: nothing of it stays in the image."""
     for name in ("apt.conf.d", "preferences.d", "sources.list.d", "trusted.gpg.d", "keyrings", "auth.conf.d"):
         (folder / name).mkdir(parents=True)
     (folder / "sources.list").write_text("".join(source.line for source in sources(suite)))
     if KEYS.exists():
         shutil.copy(KEYS, folder / "trusted.gpg.d")
-    lines = _taken()
+    lines = _copied_options()
     if AUTHORITIES.exists():
         shutil.copy(AUTHORITIES, folder / "authorities.crt")
         lines.append('Acquire::https::CAInfo "/etc/apt/authorities.crt";')
@@ -78,9 +78,9 @@ def write_folder(folder: Path, suite: str) -> Path:
     return folder
 
 
-def _taken() -> list[str]:
+def _copied_options() -> list[str]:
     try:
-        dumped = commands.run(["apt-config", "dump", "Acquire"], limit=LIMIT_S)
-    except commands.CommandError:
+        dumped = commands.run(["apt-config", "dump", "Acquire"], timeout=TIMEOUT_S)
+    except commands.ToolError:
         return []
-    return [line for line in dumped.splitlines() if line.startswith(TAKEN)]
+    return [line for line in dumped.splitlines() if line.startswith(COPIED_OPTIONS)]

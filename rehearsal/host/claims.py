@@ -1,4 +1,4 @@
-"""A port or network that is claimed belongs to one run on this machine until the run's last process lets go of it."""
+"""Port and network claims: exclusive to one run on this host, until its last process releases them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 POOL = ipaddress.ip_network("10.64.0.0/10")
-# Below the kernel's ephemeral range (32768 and up): no outgoing connection can sit on such a port meanwhile.
+# Below the kernel's ephemeral range (32768 and up): no outgoing connection can take such a port.
 PORTS = range(18000, 32000)
 IP_FREEBIND = 15  # linux/in.h; absent from Python's socket module
 
 
 class ClaimError(Exception):
-    """Nothing free is left to claim."""
+    """No free port or network is left."""
 
 
 def _folder() -> Path:
-    """Shared by every copy and user of this machine; the kernel frees the locks in it when their holders die."""
+    """Shared by all checkouts and users of this host; the kernel frees a lock when its holder exits."""
     folder = Path(tempfile.gettempdir()) / "bluegreen-claims"
     if not folder.exists():
         folder.mkdir(exist_ok=True)
@@ -38,33 +38,35 @@ class Claims:
     handles: dict[str, int] = field(default_factory=dict)
 
     def network(self) -> IPv4Network:
-        """A /16 that no route of this host touches and no other run holds."""
+        """A /16 that overlaps no route of this host and that no other run has claimed."""
         routed = host_routes()
-        candidates = [one for one in POOL.subnets(new_prefix=16) if not any(one.overlaps(route) for route in routed)]
+        candidates = [
+            subnet for subnet in POOL.subnets(new_prefix=16) if not any(subnet.overlaps(route) for route in routed)
+        ]
         random.shuffle(candidates)
         for candidate in candidates:
-            if self._take(f"network-{candidate.network_address}"):
+            if self._claim(f"network-{candidate.network_address}"):
                 return IPv4Network(candidate)
         raise ClaimError(f"no free /16 in {POOL}: the host's routes and other runs take all of it")
 
     def port(self, address: str) -> int:
-        """A TCP port that nobody listens on at this address, which need not be up yet."""
+        """A free TCP port at this address, which need not be up yet."""
         for port in random.sample(PORTS, len(PORTS)):
-            if self._take(f"port-{port}"):
+            if self._claim(f"port-{port}"):
                 if _bindable(address, port):
                     return port
-                self._drop(f"port-{port}")
+                self._release(f"port-{port}")
         raise ClaimError(f"no free TCP port from {PORTS.start} to {PORTS.stop - 1} at {address}")
 
-    def only_one(self, name: str) -> bool:
-        """Whether this run is now the only one of its name on this machine."""
-        return self._take(name)
+    def exclusive(self, name: str) -> bool:
+        """Whether this run now has the name to itself on this host."""
+        return self._claim(name)
 
     def release(self) -> None:
         for name in list(self.handles):
-            self._drop(name)
+            self._release(name)
 
-    def _take(self, name: str) -> bool:
+    def _claim(self, name: str) -> bool:
         if name in self.handles:
             return False
         handle = os.open(_folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -76,14 +78,14 @@ class Claims:
         self.handles[name] = handle
         return True
 
-    def _drop(self, name: str) -> None:
+    def _release(self, name: str) -> None:
         os.close(self.handles.pop(name))
 
 
 def _bindable(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-        # As servers do: connections in TIME_WAIT don't make the port theirs.
+        # As servers do: connections in TIME_WAIT do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -93,7 +95,7 @@ def _bindable(address: str, port: int) -> bool:
 
 
 def host_routes() -> list[IPv4Network]:
-    """Every network this host has a route to, but the default route, which covers all."""
+    """Every network that this host has a route to, without the default route."""
     routes = []
     for line in Path("/proc/net/route").read_text().splitlines()[1:]:
         fields = line.split()

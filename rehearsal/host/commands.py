@@ -1,4 +1,4 @@
-"""A tool has run to its end within its time, or the error says which one failed, and its last words."""
+"""Run command-line tools with a timeout; a failure is reported with the end of the tool's output."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-SHOWN = 1500  # characters of a failed tool's output: its reason is at the end
+TAIL_LENGTH = 1500  # characters of a failed tool's output: the reason is at the end
 
 
-class CommandError(Exception):
-    """A tool is missing, failed, or took too long."""
+class ToolError(Exception):
+    """A tool is not installed, failed, or timed out."""
 
 
-def run(argv: Sequence[str], *, limit: float, env: Mapping[str, str] | None = None, log: Path | None = None) -> str:
-    """Standard output and error together, also kept in `log`; `env` adds to this process's own."""
+def run(argv: Sequence[str], *, timeout: float, env: Mapping[str, str] | None = None, log: Path | None = None) -> str:
+    """Standard output and error combined, also written to `log`; `env` extends this process's own. Raises ToolError."""
     try:
         tool = subprocess.Popen(
             list(argv),
@@ -25,32 +25,32 @@ def run(argv: Sequence[str], *, limit: float, env: Mapping[str, str] | None = No
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that all that the tool starts can be ended with it
+            start_new_session=True,  # so that its child processes can be killed with it
         )
     except FileNotFoundError as error:
-        raise CommandError(f"{argv[0]} is not installed: `apt-get install {Path(argv[0]).name}`") from error
+        raise ToolError(f"{argv[0]} is not installed: `apt-get install {Path(argv[0]).name}`") from error
     try:
-        output = _kept(tool.communicate(timeout=limit)[0], log)
+        output = _logged(tool.communicate(timeout=timeout)[0], log)
     except subprocess.TimeoutExpired as error:
-        output = _kept(_ended(tool), log)
-        raise CommandError(f"{argv[0]} did not end within {limit:g} s: {output.strip()[-SHOWN:]}") from error
+        output = _logged(_killed(tool), log)
+        raise ToolError(f"{argv[0]} did not finish within {timeout:g} s: {output.strip()[-TAIL_LENGTH:]}") from error
     except BaseException:  # Ctrl-C reaches this process alone
-        _ended(tool)
+        _killed(tool)
         raise
     if tool.returncode:
-        raise CommandError(f"{argv[0]} ended with exit code {tool.returncode}: {output.strip()[-SHOWN:]}")
+        raise ToolError(f"{argv[0]} exited with code {tool.returncode}: {output.strip()[-TAIL_LENGTH:]}")
     return output
 
 
-def _ended(tool: subprocess.Popen[bytes]) -> bytes:
-    """What a tool said before it was killed, with all that it started."""
+def _killed(tool: subprocess.Popen[bytes]) -> bytes:
+    """Kill a tool with its child processes; its output until then."""
     with suppress(ProcessLookupError):
         os.killpg(tool.pid, signal.SIGKILL)
-    said: bytes = tool.communicate()[0]
-    return said
+    output: bytes = tool.communicate()[0]
+    return output
 
 
-def _kept(output: bytes, log: Path | None) -> str:
+def _logged(output: bytes, log: Path | None) -> str:
     text = output.decode(errors="replace")
     if log is not None:
         log.write_text(text)

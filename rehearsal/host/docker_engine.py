@@ -1,4 +1,4 @@
-"""A Docker engine of the run's own serves on its own socket, beside any other, and goes with all its containers."""
+"""Docker engine of a run: a private dockerd on its own socket, removed with all its containers at the end."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from rehearsal.host import processes
-from rehearsal.host.sandbox import Ground, GroundError, Process, Reason
+from rehearsal.host.sandbox import Process, Reason, Sandbox, SandboxError
 from rehearsal.host.teardown import MARK
 
-# Clients from 23 on need the buildx plugin for BuildKit; older ones, as Debian 12 has, bring it in themselves.
-FIRST_CLIENT_WITHOUT_BUILDKIT = 23
+# Clients from version 23 on need the buildx plugin for BuildKit; older ones, as in Debian 12, include it.
+FIRST_VERSION_WITHOUT_BUILDKIT = 23
 CGROUPS = Path("/sys/fs/cgroup")
 BRIDGE_FILTERS = Path("/proc/sys/net/bridge")
 
@@ -35,10 +35,10 @@ class DockerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerEngine:
-    """A running engine; `environment` is what any docker client, in Python or not, needs to reach it.
+    """A running engine; `environment` has the variables that any Docker client needs to reach it.
 
-    `build_gateway` is the host's address on the engine's default network, where the RUN steps of a build are. Nothing
-    leads from there to the internet, which would take rules in the host's firewall: a build that needs it says
+    `build_gateway` is the host's address on the engine's default network, where the RUN steps of a build are executed.
+    It has no internet access, which would need rules in the host's firewall: a build that needs it runs
     `docker build --network host`, and its image is published with `--image`.
     """
 
@@ -52,24 +52,24 @@ class DockerEngine:
 
     @classmethod
     def start(
-        cls, ground: Ground, *, data: Path | None = None, env: Mapping[str, str] | None = None, deadline: float = 60.0
+        cls, sandbox: Sandbox, *, data: Path | None = None, env: Mapping[str, str] | None = None, deadline: float = 60.0
     ) -> DockerEngine:
-        """Start dockerd; images live in `data` (by default they go with the run)."""
+        """Start dockerd with images in `data` (default: removed with the run). Raises DockerError."""
         if os.geteuid() != 0:
             raise DockerError("dockerd needs root: run the rehearsal as root, or with sudo")
-        root = ground.temporary("docker")
+        root = sandbox.temporary("docker")
         key = secrets.token_hex(4)
-        names = _Names(cgroup=f"bluegreen-{key}", bridge=f"bg{key}", exec_root=ground.sockets / "exec")
-        _record_clearing(ground, names)
-        _give_way(names.cgroup)
-        build_network = ground.claims.network()
+        names = _Names(cgroup=f"bluegreen-{key}", bridge=f"bg{key}", exec_root=sandbox.sockets / "exec")
+        _record_cleanup(sandbox, names)
+        _lower_cpu_weight(names.cgroup)
+        build_network = sandbox.claims.network()
         _create_bridge(names.build_bridge, build_network)
-        address = ground.sockets / "docker.sock"
+        address = sandbox.sockets / "docker.sock"
         argv = _daemon(root=data or root / "data", address=address, pid=root / "docker.pid", names=names)
-        process = ground.start("dockerd", [*argv, *_trusted(ground)], env, grace=20.0)
-        # Recorded last, so it runs first: machines are volatile, and a daemon without containers stops at once.
-        ground.add_cleanup(_myself("kill", names.cgroup), "kill containers")
-        ground.wait_ready(process, pings(address), what="the Docker engine", deadline=deadline)
+        process = sandbox.start("dockerd", [*argv, *_insecure_registries(sandbox)], env, grace=20.0)
+        # Recorded last, so it runs first: containers need no grace period, and a daemon without them stops at once.
+        sandbox.add_cleanup(_own_command("kill", names.cgroup), "kill containers")
+        sandbox.wait_ready(process, pings(address), what="the Docker engine", deadline=deadline)
         client = find_client()
         return cls(
             host=f"unix://{address}",
@@ -78,29 +78,29 @@ class DockerEngine:
             bridge=names.bridge,
             build_gateway=str(build_network[1]),
             process=process,
-            run_id=ground.id,
+            run_id=sandbox.id,
         )
 
     @property
     def environment(self) -> dict[str, str]:
-        """DOCKER_CONFIG too: a login to the run's registry must not end up in the user's own file."""
+        """With DOCKER_CONFIG: a login to the run's registry must not be stored in the user's own file."""
         return {
             "DOCKER_HOST": self.host,
             "DOCKER_CONFIG": str(self.config),
             "DOCKER_BUILDKIT": "1",
-            MARK: self.run_id,  # whoever works with the engine ends with the run
+            MARK: self.run_id,  # clients of the engine are ended with the run
         }
 
     def client_files(self) -> tuple[Path, Path]:
-        """What a client must be able to write to: the engine's socket, and the folder of its own config."""
+        """Paths that a client writes to: the engine's socket and the client's config folder."""
         return Path(self.host.removeprefix("unix://")), self.config
 
     def scratch(self, name: str) -> TemporaryDirectory[str]:
-        """A folder to make an image in; it goes with the run at the latest, whatever happens to its maker."""
+        """A temporary folder for an image build, removed with the run at the latest."""
         return TemporaryDirectory(prefix=f"{name}-", dir=self.config.parent)
 
     def run(self, *argv: str, timeout: float = 300.0) -> str:
-        """Standard output of `docker …`; a failure carries the command and its standard error."""
+        """Standard output of `docker …`. Raises DockerError with the command and its standard error."""
         done = subprocess.run(
             [self.client, *argv],
             env={**os.environ, **self.environment},
@@ -115,7 +115,7 @@ class DockerEngine:
         return done.stdout.strip()
 
     def create_network(self, name: str, subnet: IPv4Network) -> str:
-        """The bridge network that machines live in; returns the host's own address there, the gateway."""
+        """Create the bridge network of the instances; the host's address there, the gateway."""
         gateway = str(subnet[1])
         bridge = f"com.docker.network.bridge.name={self.bridge}"
         self.run("network", "create", "--subnet", str(subnet), "--gateway", gateway, "--opt", bridge, name)
@@ -125,14 +125,14 @@ class DockerEngine:
         return bool(self.run("images", "--quiet", image))
 
     def load(self, archive: Path) -> None:
-        """Load a `docker save` archive, as the caches hold them."""
+        """Load a `docker save` archive."""
         self.run("load", "--input", str(archive), timeout=600.0)
 
-    def inspect(self, what: str) -> dict[str, Any]:
-        return cast(dict[str, Any], json.loads(self.run("inspect", what))[0])
+    def inspect(self, name: str) -> dict[str, Any]:
+        return cast(dict[str, Any], json.loads(self.run("inspect", name))[0])
 
     def stop(self) -> None:
-        """End containers and engine now; the ground does the same when it closes."""
+        """Stop containers and engine now; the sandbox does the same when it closes."""
         for identity in containers_of(_cgroup_of(self.bridge)):
             processes.send(identity, signal.SIGKILL)
         self.process.stop()
@@ -140,7 +140,7 @@ class DockerEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class _Names:
-    """What the engine makes outside the run's folder bears names of its own, so that it can be found and removed."""
+    """Unique names of what the engine creates outside the run's folder, for its removal."""
 
     cgroup: str
     bridge: str
@@ -156,9 +156,9 @@ def _build_bridge(bridge: str) -> str:
 
 
 def _create_bridge(bridge: str, network: IPv4Network) -> None:
-    """The engine's default network: BuildKit runs a build's RUN steps nowhere else unless it is told to.
+    """The engine's default network, where BuildKit executes RUN steps.
 
-    dockerd itself would call it docker0, as any other engine of this host does.
+    dockerd itself would name it docker0, as any other engine on this host does.
     """
     for argv in (
         ["link", "add", bridge, "type", "bridge"],
@@ -182,61 +182,63 @@ def _daemon(*, root: Path, address: Path, pid: Path, names: _Names) -> list[str]
         daemon,
         *("--data-root", str(root), "--exec-root", str(names.exec_root)),
         *("--host", f"unix://{address}", "--pidfile", str(pid)),
-        # Its own bridge, no packet filter rules, no forwarding: other engines and the host's firewall are untouched.
+        # A private bridge, no packet filter rules, no forwarding: no effect on other engines and the host's firewall.
         *("--bridge", names.build_bridge, "--iptables=false", "--ip-masq=false", "--ip-forward=false"),
-        # Every container's processes can be found below one cgroup, even when the engine itself is gone.
+        # All container processes are below one cgroup, where they are found even when the engine is gone.
         *("--cgroup-parent", f"/{names.cgroup}", "--exec-opt", "native.cgroupdriver=cgroupfs"),
     ]
 
 
-def _trusted(ground: Ground) -> list[str]:
-    """The run's registry signs its own certificate, and dockerd reads authorities only from the host's /etc."""
+def _insecure_registries(sandbox: Sandbox) -> list[str]:
+    """The run's registry has a self-signed certificate; dockerd reads CA files only from the host's /etc."""
     try:
-        return ["--insecure-registry", str(ground.network)]
-    except GroundError:
+        return ["--insecure-registry", str(sandbox.network)]
+    except SandboxError:
         return []
 
 
-def _give_way(cgroup: str) -> None:
-    """A machine that boots has processors of its own on EC2; here it must not take those that serve users.
+def _lower_cpu_weight(cgroup: str) -> None:
+    """Lower the CPU weight of booting instances: unlike on EC2 they share processors with the live ones.
 
-    Machines' inner containers, the apps, are in Docker's cgroup and keep the usual share; what starts them gives way.
+    The apps, in the instances' inner containers, are in Docker's cgroup and keep the default weight.
     """
-    # cgroup v1 and v2, each with an eighth of what every group of processes has by default.
-    for hierarchy, file, share in ((CGROUPS / "cpu", "cpu.shares", 128), (CGROUPS, "cpu.weight", 12)):
+    # cgroup v1 and v2, each with an eighth of the default weight.
+    for hierarchy, file, weight in ((CGROUPS / "cpu", "cpu.shares", 128), (CGROUPS, "cpu.weight", 12)):
         if (hierarchy / "cgroup.procs").exists():
-            with contextlib.suppress(OSError):  # a host without the controller shares as it likes
+            with contextlib.suppress(OSError):  # a host without the CPU controller
                 (hierarchy / cgroup).mkdir(exist_ok=True)
-                (hierarchy / cgroup / file).write_text(str(share))
+                (hierarchy / cgroup / file).write_text(str(weight))
 
 
-def _record_clearing(ground: Ground, names: _Names) -> None:
-    ground.add_cleanup(_myself("clear", names.cgroup, names.bridge, str(names.exec_root)), "clear Docker's traces")
+def _record_cleanup(sandbox: Sandbox, names: _Names) -> None:
+    sandbox.add_cleanup(
+        _own_command("clear", names.cgroup, names.bridge, str(names.exec_root)), "remove Docker's cgroups and bridges"
+    )
     # The engine loads br_netfilter, which turns packet filtering on for all bridges of the host.
     before = BRIDGE_FILTERS / "bridge-nf-call-iptables"
     if before.exists() and before.read_text().strip() == "1":
         return
-    ground.add_cleanup(_myself("unfilter"), "put the bridges' packet filtering back")
+    sandbox.add_cleanup(_own_command("unfilter"), "restore the bridges' packet filtering")
 
 
-def _myself(*argv: str) -> list[str]:
+def _own_command(*argv: str) -> list[str]:
     return [sys.executable, "-m", "rehearsal.host.docker_engine", *argv]
 
 
 @functools.cache
 def find_client() -> str:
-    """The first docker on PATH, or of the distribution, that can build with BuildKit; else the first."""
+    """The first Docker client on the PATH, or of the distribution, that supports BuildKit; else the first."""
     folders = [*os.get_exec_path(), "/usr/bin"]
-    found = [path for folder in folders if (path := shutil.which("docker", path=folder)) is not None]
-    if not found:
-        raise DockerError("the docker client is not installed: `apt-get install docker.io`")
-    return next((path for path in found if _knows_buildkit(path)), found[0])
+    clients = [path for folder in folders if (path := shutil.which("docker", path=folder)) is not None]
+    if not clients:
+        raise DockerError("the Docker client is not installed: `apt-get install docker.io`")
+    return next((path for path in clients if _supports_buildkit(path)), clients[0])
 
 
-def _knows_buildkit(client: str) -> bool:
+def _supports_buildkit(client: str) -> bool:
     version = _output(client, "--version")  # Docker version 20.10.24+dfsg1, build 297e128
     major = version.removeprefix("Docker version ").split(".")[0]
-    if major.isdigit() and int(major) < FIRST_CLIENT_WITHOUT_BUILDKIT:
+    if major.isdigit() and int(major) < FIRST_VERSION_WITHOUT_BUILDKIT:
         return True
     return _output(client, "buildx", "version") != ""
 
@@ -247,7 +249,7 @@ def _output(*argv: str) -> str:
 
 
 def pings(address: Path) -> Reason:
-    """Objects until the engine behind this socket answers its ping."""
+    """Readiness check: the engine behind this socket answers its ping."""
 
     def reason() -> str | None:
         try:
@@ -264,14 +266,14 @@ def pings(address: Path) -> Reason:
 
 
 def _cgroup_folders(cgroup: str) -> list[Path]:
-    """Deepest first; one tree a controller with cgroup v1, a single one with v2."""
+    """Deepest first; one tree per controller with cgroup v1, a single one with v2."""
     roots = [path for pattern in (cgroup, f"*/{cgroup}") for path in CGROUPS.glob(pattern) if not path.is_symlink()]
     folders = [Path(where) for root in roots for where, _folders, _files in os.walk(root)]
     return sorted(folders, key=lambda path: len(path.parts), reverse=True)
 
 
-def containers_of(cgroup: str) -> list[processes.Identity]:
-    """Every process of every container of this engine."""
+def containers_of(cgroup: str) -> list[processes.ProcessIdentity]:
+    """All container processes of this engine."""
     pids = {int(pid) for folder in _cgroup_folders(cgroup) for pid in _members(folder)}
     return [identity for pid in sorted(pids) if (identity := processes.identify(pid)) is not None]
 
@@ -280,22 +282,23 @@ def _members(folder: Path) -> list[str]:
     try:
         return (folder / "cgroup.procs").read_text().split()
     except OSError:
-        return []  # gone since, or a threaded cgroup, whose processes its parent lists
+        return []  # removed meanwhile, or a threaded cgroup, whose processes its parent lists
 
 
 def kill(cgroup: str) -> None:
-    """Kill all containers; thrice, as what is being killed may start more meanwhile."""
+    """Kill all containers; three times, since a process may start another one before it is killed."""
     for _ in range(3):
-        found = containers_of(cgroup)
-        for one in found:
-            processes.send(one, signal.SIGKILL)
-        processes.wait_gone(found, seconds=5)
+        members = containers_of(cgroup)
+        for process in members:
+            processes.send(process, signal.SIGKILL)
+        processes.wait_gone(members, seconds=5)
 
 
 def clear(cgroup: str, bridge: str, exec_root: Path) -> int:
-    """Remove what a killed engine leaves: containers, their shims with sockets, cgroups and bridges."""
+    """Remove what a killed engine leaves behind: containers, their shims with sockets, cgroups and bridges."""
     kill(cgroup)
-    shims = [one for one in processes.marked(MARK, os.environ[MARK]) if _command(one.pid).startswith("containerd-shim")]
+    marked = processes.marked(MARK, os.environ[MARK])
+    shims = [process for process in marked if _command(process.pid).startswith("containerd-shim")]
     processes.end(shims, grace=0.5)
     for file in exec_root.glob("containerd/daemon/*/moby/*/address"):
         Path(file.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)

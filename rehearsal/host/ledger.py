@@ -1,4 +1,4 @@
-"""A run's folder holds ledger.json: everything the run started on this machine, and so all that may be torn down."""
+"""Ledger of a run, ledger.json: everything the run started on this host, as input of the teardown."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.host import processes
-from rehearsal.host.processes import Identity
+from rehearsal.host.processes import ProcessIdentity
 
 FILE = "ledger.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartedProcess:
-    """The leader of a session of its own; `grace` seconds lie between TERM and KILL."""
+    """A session leader; `grace`: seconds between SIGTERM and SIGKILL."""
 
     name: str
-    leader: Identity
+    leader: ProcessIdentity
     grace: float
     log: str
 
@@ -37,7 +37,7 @@ class CleanupCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class TemporaryFolder:
-    """A folder outside the run's own that goes with the run."""
+    """A folder outside the run's own that is removed with the run."""
 
     name: str
     path: str
@@ -45,7 +45,7 @@ class TemporaryFolder:
 
 @dataclass(frozen=True, kw_only=True)
 class TemporaryFile:
-    """A file outside the run's own folder that goes with the run."""
+    """A file outside the run's folder that is removed with the run."""
 
     name: str
     path: str
@@ -61,37 +61,37 @@ KINDS: dict[str, type[StartedProcess] | type[CleanupCommand] | type[TemporaryFol
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
+class LedgerContent:
     run: str
     boot: str
-    owner: Identity
-    janitor: Identity | None = None
+    owner: ProcessIdentity
+    janitor: ProcessIdentity | None = None
     closed: bool = False
     problems: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = field(default=())
 
     @property
     def orphaned(self) -> bool:
-        """Nobody is left to tear this run down: neither its owner nor its janitor lives."""
+        """Whether neither owner nor janitor is alive to tear this run down."""
         if self.closed:
             return False
         if self.boot != processes.boot_id():
             return True
-        return not any(processes.alive(one) for one in (self.owner, self.janitor) if one is not None)
+        return not any(processes.alive(process) for process in (self.owner, self.janitor) if process is not None)
 
 
-class Ledger:
-    """Several processes may record: a change is read, made and written under one lock, and replaces the file whole."""
+class RunLedger:
+    """Read and write the ledger; safe for concurrent processes: changes are locked and atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE
 
-    def create(self, content: Content) -> None:
+    def create(self, content: LedgerContent) -> None:
         with self._locked():
             self._write(content)
 
-    def read(self) -> Content:
+    def read(self) -> LedgerContent:
         return _parse(json.loads(self.path.read_text()))
 
     def record(self, entry: Entry) -> None:
@@ -111,27 +111,27 @@ class Ledger:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _write(self, content: Content) -> None:
+    def _write(self, content: LedgerContent) -> None:
         fresh = self.path.with_suffix(".new")
-        # Cleanup commands carry their environment: nobody else needs to read it.
+        # Cleanup commands include their environment: readable by the owner only.
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
             json.dump(_render(content), handle, indent=1)
         fresh.replace(self.path)
 
 
-def _render(content: Content) -> dict[str, Any]:
+def _render(content: LedgerContent) -> dict[str, Any]:
     names = {cls: kind for kind, cls in KINDS.items()}
     entries = [{"kind": names[type(entry)], **asdict(entry)} for entry in content.entries]
     return {**asdict(content), "entries": entries}
 
 
-def _parse(raw: dict[str, Any]) -> Content:
+def _parse(raw: dict[str, Any]) -> LedgerContent:
     janitor = raw["janitor"]
-    return Content(
+    return LedgerContent(
         run=raw["run"],
         boot=raw["boot"],
-        owner=Identity(**raw["owner"]),
-        janitor=Identity(**janitor) if janitor else None,
+        owner=ProcessIdentity(**raw["owner"]),
+        janitor=ProcessIdentity(**janitor) if janitor else None,
         closed=raw["closed"],
         problems=tuple(raw["problems"]),
         entries=tuple(_parse_entry(entry) for entry in raw["entries"]),
@@ -141,7 +141,7 @@ def _parse(raw: dict[str, Any]) -> Content:
 def _parse_entry(raw: dict[str, Any]) -> Entry:
     values = {key: value for key, value in raw.items() if key != "kind"}
     if "leader" in values:
-        values["leader"] = Identity(**values["leader"])
+        values["leader"] = ProcessIdentity(**values["leader"])
     if "argv" in values:
         values["argv"] = tuple(values["argv"])
     return KINDS[raw["kind"]](**values)

@@ -1,4 +1,4 @@
-"""Processes are named so that a reused pid is never taken for the one once started, and are ended as whole sessions."""
+"""Process identity that survives pid reuse, and termination of entire sessions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ STATE, PARENT, SESSION, START = 0, 1, 3, 19
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
-    """A pid with the kernel's start time in clock ticks after boot: together they never come twice in one boot."""
+class ProcessIdentity:
+    """A pid and its start time in clock ticks since boot: unique within one boot."""
 
     pid: int
     started: int
@@ -34,21 +34,21 @@ def _stat(pid: int) -> list[str] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rindex(")") + 2 :].split()
-    # A zombie has ended; only its parent has not asked yet.
+    # A zombie has exited; its parent has not waited for it yet.
     return None if fields[STATE] in "ZX" else fields
 
 
-def identify(pid: int) -> Identity | None:
+def identify(pid: int) -> ProcessIdentity | None:
     fields = _stat(pid)
-    return None if fields is None else Identity(pid=pid, started=int(fields[START]))
+    return None if fields is None else ProcessIdentity(pid=pid, started=int(fields[START]))
 
 
-def alive(identity: Identity) -> bool:
+def alive(identity: ProcessIdentity) -> bool:
     return identify(identity.pid) == identity
 
 
-def prefer(pid: int, nice: int) -> None:
-    """Gives a session's processes more of a busy machine. Where the kernel groups sessions, the group needs it too."""
+def set_priority(pid: int, nice: int) -> None:
+    """Set the nice value of a session leader, and of its autogroup where the kernel schedules by session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.setpriority(os.PRIO_PROCESS, pid, nice)
         group = PROC / str(pid) / "autogroup"
@@ -56,32 +56,32 @@ def prefer(pid: int, nice: int) -> None:
             group.write_text(str(nice))
 
 
-def everyone() -> Iterator[tuple[int, list[str]]]:
+def all_processes() -> Iterator[tuple[int, list[str]]]:
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
             yield int(entry.name), fields
 
 
-def session_of(leader: Identity) -> list[Identity]:
-    """Everything in the leader's session, also after the leader has gone: the kernel reserves its number until then."""
+def session_of(leader: ProcessIdentity) -> list[ProcessIdentity]:
+    """All processes of the leader's session, also after its exit: the kernel does not reuse its pid until then."""
     now = identify(leader.pid)
     if now is not None and now != leader:
         return []
     return [
-        Identity(pid=pid, started=int(fields[START]))
-        for pid, fields in everyone()
+        ProcessIdentity(pid=pid, started=int(fields[START]))
+        for pid, fields in all_processes()
         if int(fields[SESSION]) == leader.pid and int(fields[START]) >= leader.started
     ]
 
 
-def marked(variable: str, value: str) -> list[Identity]:
-    """Everything that inherited this environment variable, and what descends from it without (containers do)."""
-    wanted = f"{variable}={value}".encode()
-    snapshot = dict(everyone())
-    found = {pid for pid in snapshot if wanted in _environment(pid)}
-    while grown := {pid for pid, fields in snapshot.items() if int(fields[PARENT]) in found} - found:
-        found |= grown
-    return [Identity(pid=pid, started=int(snapshot[pid][START])) for pid in sorted(found)]
+def marked(variable: str, value: str) -> list[ProcessIdentity]:
+    """All processes with this environment variable, and their descendants without it (containers)."""
+    variable_value = f"{variable}={value}".encode()
+    snapshot = dict(all_processes())
+    pids = {pid for pid in snapshot if variable_value in _environment(pid)}
+    while grown := {pid for pid, fields in snapshot.items() if int(fields[PARENT]) in pids} - pids:
+        pids |= grown
+    return [ProcessIdentity(pid=pid, started=int(snapshot[pid][START])) for pid in sorted(pids)]
 
 
 def _environment(pid: int) -> list[bytes]:
@@ -91,8 +91,8 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
-def send(identity: Identity, number: signal.Signals) -> None:
-    """Signal through a pidfd: between the check and the signal the pid can't become somebody else's."""
+def send(identity: ProcessIdentity, number: signal.Signals) -> None:
+    """Send a signal through a pidfd, so that a reused pid is never signalled."""
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(identity.pid)
         try:
@@ -102,17 +102,17 @@ def send(identity: Identity, number: signal.Signals) -> None:
             os.close(handle)
 
 
-def wait_gone(identities: Iterable[Identity], *, seconds: float) -> list[Identity]:
-    """Who is still there after so many seconds; returns as soon as nobody is."""
+def wait_gone(identities: Iterable[ProcessIdentity], *, seconds: float) -> list[ProcessIdentity]:
+    """The processes that are still running after `seconds`; returns early when all have exited."""
     deadline = time.monotonic() + seconds
-    left = [one for one in identities if alive(one)]
+    left = [process for process in identities if alive(process)]
     while left and (remaining := deadline - time.monotonic()) > 0:
         _wait_exit(left[0], seconds=min(remaining, 0.2))
-        left = [one for one in left if alive(one)]
+        left = [process for process in left if alive(process)]
     return left
 
 
-def _wait_exit(identity: Identity, *, seconds: float) -> None:
+def _wait_exit(identity: ProcessIdentity, *, seconds: float) -> None:
     try:
         handle = os.pidfd_open(identity.pid)
     except ProcessLookupError:
@@ -123,12 +123,12 @@ def _wait_exit(identity: Identity, *, seconds: float) -> None:
         os.close(handle)
 
 
-def end(identities: Iterable[Identity], *, grace: float) -> list[Identity]:
-    """TERM, then KILL for those that need more than the grace; returns those that even KILL did not end in 5 s."""
+def end(identities: Iterable[ProcessIdentity], *, grace: float) -> list[ProcessIdentity]:
+    """SIGTERM, then SIGKILL after `grace` seconds; the processes that are still running 5 s after SIGKILL."""
     targets = list(identities)
-    for one in targets:
-        send(one, signal.SIGTERM)
-    stubborn = wait_gone(targets, seconds=grace)
-    for one in stubborn:
-        send(one, signal.SIGKILL)
-    return wait_gone(stubborn, seconds=5)
+    for process in targets:
+        send(process, signal.SIGTERM)
+    remaining = wait_gone(targets, seconds=grace)
+    for process in remaining:
+        send(process, signal.SIGKILL)
+    return wait_gone(remaining, seconds=5)

@@ -1,4 +1,4 @@
-"""A container registry with TLS and a password, Debian's docker-registry, in the place of the account's ECR."""
+"""Container registry in place of ECR: Debian's docker-registry with TLS and a password."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from checks.waiting import wait_until
 
 USER = "AWS"  # the user name in every authorization token of ECR
 START_SECONDS = 15
-CERTIFICATE_DAYS = 7  # longer than any rehearsal, short enough to be worthless when found
-BCRYPT_ROUNDS = 4  # each pull authenticates many times; the password is random and lives for one run
+CERTIFICATE_DAYS = 7  # longer than any rehearsal, short enough to be worthless if leaked
+BCRYPT_ROUNDS = 4  # each pull authenticates many times; the password is random and valid for one run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """Where a registry listens and keeps its files; `folder` holds the images too, so keeping it keeps them."""
+    """Address and files of a registry; `folder` contains the images too."""
 
     address: str
     port: int
@@ -38,7 +38,7 @@ class Registry:
 
     @property
     def certificate(self) -> Path:
-        """Signs itself: also the CA file that clients put into /etc/docker/certs.d/<endpoint>/ca.crt."""
+        """Self-signed certificate, which is also the clients' CA file /etc/docker/certs.d/<endpoint>/ca.crt."""
         return self.folder / "tls.crt"
 
     @property
@@ -58,7 +58,7 @@ def certificate_command(registry: Registry) -> list[str]:
     return [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
         *("-days", str(CERTIFICATE_DAYS), "-subj", f"/CN={registry.address}"),
-        # Docker refuses a certificate whose address stands in the common name only.
+        # Docker refuses a certificate without a subject alternative name.
         *("-addext", f"subjectAltName=IP:{registry.address}"),
         *("-keyout", str(registry.key), "-out", str(registry.certificate)),
     ]
@@ -69,7 +69,7 @@ def serve_command(registry: Registry) -> list[str]:
 
 
 def config_text(registry: Registry) -> str:
-    """The registry reads YAML, of which JSON is a part."""
+    """Configuration as JSON, which is valid YAML."""
     return json.dumps(
         {
             "version": "0.1",
@@ -91,7 +91,7 @@ def passwords_text(registry: Registry) -> str:
 
 
 def prepare(registry: Registry) -> None:
-    """Writes certificate, password file and configuration."""
+    """Write certificate, password file and configuration."""
     registry.folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(certificate_command(registry), check=True, capture_output=True)
     registry.key.chmod(0o600)
@@ -113,7 +113,7 @@ def not_ready(registry: Registry) -> str | None:
 
 @contextmanager
 def running(registry: Registry) -> Iterator[Registry]:
-    """The registry, answering, for as long as the block runs."""
+    """A running registry for the duration of the block."""
     prepare(registry)
     with (registry.folder / "registry.log").open("ab") as log:
         process = subprocess.Popen(serve_command(registry), stdout=log, stderr=log)

@@ -1,6 +1,6 @@
-"""A rehearsal has a folder, ports and a network of its own, and however it ends, nothing that it started stays behind.
+"""Sandbox of a rehearsal run: its own folder, ports and network, torn down however the run ends.
 
-`python -m rehearsal.host.sandbox sweep` removes what dead runs left; `… janitor RUN_DIR` watches a run.
+`python -m rehearsal.host.sandbox sweep` removes leftovers of dead runs; `… janitor RUN_DIR` watches a run.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from types import TracebackType
 
 from rehearsal.host import processes
 from rehearsal.host.claims import Claims
-from rehearsal.host.ledger import Content, Ledger, StartedProcess, TemporaryFolder, command
-from rehearsal.host.processes import Identity
+from rehearsal.host.ledger import LedgerContent, RunLedger, StartedProcess, TemporaryFolder, command
+from rehearsal.host.processes import ProcessIdentity
 from rehearsal.host.teardown import MARK, TEMPORARY, teardown
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "build" / "rehearsal"
-# Ended runs whose logs are kept for looking at.
-KEPT_RUNS = 5
-CLOSING_LIMIT = 180.0
-# What serves users, and the users, go before what builds and deploys: on EC2 they have machines of their own.
-SERVING = -8
+# Finished runs whose logs are retained.
+RETAINED_RUNS = 5
+CLOSE_TIMEOUT = 180.0
+# Nice value of serving processes and the load generator, ahead of builds: on EC2 they have hosts of their own.
+SERVING_NICE = -8
 
 Reason = Callable[[], str | None]
 
 
-class GroundError(Exception):
-    """Something on this machine did not get ready, or could not be had."""
+class SandboxError(Exception):
+    """A process did not become ready, or a resource of this host is not available."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A started process, leader of its own session, whose output goes to a log of the run."""
+    """A started process, leader of its own session, with its output in a log of the run."""
 
     name: str
     popen: subprocess.Popen[bytes]
-    identity: Identity
+    identity: ProcessIdentity
     log: Path
     grace: float
 
@@ -61,9 +61,9 @@ class Process:
         return self.popen.pid
 
     def ended(self) -> str | None:
-        """Why it can't be waited for any longer, or None while it runs."""
+        """The exit code as a sentence, or None while it runs."""
         code = self.popen.poll()
-        return None if code is None else f"{self.name} ended with exit code {code}"
+        return None if code is None else f"{self.name} exited with code {code}"
 
     def log_tail(self, lines: int = 15) -> str:
         try:
@@ -72,13 +72,13 @@ class Process:
             return ""
 
     def stop(self) -> int:
-        """End the whole session, gently first; the exit code of its leader."""
+        """Terminate the entire session, SIGTERM first; the exit code of its leader."""
         processes.end(processes.session_of(self.identity), grace=self.grace)
         return self.popen.wait(timeout=10)
 
 
-class Ground:
-    """One run's place on this machine. Use it as a context manager: leaving it tears everything down."""
+class Sandbox:
+    """Resources of one run on this host, as a context manager: exiting it tears everything down."""
 
     def __init__(self, *, runs: Path, claims: Claims, network: IPv4Network | None) -> None:
         self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -86,23 +86,23 @@ class Ground:
         self.claims = claims
         self._network = network
         self.folder.mkdir(parents=True)
-        # Machines' users (PostgreSQL's) pass through on the way to folders of their own, but can't list.
+        # Other system users (PostgreSQL's) traverse it to reach their own folders, but can't list it.
         self.folder.chmod(0o711)
-        self.ledger = Ledger(self.folder)
-        self.ledger.create(Content(run=self.id, boot=processes.boot_id(), owner=_myself()))
+        self.ledger = RunLedger(self.folder)
+        self.ledger.create(LedgerContent(run=self.id, boot=processes.boot_id(), owner=_own_identity()))
         self._janitor = self._start_janitor()
         self.ledger.amend(janitor=processes.identify(self._janitor.pid))
         self.sockets = self._socket_folder()
 
     @classmethod
-    def open(cls, *, runs: Path = RUNS, with_network: bool = True, claims: Claims | None = None) -> Ground:
-        """Clean up after dead runs, claim a network, and start the janitor. `claims`: what the run holds already."""
+    def open(cls, *, runs: Path = RUNS, with_network: bool = True, claims: Claims | None = None) -> Sandbox:
+        """Clean up after dead runs, claim a network, and start the janitor. `claims`: existing claims of the run."""
         runs.mkdir(parents=True, exist_ok=True)
         sweep(runs)
         claims = claims or Claims()
         return cls(runs=runs, claims=claims, network=claims.network() if with_network else None)
 
-    def __enter__(self) -> Ground:
+    def __enter__(self) -> Sandbox:
         return self
 
     def __exit__(
@@ -114,21 +114,21 @@ class Ground:
     @property
     def network(self) -> IPv4Network:
         if self._network is None:
-            raise GroundError("this ground was opened without a network: open it with with_network=True")
+            raise SandboxError("this sandbox has no network: open it with with_network=True")
         return self._network
 
     @property
     def gateway(self) -> str:
-        """The host's own address in the run's network: where machines find emulator, registry and database."""
+        """The host's address in the run's network, where instances reach emulator, registry and database."""
         return str(self.network[1])
 
     @property
     def environment(self) -> dict[str, str]:
-        """For commands run outside `start`: they too are ended with the run."""
+        """Environment for commands that `start` does not run, so that they are ended with the run too."""
         return {**os.environ, MARK: self.id}
 
     def temporary(self, name: str) -> Path:
-        """A folder that is removed with the run; logs and reports belong into `folder` itself, which stays."""
+        """A folder that is removed with the run; logs and reports belong in `folder` itself, which is retained."""
         path = self.folder / TEMPORARY / name
         path.mkdir(parents=True, exist_ok=True)
         (self.folder / TEMPORARY).chmod(0o711)
@@ -148,7 +148,7 @@ class Ground:
         grace: float = 5.0,
         nice: int = 0,
     ) -> Process:
-        """Start a program in a session of its own, recorded before this returns; `env` adds to this process's own."""
+        """Start a program in its own session; `env` extends this process's environment. Raises SandboxError."""
         log = log or self.folder / f"{name}.log"
         with log.open("ab") as output:
             try:
@@ -162,11 +162,11 @@ class Ground:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise GroundError(f"{name} can't be started: {argv[0]}: {error.strerror}") from error
+                raise SandboxError(f"{name} can't be started: {argv[0]}: {error.strerror}") from error
         if nice:
-            processes.prefer(popen.pid, nice)
-        # A child that ended already has no identity any more, and nothing to tear down but what bears the mark.
-        identity = processes.identify(popen.pid) or Identity(pid=popen.pid, started=0)
+            processes.set_priority(popen.pid, nice)
+        # A child that exited already has no identity; its descendants are found by the environment variable.
+        identity = processes.identify(popen.pid) or ProcessIdentity(pid=popen.pid, started=0)
         if identity.started:
             self.ledger.record(StartedProcess(name=name, leader=identity, grace=grace, log=str(log)))
         return Process(name=name, popen=popen, identity=identity, log=log, grace=grace)
@@ -174,23 +174,23 @@ class Ground:
     def add_cleanup(
         self, argv: Sequence[str], name: str, env: Mapping[str, str] | None = None, *, timeout: float = 30.0
     ) -> None:
-        """A command that the teardown runs, in reverse order among all that was started or added."""
+        """Add a command to the teardown, which undoes processes and commands in reverse order."""
         self.ledger.record(command(name, argv, env or {}, timeout))
 
     def wait_ready(self, process: Process, reason: Reason, *, what: str, deadline: float = 30.0) -> float:
-        """Wait until `reason` has nothing to object; the seconds it took. An ended process fails at once."""
+        """Wait until `reason` returns None; the seconds it took. Raises SandboxError, also when the process exits."""
         return wait_until(reason, what=what, deadline=deadline, process=process)
 
     def close(self) -> tuple[str, ...]:
-        """Tear everything down; what could not be, as sentences."""
+        """Tear everything down; what failed, as sentences."""
         if self._janitor.stdin is not None and not self._janitor.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._janitor.stdin.close()
         try:
-            self._janitor.wait(timeout=CLOSING_LIMIT)
+            self._janitor.wait(timeout=CLOSE_TIMEOUT)
         except subprocess.TimeoutExpired:
-            return (f"the janitor has not finished within {CLOSING_LIMIT:g} s: see {self.folder / 'janitor.log'}",)
-        problems = teardown(self.folder)  # only reads the janitor's result, unless the janitor was killed
+            return (f"the janitor has not finished within {CLOSE_TIMEOUT:g} s: see {self.folder / 'janitor.log'}",)
+        problems = teardown(self.folder)  # the janitor's result, or a teardown when the janitor was killed
         self.claims.release()
         return problems
 
@@ -205,34 +205,37 @@ class Ground:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal reaches the owner only
-                # It holds the claims too: the network is free for others when it is really gone.
+                # It inherits the claims: the network becomes free only after the teardown.
                 pass_fds=tuple(self.claims.handles.values()),
             )
 
     def _socket_folder(self) -> Path:
-        """Unix sockets' paths are limited to 107 bytes, and a copy of this project may lie deep."""
+        """A folder with a short path: Unix socket paths are limited to 107 bytes."""
         path = Path(tempfile.mkdtemp(prefix="bg-"))
         path.chmod(0o711)
         self.ledger.record(TemporaryFolder(name="sockets", path=str(path)))
         return path
 
 
-def _myself() -> Identity:
+def _own_identity() -> ProcessIdentity:
     me = processes.identify(os.getpid())
     if me is None:
-        raise GroundError("/proc does not show this process: a rehearsal needs Linux with /proc mounted")
+        raise SandboxError("/proc does not show this process: a rehearsal needs Linux with /proc mounted")
     return me
 
 
 def wait_until(reason: Reason, *, what: str, deadline: float, process: Process | None = None) -> float:
-    """Ask `reason` until it returns None; the error says what was waited for, the last reason and the log's end."""
+    """Poll `reason` until it returns None; the seconds it took.
+
+    SandboxError names what was waited for, the last reason and the end of the process's log.
+    """
     started = time.monotonic()
     pause = 0.01
     while (last := reason()) is not None:
         if process is not None and (ended := process.ended()) is not None:
-            raise GroundError(_failure(f"{what}: {ended}", last, process))
+            raise SandboxError(_failure(f"{what}: {ended}", last, process))
         if time.monotonic() - started > deadline:
-            raise GroundError(_failure(f"{what}: not ready within {deadline:g} s", last, process))
+            raise SandboxError(_failure(f"{what}: not ready within {deadline:g} s", last, process))
         time.sleep(pause)
         pause = min(pause * 1.5, 0.2)
     return time.monotonic() - started
@@ -246,7 +249,7 @@ def _failure(headline: str, last: str, process: Process | None) -> str:
 
 
 def port_answers(address: str, port: int) -> Reason:
-    """Objects until something accepts TCP connections there."""
+    """Readiness check: something accepts TCP connections there."""
 
     def reason() -> str | None:
         try:
@@ -259,46 +262,46 @@ def port_answers(address: str, port: int) -> Reason:
 
 
 def url_answers(url: str, *, status: int = 200) -> Reason:
-    """Objects until the URL answers with this status."""
+    """Readiness check: the URL answers with this status."""
 
     def reason() -> str | None:
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - the run's own servers
-                got: int = answer.status
+                actual: int = answer.status
         except urllib.error.HTTPError as error:
-            got = error.code
+            actual = error.code
         except OSError as error:
             return f"{url}: {getattr(error, 'reason', error)}"
-        return None if got == status else f"{url}: answered {got}, not {status}"
+        return None if actual == status else f"{url}: answered {actual}, not {status}"
 
     return reason
 
 
 def sweep(runs: Path = RUNS) -> tuple[str, ...]:
-    """Tear down runs whose owner and janitor are both dead, and drop the folders of long-ended ones."""
+    """Tear down runs without a living owner or janitor, and remove old finished runs; failures as sentences."""
     problems: list[str] = []
-    ended = []
+    finished = []
     for folder in sorted(runs.glob("run-*")):
         try:
-            content = Ledger(folder).read()
+            content = RunLedger(folder).read()
         except (FileNotFoundError, NotADirectoryError):
-            continue  # being made this moment, or not ours
+            continue  # being created, or not a run
         if content.orphaned:
             problems += teardown(folder)
         elif content.closed:
-            ended.append(folder)
-    for folder in ended[:-KEPT_RUNS]:
+            finished.append(folder)
+    for folder in finished[:-RETAINED_RUNS]:
         shutil.rmtree(folder, ignore_errors=True)
     return tuple(problems)
 
 
 def janitor(folder: Path) -> int:
-    """Wait until the owner closes its end of the pipe, or is gone in whatever way; then tear down."""
+    """Wait until the owner closes the pipe or exits, then tear down. Exit code 1: something was left behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    owner = Ledger(folder).read().owner
+    owner = RunLedger(folder).read().owner
     while processes.alive(owner):
-        # A forked child of the owner may hold the pipe open longer than the owner lives: look after it as well.
+        # A forked child of the owner may keep the pipe open: poll the owner as well.
         if select.select([sys.stdin], [], [], 1.0)[0] and not os.read(0, 4096):
             break
     problems = teardown(folder)

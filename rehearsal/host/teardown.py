@@ -1,4 +1,4 @@
-"""After `teardown(folder)` nothing that the run's ledger names is left: processes, containers, mounts, folders."""
+"""Teardown of a run: ends the processes and removes the containers, mounts and folders that its ledger records."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal.host import processes
-from rehearsal.host.ledger import CleanupCommand, Entry, Ledger, StartedProcess, TemporaryFile, TemporaryFolder
+from rehearsal.host.ledger import CleanupCommand, Entry, RunLedger, StartedProcess, TemporaryFile, TemporaryFolder
 
-# Every process of a run inherits this variable with the run's name: also one that left its session, or that was
-# started a moment before its starter was killed and never reached the ledger.
+# Every process of a run inherits this variable with the run's id: it also finds processes that left their session, or
+# whose parent was killed before it could record them in the ledger.
 MARK = "BLUEGREEN_RUN"
 TEMPORARY = "tmp"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def teardown(folder: Path) -> tuple[str, ...]:
-    """What could not be torn down, as sentences; safe to call again, and from two processes at once."""
+    """Tear the run down; what failed, as sentences. Idempotent, and safe to call concurrently."""
     with (folder / "teardown.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ledger = Ledger(folder)
+        ledger = RunLedger(folder)
         content = ledger.read()
         if content.closed:
             return content.problems
@@ -33,8 +33,8 @@ def teardown(folder: Path) -> tuple[str, ...]:
 
 
 def _problems(folder: Path, *, same_boot: bool) -> Iterator[str]:
-    content = Ledger(folder).read()
-    if same_boot:  # after a reboot the pids are somebody else's, and no process of ours can be left
+    content = RunLedger(folder).read()
+    if same_boot:  # after a reboot the pids belong to other processes
         for entry in reversed(content.entries):
             yield from _undo(entry, run=content.run)
         yield from _end_marked(content.run)
@@ -51,7 +51,7 @@ def _problems(folder: Path, *, same_boot: bool) -> Iterator[str]:
 def _undo(entry: Entry, *, run: str) -> Iterator[str]:
     if isinstance(entry, StartedProcess):
         left = processes.end(processes.session_of(entry.leader), grace=entry.grace)
-        yield from (f"{entry.name}: process {one.pid} is still there after KILL" for one in left)
+        yield from (f"{entry.name}: process {process.pid} is still running after SIGKILL" for process in left)
     elif isinstance(entry, CleanupCommand):
         yield from _run(entry, run=run)
 
@@ -61,7 +61,7 @@ def _run(entry: CleanupCommand, *, run: str) -> Iterator[str]:
         done = subprocess.run(
             entry.argv,
             env={**os.environ, **entry.env, MARK: run},
-            cwd=ROOT,  # so that `python -m rehearsal.…` finds this copy
+            cwd=ROOT,  # so that `python -m rehearsal.…` finds this checkout
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -69,7 +69,7 @@ def _run(entry: CleanupCommand, *, run: str) -> Iterator[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield f"{entry.name}: took longer than {entry.timeout:g} s"
+        yield f"{entry.name}: timed out after {entry.timeout:g} s"
     except OSError as error:
         yield f"{entry.name}: {error}"
     else:
@@ -78,16 +78,16 @@ def _run(entry: CleanupCommand, *, run: str) -> Iterator[str]:
 
 
 def _end_marked(run: str) -> Iterator[str]:
-    # Twice: what is being ended may start something in its last moment.
+    # Twice: a process may start another one before it ends.
     for _ in range(2):
         left = processes.end(processes.marked(MARK, run), grace=3)
-    yield from (f"process {one.pid} of this run is still there after KILL" for one in left)
+    yield from (f"process {process.pid} of this run is still running after SIGKILL" for process in left)
 
 
 def _unmount_below(folder: Path) -> Iterator[str]:
     for point in sorted(_mounts_below(folder.resolve()), key=len, reverse=True):
         done = subprocess.run(["umount", "--lazy", point], capture_output=True, text=True, timeout=20, check=False)
-        # A mount may hang on two trees and have gone with the first.
+        # A mount may appear in two trees and be gone with the first.
         if done.returncode != 0 and point in _mounts_below(folder.resolve()):
             yield f"mount {point}: {done.stderr.strip()}"
 

@@ -1,1 +1,1 @@
-"""Container images that stand for AMIs and base images, made of Debian's packages."""
+"""Container images in place of AMIs, and a base image for releases, built from Debian packages."""

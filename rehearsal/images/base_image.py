@@ -1,4 +1,4 @@
-"""A base image for releases, made of Debian's packages alone, since no public registry may be reached."""
+"""Base image for releases, built from Debian packages, since no public registry may be reachable."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rehearsal.host import commands
 from rehearsal.host.docker_engine import DockerEngine
-from rehearsal.images.cache import key_of, loaded
+from rehearsal.images.cache import ensure_image, key_of
 
 NAME = "bluegreen-python-base"
 # dash and coreutils: a Dockerfile's RUN needs a shell. tzdata and certificates are left to apps that need them.
 PACKAGES = ("python3", "python3-aiohttp", "python3-asyncpg", "dash", "coreutils", "base-files", "libc-bin")
 MERGED = ("bin", "sbin", "lib", "lib64")  # on Debian, links into /usr
-# What no app reads at run time.
+# Not needed at run time.
 NEEDLESS = (
     "usr/share/doc",
     "usr/share/man",
@@ -31,21 +31,21 @@ NEEDLESS = (
 )
 ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUPS = "root:x:0:\nnogroup:x:65534:\n"
-LIMIT_S = 300
+TIMEOUT_S = 300
 
 
 class BaseImageError(Exception):
-    """The base image can't be made; the message says what to look at."""
+    """The base image can't be built; the message says what to check."""
 
 
 def prepare_base(docker: DockerEngine, cache: Path) -> str:
-    """The tag of the image, which is in the engine afterwards."""
+    """Load or build the image; its tag. Raises BaseImageError."""
     tag = f"{NAME}:{key_of([Path(__file__).read_bytes()])}"
-    loaded(docker, cache, tag, lambda: _make(docker, tag))
+    ensure_image(docker, cache, tag, lambda: _build(docker, tag))
     return tag
 
 
-def _make(docker: DockerEngine, tag: str) -> None:
+def _build(docker: DockerEngine, tag: str) -> None:
     with docker.scratch("base") as folder:
         root = Path(folder) / "root"
         _skeleton(root)
@@ -59,20 +59,20 @@ def _make(docker: DockerEngine, tag: str) -> None:
 
 
 def _download(docker: DockerEngine, folder: Path) -> list[Path]:
-    """The packages and all that they depend on, for a machine that has nothing installed yet."""
-    for needed in ("state/lists/partial", "cache/archives/partial"):
-        (folder / needed).mkdir(parents=True)
+    """Download the packages with all their dependencies, as for an empty system."""
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
     (folder / "status").touch()
     options = [f"Dir::State::status={folder / 'status'}", f"Dir::Cache={folder / 'cache'}"]
     options += ["Debug::NoLocking=1", "APT::Sandbox::User=root", "APT::Install-Recommends=0"]
-    # A way to keep what was downloaded: some images of Debian delete it after each run of apt.
+    # Keep the downloaded packages: some Debian images delete them after each run of apt.
     options += ["Binary::apt::APT::Keep-Downloaded-Packages=1", "APT::Keep-Downloaded-Packages=1"]
     flags = [part for option in options for part in ("-o", option)]
     _run(docker, "apt-get", *flags, "--yes", "--quiet", "--download-only", "install", *PACKAGES)
-    found = sorted((folder / "cache/archives").glob("*.deb"))
-    if not found:
+    packages = sorted((folder / "cache/archives").glob("*.deb"))
+    if not packages:
         raise BaseImageError(f"apt-get downloaded none of {', '.join(PACKAGES)}; does `apt-get update` work here?")
-    return found
+    return packages
 
 
 def _skeleton(root: Path) -> None:
@@ -82,7 +82,7 @@ def _skeleton(root: Path) -> None:
     for name in MERGED:
         (root / "usr" / name).mkdir()
         (root / name).symlink_to(f"usr/{name}")
-    # Maintainer scripts write these; none of them runs here.
+    # Written by maintainer scripts, which are not executed here.
     (root / "etc/passwd").write_text(ACCOUNTS)
     (root / "etc/group").write_text(GROUPS)
 
@@ -99,11 +99,11 @@ def _slim(root: Path) -> None:
 
 
 def _compile(docker: DockerEngine, root: Path) -> None:
-    """Packages compile their modules in their maintainer scripts; without, each start of an app takes a second more."""
+    """Compile Python modules, as maintainer scripts would: without, each start of an app takes a second longer."""
     folders = [f"/{path.relative_to(root)}" for path in sorted((root / "usr/lib").glob("python3*"))]
-    with suppress(commands.CommandError):  # some modules are written for other versions of Python, and stay as they are
+    with suppress(commands.ToolError):  # some modules are for other versions of Python
         _run(docker, "chroot", str(root), "/usr/bin/python3", "-m", "compileall", "-q", *folders)
 
 
 def _run(docker: DockerEngine, *argv: str) -> None:
-    commands.run(argv, limit=LIMIT_S, env={**docker.environment, "DEBIAN_FRONTEND": "noninteractive"})
+    commands.run(argv, timeout=TIMEOUT_S, env={**docker.environment, "DEBIAN_FRONTEND": "noninteractive"})

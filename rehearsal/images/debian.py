@@ -1,4 +1,4 @@
-"""Debian with systemd is a container image: what stands for Debian's own image on EC2 when a machine is rehearsed."""
+"""Debian container image with systemd, in place of Debian's AMI."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rehearsal.host.docker_engine import DockerEngine
 from rehearsal.images.cache import key_of
 
 NAME, SUITE = "bluegreen-debian", "bookworm"
-# What Debian's image for EC2 has, as far as boot and build take it.
+# The packages of Debian's AMI that boot and build need.
 PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,python3,ca-certificates,iproute2,iptables,procps"
-# They look after hardware, consoles, logins and file systems that a container doesn't have, or write what nobody
-# reads in a machine that lives for minutes; each would hold up its start.
+# Services for hardware, consoles, logins and file systems that a container doesn't have, or for housekeeping of a
+# long-lived system; each would delay the boot.
 MASKED = (
     "systemd-udevd.service",
     "systemd-udev-trigger.service",
@@ -47,11 +47,11 @@ MASKED = (
     "apt-daily-upgrade.timer",
     "systemd-tmpfiles-clean.timer",
 )
-# Read by nobody on a rehearsed machine, and loaded into Docker once a rehearsal: kept out of it.
-NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian")
-# For the packages that are still to come; and no fsync after each file, in a file system that is thrown away.
-DPKG_RULES = "".join(f"path-exclude=/{folder}/*\n" for folder in NEEDLESS) + "force-unsafe-io\n"
-DEBOOTSTRAP_LIMIT_S, TAR_LIMIT_S = 600.0, 120.0
+# Not needed on an instance of a rehearsal, and loaded into Docker once per rehearsal.
+EXCLUDED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian")
+# For packages that are installed later; and no fsync after each file, in a file system that is discarded.
+DPKG_RULES = "".join(f"path-exclude=/{folder}/*\n" for folder in EXCLUDED) + "force-unsafe-io\n"
+DEBOOTSTRAP_TIMEOUT_S, TAR_TIMEOUT_S = 600.0, 120.0
 
 
 def tag() -> str:
@@ -59,30 +59,30 @@ def tag() -> str:
     return f"{NAME}:{key_of([SUITE, PACKAGES, *MASKED, DPKG_RULES, lines])}"
 
 
-def make(docker: DockerEngine) -> None:
-    """Takes about a minute, most of it dpkg's."""
+def build(docker: DockerEngine) -> None:
+    """Build the image; takes about a minute, mostly in dpkg."""
     with docker.scratch("debian") as folder:
         root, archive = Path(folder) / "root", Path(folder) / "root.tar"
         keyring = [f"--keyring={apt.KEYS}"] if apt.KEYS.exists() else []
         flags = ["--variant=minbase", f"--include={PACKAGES}", *keyring]
         argv = ["debootstrap", *flags, SUITE, str(root), apt.mirror(SUITE)]
-        # It mounts /proc and /sys below the root: in a namespace of its own they go with it, also when it is killed.
-        commands.run(["unshare", "--mount", *argv], limit=DEBOOTSTRAP_LIMIT_S, env=docker.environment)
-        _fit(root)
+        # debootstrap mounts /proc and /sys below the root: a mount namespace removes them, also when it is killed.
+        commands.run(["unshare", "--mount", *argv], timeout=DEBOOTSTRAP_TIMEOUT_S, env=docker.environment)
+        _configure(root)
         tar = ["tar", "--create", "--numeric-owner", "--file", str(archive), "--directory", str(root), "."]
-        commands.run(tar, limit=TAR_LIMIT_S, env=docker.environment)
+        commands.run(tar, timeout=TAR_TIMEOUT_S, env=docker.environment)
         docker.run("import", str(archive), tag(), timeout=600)
 
 
-def _fit(root: Path) -> None:
+def _configure(root: Path) -> None:
     (root / "etc/apt/sources.list").write_text("".join(source.line for source in apt.public_sources(SUITE)))
     for unit in MASKED:
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     (root / "run/sshd").mkdir(parents=True, exist_ok=True)
     (root / "etc/dpkg/dpkg.cfg.d/rehearsal").write_text(DPKG_RULES)
-    for needless in NEEDLESS:
-        shutil.rmtree(root / needless)
-        (root / needless).mkdir()
-    # Of this host, written by debootstrap; Docker gives each container its own.
+    for folder in EXCLUDED:
+        shutil.rmtree(root / folder)
+        (root / folder).mkdir()
+    # Copied from this host by debootstrap; Docker provides them for each container.
     for name in ("etc/resolv.conf", "etc/hostname"):
         (root / name).unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-# The source that a rehearsal gives the image's build in the place of ami/source.pkr.hcl: EC2 is the emulator, and the
-# builder is a container on this host that runs sshd. The provisioning is the image's own.
+# Packer source of a rehearsal, in place of ami/source.pkr.hcl: EC2 is the emulator, and the builder is a container on
+# this host that runs sshd. The provisioning is the AMI's own.
 
 variable "endpoint" {
   type = string

@@ -1,1 +1,1 @@
-"""Users: the load generator and what its requests met."""
+"""Load generator and its request log."""

@@ -1,9 +1,9 @@
-"""Users knock at an even rate whatever the answers; every request is counted, and so is the generator's own lateness.
+"""Open-loop HTTP load generator: a constant request rate, a log of every request, and the generator's own lag.
 
-Writes into its folder: requests.tsv (a line a request), retried.tsv (a line for each further try of one), series.jsonl
-(100 ms each), status.jsonl (a line a second) and, at the end, summary.json. A line `mark NAME` or `stop` appended to
-its file `control` is obeyed within 100 ms; TERM is a stop as well. With --keep, files and percentiles hold the last
-minutes only: each file is renamed to FILE.old once it has as many, in the place of the one before.
+Output files: requests.tsv (one line per request), retried.tsv (one per retry), series.jsonl (one per 100 ms),
+status.jsonl (one per second) and, at the end, summary.json. A line `mark NAME` or `stop` appended to the
+file `control` takes effect within 100 ms; SIGTERM stops it as well. With --keep, files and percentiles cover the last
+minutes only: each file is rotated to FILE.old, which replaces the previous one.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
-from rehearsal.load.http_responses import Answer, AnswerError, AnswerParser
+from rehearsal.load.http_responses import Response, ResponseError, ResponseParser
 
 TICK = 0.1
-# A connection unused for longer is closed from this side, before any server would: no race between close and request.
-IDLE_LIMIT = 2.0
-# Sent at once at the most before answers are looked at, and the pause in between.
+# Idle connections are closed by the client, before any server would: no race between close and request.
+IDLE_TIMEOUT = 2.0
+# Requests sent in one batch before responses are processed, and the pause between batches (seconds).
 SLICE, PAUSE = 50, 0.001
-# On schedule, a request is sent within milliseconds of its time; later than this, the generator itself was held up.
-OWN_STALL = 0.05
+# On schedule, a request is sent within milliseconds of its due time; a longer lag means that the generator stalled.
+STALL = 0.05
 FAILURES_SHOWN = 20
-LONGEST_RUN, LONGEST_KEPT_RUN = 3600.0, 7 * 86_400.0  # a log that is kept whole grows by the second
-MOST_TRIES = 5
+MAX_RUN_S, MAX_ROTATED_RUN_S = 3600.0, 7 * 86_400.0  # without rotation the log grows by the second
+MAX_TRIES = 5
 BAD_GATEWAY = 502
-LOST = "connection lost before the answer"
+CONNECTION_LOST = "connection lost before the response"
 
 
 class LoadError(Exception):
-    """The load can't be generated as asked."""
+    """Invalid options of the load generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadPlan:
-    """Requests a second, in turn to each path, for at most so many seconds.
+    """Options: requests per second, round-robin over `paths`, for at most `seconds`.
 
-    `tries`: how often one is sent whose answer was lost under way, as a browser sends a GET again. `keep`: minutes
-    that the files hold, at least; 0 keeps all.
+    `tries`: attempts per request whose connection was lost, as browsers retry a GET. `keep`: minutes that the files
+    cover at least; 0 keeps all.
     """
 
     url: str
@@ -74,20 +74,20 @@ class LoadPlan:
         return [f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}".encode() for path in self.paths]
 
     def validate(self) -> None:
-        """Refuse what must not happen: above all load on a machine that is not this one."""
+        """Raises LoadError: above all for a target that is not this host."""
         parts = urlsplit(self.url)
         if parts.scheme != "http" or not parts.hostname or not _loopback(parts.hostname):
-            raise LoadError(f"--url {self.url}: load goes only to http:// URLs of this machine's loopback addresses")
+            raise LoadError(f"--url {self.url}: allowed are http:// URLs of this host's loopback addresses")
         if not 0 < self.rate <= 5000:
-            raise LoadError(f"--rate {self.rate:g}: allowed are more than 0 and up to 5000 requests a second")
-        longest = LONGEST_KEPT_RUN if self.keep else LONGEST_RUN
-        if not 0 < self.seconds <= longest:
-            more = "" if self.keep else f", with --keep up to {LONGEST_KEPT_RUN:g}"
-            raise LoadError(f"--seconds {self.seconds:g}: allowed are more than 0 and up to {longest:g}{more}")
+            raise LoadError(f"--rate {self.rate:g}: allowed are more than 0 and up to 5000 requests per second")
+        max_seconds = MAX_ROTATED_RUN_S if self.keep else MAX_RUN_S
+        if not 0 < self.seconds <= max_seconds:
+            more = "" if self.keep else f", with --keep up to {MAX_ROTATED_RUN_S:g}"
+            raise LoadError(f"--seconds {self.seconds:g}: allowed are more than 0 and up to {max_seconds:g}{more}")
         if self.keep < 0:
             raise LoadError(f"--keep {self.keep:g}: allowed are minutes, 0 keeps all")
-        if not 1 <= self.tries <= MOST_TRIES:
-            raise LoadError(f"--tries {self.tries}: allowed are 1 to {MOST_TRIES}")
+        if not 1 <= self.tries <= MAX_TRIES:
+            raise LoadError(f"--tries {self.tries}: allowed are 1 to {MAX_TRIES}")
         if not self.paths or not all(
             path.startswith("/") and path.isprintable() and " " not in path for path in self.paths
         ):
@@ -96,15 +96,15 @@ class LoadPlan:
 
 def _loopback(host: str) -> bool:
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
+    return bool(addresses) and all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """Counts of one stretch of time."""
+    """Counts and latencies of one period."""
 
     requests: int = 0
     failed: int = 0
@@ -114,18 +114,18 @@ class Tally:
     latencies: array[float] = field(default_factory=lambda: array("f"))
     lags: array[float] = field(default_factory=lambda: array("f"))
 
-    def add(self, answer: Answer, error: str, latency: float, lag: float) -> None:
+    def add(self, response: Response, error: str, latency: float, lag: float) -> None:
         self.requests += 1
         self.failed += bool(error)
-        if answer.release:
-            self.releases[answer.release] += 1
-        if answer.color:
-            self.colors[answer.color] += 1
-        self.statuses[str(answer.status) if answer.status else "none"] += 1
+        if response.release:
+            self.releases[response.release] += 1
+        if response.color:
+            self.colors[response.color] += 1
+        self.statuses[str(response.status) if response.status else "none"] += 1
         self.latencies.append(latency)
         self.lags.append(lag)
 
-    def facts(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "requests": self.requests,
             "failed": self.failed,
@@ -140,7 +140,7 @@ class Tally:
 
 
 def percentile(seconds: Sequence[float], percent: float) -> float:
-    """In milliseconds; 0 when there is nothing to rank."""
+    """In milliseconds; 0 without values."""
     if not seconds:
         return 0.0
     ranked = sorted(seconds)
@@ -148,8 +148,8 @@ def percentile(seconds: Sequence[float], percent: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knock:
-    """A request on its way for the `tries`-th time. `due`: by the loop's clock; `lag`: how late its first try was."""
+class PendingRequest:
+    """A request in flight, in attempt `tries`. `due`: by the loop's clock; `lag`: of the first attempt."""
 
     request: bytes
     due: float
@@ -157,73 +157,73 @@ class Knock:
     tries: int = 1
 
 
-def lost(answer: Answer, error: str) -> bool:
-    """Whether the machine went away under the request: a balancer says so by a 502 that is no release's own."""
-    return error.startswith(LOST) or (not error and answer.status == BAD_GATEWAY and not answer.release)
+def lost_in_transit(response: Response, error: str) -> bool:
+    """Whether the instance failed during the request: a load balancer then returns a 502 that names no release."""
+    return error.startswith(CONNECTION_LOST) or (not error and response.status == BAD_GATEWAY and not response.release)
 
 
-class Connection(asyncio.Protocol):
-    """One request at a time; between two it waits in the pool."""
+class ClientConnection(asyncio.Protocol):
+    """A keep-alive connection: one request at a time, idle in the pool in between."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator = generator
-        self.parser = AnswerParser()
+        self.parser = ResponseParser()
         self.transport: asyncio.Transport | None = None
-        self.knock: Knock | None = None
+        self.pending: PendingRequest | None = None
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows what create_connection promises
         self.transport = transport
 
-    def send(self, knock: Knock) -> None:
+    def send(self, pending: PendingRequest) -> None:
         assert self.transport is not None  # noqa: S101 - the pool holds connected ones only
-        self.knock = knock
-        self.transport.write(knock.request)
+        self.pending = pending
+        self.transport.write(pending.request)
 
     def data_received(self, data: bytes) -> None:
-        if self.knock is None:
-            self.abandon()  # an answer that nobody asked for
+        if self.pending is None:
+            self.abort()  # a response without a request
             return
         try:
-            answer = self.parser.feed(data)
-        except AnswerError as error:
-            self.finish(Answer(), f"answer not understood: {error}")
+            response = self.parser.feed(data)
+        except ResponseError as error:
+            self.finish(Response(), f"response not understood: {error}")
             return
-        if answer is not None:
-            self.finish(answer, "")
+        if response is not None:
+            self.finish(response, "")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.knock is not None and (answer := self.parser.ended()) is not None:
-            self.finish(answer, "")
-        elif self.knock is not None:
-            self.finish(Answer(), f"{LOST}: {exc or 'closed by the other side'}")
-        self.generator.forget(self)
+        if self.pending is not None and (response := self.parser.end_of_stream()) is not None:
+            self.finish(response, "")
+        elif self.pending is not None:
+            self.finish(Response(), f"{CONNECTION_LOST}: {exc or 'closed by the server'}")
+        self.generator.discard(self)
 
-    def finish(self, answer: Answer, error: str) -> None:
-        knock, self.knock = self.knock, None
-        if error or answer.close:
-            self.abandon()
+    def finish(self, response: Response, error: str) -> None:
+        pending, self.pending = self.pending, None
+        if error or response.close:
+            self.abort()
         else:
-            self.generator.give_back(self)
-        if knock is not None:
-            self.generator.settle(knock, answer, error)
+            self.generator.return_to_pool(self)
+        if pending is not None:
+            self.generator.complete(pending, response, error)
 
-    def abandon(self) -> None:
-        self.generator.forget(self)
+    def abort(self) -> None:
+        self.generator.discard(self)
         if self.transport is not None:
             self.transport.abort()
 
 
 class Generator:
-    """Keeps the schedule, the pool of connections and the counts."""
+    """Schedule, connection pool and counts."""
 
     def __init__(self, plan: LoadPlan, files: Files) -> None:
         self.plan, self.files = plan, files
         self.requests = plan.requests()
         self.loop = asyncio.get_running_loop()
-        self.idle: deque[Connection] = deque()
-        self.busy: dict[Connection, None] = {}  # in the order of sending
+        self.idle: deque[ClientConnection] = deque()
+        self.busy: dict[ClientConnection, None] = {}  # ordered by send time
         self.connecting: set[asyncio.Task[None]] = set()
         self.total, self.second, self.moment = Tally(), Tally(), Tally()
         self.failures: list[dict[str, Any]] = []
@@ -234,7 +234,7 @@ class Generator:
         self.stopping = asyncio.Event()
 
     def send_due(self) -> None:
-        """Send all that is due by now: how late this comes is part of each request's record."""
+        """Send all requests that are due; each records its lag."""
         if self.stopping.is_set():
             return
         now = self.loop.time()
@@ -243,9 +243,9 @@ class Generator:
             if due - self.started >= self.plan.seconds:
                 self.stopping.set()
                 return
-            if due > now or self._has_to_wait(now - due):
+            if due > now or self._must_wait(now - due):
                 break
-            self._send(Knock(request=self.requests[self.number % len(self.requests)], due=due, lag=now - due))
+            self._send(PendingRequest(request=self.requests[self.number % len(self.requests)], due=due, lag=now - due))
             self.number += 1
         self.loop.call_at(due if due > now else now + PAUSE, self.send_due)
 
@@ -253,89 +253,89 @@ class Generator:
     def _full(self) -> bool:
         return not self.idle and len(self.busy) + len(self.connecting) >= self.plan.in_flight
 
-    def _has_to_wait(self, lag: float) -> bool:
-        """After a stall of its own the generator catches up as answers come: the service is not to blame for it."""
-        if lag > OWN_STALL:
+    def _must_wait(self, lag: float) -> bool:
+        """After its own stall the generator catches up as responses arrive: the service did not cause the backlog."""
+        if lag > STALL:
             self.behind = True
         elif not self._full:
             self.behind = False
         return self.behind and self._full and lag < self.plan.timeout
 
-    def _send(self, knock: Knock) -> None:
+    def _send(self, pending: PendingRequest) -> None:
         while self.idle:
             connection = self.idle.pop()
             if connection.transport is not None and not connection.transport.is_closing():
                 self.busy[connection] = None
-                connection.send(knock)
+                connection.send(pending)
                 return
         if self._full:
-            self.record(knock, Answer(), f"not sent: {self.plan.in_flight} requests are unanswered already")
+            self.record(pending, Response(), f"not sent: {self.plan.in_flight} requests are in flight already")
             return
-        task = self.loop.create_task(self._connect(knock))
+        task = self.loop.create_task(self._connect(pending))
         self.connecting.add(task)
         task.add_done_callback(self.connecting.discard)
 
-    async def _connect(self, knock: Knock) -> None:
+    async def _connect(self, pending: PendingRequest) -> None:
         host, port = self.plan.address
         try:
             async with asyncio.timeout(self.plan.timeout):
-                _transport, connection = await self.loop.create_connection(lambda: Connection(self), host, port)
+                _transport, connection = await self.loop.create_connection(lambda: ClientConnection(self), host, port)
         except TimeoutError:
-            self.record(knock, Answer(), f"no connection within {self.plan.timeout:g} s")
+            self.record(pending, Response(), f"no connection within {self.plan.timeout:g} s")
         except OSError as error:
-            self.record(knock, Answer(), f"no connection: {error.strerror or error}")
+            self.record(pending, Response(), f"no connection: {error.strerror or error}")
         else:
             self.busy[connection] = None
-            connection.send(knock)
+            connection.send(pending)
 
-    def settle(self, knock: Knock, answer: Answer, error: str) -> None:
-        """One that was lost under way is sent again, where the plan says so; it stays one request, due when it was."""
-        if knock.tries >= self.plan.tries or not lost(answer, error):
-            self.record(knock, answer, error)
+    def complete(self, pending: PendingRequest, response: Response, error: str) -> None:
+        """Retry a lost request up to `tries` times; it stays one request with its original due time."""
+        if pending.tries >= self.plan.tries or not lost_in_transit(response, error):
+            self.record(pending, response, error)
             return
-        self.files.retried(knock.due + self.epoch, knock.tries, error or f"status {answer.status}")
-        self._send(replace(knock, tries=knock.tries + 1))
+        self.files.retried(pending.due + self.epoch, pending.tries, error or f"status {response.status}")
+        self._send(replace(pending, tries=pending.tries + 1))
 
-    def give_back(self, connection: Connection) -> None:
+    def return_to_pool(self, connection: ClientConnection) -> None:
         self.busy.pop(connection, None)
         connection.idle_since = self.loop.time()
         self.idle.append(connection)
 
-    def forget(self, connection: Connection) -> None:
+    def discard(self, connection: ClientConnection) -> None:
         self.busy.pop(connection, None)
         if connection in self.idle:
             self.idle.remove(connection)
 
-    def record(self, knock: Knock, answer: Answer, error: str) -> None:
-        """`due` counts as the beginning: a request that this generator sent late was late for its user too."""
-        due, lag = knock.due, knock.lag
+    def record(self, pending: PendingRequest, response: Response, error: str) -> None:
+        """Latency counts from `due`, so that the generator's own lag is part of it (no coordinated omission)."""
+        due, lag = pending.due, pending.lag
         latency = self.loop.time() - due
-        if not error and answer.status >= 400:
-            error = f"status {answer.status}"
+        if not error and response.status >= 400:
+            error = f"status {response.status}"
         for tally in (self.total, self.second, self.moment):
-            tally.add(answer, error, latency, lag)
-        self.files.request(due + self.epoch, lag, latency, answer, error)
+            tally.add(response, error, latency, lag)
+        self.files.request(due + self.epoch, lag, latency, response, error)
         if error and len(self.failures) < FAILURES_SHOWN:
             self.failures.append({"time": round(due + self.epoch, 6), "error": error})
 
     def sweep(self) -> None:
-        """Give up on requests beyond their time, and close connections before the server would."""
+        """Time requests out, and close idle connections before the server would."""
         now = self.loop.time()
         for connection in list(self.busy):
-            if connection.knock is None or now - connection.knock.due < self.plan.timeout:
+            if connection.pending is None or now - connection.pending.due < self.plan.timeout:
                 break
-            connection.finish(Answer(), f"no answer within {self.plan.timeout:g} s")
-        while self.idle and now - self.idle[0].idle_since > IDLE_LIMIT:
-            self.idle[0].abandon()
+            connection.finish(Response(), f"no response within {self.plan.timeout:g} s")
+        while self.idle and now - self.idle[0].idle_since > IDLE_TIMEOUT:
+            self.idle[0].abort()
 
-    async def keep_books(self) -> None:
+    async def run_periodic_tasks(self) -> None:
         ticks = 0
         while True:
             ticks += 1
             await asyncio.sleep(max(0.0, self.started + ticks * TICK - self.loop.time()))
             self.sweep()
-            for words in self.files.commands():
-                self._obey(words)
+            for command in self.files.commands():
+                self._execute(command)
             self.files.write_series(self.loop.time() + self.epoch, self.moment)
             self.moment = Tally()
             if ticks % round(1 / TICK) == 0:
@@ -345,13 +345,13 @@ class Generator:
                 self._rotate()
 
     def _rotate(self) -> None:
-        """Counts go on; what they are ranked by begins again, as the files do."""
+        """Rotate the files and restart the percentiles; the counts continue."""
         self.rotated = self.loop.time()
         self.files.rotate()
         self.total.latencies, self.total.lags = array("f"), array("f")
 
-    def _obey(self, words: list[str]) -> None:
-        match words:
+    def _execute(self, command: list[str]) -> None:
+        match command:
             case ["stop"]:
                 self.stopping.set()
             case ["mark", *name]:
@@ -360,23 +360,23 @@ class Generator:
     async def run(self) -> dict[str, Any]:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.stopping.set)
-        books = asyncio.create_task(self.keep_books())
+        periodic = asyncio.create_task(self.run_periodic_tasks())
         self.send_due()
         await self.stopping.wait()
         ended = self.loop.time()
         while (self.busy or self.connecting) and self.loop.time() < ended + self.plan.timeout + 1:
             await asyncio.sleep(0.02)
-        books.cancel()
+        periodic.cancel()
         for connection in [*self.idle, *self.busy]:
-            connection.abandon()
+            connection.abort()
         return self.summary(ended - self.started)
 
     def summary(self, seconds: float) -> dict[str, Any]:
         cpu = time.process_time()
         return {
-            **self.total.facts(),
+            **self.total.as_json(),
             "rps": round(self.total.requests / seconds, 1) if seconds else 0.0,
-            "asked_rps": self.plan.rate,
+            "target_rps": self.plan.rate,
             "seconds": round(seconds, 3),
             "started": round(self.started + self.epoch, 6),
             "failures": self.failures,
@@ -387,15 +387,15 @@ class Generator:
 
 
 class Files:
-    """The generator's folder; lines reach it within 100 ms."""
+    """The generator's output folder; lines are flushed within 100 ms."""
 
     def __init__(self, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out = out
-        (out / "summary.json").unlink(missing_ok=True)  # of an earlier load: it would pass for this one's
+        (out / "summary.json").unlink(missing_ok=True)  # of an earlier load
         self.marks: list[dict[str, Any]] = []
         self._open()
-        # A new file, read from its start: whoever saw it appear may have written already.
+        # A new file, read from its start: a writer may append as soon as it exists.
         (out / "control").unlink(missing_ok=True)
         self._control = (out / "control").open("w+")
 
@@ -410,18 +410,18 @@ class Files:
         return self._requests, self._retried, self._series, self._status
 
     def rotate(self) -> None:
-        """Go on in new files; those before stay until the next time."""
+        """Start new files; the old ones stay until the next rotation."""
         for file in self._logs:
             file.close()
             Path(file.name).replace(f"{file.name}.old")
         self._open()
 
-    def request(self, due: float, lag: float, latency: float, answer: Answer, error: str) -> None:
+    def request(self, due: float, lag: float, latency: float, response: Response, error: str) -> None:
         times = f"{due:.6f}\t{lag * 1000:.2f}\t{latency * 1000:.2f}"
-        self._requests.write(f"{times}\t{answer.status}\t{answer.release}\t{answer.color}\t{error}\n")
+        self._requests.write(f"{times}\t{response.status}\t{response.release}\t{response.color}\t{error}\n")
 
     def retried(self, due: float, tries: int, reason: str) -> None:
-        """A try that came to nothing, and another follows."""
+        """A failed attempt that is followed by another."""
         self._retried.write(f"{due:.6f}\t{tries}\t{reason}\n")
         self._retried.flush()
 
@@ -431,7 +431,7 @@ class Files:
 
     def write_status(self, now: float, second: Tally, total: Tally, in_flight: int) -> None:
         so_far = {"total": total.requests, "total_failed": total.failed, "in_flight": in_flight}
-        _line(self._status, {"time": round(now, 3), **second.facts(), **so_far})
+        _line(self._status, {"time": round(now, 3), **second.as_json(), **so_far})
 
     def commands(self) -> Iterable[list[str]]:
         while line := self._control.readline():
@@ -456,7 +456,7 @@ def _line(file: TextIO, content: dict[str, Any]) -> None:
 
 async def generate(plan: LoadPlan) -> dict[str, Any]:
     files = Files(plan.out)
-    # What is there by now stays: the collector need not walk through it between two requests.
+    # Objects so far are permanent: the garbage collector need not scan them between requests.
     gc.freeze()
     summary = await Generator(plan, files).run()
     files.write_summary(summary)
@@ -465,15 +465,15 @@ async def generate(plan: LoadPlan) -> dict[str, Any]:
 
 def parse(argv: Sequence[str]) -> LoadPlan:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.load.generator", description=__doc__)
-    parser.add_argument("--url", required=True, help="where to knock: http://127.0.0.1:PORT")
-    parser.add_argument("--rate", type=float, default=600.0, help="requests a second (default: 600)")
-    parser.add_argument("--paths", default="/", help="paths, separated by commas, asked in turn (default: /)")
+    parser.add_argument("--url", required=True, help="target: http://127.0.0.1:PORT")
+    parser.add_argument("--rate", type=float, default=600.0, help="requests per second (default: 600)")
+    parser.add_argument("--paths", default="/", help="paths, comma-separated, requested round-robin (default: /)")
     parser.add_argument("--out", type=Path, required=True, help="folder for logs and summary")
-    parser.add_argument("--seconds", type=float, default=900.0, help="end after so long at the latest (default: 900)")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds until a request has failed (default: 5)")
-    parser.add_argument("--in-flight", type=int, default=500, help="unanswered requests at a time (default: 500)")
-    parser.add_argument("--tries", type=int, default=1, help="times a lost request is sent (default: 1)")
-    parser.add_argument("--keep", type=float, default=0.0, help="minutes that the logs hold, at least (default: all)")
+    parser.add_argument("--seconds", type=float, default=900.0, help="maximum duration (default: 900)")
+    parser.add_argument("--timeout", type=float, default=5.0, help="request timeout in seconds (default: 5)")
+    parser.add_argument("--in-flight", type=int, default=500, help="maximum of requests in flight (default: 500)")
+    parser.add_argument("--tries", type=int, default=1, help="attempts per lost request (default: 1)")
+    parser.add_argument("--keep", type=float, default=0.0, help="minutes that rotated logs cover (default: all)")
     options = parser.parse_args(argv)
     options.paths = tuple(options.paths.split(","))
     plan = LoadPlan(**vars(options))

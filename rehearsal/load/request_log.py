@@ -1,4 +1,4 @@
-"""What the load generator wrote down answers afterwards what its users saw between two moments."""
+"""Request log of the load generator: requests, failures and retries by time window, and its control file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, cast
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Times in seconds since the epoch, durations in milliseconds; `due` is when its user wanted it sent."""
+    """Times in seconds since the epoch, durations in milliseconds; `due`: its scheduled time."""
 
     due: float
     lag_ms: float
@@ -24,13 +24,13 @@ class Request:
     error: str
 
     @property
-    def answered(self) -> float:
+    def responded_at(self) -> float:
         return self.due + self.latency_ms / 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """`retried`: how many of the requests were sent more than once."""
+    """Counts of a time window; `retried`: requests with more than one attempt."""
 
     requests: int
     failed: int
@@ -39,42 +39,46 @@ class Window:
 
 @dataclass(frozen=True)
 class RequestLog:
-    """In the order of the answers; `retried`: when those were due that were sent more than once."""
+    """Requests in order of completion; `retried`: due times of those with more than one attempt."""
 
     requests: Sequence[Request]
     retried: frozenset[float] = frozenset()
 
     @classmethod
     def read(cls, folder: Path) -> RequestLog:
-        """Also while the generator runs: what is at most 100 ms old may still be missing."""
-        again = frozenset(float(line.partition("\t")[0]) for line in _lines(folder / "retried.tsv"))
-        return cls([_request(line) for line in _lines(folder / "requests.tsv")], again)
+        """Read the log, also of a running generator: the last 100 ms may be missing."""
+        retried = frozenset(float(line.partition("\t")[0]) for line in _lines(folder / "retried.tsv"))
+        return cls([_request(line) for line in _lines(folder / "requests.tsv")], retried)
 
     def between(self, start: float, end: float) -> Window:
-        """Requests that were due in this time."""
-        inside = [request for request in self.requests if start <= request.due < end]
+        """Requests that were due in this window."""
+        window = [request for request in self.requests if start <= request.due < end]
         return Window(
-            requests=len(inside),
-            failed=sum(bool(request.error) for request in inside),
+            requests=len(window),
+            failed=sum(bool(request.error) for request in window),
             retried=sum(start <= due < end for due in self.retried),
         )
 
     def first_streak(self, release: str, *, after: float, length: int = 20) -> float | None:
-        """When the first of so many answers in a row from this release came."""
+        """Time of the first of `length` consecutive responses of this release, or None."""
         streak: list[float] = []
-        for request in self._answers(after):
-            streak = [*streak, request.answered] if request.release == release else []
+        for request in self._responses(after):
+            streak = [*streak, request.responded_at] if request.release == release else []
             if len(streak) == length:
                 return streak[0]
         return None
 
-    def last_answer(self, release: str, *, after: float, before: float = float("inf")) -> float | None:
-        """When this release answered for the last time in between; None when it did not at all."""
-        times = [one.answered for one in self._answers(after) if one.release == release and one.answered < before]
+    def last_response(self, release: str, *, after: float, before: float = float("inf")) -> float | None:
+        """Time of the last response of this release in the window, or None."""
+        times = [
+            request.responded_at
+            for request in self._responses(after)
+            if request.release == release and request.responded_at < before
+        ]
         return max(times, default=None)
 
-    def _answers(self, after: float) -> Iterator[Request]:
-        return (request for request in self.requests if request.answered >= after and request.status)
+    def _responses(self, after: float) -> Iterator[Request]:
+        return (request for request in self.requests if request.responded_at >= after and request.status)
 
 
 def _request(line: str) -> Request:
@@ -83,18 +87,18 @@ def _request(line: str) -> Request:
 
 
 def _lines(file: Path) -> Iterator[str]:
-    """The whole ones: the last may still be being written."""
+    """Complete lines: the last one may be partly written."""
     with file.open() as text:
         yield from (line for line in text if line.endswith("\n"))
 
 
-def objection(folder: Path) -> str | None:
-    """Why the generator in this folder does not take commands yet, or None."""
-    return None if (folder / "control").exists() else f"{folder / 'control'} is not there yet"
+def not_ready_reason(folder: Path) -> str | None:
+    """Why the generator in this folder does not accept commands yet, or None."""
+    return None if (folder / "control").exists() else f"{folder / 'control'} does not exist yet"
 
 
 def command(folder: Path, text: str) -> None:
-    """`mark NAME` or `stop`, obeyed within 100 ms."""
+    """Send `mark NAME` or `stop`; it takes effect within 100 ms."""
     if "\n" in text:
         raise ValueError(f"load command {text!r}: allowed is one line")
     handle = os.open(folder / "control", os.O_WRONLY | os.O_APPEND)
@@ -112,12 +116,12 @@ def last_status(folder: Path) -> dict[str, Any]:
 
 
 def stop(folder: Path, *, deadline: float = 20.0) -> dict[str, Any]:
-    """End the load and return its summary."""
+    """Stop the load; its summary. Raises TimeoutError."""
     command(folder, "stop")
-    limit = time.monotonic() + deadline
+    end = time.monotonic() + deadline
     summary = folder / "summary.json"
     while not summary.exists():
-        if time.monotonic() > limit:
+        if time.monotonic() > end:
             raise TimeoutError(f"the load generator in {folder} has not written its summary within {deadline:g} s")
         time.sleep(0.05)
     return cast(dict[str, Any], json.loads(summary.read_text()))

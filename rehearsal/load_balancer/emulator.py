@@ -1,4 +1,4 @@
-"""HAProxy stands where the load balancer would, does what the balancer's model says, and reports true target health."""
+"""Load balancer emulator: HAProxy configured from a model of an ALB, with real health checks and draining."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from rehearsal.load_balancer.access_log import Answered, Traffic
+from rehearsal.load_balancer.access_log import AccessLog, RequestOutcome
 from rehearsal.load_balancer.haproxy import HAProxy, HAProxyError
 from rehearsal.load_balancer.haproxy_config import (
     NEW,
     OPEN,
-    Server,
+    BackendServer,
     backend_of,
     map_name,
     render,
@@ -31,24 +31,24 @@ from rehearsal.load_balancer.model import (
     NOT_IN_USE,
     NOT_REGISTERED,
     Action,
-    BalancerModel,
     Forward,
     HealthCheck,
-    Listener,
+    ListenerModel,
+    LoadBalancerModel,
     TargetHealth,
     unhealthy,
 )
 
 LOG = logging.getLogger(__name__)
-# How often HAProxy is asked: what a check found is known that much later.
+# Poll interval of HAProxy (seconds): the delay until a health check's result is known.
 POLL = 0.1
 
 Key = tuple[str, str, int]
 Rows = Mapping[tuple[str, str], Mapping[str, str]]
 
 
-class Phase(Enum):
-    """A target's way: new until its first passed check, then serving, then draining, then gone."""
+class TargetPhase(Enum):
+    """Lifecycle of a target: new until its first passed check, then serving, draining, gone."""
 
     NEW = auto()
     SERVING = auto()
@@ -58,112 +58,112 @@ class Phase(Enum):
 
 @dataclass(kw_only=True, eq=False)
 class Target:
-    """What is known of one registration of a target; `name` is its server's name in HAProxy, and never used again."""
+    """One registration of a target; `name` is its server's name in HAProxy, and is never reused."""
 
     key: Key
     name: str
     health: HealthCheck
-    phase: Phase = Phase.NEW
+    phase: TargetPhase = TargetPhase.NEW
     since: float = field(default_factory=time.monotonic)
     row: Mapping[str, str] = field(default_factory=dict)
-    # While draining: until when, whether that came first, and the replaced HAProxy that has its last requests.
-    until: float = 0.0
-    late: bool = False
+    # While draining: its deadline, whether it passed, and the replaced HAProxy that has its last requests.
+    deadline: float = 0.0
+    timed_out: bool = False
     process: int | None = None
-    # The model did not hold it any more: when it does again, that is a new registration.
+    # No longer in the model: when it returns, that is a new registration.
     deregistered: bool = False
 
-    def server(self, suffix: str) -> Server:
+    def server(self, suffix: str) -> BackendServer:
         arn, address, port = self.key
-        return Server(backend=f"{backend_of(arn)}{suffix}", name=self.name, address=address, port=port)
+        return BackendServer(backend=f"{backend_of(arn)}{suffix}", name=self.name, address=address, port=port)
 
     @property
-    def servers(self) -> list[Server]:
-        """What a process that starts now has to hold."""
+    def servers(self) -> list[BackendServer]:
+        """Servers that a new process needs for this target."""
         match self.phase:
-            case Phase.NEW:
+            case TargetPhase.NEW:
                 return [self.server(NEW), self.server(OPEN)]
-            case Phase.SERVING:
+            case TargetPhase.SERVING:
                 return [self.server(""), self.server(OPEN)]
             case _:
                 return []
 
 
-class FrontDoor:
-    """`apply` may be called at any time, with the whole model; a thread follows what the health checks find."""
+class LoadBalancerEmulator:
+    """`apply` may be called at any time, with the complete model; a thread polls the health checks."""
 
     def __init__(self, run_dir: Path, bind: str) -> None:
         self._bind = bind
         self._haproxy = HAProxy(run_dir)
-        self._traffic = Traffic()
-        self._model = BalancerModel()
+        self._access_log = AccessLog()
+        self._model = LoadBalancerModel()
         self._targets: dict[Key, Target] = {}
         self._numbers = itertools.count(1)
-        self._leaving: list[Server] = []
+        self._removing: list[BackendServer] = []
         self._lock = threading.RLock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="front-door", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="load-balancer", daemon=True)
         self._thread.start()
 
-    def apply(self, model: BalancerModel) -> None:
-        """Weights and targets change in the running process; other changes start one that takes over without loss."""
+    def apply(self, model: LoadBalancerModel) -> None:
+        """Weights and targets change in the running process; other changes start a new one, without failed requests."""
         with self._lock:
             if model == self._model:
                 return
             before, self._model = self._model, model
             try:
-                self._follow(before)
+                self._update(before)
             except HAProxyError:
-                self._model = before  # so that the next call tries again
+                self._model = before  # the next call retries
                 raise
 
     def health(self) -> dict[Key, TargetHealth]:
-        """Every target of the model, and those that are still draining."""
+        """Health of every target in the model, and of those that are still draining."""
         with self._lock:
             used = self._model.groups_in_use
-            found = {key: NOT_IN_USE for key in _registered(self._model) if key[0] not in used}
-            return found | {key: _health_of(target) for key, target in self._targets.items()}
+            unused = {key: NOT_IN_USE for key in _registered(self._model) if key[0] not in used}
+            return unused | {key: _health_of(target) for key, target in self._targets.items()}
 
     def drain(self, target_group: str, ip: str, port: int, timeout: float) -> bool:
-        """Send this target nothing more and wait for its last request; False when the time was not enough."""
+        """Send this target no more requests and wait for its last one; False on timeout."""
         with self._lock:
             target = self._targets.get((target_group, ip, port))
             if target is None:
                 return True
             self._start_draining(target, timeout)
-        while target.phase is Phase.DRAINING:
+        while target.phase is TargetPhase.DRAINING:
             if self._stop.wait(POLL / 2):
                 return False
-        return not target.late
+        return not target.timed_out
 
-    def traffic(self) -> Counter[Answered]:
-        """How many requests of each kind ended since the last call."""
+    def traffic(self) -> Counter[RequestOutcome]:
+        """Requests by outcome since the last call."""
         with self._lock:
             names = {backend_of(arn): arn for arn in self._model.target_groups}
-            self._traffic.read()
-            return self._traffic.take(names | {f"{name}{OPEN}": arn for name, arn in names.items()})
+            self._access_log.read()
+            return self._access_log.pop_counts(names | {f"{name}{OPEN}": arn for name, arn in names.items()})
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
         with self._lock:
             self._haproxy.close()
-            self._traffic.close()
+            self._access_log.close()
 
-    # What the model asks for.
+    # Changes of the model.
 
-    def _follow(self, before: BalancerModel) -> None:
+    def _update(self, before: LoadBalancerModel) -> None:
         live = self._haproxy.running and _shape(self._model) == _shape(before)
-        self._follow_departures()
-        self._follow_arrivals(live=live)
+        self._deregister_targets()
+        self._register_targets(live=live)
         if live:
-            self._follow_weights(before)
+            self._update_weights(before)
         elif self._model.listeners:
             self._reload()
         else:
             self._haproxy.stop()
 
-    def _follow_departures(self) -> None:
+    def _deregister_targets(self) -> None:
         registered, used = _registered(self._model), self._model.groups_in_use
         for key, target in list(self._targets.items()):
             if key in registered and key[0] in used:
@@ -171,19 +171,19 @@ class FrontDoor:
             target.deregistered = True
             if key[0] in used:
                 self._start_draining(target, self._model.target_groups[key[0]].deregistration_delay)
-            else:  # nobody routes to its group any more: what is on its way ends by itself
-                self._forget(target)
-            if target.phase is Phase.GONE:
+            else:  # no rule routes to its group any more: requests in flight finish without draining
+                self._remove_target(target)
+            if target.phase is TargetPhase.GONE:
                 del self._targets[key]
 
-    def _follow_arrivals(self, *, live: bool) -> None:
+    def _register_targets(self, *, live: bool) -> None:
         used = self._model.groups_in_use
         for key in _registered(self._model):
-            present = self._targets.get(key)
-            if key[0] not in used or (present is not None and not present.deregistered):
+            known = self._targets.get(key)
+            if key[0] not in used or (known is not None and not known.deregistered):
                 continue
-            if present is not None:
-                self._forget(present)
+            if known is not None:
+                self._remove_target(known)
             _arn, address, port = key
             name = f"{address}_{port}_{next(self._numbers)}"
             target = Target(key=key, name=name, health=self._model.target_groups[key[0]].health)
@@ -191,7 +191,7 @@ class FrontDoor:
             for server in target.servers if live else ():
                 self._add(server, target.health)
 
-    def _follow_weights(self, before: BalancerModel) -> None:
+    def _update_weights(self, before: LoadBalancerModel) -> None:
         old = dict(_forwards(before))
         for key, forward in _forwards(self._model):
             if old.get(key) != forward:
@@ -201,25 +201,25 @@ class FrontDoor:
         for arn, group in self._model.target_groups.items():
             for target in self._targets.values():
                 target.health = group.health if target.key[0] == arn else target.health
-        held = [server for target in self._targets.values() for server in target.servers]
+        servers = [server for target in self._targets.values() for server in target.servers]
         replaced = self._haproxy.pid
-        socket, log = self._haproxy.next_socket, self._traffic.log
-        self._haproxy.load(render(self._model, bind=self._bind, servers=held, socket=socket, log=log))
-        self._leaving = []
+        socket, log = self._haproxy.next_socket, self._access_log.address
+        self._haproxy.load(render(self._model, bind=self._bind, servers=servers, socket=socket, log=log))
+        self._removing = []
         for target in self._targets.values():
-            if target.phase is Phase.DRAINING and target.process is None:
+            if target.phase is TargetPhase.DRAINING and target.process is None:
                 target.process = replaced
 
-    # What the health checks find.
+    # Results of the health checks.
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL):
             try:
                 with self._lock:
-                    self._traffic.read()
+                    self._access_log.read()
                     self._tick()
             except HAProxyError as error:
-                LOG.warning("ask haproxy error=%s", error)
+                LOG.warning("poll haproxy error=%s", error)
 
     def _tick(self) -> None:
         if not self._model.listeners:
@@ -229,97 +229,97 @@ class FrontDoor:
             self._reload()
         rows = self._haproxy.servers()
         for target in list(self._targets.values()):
-            target.row = rows.get(_place(target.server(NEW if target.phase is Phase.NEW else "")), {})
-            if target.phase is Phase.NEW and _check(target.row) == "L7OK":
+            target.row = rows.get(_server_key(target.server(NEW if target.phase is TargetPhase.NEW else "")), {})
+            if target.phase is TargetPhase.NEW and _check(target.row) == "L7OK":
                 self._promote(target)
-            elif target.phase is Phase.DRAINING:
-                self._look_whether_drained(target, rows)
-        self._delete_leaving(rows)
+            elif target.phase is TargetPhase.DRAINING:
+                self._check_drained(target, rows)
+        self._delete_removed_servers(rows)
 
     def _promote(self, target: Target) -> None:
-        target.phase, target.row = Phase.SERVING, {}
+        target.phase, target.row = TargetPhase.SERVING, {}
         server = target.server("")
         self._add(server, target.health)
-        # HAProxy lets a server's first failed check count for all; ALB wants as many as ever.
-        self._haproxy.ordered(f"set server {'/'.join(_place(server))} health up")
+        # HAProxy marks a new server down on its first failed check; an ALB applies the unhealthy threshold.
+        self._haproxy.execute(f"set server {'/'.join(_server_key(server))} health up")
         self._remove([target.server(NEW)])
 
     def _start_draining(self, target: Target, timeout: float) -> None:
-        if target.phase is Phase.NEW:
-            self._forget(target)
-        if target.phase is Phase.SERVING:
-            target.phase = Phase.DRAINING
+        if target.phase is TargetPhase.NEW:
+            self._remove_target(target)
+        if target.phase is TargetPhase.SERVING:
+            target.phase = TargetPhase.DRAINING
             for server in (target.server(""), target.server(OPEN)) if self._haproxy.running else ():
-                self._haproxy.ordered(f"set server {'/'.join(_place(server))} state drain")
-        if target.phase is Phase.DRAINING:
-            target.until = time.monotonic() + timeout
+                self._haproxy.execute(f"set server {'/'.join(_server_key(server))} state drain")
+        if target.phase is TargetPhase.DRAINING:
+            target.deadline = time.monotonic() + timeout
 
-    def _look_whether_drained(self, target: Target, rows: Rows) -> None:
-        target.late = time.monotonic() > target.until
-        busy = target.process in self._haproxy.leaving() if target.process is not None else _busy(target, rows)
-        if target.late or not busy:
-            self._forget(target)
+    def _check_drained(self, target: Target, rows: Rows) -> None:
+        target.timed_out = time.monotonic() > target.deadline
+        busy = target.process in self._haproxy.draining_pids() if target.process is not None else _busy(target, rows)
+        if target.timed_out or not busy:
+            self._remove_target(target)
             if target.deregistered:
                 del self._targets[target.key]
 
-    def _forget(self, target: Target) -> None:
-        """Take its servers out of the running process; requests on their way still come back."""
-        if target.phase is Phase.GONE:
+    def _remove_target(self, target: Target) -> None:
+        """Remove its servers from the running process; requests in flight still complete."""
+        if target.phase is TargetPhase.GONE:
             return
-        target.phase = Phase.GONE
+        target.phase = TargetPhase.GONE
         if self._haproxy.running:
             self._remove([target.server(suffix) for suffix in ("", NEW, OPEN)])
 
     # Servers in the running process.
 
-    def _add(self, server: Server, health: HealthCheck) -> None:
-        place, options = "/".join(_place(server)), server_options(server, health)
-        steps = [f"add server {place} {server.address}:{server.port} {options}".rstrip()]
+    def _add(self, server: BackendServer, health: HealthCheck) -> None:
+        name, options = "/".join(_server_key(server)), server_options(server, health)
+        steps = [f"add server {name} {server.address}:{server.port} {options}".rstrip()]
         if options.startswith("check"):
-            steps.append(f"enable health {place}")
-        self._haproxy.ordered("; ".join([*steps, f"enable server {place}"]))
+            steps.append(f"enable health {name}")
+        self._haproxy.execute("; ".join([*steps, f"enable server {name}"]))
 
-    def _remove(self, servers: list[Server]) -> None:
+    def _remove(self, servers: list[BackendServer]) -> None:
         present = self._haproxy.servers()
         for server in servers:
-            if _place(server) in present:
-                self._haproxy.ordered(f"set server {'/'.join(_place(server))} state maint")
-                self._leaving.append(server)
+            if _server_key(server) in present:
+                self._haproxy.execute(f"set server {'/'.join(_server_key(server))} state maint")
+                self._removing.append(server)
 
-    def _delete_leaving(self, rows: Rows) -> None:
-        """HAProxy refuses to delete a server to which it still has a connection, if only a spare one: tried again."""
-        held = [server for server in self._leaving if _place(server) in rows]
-        for server in held:
-            self._haproxy.command(f"del server {'/'.join(_place(server))}")
-        self._leaving = held
+    def _delete_removed_servers(self, rows: Rows) -> None:
+        """HAProxy refuses to delete a server with open connections, idle ones included: such a deletion is retried."""
+        remaining = [server for server in self._removing if _server_key(server) in rows]
+        for server in remaining:
+            self._haproxy.command(f"del server {'/'.join(_server_key(server))}")
+        self._removing = remaining
 
 
-def _place(server: Server) -> tuple[str, str]:
+def _server_key(server: BackendServer) -> tuple[str, str]:
     return server.backend, server.name
 
 
 def _check(row: Mapping[str, str]) -> str:
-    """The last finished check's result; a star before it says that the next is under way."""
+    """Result of the last finished check; HAProxy prefixes it with a star while the next one runs."""
     return row.get("check_status", "").removeprefix("* ")
 
 
 def _busy(target: Target, rows: Rows) -> bool:
-    places = [_place(target.server(suffix)) for suffix in ("", OPEN)]
-    return any(int(rows[place]["scur"]) > 0 for place in places if place in rows)
+    keys = [_server_key(target.server(suffix)) for suffix in ("", OPEN)]
+    return any(int(rows[key]["scur"]) > 0 for key in keys if key in rows)
 
 
 def _health_of(target: Target) -> TargetHealth:
     row, check = target.row, _check(target.row)
     match target.phase:
-        case Phase.NEW:
-            patience = target.health.interval * target.health.unhealthy_threshold
-            hopeless = time.monotonic() - target.since > patience and check not in ("", "INI", "L7OK")
-            return _failure(row) if hopeless else INITIAL
-        case Phase.SERVING:
+        case TargetPhase.NEW:
+            grace_period = target.health.interval * target.health.unhealthy_threshold
+            failed = time.monotonic() - target.since > grace_period and check not in ("", "INI", "L7OK")
+            return _failure(row) if failed else INITIAL
+        case TargetPhase.SERVING:
             return _failure(row) if row.get("status", "UP").startswith("DOWN") else HEALTHY
-        case Phase.DRAINING:
+        case TargetPhase.DRAINING:
             return DRAINING
-        case Phase.GONE:
+        case TargetPhase.GONE:
             return NOT_REGISTERED
 
 
@@ -333,22 +333,22 @@ def _failure(row: Mapping[str, str]) -> TargetHealth:
     return unhealthy("Target.FailedHealthChecks", "Health checks failed")
 
 
-def _registered(model: BalancerModel) -> set[Key]:
+def _registered(model: LoadBalancerModel) -> set[Key]:
     return {(arn, ip, port) for arn, group in model.target_groups.items() for ip, port in group.targets}
 
 
-def _forwards(model: BalancerModel) -> Iterator[tuple[str, Forward]]:
+def _forwards(model: LoadBalancerModel) -> Iterator[tuple[str, Forward]]:
     for listener in model.listeners:
         yield from ((key, action) for key, action in listener.actions if isinstance(action, Forward))
 
 
-def _shape(model: BalancerModel) -> object:
-    """What the configuration file holds beside the servers: when this changes, a new process has to read it."""
+def _shape(model: LoadBalancerModel) -> object:
+    """The configuration without servers and weights: a change of it needs a new process."""
     listeners = tuple(_without_weights(listener) for listener in model.listeners)
     return listeners, {arn: group.health for arn, group in model.target_groups.items()}
 
 
-def _without_weights(listener: Listener) -> Listener:
+def _without_weights(listener: ListenerModel) -> ListenerModel:
     rules = tuple(replace(rule, action=_weightless(rule.action)) for rule in listener.rules)
     return replace(listener, default_action=_weightless(listener.default_action), rules=rules)
 

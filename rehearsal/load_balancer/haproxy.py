@@ -1,4 +1,4 @@
-"""One HAProxy after the other serves the same listening sockets; the newest answers commands on its runtime socket."""
+"""HAProxy process control: seamless reloads, and commands on the runtime socket."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal.host import processes
-from rehearsal.host.processes import Identity
+from rehearsal.host.processes import ProcessIdentity
 from rehearsal.load_balancer.haproxy_config import Configuration
 
-START_LIMIT = 15.0
+START_TIMEOUT = 15.0
 
 
 class HAProxyError(Exception):
@@ -25,7 +25,7 @@ class HAProxyError(Exception):
 
 
 class HAProxy:
-    """A folder's HAProxy. A new configuration starts a new process, which takes the listening sockets over."""
+    """HAProxy in a folder. A new configuration starts a new process, which takes the listening sockets over."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,10 +33,10 @@ class HAProxy:
         self._program = _find()
         self._number = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._leaving: list[subprocess.Popen[bytes]] = []
-        # Paths of sockets are limited to 107 bytes: this open folder makes them short, however deep it lies.
+        self._draining: list[subprocess.Popen[bytes]] = []
+        # Socket paths are limited to 107 bytes: an open folder handle keeps them short.
         self._handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-        self._end_predecessor()
+        self._stop_predecessor()
 
     @property
     def running(self) -> bool:
@@ -48,11 +48,11 @@ class HAProxy:
 
     @property
     def next_socket(self) -> str:
-        """The runtime socket's name that the next configuration has to contain."""
+        """Name of the runtime socket for the next configuration."""
         return f"admin-{self._number + 1}.sock"
 
     def load(self, configuration: Configuration) -> None:
-        """Serve this configuration from now on; on failure the old process goes on serving the old one."""
+        """Switch to this configuration; on failure the old process continues with the old one."""
         main = self.folder / f"haproxy-{self._number + 1}.cfg"
         for name, content in configuration.files.items():
             (self.folder / name).parent.mkdir(exist_ok=True)
@@ -66,54 +66,54 @@ class HAProxy:
             fresh = subprocess.Popen(
                 argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
-        self._await(fresh, log)
+        self._wait_ready(fresh, log)
         if self._process is not None:
-            self._leaving.append(self._process)
+            self._draining.append(self._process)
         self._process, self._number = fresh, self._number + 1
-        self._remember(fresh)
+        self._write_pid_file(fresh)
 
     def command(self, text: str) -> str:
-        """Several commands joined with `;` are one step: a single thread runs them before the next request."""
+        """Output of a runtime command; several joined with `;` are executed atomically."""
         try:
-            return self._ask(self._number, text)
+            return self._query(self._number, text)
         except OSError as error:
             raise HAProxyError(f"HAProxy's runtime socket: {error.strerror or error}") from error
 
-    def ordered(self, text: str) -> None:
-        """A command that answers nothing when it worked, or a line that says so."""
-        answer = self.command(text).strip()
-        lines = [line for line in answer.splitlines() if line and not line.startswith(("New server", "Server deleted"))]
+    def execute(self, text: str) -> None:
+        """Run a command; raises HAProxyError when it prints more than a confirmation."""
+        output = self.command(text).strip()
+        lines = [line for line in output.splitlines() if line and not line.startswith(("New server", "Server deleted"))]
         if lines:
             raise HAProxyError(f"{text}: {' '.join(lines)}")
 
     def set_map(self, name: str, content: str) -> None:
-        """Replace a map's content in one step: no request sees half of it."""
+        """Replace a map's content atomically."""
         version = self.command(f"prepare map {name}").strip().rpartition(" ")[2]
         if not version.isdigit():
             raise HAProxyError(f"prepare map {name}: {version}")
         if content:
-            self.ordered(f"add map @{version} {name} <<\n{content}")
-        self.ordered(f"commit map @{version} {name}")
-        # A process that takes over reads the file.
+            self.execute(f"add map @{version} {name} <<\n{content}")
+        self.execute(f"commit map @{version} {name}")
+        # A new process reads the file.
         (self.folder / name).write_text(content)
 
     def servers(self) -> dict[tuple[str, str], Mapping[str, str]]:
-        """(backend, server) to its statistics."""
+        """Statistics by (backend, server)."""
         rows = csv.DictReader(self.command("show stat -1 4 -1").lstrip("# ").splitlines())
         return {(row["pxname"], row["svname"]): row for row in rows if row.get("svname")}
 
-    def leaving(self) -> set[int]:
-        """Older processes that still finish requests."""
-        self._leaving = [process for process in self._leaving if process.poll() is None]
-        return {process.pid for process in self._leaving}
+    def draining_pids(self) -> set[int]:
+        """Replaced processes that still finish requests."""
+        self._draining = [process for process in self._draining if process.poll() is None]
+        return {process.pid for process in self._draining}
 
     def stop(self) -> None:
-        running = [process for process in [self._process, *self._leaving] if process is not None]
+        running = [process for process in [self._process, *self._draining] if process is not None]
         identities = [one for process in running if (one := processes.identify(process.pid)) is not None]
         processes.end(identities, grace=1.0)
         for process in running:
             process.wait(timeout=10)
-        self._process, self._leaving = None, []
+        self._process, self._draining = None, []
         for path in self.folder.glob("admin-*.sock"):
             path.unlink()
 
@@ -126,7 +126,7 @@ class HAProxy:
             return []
         return ["-x", f"admin-{self._number}.sock", "-sf", str(self._process.pid)]
 
-    def _ask(self, number: int, text: str) -> str:
+    def _query(self, number: int, text: str) -> str:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
             connection.connect(f"/proc/self/fd/{self._handle}/admin-{number}.sock")
@@ -134,29 +134,29 @@ class HAProxy:
             connection.shutdown(socket.SHUT_WR)
             return _read_all(connection).decode()
 
-    def _await(self, fresh: subprocess.Popen[bytes], log: Path) -> None:
-        deadline = time.monotonic() + START_LIMIT
+    def _wait_ready(self, fresh: subprocess.Popen[bytes], log: Path) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
         while True:
             if fresh.poll() is not None:
                 raise HAProxyError(f"HAProxy ended with exit code {fresh.returncode}: {_tail(log)}")
-            # An answer, not only a connection: the socket is there before the ports are known to be free.
+            # A response, not only a connection: the socket exists before the ports are bound.
             with contextlib.suppress(OSError):
-                if self._ask(self._number + 1, "show version").strip():
+                if self._query(self._number + 1, "show version").strip():
                     return
             if time.monotonic() > deadline:
                 fresh.kill()
-                raise HAProxyError(f"HAProxy does not answer on its runtime socket within {START_LIMIT:g} s")
+                raise HAProxyError(f"HAProxy does not answer on its runtime socket within {START_TIMEOUT:g} s")
             time.sleep(0.01)
 
-    def _remember(self, process: subprocess.Popen[bytes]) -> None:
+    def _write_pid_file(self, process: subprocess.Popen[bytes]) -> None:
         identity = processes.identify(process.pid)
         if identity is not None:
             (self.folder / "haproxy.json").write_text(json.dumps({"pid": identity.pid, "started": identity.started}))
 
-    def _end_predecessor(self) -> None:
-        """Whoever held this folder before was killed: its HAProxy still has the ports."""
+    def _stop_predecessor(self) -> None:
+        """Stop the HAProxy of a killed owner of this folder, which still holds the ports."""
         try:
-            known = Identity(**json.loads((self.folder / "haproxy.json").read_text()))
+            known = ProcessIdentity(**json.loads((self.folder / "haproxy.json").read_text()))
         except FileNotFoundError:
             return
         processes.end([known] if processes.alive(known) else [], grace=1.0)

@@ -1,4 +1,4 @@
-"""HAProxy's configuration for a balancer model, as texts: one main file, and small files that it names."""
+"""HAProxy configuration for a load balancer model: one main file, and the map and pattern files that it names."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ from dataclasses import dataclass, field
 from rehearsal.load_balancer.access_log import FRONTEND, LINE_LIMIT, LOG_FORMAT
 from rehearsal.load_balancer.model import (
     Action,
-    BalancerModel,
     Condition,
     ConditionKind,
     FixedResponse,
     Forward,
     HealthCheck,
-    Listener,
+    ListenerModel,
+    LoadBalancerModel,
     Redirect,
-    Rule,
-    TargetGroup,
+    RuleModel,
+    TargetGroupModel,
 )
 
-# A request draws a number below this; the map of its rule says which group has it. Fine enough for 1 in 999.
+# Each request draws a random number below this; the rule's map assigns it to a target group. Fine enough for 1 in 999.
 DRAW = 1_000_000
-# A new target is asked this often until its first passed check, which is all that ALB wants of it. ALB's own first
-# check comes at some moment within the interval; the interval proper begins here when the target serves.
+# Check interval of a new target until its first passed check, which is enough for an ALB as well. ALB's first check
+# comes at any time within the interval; the configured interval applies here once the target serves.
 FIRST_CHECKS_MS = 300
 NEW, OPEN = "-new", "-open"
-NOBODY = "nobody"
+NO_TARGET = "no-target"
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}")
 
-# The balancer's own limits, as far as they show: 60 s idle timeout. A connect that gets no answer is given up after 2 s
-# (ALB: 10 s), as a second try elsewhere follows: a connect that failed has carried no request, so it may be repeated,
-# on another target. A request once sent is never repeated: what ALB's users would see is seen here.
+# ALB's limits: 60 s idle timeout. Connect timeout 2 s (ALB: 10 s), since a retry on another target follows: a failed
+# connect has carried no request, so the retry is safe. A request once sent is never retried, as with an ALB.
 # fd-hard-limit: connections are sized from the process's limit of open files, which in containers may be a billion.
-# idle-close-on-response: a reload must not close a connection on which a user is just sending his next request.
+# idle-close-on-response: a reload must not close a connection on which a client is about to send its next request.
 PREAMBLE = """\
 global
   nbthread 1
@@ -60,20 +59,20 @@ defaults
 
 
 class ModelError(Exception):
-    """The model holds what the front door can't do."""
+    """The model has a feature that the emulator does not support."""
 
 
 @dataclass(kw_only=True)
 class Configuration:
-    """`files` lie beside the main file under these relative names."""
+    """`files`: relative name to content, next to the main file."""
 
     main: str
     files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """A target as HAProxy holds it; `name` is used once, so that an old one may still be leaving."""
+class BackendServer:
+    """A target as a HAProxy server; `name` is unique per registration, since the previous one may still drain."""
 
     backend: str
     name: str
@@ -82,35 +81,35 @@ class Server:
 
 
 def backend_of(arn: str) -> str:
-    """A backend's name; legible, and distinct also when only odd characters differ."""
-    legible = re.sub(r"[^A-Za-z0-9_.]", "-", arn.rpartition("targetgroup/")[2])
-    return f"{legible}-{hashlib.sha256(arn.encode()).hexdigest()[:6]}"
+    """Backend name: readable, and unique even when ARNs differ in replaced characters only."""
+    readable = re.sub(r"[^A-Za-z0-9_.]", "-", arn.rpartition("targetgroup/")[2])
+    return f"{readable}-{hashlib.sha256(arn.encode()).hexdigest()[:6]}"
 
 
 def render(
-    model: BalancerModel,
+    model: LoadBalancerModel,
     *,
     bind: str,
-    servers: Iterable[Server],
+    servers: Iterable[BackendServer],
     socket: str,
     state: str = "servers.state",
     log: str = "",
 ) -> Configuration:
-    """`log` is the host:port that gets a line for each request; empty: none."""
+    """`log`: host:port that receives one line per request; empty: none."""
     configuration = Configuration(main="")
-    held = list(servers)
+    all_servers = list(servers)
     parts = [PREAMBLE.format(socket=socket, state=state)]
-    logged = [f"  log {log} len {LINE_LIMIT} format raw local0", f'  log-format "{LOG_FORMAT}"'] if log else []
-    parts += [_frontend(listener, bind, logged, configuration.files) for listener in model.listeners]
+    log_lines = [f"  log {log} len {LINE_LIMIT} format raw local0", f'  log-format "{LOG_FORMAT}"'] if log else []
+    parts += [_frontend(listener, bind, log_lines, configuration.files) for listener in model.listeners]
     for arn, group in model.target_groups.items():
-        parts += _backends(backend_of(arn), group, held)
-    parts.append(f"backend {NOBODY}\n")
+        parts += _backends(backend_of(arn), group, all_servers)
+    parts.append(f"backend {NO_TARGET}\n")
     configuration.main = "\n".join(parts)
     return configuration
 
 
 def weights_map(weights: Mapping[str, int]) -> str:
-    """Ranges of the draw for each group; nothing when all weights are 0, and then nobody answers."""
+    """Ranges of the random number by group; empty when all weights are 0, and then the response is 503."""
     total = sum(weights.values())
     lines = []
     low = sum_so_far = 0
@@ -127,8 +126,8 @@ def map_name(key: str) -> str:
     return f"maps/{key}.map"
 
 
-def server_options(server: Server, health: HealthCheck) -> str:
-    """The same words for a configured server and for one added at runtime, which inherits no defaults."""
+def server_options(server: BackendServer, health: HealthCheck) -> str:
+    """Server options, for the configuration file and for servers added at runtime, which inherit no defaults."""
     if server.backend.endswith(OPEN):
         return ""
     if server.backend.endswith(NEW):
@@ -137,11 +136,11 @@ def server_options(server: Server, health: HealthCheck) -> str:
     return f"check inter {int(health.interval * 1000)}ms rise {rise} fall {fall} pool-purge-delay 1s"
 
 
-def _frontend(listener: Listener, bind: str, logged: Iterable[str], files: dict[str, str]) -> str:
+def _frontend(listener: ListenerModel, bind: str, log_lines: Iterable[str], files: dict[str, str]) -> str:
     lines = [
         f"frontend {FRONTEND}{listener.port}",
         f"  bind {bind}:{listener.port}",
-        *logged,
+        *log_lines,
         "  http-request set-header X-Forwarded-Proto http",
         f"  http-request set-header X-Forwarded-Port {listener.port}",
         "  acl chosen var(txn.group) -m found",
@@ -157,8 +156,8 @@ def _frontend(listener: Listener, bind: str, logged: Iterable[str], files: dict[
     return "\n".join(lines) + "\n"
 
 
-def _conditions(rule: Rule, key: str, lines: list[str], files: dict[str, str]) -> Iterator[str]:
-    """Adds an ACL for each condition; its patterns stand in a file, where nothing needs quoting."""
+def _conditions(rule: RuleModel, key: str, lines: list[str], files: dict[str, str]) -> Iterator[str]:
+    """Add an ACL for each condition; its patterns are in a file, where no quoting is needed."""
     for number, condition in enumerate(rule.conditions):
         name, file = f"r{rule.priority}c{number}", f"patterns/{key}-{number}.lst"
         fetch, patterns = _match(condition)
@@ -204,7 +203,7 @@ def _action(action: Action, key: str, port: int, condition: str, files: dict[str
     match action:
         case Forward(weights=weights):
             files[map_name(key)] = weights_map(weights)
-            draw = f"rand({DRAW}),map_int({map_name(key)},{NOBODY})"
+            draw = f"rand({DRAW}),map_int({map_name(key)},{NO_TARGET})"
             return [f"  http-request set-var(txn.group) {draw} if {condition}"]
         case FixedResponse(status=status, body=""):
             return [f"  http-request return status {status} if {condition}"]
@@ -229,21 +228,21 @@ def _redirect(redirect: Redirect, port: int, condition: str) -> list[str]:
         pieces = re.split(r"(#\{[a-z]+\})", text)
         return "".join(known.get(piece) or piece.replace("%", "%%") for piece in pieces)
 
-    place = f"{part(redirect.protocol).lower()}://{part(redirect.host)}:{part(redirect.port)}{part(redirect.path)}"
+    location = f"{part(redirect.protocol).lower()}://{part(redirect.host)}:{part(redirect.port)}{part(redirect.path)}"
     send = f"code {redirect.status} if {condition}"
     lines = [f"  http-request set-var(txn.path) path,regsub(^/,) if {condition}"]
     if redirect.query:  # no trailing question mark when the request has no query
         needed = " { query -m found }" if redirect.query == "#{query}" else ""
-        lines.append(f"  http-request redirect location {_quoted(f'{place}?{part(redirect.query)}')} {send}{needed}")
-    return [*lines, f"  http-request redirect location {_quoted(place)} {send}"]
+        lines.append(f"  http-request redirect location {_quoted(f'{location}?{part(redirect.query)}')} {send}{needed}")
+    return [*lines, f"  http-request redirect location {_quoted(location)} {send}"]
 
 
 def _quoted(text: str) -> str:
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
 
 
-def _backends(name: str, group: TargetGroup, servers: list[Server]) -> list[str]:
-    """Three a group: targets that passed a check, those that have not yet, and all, for when none is healthy."""
+def _backends(name: str, group: TargetGroupModel, servers: list[BackendServer]) -> list[str]:
+    """Three per group: healthy targets, new ones, and all of them for fail-open when none is healthy."""
     health = group.health
     check = [
         "  balance roundrobin",
@@ -253,15 +252,15 @@ def _backends(name: str, group: TargetGroup, servers: list[Server]) -> list[str]
         f"  http-check expect status {health.matcher}",
         f"  timeout check {int(health.timeout * 1000)}ms",
     ]
-    restored = ["  load-server-state-from-file global"]
+    restore = ["  load-server-state-from-file global"]
     return [
-        "\n".join([f"backend {name}", *check, *restored, *_servers(name, health, servers)]) + "\n",
+        "\n".join([f"backend {name}", *check, *restore, *_servers(name, health, servers)]) + "\n",
         "\n".join([f"backend {name}{NEW}", *check, *_servers(name + NEW, health, servers)]) + "\n",
         "\n".join([f"backend {name}{OPEN}", "  balance roundrobin", *_servers(name + OPEN, health, servers)]) + "\n",
     ]
 
 
-def _servers(backend: str, health: HealthCheck, servers: list[Server]) -> list[str]:
+def _servers(backend: str, health: HealthCheck, servers: list[BackendServer]) -> list[str]:
     return [
         f"  server {server.name} {server.address}:{server.port} {server_options(server, health)}".rstrip()
         for server in servers

@@ -1,4 +1,4 @@
-"""What a load balancer is told to do, as plain values: listeners, rules, weights, target groups and their targets."""
+"""Model of an Application Load Balancer as plain values: listeners, rules, weights, target groups and targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ConditionKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """`name` is the header's name, or the query parameter's key; one of the values has to match."""
+    """`name` is the header's name, or the query parameter's key; one of the values must match."""
 
     kind: ConditionKind
     values: tuple[str, ...]
@@ -57,8 +57,8 @@ Action = Forward | FixedResponse | Redirect
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """Rules are tried by rising priority; all conditions have to hold."""
+class RuleModel:
+    """Evaluated by ascending priority; all conditions must match."""
 
     priority: int
     conditions: tuple[Condition, ...]
@@ -66,14 +66,14 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listener:
+class ListenerModel:
     port: int
     default_action: Action
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[RuleModel, ...] = ()
 
     @property
     def actions(self) -> Iterator[tuple[str, Action]]:
-        """Each action with a key that stays while the rule does."""
+        """Each action with a key that is stable for the rule."""
         for rule in sorted(self.rules, key=lambda rule: rule.priority):
             yield f"{self.port}-{rule.priority}", rule.action
         yield f"{self.port}-default", self.default_action
@@ -92,7 +92,7 @@ class HealthCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetGroup:
+class TargetGroupModel:
     """Targets are (address, port)."""
 
     health: HealthCheck = field(default_factory=HealthCheck)
@@ -101,13 +101,13 @@ class TargetGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalancerModel:
-    listeners: tuple[Listener, ...] = ()
-    target_groups: Mapping[str, TargetGroup] = field(default_factory=dict)
+class LoadBalancerModel:
+    listeners: tuple[ListenerModel, ...] = ()
+    target_groups: Mapping[str, TargetGroupModel] = field(default_factory=dict)
 
     @property
     def groups_in_use(self) -> set[str]:
-        """A group that a rule names is in use, also with weight 0: it is health-checked."""
+        """Target groups that a rule forwards to, also with weight 0: they are health-checked."""
         actions = [action for listener in self.listeners for _key, action in listener.actions]
         named = {arn for action in actions if isinstance(action, Forward) for arn in action.weights}
         return named & set(self.target_groups)
@@ -123,7 +123,7 @@ class TargetState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetHealth:
-    """In Elastic Load Balancing's own words; a healthy target has no reason."""
+    """State, reason code and description of Elastic Load Balancing's API; a healthy target has no reason."""
 
     state: TargetState
     reason: str = ""

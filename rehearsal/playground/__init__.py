@@ -1,1 +1,1 @@
-"""Playground: the rehearsal's stage left open for a person, with a live page, commands to type and faults to inject."""
+"""Playground: a rehearsal environment that stays open, with a live page, commands to type and faults to inject."""

@@ -1,4 +1,4 @@
-"""What a newcomer types into a playground, in order: printed after the start, and shown on the page."""
+"""Instructions of the playground: commands to type, in order, printed after the start and shown on the page."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 ENV_FILE = "build/playground/env"
 CONTRACT = "docs/app-contract.md"
-BROKEN = "build/playground/broken"  # a copy of the sample with a database address that nobody answers at
+BROKEN = "build/playground/broken"  # a copy of the sample with an unreachable database address
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """Commands that belong together; each is one line, and works as printed once those before it have run."""
+    """A group of commands; each is one line, and works as printed after the previous ones."""
 
     title: str
     commands: tuple[str, ...]
@@ -65,7 +65,7 @@ CHAPTERS = (
     ),
     Chapter(title="End it, or press Ctrl-C here", commands=("make playground-stop",)),
 )
-REFUSED = ("pulumi up",)  # of the chapter with BROKEN: exit code 255 is right there
+REFUSED = ("pulumi up",)  # in the chapter with BROKEN, where exit code 255 is expected
 
 
 def render(page: str, app: str, chapters: Sequence[Chapter] = CHAPTERS) -> str:
@@ -80,4 +80,4 @@ def _lines(page: str, app: str, chapters: Sequence[Chapter]) -> Iterator[str]:
         yield f"{chapter.title}:"
         yield from (f"    {command}" for command in chapter.commands)
     yield ""
-    yield f"A folder of your own is published in the same way; what its app must do stands in {CONTRACT}."
+    yield f"Publish a folder of your own in the same way; {CONTRACT} says what its app must do."

@@ -1,4 +1,4 @@
-"""The observer: once a second it reads emulator, load generator, history and Pulumi's backend onto the board."""
+"""Observer: polls emulator, load generator, deployment history and Pulumi's backend once a second for the page."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import boto3
 
 from ami.boot.messages import Outcome
 from checks.fleet import client, describe
-from rehearsal.environment import REGION, Stage
+from rehearsal.environment import REGION, Environment
 from rehearsal.playground import overview
 from rehearsal.playground.board import Board
 from scripts import history
 
 TICK_S = 1.0
-SELDOM = 3  # every so many ticks: what changes by the minute
-UNWATCHED = 3  # and every so many ticks all of it, while no page is open
+SLOW_EVERY = 3  # ticks between polls of sources that change by the minute
+IDLE_EVERY = 3  # ticks between polls while no page is open
 WATCHED_S = 10.0
 
 log = logging.getLogger(__name__)
 
 
 class StatusFeed:
-    """New lines of the load generator's status.jsonl, also across its rotation."""
+    """New lines of the load generator's status.jsonl, across rotations."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._inode, self._offset = file, 0, 0
@@ -45,13 +45,13 @@ class StatusFeed:
         with self._file.open("rb") as file:
             file.seek(self._offset)
             text = file.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        complete = text[: text.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [json.loads(line) for line in complete.splitlines()]
 
 
 class UpdateFeed:
-    """Updates that Pulumi's file backend has recorded, and whether one is running."""
+    """Updates in the history of Pulumi's file backend, and whether one is running."""
 
     def __init__(self, backend: Path, stack: str) -> None:
         self._backend, self._stack = backend / ".pulumi", stack
@@ -59,17 +59,17 @@ class UpdateFeed:
 
     def read(self) -> list[dict[str, Any]]:
         fresh = [file for file in self._files() if file.name not in self._seen]
-        found = []
+        updates = []
         for file in fresh:
             try:
-                found.append(json.loads(file.read_text()))
+                updates.append(json.loads(file.read_text()))
             except (OSError, ValueError):
                 continue  # being written
             self._seen.add(file.name)
-        return found
+        return updates
 
     def running(self) -> bool:
-        """As the lock says, which a killed run may leave behind."""
+        """Whether the stack is locked; a killed run may leave its lock behind."""
         return any(self._backend.glob(f"locks/**/{self._stack}/*.json"))
 
     def _files(self) -> list[Path]:
@@ -77,8 +77,8 @@ class UpdateFeed:
 
 
 @dataclass(kw_only=True)
-class Rule:
-    """The live listener rule, once found, and the colors of its target groups."""
+class LiveListenerRule:
+    """The live listener rule and the colors of its target groups."""
 
     arn: str
     colors: dict[str, str]
@@ -86,7 +86,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Beside the stage: folder of the load generator, folder of Pulumi's file backend, bucket with the history."""
+    """Folder of the load generator, folder of Pulumi's file backend, bucket with the deployment history."""
 
     load: Path
     backend: Path
@@ -94,21 +94,21 @@ class Sources:
 
 
 class Observer:
-    """In a thread of its own, from `start` until `close`. A source that fails costs its part of the page only."""
+    """Polls in its own thread, from `start` until `close`. A failing source affects only its part of the page."""
 
-    def __init__(self, stage: Stage, board: Board, sources: Sources) -> None:
-        self._stage, self._board, self._bucket = stage, board, sources.bucket
+    def __init__(self, environment: Environment, board: Board, sources: Sources) -> None:
+        self._environment, self._board, self._bucket = environment, board, sources.bucket
         self._load = StatusFeed(sources.load / "status.jsonl")
-        self._updates = UpdateFeed(sources.backend, stage.options.stack)
-        self._updates.read()  # those of the start are no news
+        self._updates = UpdateFeed(sources.backend, environment.options.stack)
+        self._updates.read()  # skip those of the start
         self._session: Any = boto3.Session(region_name=REGION)
-        self._rule: Rule | None = None
+        self._rule: LiveListenerRule | None = None
         self._weights: dict[str, int] = {}
         self._groups: list[dict[str, Any]] = []
         self._instances: dict[str, dict[str, Any]] | None = None
         self._alarms: dict[str, str] | None = None
-        self._notified, self._recorded = 0, ""
-        self._fallen: set[str] = set()
+        self._last_message, self._last_record = 0, ""
+        self._exited: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 
@@ -124,34 +124,40 @@ class Observer:
         tick = 0
         while not self._stopped.wait(TICK_S):
             tick += 1
-            if self._board.is_watched(WATCHED_S) or tick % UNWATCHED == 0:
-                self.look(seldom=tick % SELDOM == 0)
+            if self._board.is_watched(WATCHED_S) or tick % IDLE_EVERY == 0:
+                self.observe(slow=tick % SLOW_EVERY == 0)
 
-    def look(self, *, seldom: bool = True) -> None:
-        """Read every source once; `seldom`: also those that change by the minute."""
-        for source in (self._see_parts, self._see_load, self._see_weights, self._see_instances):
+    def observe(self, *, slow: bool = True) -> None:
+        """Poll every source once; `slow`: also those that change by the minute."""
+        for source in (self._read_processes, self._read_load, self._read_weights, self._read_instances):
             self._guarded(source)
-        if seldom:
-            for source in (self._see_groups, self._see_alarms, self._see_notices, self._see_history, self._see_updates):
+        if slow:
+            for source in (
+                self._read_groups,
+                self._read_alarms,
+                self._read_notifications,
+                self._read_history,
+                self._read_updates,
+            ):
                 self._guarded(source)
 
     def _guarded(self, source: Callable[[], None]) -> None:
         try:
             source()
-        except Exception as error:  # a fault may have the emulator refuse, and at the end it goes first
+        except Exception as error:  # an injected fault may affect the emulator, and it stops first in the teardown
             log.info("observe failed source=%s error=%s", source.__name__.strip("_"), error)
 
-    def _see_parts(self) -> None:
-        fallen = self._stage.fallen()
-        for reason in set(fallen) - self._fallen:
-            self._board.log("bad", f"a part of the playground is gone: {reason}")
-        self._fallen |= set(fallen)
-        self._board.update(problems=sorted(fallen))
+    def _read_processes(self) -> None:
+        exited = self._environment.exited_processes()
+        for reason in set(exited) - self._exited:
+            self._board.log("bad", f"a process of the playground exited: {reason}")
+        self._exited |= set(exited)
+        self._board.update(problems=sorted(exited))
 
-    def _see_load(self) -> None:
+    def _read_load(self) -> None:
         self._board.add_traffic(overview.traffic_row(status, self._weights) for status in self._load.read())
 
-    def _see_weights(self) -> None:
+    def _read_weights(self) -> None:
         rule = self._rule = self._rule or self._find_rule()
         if rule is None:
             return
@@ -160,51 +166,53 @@ class Observer:
         self._log(overview.weight_change(self._weights, weights))
         self._weights = weights
 
-    def _find_rule(self) -> Rule | None:
-        fleet = describe(self._stage.options.stack, self._session)
+    def _find_rule(self) -> LiveListenerRule | None:
+        fleet = describe(self._environment.options.stack, self._session)
         if not fleet.live_rule_arn:
             return None
         colors = {side.target_group_arn: color.value for color, side in fleet.sides.items()}
-        return Rule(arn=fleet.live_rule_arn, colors=colors)
+        return LiveListenerRule(arn=fleet.live_rule_arn, colors=colors)
 
-    def _see_instances(self) -> None:
-        state = self._stage.cloud.state()
+    def _read_instances(self) -> None:
+        state = self._environment.cloud.state()
         if booting := [row["instance"] for row in state["instances"] if overview.is_booting(row)]:
-            self._stage.cloud.refresh_boots(booting)
+            self._environment.cloud.refresh_boots(booting)
         rows = {row["instance"]: overview.instance_row(row) for row in state["instances"]}
         if self._instances is not None:
             self._log(overview.instance_changes(self._instances, rows))
         self._instances = rows
         self._board.update(colors=overview.color_rows(rows.values(), self._weights, self._groups))
 
-    def _see_groups(self) -> None:
+    def _read_groups(self) -> None:
         described = self._client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-        self._groups = overview.group_rows(described, self._stage.options.stack)
+        self._groups = overview.group_rows(described, self._environment.options.stack)
 
-    def _see_alarms(self) -> None:
+    def _read_alarms(self) -> None:
         kinds = ["MetricAlarm", "CompositeAlarm"]
         rows = overview.alarm_rows(self._client("cloudwatch").describe_alarms(AlarmTypes=kinds, MaxRecords=100))
         self._log(overview.alarm_changes(self._alarms, rows))
         self._alarms = {row["name"]: row["state"] for row in rows}
         self._board.update(alarms=rows)
 
-    def _see_notices(self) -> None:
-        fresh = self._stage.cloud.notices_after(self._notified)
-        self._notified = max((one.number for one in fresh), default=self._notified)
+    def _read_notifications(self) -> None:
+        fresh = self._environment.cloud.notices_after(self._last_message)
+        self._last_message = max((message.number for message in fresh), default=self._last_message)
         self._board.add_notifications(
-            overview.notification_row(one.number, one.time.timestamp(), one.subject, one.message) for one in fresh
+            overview.notification_row(message.number, message.time.timestamp(), message.subject, message.message)
+            for message in fresh
         )
         self._log(overview.undelivered(fresh))
 
-    def _see_history(self) -> None:
-        records = history.read(self._client("s3"), self._bucket, self._stage.options.stack)
-        for record in reversed([one for one in records if one.time > self._recorded and one.time != "-"]):
+    def _read_history(self) -> None:
+        records = history.read(self._client("s3"), self._bucket, self._environment.options.stack)
+        new = [record for record in records if record.time > self._last_record and record.time != "-"]
+        for record in reversed(new):
             kind = "script" if record.outcome == Outcome.OK else "bad"
             at = datetime.fromisoformat(record.time).timestamp()
             self._board.log(kind, record.summary, at=at)
-            self._recorded = record.time
+            self._last_record = record.time
 
-    def _see_updates(self) -> None:
+    def _read_updates(self) -> None:
         for update in self._updates.read():
             kind = "pulumi" if update.get("result") == "succeeded" else "bad"
             self._board.log(kind, overview.update_text(update), at=float(update.get("endTime") or time.time()))

@@ -1,4 +1,4 @@
-"""Rows for the page out of what the emulator and the load generator tell, and the differences that the log tells of."""
+"""Rows of the page from the emulator's and the load generator's data, and their changes for the log."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from checks.colors import Color
 
 IN_SERVICE = "InService"
 PRESENT = ("Pending", "Pending:Wait", IN_SERVICE)
-MESSAGE_KEYS = ("error", "reason", "NewStateReason")  # the first that says something
+MESSAGE_KEYS = ("error", "reason", "NewStateReason")  # the first non-empty one is shown
 MESSAGE_LENGTH = 300
-ALL = 100
-OUT_OF_SERVICE = "an instance was taken out of service in response to "  # how Auto Scaling begins, each time
+FULL_WEIGHT = 100
+OUT_OF_SERVICE = "an instance was taken out of service in response to "  # Auto Scaling's prefix of each cause
 
 
 def traffic_row(status: Mapping[str, Any], weights: Mapping[str, int]) -> dict[str, Any]:
     """One second of the load generator's status.
 
-    Answers of an app that names no color (docs/app-contract.md) count for the color that has all traffic.
+    Responses without a color (docs/app-contract.md) count for the color with all traffic.
     """
     colors = {str(color): int(status["colors"].get(color, 0)) for color in Color}
-    alone = next((color for color, weight in weights.items() if weight == ALL), None)
-    if alone is not None:
-        colors[alone] += max(0, status["requests"] - status["failed"] - sum(colors.values()))
+    only = next((color for color, weight in weights.items() if weight == FULL_WEIGHT), None)
+    if only is not None:
+        colors[only] += max(0, status["requests"] - status["failed"] - sum(colors.values()))
     return {
         "time": status["time"],
         **colors,
@@ -37,7 +37,7 @@ def traffic_row(status: Mapping[str, Any], weights: Mapping[str, int]) -> dict[s
 
 
 def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One instance as the page shows it; `health` is the load balancer's word."""
+    """One instance as shown on the page; `health` is its target health."""
     boot = row["boot"]
     targets = set(row["targets"].values())
     return {
@@ -55,12 +55,12 @@ def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_booting(row: Mapping[str, Any]) -> bool:
-    """Whether the boot's record may still change."""
+    """Whether the boot record may still change."""
     return row["lifecycle"] in PRESENT and row["boot"].get("state") not in ("ready", "failed")
 
 
 def boot_text(boot: Mapping[str, Any]) -> str:
-    """The boot's step while it runs, its outcome afterwards."""
+    """The current boot step, or the outcome."""
     match boot.get("state"):
         case "ready":
             return f"booted in {sum(boot.get('steps', {}).values()):.1f} s"
@@ -74,7 +74,7 @@ def boot_text(boot: Mapping[str, Any]) -> str:
 def color_rows(
     instances: Iterable[Mapping[str, Any]], weights: Mapping[str, int], groups: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Both colors: weight, releases, desired capacity, instances with the newest first."""
+    """Both colors: weight, releases, desired capacity, and instances by launch time."""
     rows, groups = list(instances), list(groups)
     live = max(weights, key=lambda color: weights[color], default="") if any(weights.values()) else ""
     return [
@@ -82,36 +82,36 @@ def color_rows(
             "color": color.value,
             "live": color == live,
             "weight": weights.get(color, 0),
-            "releases": sorted({each["release"] for each in groups if each["color"] == color}),
-            "desired": sum(each["desired"] for each in groups if each["color"] == color),
-            "healthy": sum(each["color"] == color and each["health"] == "healthy" for each in rows),
-            "instances": sorted((each for each in rows if each["color"] == color), key=lambda each: each["since"]),
+            "releases": sorted({group["release"] for group in groups if group["color"] == color}),
+            "desired": sum(group["desired"] for group in groups if group["color"] == color),
+            "healthy": sum(row["color"] == color and row["health"] == "healthy" for row in rows),
+            "instances": sorted((row for row in rows if row["color"] == color), key=lambda row: row["since"]),
         }
         for color in Color
     ]
 
 
 def group_rows(groups: Iterable[Mapping[str, Any]], stack: str) -> list[dict[str, Any]]:
-    """Auto Scaling groups of the stack, out of what AWS describes."""
-    found = []
+    """Auto Scaling groups of the stack, from the API's description."""
+    rows = []
     for group in groups:
         tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
         if tags.get("Stack") == stack and not group.get("Status"):
             release = tags.get("Release", "")
-            found.append({"color": tags.get("Color", ""), "release": release, "desired": group["DesiredCapacity"]})
-    return found
+            rows.append({"color": tags.get("Color", ""), "release": release, "desired": group["DesiredCapacity"]})
+    return rows
 
 
 def weights_of(rule: Mapping[str, Any], colors: Mapping[str, str]) -> dict[str, int]:
     """Traffic weights of a listener rule; `colors` is target group ARN to color."""
     forwards = [action["ForwardConfig"]["TargetGroups"] for action in rule["Actions"] if action["Type"] == "forward"]
-    found = {colors[one["TargetGroupArn"]]: int(one["Weight"]) for targets in forwards for one in targets}
-    total = sum(found.values())
-    return {color: round(ALL * weight / total) if total else 0 for color, weight in found.items()}
+    weights = {colors[target["TargetGroupArn"]]: int(target["Weight"]) for targets in forwards for target in targets}
+    total = sum(weights.values())
+    return {color: round(FULL_WEIGHT * weight / total) if total else 0 for color, weight in weights.items()}
 
 
 def alarm_rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Metric and composite alarms by name, those that are on first."""
+    """Metric and composite alarms by name, those in state ALARM first."""
     rows = [
         {
             "name": alarm["AlarmName"],
@@ -126,19 +126,19 @@ def alarm_rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def notification_row(number: int, at: float, subject: str, message: str) -> dict[str, Any]:
-    """A message of the alerts topic: its subject, and the sentence in it that says what is the matter."""
+    """A message of the alerts topic: its subject and the reason in it."""
     try:
         facts = json.loads(message)
     except ValueError:
         facts = {}
     facts = facts if isinstance(facts, dict) else {}
-    told = next((str(facts[key]) for key in MESSAGE_KEYS if facts.get(key)), "" if facts else message)
+    text = next((str(facts[key]) for key in MESSAGE_KEYS if facts.get(key)), "" if facts else message)
     subject = subject or str(facts.get("subject", "")) or str(facts.get("AlarmName", "")) or "message"
-    return {"number": number, "time": at, "subject": subject, "text": told[:MESSAGE_LENGTH]}
+    return {"number": number, "time": at, "subject": subject, "text": text[:MESSAGE_LENGTH]}
 
 
 def undelivered(notices: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """The webhooks that a message was not sent to."""
+    """(kind, text) for each webhook that a message was not delivered to."""
     for notice in notices:
         for reason in notice.undelivered:
             yield "bad", f"webhook {reason}"
@@ -154,7 +154,7 @@ def instance_changes(
             yield "launch", f"{name} launched: {row['color']} {row['release']} in {row['zone']}"
             continue
         if row["lifecycle"] != old["lifecycle"]:
-            yield from _moved(row)
+            yield from _lifecycle_change(row)
         elif row["lifecycle"] == IN_SERVICE and row["health"] != old["health"]:
             kind = "bad" if row["health"] == "unhealthy" else "instance"
             yield kind, f"{name} ({row['color']} {row['release']}) is {row['health']} for the load balancer"
@@ -163,12 +163,12 @@ def instance_changes(
             yield "end", f"{name} ended: {row['color']} {row['release']}"
 
 
-def _moved(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    who = f"{row['id']} ({row['color']} {row['release']})"
+def _lifecycle_change(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    label = f"{row['id']} ({row['color']} {row['release']})"
     if row["lifecycle"] == IN_SERVICE:
-        yield "instance", f"{who} is in service, {row['boot']}" if row["boot"] else f"{who} is in service"
+        yield "instance", f"{label} is in service, {row['boot']}" if row["boot"] else f"{label} is in service"
     elif row["lifecycle"] == "Terminating":
-        yield "instance", f"{who} is being terminated{': ' + row['cause'] if row['cause'] else ''}"
+        yield "instance", f"{label} is being terminated{': ' + row['cause'] if row['cause'] else ''}"
 
 
 def weight_change(before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -177,7 +177,7 @@ def weight_change(before: Mapping[str, int], after: Mapping[str, int]) -> Iterat
 
 
 def alarm_changes(before: Mapping[str, str] | None, after: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Those that turned on, and those that were on and no longer are."""
+    """(kind, text) for each alarm that entered or left the state ALARM."""
     for row in after:
         was = (before or {}).get(row["name"])
         if row["state"] == "ALARM" and was != "ALARM":
@@ -187,9 +187,9 @@ def alarm_changes(before: Mapping[str, str] | None, after: Iterable[Mapping[str,
 
 
 def update_text(update: Mapping[str, Any]) -> str:
-    """An update of Pulumi's own history, as its file backend keeps it."""
+    """An update in the history of Pulumi's file backend as one line."""
     changes = {kind: count for kind, count in (update.get("resourceChanges") or {}).items() if kind != "same" and count}
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(changes.items())) or "no change"
+    summary = ", ".join(f"{count} {kind}" for kind, count in sorted(changes.items())) or "no change"
     seconds = max(0, int(update.get("endTime", 0)) - int(update.get("startTime", 0)))
     kind = {"update": "up"}.get(str(update.get("kind")), str(update.get("kind")))
-    return f"pulumi {kind} {update.get('result', '')} after {seconds} s: {told}"
+    return f"pulumi {kind} {update.get('result', '')} after {seconds} s: {summary}"

@@ -1,4 +1,4 @@
-"""Ownership of files: what root creates under sudo belongs to the user who called it."""
+"""File ownership: files that root creates under sudo are given to the calling user."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT_UID = 0
-OTHERS = (".git", ".venv")  # of no interest here, and large
+SKIPPED = (".git", ".venv")  # large, and without such files
 CACHE = "__pycache__"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A user by its numbers. Root's own files stay root's."""
+    """A user by uid and gid. Root's own files stay root's."""
 
     uid: int
     gid: int
@@ -28,26 +28,26 @@ class Owner:
             return cls(uid=os.getuid(), gid=os.getgid())
 
     def adopt(self, *paths: Path) -> None:
-        """These files and folders, with all in them, become the owner's. Links are changed, not followed."""
+        """Change the owner of these files and folders, recursively. Symlinks are changed, not followed."""
         if self.uid == ROOT_UID:
             return
         for path in paths:
-            for each in _all(path):
-                os.chown(each, self.uid, self.gid, follow_symlinks=False)
+            for file in _walk(path):
+                os.chown(file, self.uid, self.gid, follow_symlinks=False)
 
     def adopt_new(self, project: Path, since: float) -> None:
-        """What root left in the owner's own project since then (epoch seconds): build/, and Python's caches."""
+        """Adopt what root created in the owner's project since then (epoch seconds): build/, and Python's caches."""
         if self.uid == ROOT_UID or project.stat().st_uid != self.uid:
             return
-        caches = [path for path in _all(project, skipped=OTHERS) if path.name == CACHE]
+        caches = [path for path in _walk(project, skipped=SKIPPED) if path.name == CACHE]
         for folder in (project / "build", *caches):
-            for each in _all(folder):
-                status = each.lstat()
+            for file in _walk(folder):
+                status = file.lstat()
                 if status.st_uid == ROOT_UID and status.st_ctime >= since:
-                    os.chown(each, self.uid, self.gid, follow_symlinks=False)
+                    os.chown(file, self.uid, self.gid, follow_symlinks=False)
 
 
-def _all(path: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
+def _walk(path: Path, skipped: tuple[str, ...] = ()) -> Iterator[Path]:
     yield path
     if path.is_symlink():
         return

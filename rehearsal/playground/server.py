@@ -1,4 +1,4 @@
-"""The page's server on loopback: GET / and /state.json for a browser; POST /faults/NAME and /stop with the token."""
+"""HTTP server of the page on loopback: GET / and /state.json; POST /faults/NAME and /stop with the token."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from rehearsal.playground.session import TOKEN_HEADER
 LOOPBACK = "127.0.0.1"
 PAGE = Path(__file__).parent / "page.html"
 TIMEOUT_S = 10.0  # of an idle connection
-TRIED_PORTS = 10  # from the usual one on, before any free one is taken
+TRIED_PORTS = 10  # from the requested one on, before any free port is used
 
 Command = Callable[[str], Mapping[str, Any]]
 
 
-class RefusedError(Exception):
-    """A command that can't be carried out; the message is a sentence."""
+class CommandRefusedError(Exception):
+    """A command that is not allowed now; the message is a sentence."""
 
 
 class PageServer:
-    """Listens from construction on, answers in threads until `close`."""
+    """Listens from construction on, and serves in threads until `close`."""
 
     def __init__(self, board: Board, commands: Mapping[str, Command], *, port: int) -> None:
         self._server = _bound(port, board, commands)
@@ -51,40 +51,40 @@ class PageServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, board: Board, commands: Mapping[str, Command]) -> None:
         self.board, self.commands, self.token = board, commands, secrets.token_urlsafe(24)
         self.page = PAGE.read_bytes()
         self.policy = content_security_policy(self.page.decode())
-        super().__init__((LOOPBACK, port), _Handler)
+        super().__init__((LOOPBACK, port), _PageHandler)
 
     def server_bind(self) -> None:
-        """Without the base class's look-up of the host's name, which may take seconds."""
+        """Bind without the base class's reverse DNS lookup, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that leaves in the middle of an answer is nothing to print a traceback for."""
+        """No traceback for a browser that disconnects during a response."""
 
 
-def _bound(port: int, board: Board, commands: Mapping[str, Command]) -> _Server:
+def _bound(port: int, board: Board, commands: Mapping[str, Command]) -> _HttpServer:
     for candidate in range(port, min(port + TRIED_PORTS, 65536)):
         try:
-            return _Server(candidate, board, commands)
+            return _HttpServer(candidate, board, commands)
         except OSError as error:
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-    return _Server(0, board, commands)
+    return _HttpServer(0, board, commands)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """Answers one connection's requests; `server` holds what they are answered from."""
+class _PageHandler(BaseHTTPRequestHandler):
+    """Request handler; `server` has board, commands and page."""
 
-    server: _Server
+    server: _HttpServer
     protocol_version = "HTTP/1.1"
     timeout = TIMEOUT_S
     server_version, sys_version = "playground", ""
@@ -92,26 +92,26 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         if not self._is_local():
-            self._refuse(HTTPStatus.FORBIDDEN, f"host {self.headers['Host']!r}: only this machine's own is served")
+            self._refuse(HTTPStatus.FORBIDDEN, f"host {self.headers['Host']!r}: allowed are {LOOPBACK} and localhost")
         elif parts.path == "/":
             headers = {"Content-Security-Policy": self.server.policy}
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8", headers)
         elif parts.path == "/state.json":
             self._json(HTTPStatus.OK, self.server.board.as_json(**_range(parts.query)))
         else:
-            self._refuse(HTTPStatus.NOT_FOUND, f"there is no {parts.path} here: / and /state.json are what there is")
+            self._refuse(HTTPStatus.NOT_FOUND, f"no {parts.path} here: allowed are / and /state.json")
 
     do_HEAD = do_GET  # noqa: N815 - the base class's naming
 
     def do_POST(self) -> None:
-        """Of the token: a page of somebody else's, open in the same browser, must not be able to do it."""
+        """Commands need the token, against cross-site requests from other pages in the same browser."""
         name, _, argument = urlsplit(self.path).path.strip("/").partition("/")
         commands = self.server.commands
-        self.close_connection = True  # a body, which no command has, is not read
+        self.close_connection = True  # commands have no body: it is not read
         if not self._is_local() or not secrets.compare_digest(self._token(), self.server.token.encode()):
             self._refuse(HTTPStatus.FORBIDDEN, f"the header {TOKEN_HEADER} does not hold this playground's token")
         elif name not in commands:
-            self._refuse(HTTPStatus.NOT_FOUND, f"there is no command {name}: {', '.join(commands)} are what there is")
+            self._refuse(HTTPStatus.NOT_FOUND, f"no command {name}: allowed are {', '.join(commands)}")
         else:
             self._run(commands[name], argument)
 
@@ -121,13 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _run(self, command: Command, argument: str) -> None:
         try:
             self._json(HTTPStatus.OK, command(argument))
-        except RefusedError as error:
+        except CommandRefusedError as error:
             self._refuse(HTTPStatus.CONFLICT, str(error))
         except Exception as error:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
     def _is_local(self) -> bool:
-        """By its name too: a foreign name that resolves to loopback is another site's way in."""
+        """Checks the Host header, against DNS rebinding."""
         host, _, _port = self.headers.get("Host", "").partition(":")
         return host in (LOOPBACK, "localhost")
 
@@ -147,21 +147,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """A line for each second of each open page helps nobody."""
+        """No access log: each open page polls every second."""
 
 
 def _range(query: str) -> dict[str, Any]:
-    """What the page has already; anything that is no number counts as nothing."""
-    asked, found = parse_qs(query), dict[str, Any]()
+    """Query parameters `after` and `event`; invalid numbers are ignored."""
+    values, found = parse_qs(query), dict[str, Any]()
     with contextlib.suppress(KeyError, ValueError):
-        found["after"] = float(asked["after"][0])
+        found["after"] = float(values["after"][0])
     with contextlib.suppress(KeyError, ValueError):
-        found["event"] = int(asked["event"][0])
+        found["event"] = int(values["event"][0])
     return found
 
 
 def content_security_policy(page: str) -> str:
-    """Lets the page's own script and style run, and nothing else, whatever its data holds."""
+    """Content-Security-Policy that allows only the page's own script and style, by hash."""
     sources = {tag: _hash(page, tag) for tag in ("script", "style")}
     listed = "; ".join(f"{tag}-src '{digest}'" for tag, digest in sources.items())
     return f"default-src 'none'; connect-src 'self'; {listed}; base-uri 'none'; form-action 'none'; img-src data:"

@@ -1,4 +1,4 @@
-"""The file that a person sources: variables that lead pulumi, scripts, docker and AWS SDKs to the playground."""
+"""Shell environment file to source: points pulumi, scripts, docker and AWS SDKs to the playground."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 LEAVE = "playground_off"
-# They would lead an AWS SDK or the CLI elsewhere, or make it look for what is not there.
+# They would point an AWS SDK or the CLI elsewhere, or to a missing profile or file.
 CLEARED = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 def render(variables: Mapping[str, str], folders: Sequence[str], page: str) -> str:
-    """For bash, zsh and sh. `folders` come first on the PATH; what was set before comes back by `playground_off`."""
+    """Script for bash, zsh and sh. `folders` come first on the PATH; `playground_off` restores the previous values."""
     names = ("PATH", *variables, *CLEARED)
     lines = [
         f"# Variables of the playground at {page}: source this file; `{LEAVE}` undoes it.",

@@ -1,4 +1,4 @@
-"""The rehearsal's pictures: SVG text drawn from plain numbers, without a library or a script in the page."""
+"""SVG charts of the report: drawn from plain numbers, without a library or a script in the page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOT_SHADES = (
 
 
 def shades(names: Iterable[str]) -> dict[str, str]:
-    """A color for each `color release` pair: blues for blue, greens for green, red for what failed."""
+    """Fill color of each `color release` pair: blues for blue, greens for green, red for failed requests."""
     palettes = {"blue": list(BLUES), "green": list(GREENS)}
     chosen: dict[str, str] = {}
     for name in names:
@@ -38,7 +38,7 @@ def shades(names: Iterable[str]) -> dict[str, str]:
 def stacked(
     series: Sequence[Mapping[str, float]], colors: Mapping[str, str], marks: Sequence[tuple[float, str]]
 ) -> str:
-    """Requests a second by release, stacked; `series[i]` holds second i. `marks` are (second, label)."""
+    """Requests per second by release, stacked; `series[i]` holds second i. `marks` are (second, label)."""
     if not series:
         return ""
     peak = max(sum(row.values()) for row in series) or 1.0
@@ -70,7 +70,7 @@ def lines(rows: Mapping[str, Sequence[float]], colors: Mapping[str, str], marks:
 
 
 def boots(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One bar a machine, cut into the boot steps; each row has `instance`, `release`, `steps` {name: seconds}."""
+    """One bar per instance, divided into boot steps; each row has `instance`, `release`, `steps` {name: seconds}."""
     if not rows:
         return ""
     names = list(dict.fromkeys(name for row in rows for name in row["steps"]))

@@ -1,4 +1,4 @@
-"""The rehearsal as it happens: a live table in a terminal, one line a step elsewhere (CI, a pipe)."""
+"""Live progress of a rehearsal: a table in a terminal, one line per step elsewhere (CI, a pipe)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from rehearsal.report.journal import Journal, Step
+from rehearsal.report.journal import Journal, StepRecord
 
 REFRESH_PER_SECOND = 4
 BAR_CELLS = 40
@@ -21,18 +21,18 @@ STYLES = {"blue": "blue", "green": "green"}
 
 
 class View:
-    """What a person sees. `load` returns the latest second of load ({} while there is none)."""
+    """Steps and load. `load` returns the latest second of load ({} while there is none)."""
 
     def __init__(self, journal: Journal, load: Callable[[], Mapping[str, Any]], console: Console) -> None:
         self._journal, self._load, self._console = journal, load, console
         self._spinner = Spinner("dots")
 
     def __rich__(self) -> RenderableType:
-        return Group(self._steps(), self._users())
+        return Group(self._steps(), self._traffic())
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Shows the rehearsal while the block runs."""
+        """Show the progress while the block runs."""
         if self._console.is_terminal:
             with Live(self, console=self._console, refresh_per_second=REFRESH_PER_SECOND):
                 yield
@@ -48,19 +48,19 @@ class View:
             )
         return table
 
-    def _mark(self, step: Step) -> RenderableType:
-        return self._spinner if step.running else _verdict(step)
+    def _mark(self, step: StepRecord) -> RenderableType:
+        return self._spinner if step.running else _result_mark(step)
 
-    def _users(self) -> RenderableType:
+    def _traffic(self) -> RenderableType:
         second = self._load()
         if not second:
             return Text("")
-        by = second["by"]
-        total = sum(by.values()) or 1
-        line = Text("\n users  ")
-        for name, count in by.items():
+        counts = second["by"]
+        total = sum(counts.values()) or 1
+        line = Text("\n traffic  ")
+        for name, count in counts.items():
             line.append("█" * max(1, round(BAR_CELLS * count / total)), STYLES.get(name.split(" ")[0], "red"))
-        names = ", ".join(f"{name} {count}/s" for name, count in by.items())
+        names = ", ".join(f"{name} {count}/s" for name, count in counts.items())
         line.append(f"  {names}  p50 {second['p50_ms'] or 0:.1f} ms  p99 {second['p99_ms'] or 0:.1f} ms  ")
         line.append(f"failed {second['failed_total']}", "bold red" if second["failed_total"] else "bold green")
         return line
@@ -92,9 +92,9 @@ class View:
                 return
 
 
-def _verdict(step: Step) -> Text:
+def _result_mark(step: StepRecord) -> Text:
     return Text("✓", "green") if step.ok else Text("✗", "bold red")
 
 
-def _seconds(step: Step, journal: Journal) -> float:
+def _seconds(step: StepRecord, journal: Journal) -> float:
     return journal.now() - step.started if step.running else step.seconds

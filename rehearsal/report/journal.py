@@ -13,8 +13,8 @@ from typing import Any
 
 
 @dataclass(kw_only=True)
-class Step:
-    """One step of the story. `started` counts in seconds from the start of the rehearsal."""
+class StepRecord:
+    """One step of the scenario. `started`: seconds since the start of the rehearsal."""
 
     name: str
     started: float
@@ -25,9 +25,12 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cutover:
-    """One cutover. `seconds` runs from the decision to the last answer of the color left behind, `up_seconds` is the
-    update's part of the command, gates included."""
+class CutoverRecord:
+    """One cutover or rollback.
+
+    `seconds`: from the start of the command to the last response of the previous color. `up_seconds`: the update's
+    part of the command, gates included.
+    """
 
     source: str
     target: str
@@ -46,19 +49,19 @@ class Cutover:
 
 @dataclass(kw_only=True)
 class Journal:
-    """Collects what a rehearsal did and saw. `clock` is monotonic; `epoch` is its start by the wall clock."""
+    """Results of a rehearsal. `clock` is monotonic; `epoch` is the start by the wall clock; `extra`: further keys."""
 
     path: Path
     engine: str
     clock: Callable[[], float] = time.monotonic
     resources: int = 0
     hello_seconds: float | None = None
-    steps: list[Step] = field(default_factory=list)
-    cutovers: list[Cutover] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    cutovers: list[CutoverRecord] = field(default_factory=list)
     load: dict[str, Any] = field(default_factory=dict)
     boots: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[dict[str, str]] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     finished: bool = False
 
@@ -71,9 +74,9 @@ class Journal:
         return self.clock() - self._zero
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
-        """Times a step; an error marks it as failed and goes on to the caller. The report is written either way."""
-        step = Step(name=name, started=self.now())
+    def step(self, name: str) -> Iterator[StepRecord]:
+        """Time a step; an exception marks it as failed and propagates. The report is written in either case."""
+        step = StepRecord(name=name, started=self.now())
         self.steps.append(step)
         try:
             yield step
@@ -85,20 +88,19 @@ class Journal:
 
     @property
     def ok(self) -> bool:
-        """True when the story came to its end, every step passed, and no user met a failure."""
+        """True when the scenario ran to its end, every step passed, and no request failed."""
         passed = all(step.ok for step in self.steps)
         return self.finished and passed and not self.error and self.load.get("failed", 0) == 0
 
     def as_json(self) -> dict[str, Any]:
-        """The report in the shape that design.md fixes; more keys follow the fixed ones."""
-        hello = self.hello_seconds
+        """The content of report.json: the fixed keys, then those of `extra`."""
         steps = [asdict(step) for step in self.steps]
         for step in steps:
             del step["running"]
         return {
             "engine": self.engine,
             "resources": self.resources,
-            "hello_seconds": None if hello is None else round(hello, 3),
+            "hello_seconds": None if self.hello_seconds is None else round(self.hello_seconds, 3),
             "steps": _rounded(steps),
             "cutovers": _rounded([cutover.as_json() for cutover in self.cutovers]),
             "load": self.load,
@@ -107,11 +109,11 @@ class Journal:
             "ok": self.ok,
             "error": self.error,
             "seconds": round(self.now(), 3),
-            **self.facts,
+            **self.extra,
         }
 
     def write(self) -> None:
-        """Replaces report.json in one move, so that a reader never meets half of it."""
+        """Replace report.json atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(self.as_json(), indent=2) + "\n")

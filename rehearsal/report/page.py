@@ -1,4 +1,4 @@
-"""The rehearsal's page: one self-contained HTML file with the figures and pictures of report.json."""
+"""HTML report of a rehearsal: one self-contained page with the figures and charts of report.json."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rehearsal.report import charts
 LATENCY_COLORS = {"p50": "#2f6fde", "p99": "#e4572e"}
 
 
-def machine() -> str:
-    """The machine in a few words, since a figure without its machine says nothing."""
+def host_description() -> str:
+    """Operating system, architecture, cores and memory: figures are comparable only with these."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"
 
@@ -26,19 +26,19 @@ def machine() -> str:
 def write_page(
     path: Path, report: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]], load_started: float
 ) -> None:
-    """Writes the page.
+    """Write the page.
 
-    `report`: the content of report.json. `seconds`: one row a second of load with `by` {color release: count},
-    `p50_ms`, `p99_ms`. `load_started`: when the first of them began, in seconds of the rehearsal.
+    `report`: the content of report.json. `seconds`: one row per second of load with `by` {color release: count},
+    `p50_ms`, `p99_ms`. `load_started`: when the first of them began, in seconds since the start of the rehearsal.
     """
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     template = environment.get_template("page.html.j2")
-    drawn = {name: Markup(svg) for name, svg in _pictures(report, seconds, load_started).items()}  # noqa: S704
-    facts = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "machine": machine()}
-    path.write_text(template.render(r={**report, **facts}, pictures=drawn))
+    drawn = {name: Markup(svg) for name, svg in _charts(report, seconds, load_started).items()}  # noqa: S704
+    extra = {"when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "host": host_description()}
+    path.write_text(template.render(r={**report, **extra}, charts=drawn))
 
 
-def _pictures(report: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]], load_started: float) -> dict[str, str]:
+def _charts(report: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]], load_started: float) -> dict[str, str]:
     marks = [
         (cutover["started"] - load_started, f"→ {cutover['to']}")
         for cutover in report["cutovers"]

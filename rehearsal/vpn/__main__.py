@@ -1,4 +1,4 @@
-"""`make rehearse-vpn`: an office and a cloud on this machine, and what their two tunnels bear; figures in vpn.json."""
+"""`make rehearse-vpn`: site-to-site VPN between a remote network and a cloud on this host; figures in vpn.json."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rich.table import Table
 
 from rehearsal.cli import CliMissingError
 from rehearsal.host import install
-from rehearsal.host.commands import CommandError
-from rehearsal.host.sandbox import RUNS, Ground, GroundError
+from rehearsal.host.commands import ToolError
+from rehearsal.host.sandbox import RUNS, Sandbox, SandboxError
 from rehearsal.vpn import host, provisioned, standalone
-from rehearsal.vpn.addresses import own_connection
-from rehearsal.vpn.result import Result, Step
+from rehearsal.vpn.addresses import generated_connection
+from rehearsal.vpn.result import Result, VpnStep
 from scripts.vpn_render import Connection, parse_xml, render
 
-Source = Callable[[Ground], Connection]
+Source = Callable[[Sandbox], Connection]
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130
 
 
@@ -36,25 +36,29 @@ def main(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="AWS's customer gateway XML to play; default: a made stack's.",
+            help="Customer gateway configuration (XML) from AWS; default: that of a stack created in the emulator.",
         ),
     ] = None,
-    office_cidr: Annotated[list[str] | None, typer.Option(help="A range of the office; with --configuration.")] = None,
-    vpc_cidr: Annotated[list[str] | None, typer.Option(help="A range of the VPC; with --configuration.")] = None,
-    bare: Annotated[bool, typer.Option("--bare", help="Make the connection up: no stack, no emulator.")] = False,
+    remote_cidr: Annotated[
+        list[str] | None, typer.Option(help="CIDR of the remote network; with --configuration.")
+    ] = None,
+    vpc_cidr: Annotated[list[str] | None, typer.Option(help="CIDR of the VPC; with --configuration.")] = None,
+    bare: Annotated[bool, typer.Option("--bare", help="Generate the connection: no stack, no emulator.")] = False,
     silent_path: Annotated[
         bool,
-        typer.Option("--silent-path", help="Also cut the way to an endpoint that AWS goes on using."),
+        typer.Option(
+            "--silent-path", help="Also drop packets of a tunnel without AWS's knowledge, until dead peer detection."
+        ),
     ] = False,
     report: Annotated[Path, typer.Option(help="Folder for vpn.json.")] = RUNS,
 ) -> None:
-    """Play office, internet and cloud with real IPsec: both tunnels, the loss of one, new keys, a wrong key."""
-    signal.signal(signal.SIGTERM, _like_ctrl_c)
+    """Run a remote network, an internet and a cloud with real IPsec: tunnels, failover, key rotation, a wrong key."""
+    signal.signal(signal.SIGTERM, _interrupt)
     console = Console()
-    source = _source(configuration, office_cidr or [], vpc_cidr or [], _notify(console), bare=bare)
-    _require_means(console)
+    source = _source(configuration, remote_cidr or [], vpc_cidr or [], _notify(console), bare=bare)
+    _require_host_support(console)
     try:
-        result = _perform(console, source, silent_path=silent_path)
+        result = _run(console, source, silent_path=silent_path)
     except KeyboardInterrupt:
         console.print("interrupted")
         raise typer.Exit(INTERRUPTED) from None
@@ -66,56 +70,56 @@ def main(
 
 
 def _source(
-    configuration: Path | None, office: list[str], vpc: list[str], notify: Callable[[str], None], *, bare: bool
+    configuration: Path | None, remote: list[str], vpc: list[str], notify: Callable[[str], None], *, bare: bool
 ) -> Source:
-    """Where the connection comes from; a document is read, and judged, before anything is started."""
+    """Source of the connection; an XML document is parsed and validated before anything is started."""
     if bare and configuration:
-        raise typer.BadParameter("--bare and --configuration name two connections: give one of them")
+        raise typer.BadParameter("--bare and --configuration exclude each other: use one of them")
     if bare:
-        return lambda _ground: own_connection()
+        return lambda _sandbox: generated_connection()
     if configuration is None:
-        return lambda ground: provisioned.connection(ground, notify)
+        return lambda sandbox: provisioned.connection(sandbox, notify)
     try:
-        found = parse_xml(configuration.read_text(), office_cidrs=office, vpc_cidrs=vpc)
-        render(found, userspace=True)
+        connection = parse_xml(configuration.read_text(), office_cidrs=remote, vpc_cidrs=vpc)
+        render(connection, userspace=True)
     except ValueError as error:
         raise typer.BadParameter(f"{configuration}: {error}") from error
-    return lambda _ground: found
+    return lambda _sandbox: connection
 
 
 def _notify(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(escape(text), highlight=False, soft_wrap=True)
 
 
-def _require_means(console: Console) -> None:
+def _require_host_support(console: Console) -> None:
     if os.geteuid() != 0:
-        console.print("The VPN's rehearsal makes networks: run it as root, `sudo make rehearse-vpn`.")
+        console.print("The VPN rehearsal creates network namespaces: run it as root, `sudo make rehearse-vpn`.")
         raise typer.Exit(CANNOT_RUN)
     install.require(tools=install.FOR_VPN)
-    if reason := host.reason_against():
-        console.print(escape(f"The VPN can't be played here: {reason}."), highlight=False, soft_wrap=True)
+    if reason := host.unsupported_reason():
+        console.print(escape(f"The VPN rehearsal can't run here: {reason}."), highlight=False, soft_wrap=True)
         raise typer.Exit(CANNOT_RUN)
 
 
-def _perform(console: Console, source: Source, *, silent_path: bool) -> Result:
-    def tell(step: Step) -> None:
+def _run(console: Console, source: Source, *, silent_path: bool) -> Result:
+    def report(step: VpnStep) -> None:
         mark = "[green]ok[/]" if step.ok else "[red]failed[/]"
         line = f"{mark} {step.seconds:6.2f} s  {escape(step.name)}: {escape(step.note)}"
         console.print(line, highlight=False, soft_wrap=True)
 
     try:
-        with Ground.open(with_network=False) as ground:
+        with Sandbox.open(with_network=False) as sandbox:
             began = time.monotonic()
-            connection = source(ground)
+            connection = source(sandbox)
             note = f"{connection.id}, {connection.routing} routing"
-            tell(Step(name="the connection is there", seconds=time.monotonic() - began, ok=True, note=note))
-            return standalone.play(ground, tell, connection, silent_path=silent_path)
-    except (GroundError, CommandError, EngineError, CliMissingError) as error:
+            report(VpnStep(name="create the connection", seconds=time.monotonic() - began, ok=True, note=note))
+            return standalone.run(sandbox, report, connection, silent_path=silent_path)
+    except (SandboxError, ToolError, EngineError, CliMissingError) as error:
         return Result(error=str(error))
 
 
 def _show(result: Result, console: Console, file: Path) -> None:
-    table = Table("figure", "found", title="VPN")
+    table = Table("figure", "value", title="VPN")
     for name, value in result.as_json().items():
         if name not in ("steps", "error"):
             table.add_row(name, str(value))
@@ -125,7 +129,7 @@ def _show(result: Result, console: Console, file: Path) -> None:
     console.print(f"report: {file}", highlight=False, soft_wrap=True)
 
 
-def _like_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""Who has which address between office and cloud, and the connection that is played when no stack brings one."""
+"""Address plan of remote network and cloud, and a generated connection for runs without a stack."""
 
 from __future__ import annotations
 
@@ -10,35 +10,34 @@ from ipaddress import IPv4Address, IPv4Network
 from scripts.vpn_render import Connection, Tunnel
 
 KEY_LENGTH = 32
-# TEST-NETs (RFC 5737), as AWS and the office's provider would give them.
-OFFICE_IP, OUTSIDE_IPS = "203.0.113.10", ("198.51.100.10", "198.51.100.20")
-OFFICE_CIDR, VPC_CIDR = "192.168.10.0/24", "10.20.0.0/16"
+# TEST-NETs (RFC 5737), in place of public addresses.
+REMOTE_IP, OUTSIDE_IPS = "203.0.113.10", ("198.51.100.10", "198.51.100.20")
+REMOTE_CIDR, VPC_CIDR = "192.168.10.0/24", "10.20.0.0/16"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Addresses of the inner hosts and gateways, as text; the outer ones are the connection's."""
+class AddressPlan:
+    """Private addresses of hosts and gateways; the public ones are in the connection."""
 
-    office_network: IPv4Network
-    office_gateway: str
-    office_host: str
+    remote_network: IPv4Network
+    remote_gateway: str
+    remote_host: str
     cloud_network: IPv4Network
     cloud_gateway: str
     cloud_host: str
 
 
-def plan_of(connection: Connection, *, cloud_network: IPv4Network | None = None) -> Plan:
-    """The office's first range and the VPC's hold one network each: first address the gateway, tenth a host.
+def plan_addresses(connection: Connection, *, cloud_network: IPv4Network | None = None) -> AddressPlan:
+    """Addresses in the first CIDR of each side: the first for the gateway, the tenth for a host.
 
-    `cloud_network`, where machines exist already, keeps its first address for what is there: the gateway takes the
-    last but one.
+    In a `cloud_network` with existing instances the first address is in use: the gateway gets the last but one.
     """
-    office = IPv4Network(connection.office_cidrs[0])
+    remote = IPv4Network(connection.office_cidrs[0])
     cloud = cloud_network or IPv4Network(connection.vpc_cidrs[0])
-    return Plan(
-        office_network=office,
-        office_gateway=str(office[1]),
-        office_host=str(_host(office)),
+    return AddressPlan(
+        remote_network=remote,
+        remote_gateway=str(remote[1]),
+        remote_host=str(_host(remote)),
         cloud_network=cloud,
         cloud_gateway=str(cloud[-2] if cloud_network else cloud[1]),
         cloud_host=str(_host(cloud)),
@@ -46,23 +45,23 @@ def plan_of(connection: Connection, *, cloud_network: IPv4Network | None = None)
 
 
 def _host(network: IPv4Network) -> IPv4Address:
-    """The tenth address; of a small network the last usable one."""
+    """The tenth address, or the last usable one of a small network."""
     return network[min(10, network.num_addresses - 2)]
 
 
 def new_key() -> str:
-    """A pre-shared key of the kind that AWS makes."""
+    """A pre-shared key in AWS's format."""
     rest = string.ascii_letters + string.digits
     return secrets.choice(string.ascii_letters) + "".join(secrets.choice(rest) for _ in range(KEY_LENGTH - 1))
 
 
-def own_connection() -> Connection:
-    """A connection with fresh keys that no cloud made."""
-    first, second = (_tunnel(ip, place) for place, ip in enumerate(OUTSIDE_IPS))
+def generated_connection() -> Connection:
+    """A connection with new keys, without a stack."""
+    first, second = (_tunnel(ip, number) for number, ip in enumerate(OUTSIDE_IPS))
     return Connection(
         id="vpn-rehearsal",
-        office_ip=OFFICE_IP,
-        office_cidrs=(OFFICE_CIDR,),
+        office_ip=REMOTE_IP,
+        office_cidrs=(REMOTE_CIDR,),
         vpc_cidrs=(VPC_CIDR,),
         routing="static",
         office_asn=65000,
@@ -71,8 +70,8 @@ def own_connection() -> Connection:
     )
 
 
-def _tunnel(outside: str, place: int) -> Tunnel:
-    inside = IPv4Network(f"169.254.{10 + place}.0/30")
+def _tunnel(outside: str, number: int) -> Tunnel:
+    inside = IPv4Network(f"169.254.{10 + number}.0/30")
     return Tunnel(
         outside_ip=outside,
         inside_cidr=str(inside),
@@ -82,9 +81,9 @@ def _tunnel(outside: str, place: int) -> Tunnel:
     )
 
 
-def with_new_key(connection: Connection, place: int) -> Connection:
-    """The same connection, but for the key of tunnel 1 or 2."""
+def with_new_key(connection: Connection, number: int) -> Connection:
+    """The same connection with a new key for tunnel 1 or 2."""
     tunnels = list(connection.tunnels)
-    tunnels[place - 1] = replace(tunnels[place - 1], preshared_key=new_key())
+    tunnels[number - 1] = replace(tunnels[number - 1], preshared_key=new_key())
     first, second = tunnels
     return replace(connection, tunnels=(first, second))

@@ -1,24 +1,24 @@
-"""AWS's end of a site-to-site connection in strongSwan's words: it answers, and takes what the office proposes."""
+"""AWS's end of a site-to-site connection as strongSwan configuration: a responder that accepts any proposed traffic."""
 
 from __future__ import annotations
 
 from scripts.vpn_render import Connection, Tunnel
 
-# strongswan.conf: asked after the connection's dpd_interval, the office is dead 30 s later, AWS's least dpdTimeout.
-PATIENCE = "retransmit_timeout = 10.0\n  retransmit_base = 1.0\n  retransmit_tries = 2"
+# strongswan.conf: dead peer detection after the dpd_interval and 30 s more, AWS's minimum DPD timeout.
+RETRANSMISSION = "retransmit_timeout = 10.0\n  retransmit_base = 1.0\n  retransmit_tries = 2"
 
 
 def render(connection: Connection) -> str:
     """swanctl.conf of a gateway that has both outside addresses."""
     pairs = list(enumerate(connection.tunnels, start=1))
-    tunnels = "".join(_tunnel(connection, tunnel, place) for place, tunnel in pairs)
-    keys = "".join(_key(connection, tunnel, place) for place, tunnel in pairs)
+    tunnels = "".join(_tunnel(connection, tunnel, number) for number, tunnel in pairs)
+    keys = "".join(_key(connection, tunnel, number) for number, tunnel in pairs)
     return f"connections {{\n{tunnels}}}\nsecrets {{\n{keys}}}\n"
 
 
-def _tunnel(connection: Connection, tunnel: Tunnel, place: int) -> str:
+def _tunnel(connection: Connection, tunnel: Tunnel, number: int) -> str:
     return f"""\
-  tunnel{place} {{
+  tunnel{number} {{
     version = 2
     local_addrs = {tunnel.outside_ip}
     remote_addrs = {connection.office_ip}
@@ -35,9 +35,9 @@ def _tunnel(connection: Connection, tunnel: Tunnel, place: int) -> str:
       id = {connection.office_ip}
     }}
     children {{
-      tunnel{place} {{
+      tunnel{number} {{
         mode = tunnel
-        # AWS's defaults: any to any; what the office asks for is taken.
+        # AWS's defaults: any to any, narrowed by the remote side.
         local_ts = 0.0.0.0/0
         remote_ts = 0.0.0.0/0
         esp_proposals = {tunnel.esp_proposal}
@@ -49,11 +49,11 @@ def _tunnel(connection: Connection, tunnel: Tunnel, place: int) -> str:
 """
 
 
-def _key(connection: Connection, tunnel: Tunnel, place: int) -> str:
+def _key(connection: Connection, tunnel: Tunnel, number: int) -> str:
     return f"""\
-  ike-tunnel{place} {{
+  ike-tunnel{number} {{
     id-aws = {tunnel.outside_ip}
-    id-office = {connection.office_ip}
+    id-remote = {connection.office_ip}
     secret = "{tunnel.preshared_key}"
   }}
 """

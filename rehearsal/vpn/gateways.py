@@ -1,12 +1,12 @@
-"""Both ends' strongSwan: the office's by exactly the files that were rendered for it, the cloud's as AWS's end."""
+"""strongSwan gateways of both ends: the remote one with the rendered files, the cloud's as AWS's end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.host.commands import CommandError
-from rehearsal.host.sandbox import Ground, wait_until
+from rehearsal.host.commands import ToolError
+from rehearsal.host.sandbox import Sandbox, wait_until
 from rehearsal.vpn import aws_side
 from rehearsal.vpn.charon import Charon
 from rehearsal.vpn.namespaces import Namespace
@@ -15,34 +15,34 @@ from scripts.vpn_config import write
 from scripts.vpn_findings import Finding, Sight, explain
 from scripts.vpn_render import Connection, render
 
-STANDING_S = 20.0
+ESTABLISH_TIMEOUT_S = 20.0
 
 
-def folders(ground: Ground) -> tuple[Path, Path]:
-    """Where office and cloud keep their files; they hold keys, so they go with the run."""
-    return ground.temporary("vpn-office").resolve(), ground.temporary("vpn-cloud").resolve()
+def folders(sandbox: Sandbox) -> tuple[Path, Path]:
+    """Configuration folders of the remote and the cloud gateway; they contain keys and are removed with the run."""
+    return sandbox.temporary("vpn-remote").resolve(), sandbox.temporary("vpn-cloud").resolve()
 
 
-def write_office(folder: Path, connection: Connection) -> None:
-    """All files, by what users call too."""
+def write_remote_config(folder: Path, connection: Connection) -> None:
+    """Write the rendered files, with the same function as `vpn_config`."""
     write(render(connection, userspace=True, home=str(folder)), folder)
 
 
-def write_cloud(folder: Path, connection: Connection) -> None:
+def write_cloud_config(folder: Path, connection: Connection) -> None:
     write({"swanctl.conf": aws_side.render(connection)}, folder)
 
 
-def load_clamp(gateway: Namespace, folder: Path) -> str:
-    """Why the rendered clamp.nft can't be loaded at the office's gateway; empty when it is."""
+def load_mss_clamp(gateway: Namespace, folder: Path) -> str:
+    """Load the rendered clamp.nft at the remote gateway; the error, or an empty text."""
     try:
         gateway.run("nft", "-f", str(folder / "clamp.nft"))
-    except CommandError as error:
+    except ToolError as error:
         return str(error)
     return ""
 
 
 def kernel_settings(folder: Path) -> tuple[str, ...]:
-    """The rendered sysctl.conf as `net/…=value`, for a namespace."""
+    """Settings of the rendered sysctl.conf as `net/…=value`."""
     lines = [line.strip() for line in (folder / "sysctl.conf").read_text().splitlines()]
     settings = [line.split("=") for line in lines if line and not line.startswith("#")]
     return tuple(f"{key.strip().replace('.', '/')}={value.strip()}" for key, value in settings)
@@ -50,90 +50,90 @@ def kernel_settings(folder: Path) -> tuple[str, ...]:
 
 @dataclass(kw_only=True)
 class Gateways:
-    """The two daemons, and the connection whose keys they hold now."""
+    """Both daemons, and the connection with their current keys."""
 
     connection: Connection
-    office: Charon
+    remote: Charon
     cloud: Charon
 
     @classmethod
     def start(cls, topology: Topology) -> Gateways:
-        """Both daemons run; the cloud waits for the office, which has not been told to begin."""
-        ground, connection = topology.ground, topology.connection
-        office, cloud = folders(ground)
-        write_cloud(cloud, connection)
+        """Start both daemons; the cloud's waits for the remote one to initiate."""
+        sandbox, connection = topology.sandbox, topology.connection
+        remote, cloud = folders(sandbox)
+        write_cloud_config(cloud, connection)
         gateways = cls(
             connection=connection,
-            cloud=Charon.start(ground, topology.cloud_gateway, cloud, patience=aws_side.PATIENCE),
-            office=Charon.start(
-                ground,
-                topology.office_gateway,
-                office,
-                included=office / "strongswan.conf",
+            cloud=Charon.start(sandbox, topology.cloud_gateway, cloud, retransmission=aws_side.RETRANSMISSION),
+            remote=Charon.start(
+                sandbox,
+                topology.remote_gateway,
+                remote,
+                included=remote / "strongswan.conf",
             ),
         )
         gateways.cloud.load()
         return gateways
 
-    def wait_standing(self, limit: float = STANDING_S) -> None:
-        """Until both tunnels stand at both ends."""
+    def wait_established(self, timeout: float = ESTABLISH_TIMEOUT_S) -> None:
+        """Wait until both tunnels are established at both ends."""
         both = {"tunnel1", "tunnel2"}
 
-        def missing() -> str | None:
-            lacking = [
+        def not_established() -> str | None:
+            missing = [
                 f"{name} at the {end}"
-                for end, charon in (("office", self.office), ("cloud", self.cloud))
+                for end, charon in (("remote", self.remote), ("cloud", self.cloud))
                 for name in sorted(both - set(charon.established()))
             ]
-            return f"no {', '.join(lacking)}" if lacking else None
+            return f"no {', '.join(missing)}" if missing else None
 
-        wait_until(missing, what="both tunnels", deadline=limit)
+        wait_until(not_established, what="both tunnels", deadline=timeout)
 
-    def lose_endpoint(self, place: int) -> None:
-        """AWS's endpoint of tunnel 1 or 2 is gone, and AWS knows it; nothing is waited for."""
-        self.cloud.control("--terminate", "--ike", f"tunnel{place}", "--force")
+    def lose_endpoint(self, number: int) -> None:
+        """Terminate AWS's endpoint of tunnel 1 or 2, with AWS's knowledge; does not wait."""
+        self.cloud.control("--terminate", "--ike", f"tunnel{number}", "--force")
 
-    def wait_given_up(self, limit: float = STANDING_S) -> None:
-        """Until the office has given both tunnels up."""
+    def wait_down(self, timeout: float = ESTABLISH_TIMEOUT_S) -> None:
+        """Wait until the remote gateway has closed both tunnels."""
 
-        def standing() -> str | None:
-            return ", ".join(sorted(self.office.established())) or None
+        def still_established() -> str | None:
+            return ", ".join(sorted(self.remote.established())) or None
 
-        wait_until(standing, what="the office to give up both tunnels", deadline=limit)
+        wait_until(still_established, what="the remote gateway to close both tunnels", deadline=timeout)
 
-    def give_keys(self, connection: Connection, *, cloud: bool = True) -> None:
-        """The connection's keys for both ends, or for the office alone; tunnels that stand go on for now."""
-        write_office(self.office.folder, connection)
-        self.office.load_keys()
+    def set_keys(self, connection: Connection, *, cloud: bool = True) -> None:
+        """Load the connection's keys at both ends, or at the remote one only; established tunnels keep running."""
+        write_remote_config(self.remote.folder, connection)
+        self.remote.load_keys()
         if cloud:
-            write_cloud(self.cloud.folder, connection)
+            write_cloud_config(self.cloud.folder, connection)
             self.cloud.load_keys()
             self.connection = connection
 
-    def prove_anew(self, place: int, limit: float = STANDING_S) -> None:
-        """Tunnel 1 or 2 authenticates again, with the keys of now; the old association is gone afterwards."""
-        name = f"tunnel{place}"
-        before = self.office.established()[name]
-        self.office.control("--rekey", "--ike", name, "--reauth")
+    def reauthenticate(self, number: int, timeout: float = ESTABLISH_TIMEOUT_S) -> None:
+        """Reauthenticate tunnel 1 or 2 with the current keys; wait until the old association is replaced."""
+        name = f"tunnel{number}"
+        before = self.remote.established()[name]
+        self.remote.control("--rekey", "--ike", name, "--reauth")
 
-        def old() -> str | None:
-            now = self.office.established().get(name, before)
+        def not_replaced() -> str | None:
+            now = self.remote.established().get(name, before)
             return f"{name} is still association #{before}" if now == before else None
 
-        wait_until(old, what=f"{name} with its new key", deadline=limit)
+        wait_until(not_replaced, what=f"{name} with its new key", deadline=timeout)
 
-    def ailments(self) -> list[Finding]:
-        """What `scripts/vpn_config.py --check` says at the office, of associations and log together."""
-        log = self.office.process.log.read_text(errors="replace")
-        return explain(Sight(sas=self.office.control("--list-sas"), log=log))
+    def findings(self) -> list[Finding]:
+        """Findings of `scripts/vpn_config.py --check` at the remote gateway, from associations and log."""
+        log = self.remote.process.log.read_text(errors="replace")
+        return explain(Sight(sas=self.remote.control("--list-sas"), log=log))
 
-    def refusal(self, place: int) -> str:
-        """What the office is told when it starts tunnel 1 or 2 now; empty when the tunnel comes to stand."""
-        name = f"tunnel{place}"
-        if name in self.office.established():
-            self.office.control("--terminate", "--ike", name, "--force")
+    def initiate_error(self, number: int) -> str:
+        """Initiate tunnel 1 or 2 from the remote gateway; the error, or an empty text when it is established."""
+        name = f"tunnel{number}"
+        if name in self.remote.established():
+            self.remote.control("--terminate", "--ike", name, "--force")
         try:
-            self.office.control("--initiate", "--ike", name, "--child", name, "--timeout", "10")
-        except CommandError as error:
+            self.remote.control("--initiate", "--ike", name, "--child", name, "--timeout", "10")
+        except ToolError as error:
             return str(error)
         return ""

@@ -1,4 +1,4 @@
-"""The scenario within a rehearsal: the office reaches one of its machines, and then all of it is gone again."""
+"""VPN scenario within a rehearsal: a remote network reaches one of its instances; removed afterwards."""
 
 from __future__ import annotations
 
@@ -12,88 +12,91 @@ from rehearsal.host import commands, processes
 from rehearsal.host.docker_engine import DockerEngine
 from rehearsal.host.install import FOR_VPN, Host, InstallError, ensure
 from rehearsal.host.ledger import StartedProcess
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.sandbox import Sandbox
 from rehearsal.vpn import gateways, host, topology
-from rehearsal.vpn.addresses import own_connection, plan_of
-from rehearsal.vpn.namespaces import LIMIT_S, link_to_bridge
+from rehearsal.vpn.addresses import generated_connection, plan_addresses
+from rehearsal.vpn.namespaces import TIMEOUT_S, link_to_bridge
 from rehearsal.vpn.result import Result
-from rehearsal.vpn.scenario import App, Scenario
+from rehearsal.vpn.scenario import AppEndpoint, VpnScenario
 from scripts.vpn_render import Connection
 
 GAPS = (
     {
         "service": "ec2",
         "action": "VPN endpoints",
-        "reason": "AWS's end is strongSwan in a namespace here, and the VPC's route to the office one in the machine",
+        "reason": "AWS's end is strongSwan in a namespace, and the instance has the route to the remote network",
     },
     {
         "service": "ec2",
         "action": "VPN dead peer detection",
-        "reason": "AWS's end knows at once here that an endpoint is lost; a way that is cut, which AWS finds out in "
-        "30 s at least, is measured by `make rehearse-vpn ARGS=--silent-path`",
+        "reason": "AWS's end knows at once that an endpoint is down; a failure that AWS has to detect, in 30 s or "
+        "more, is measured by `make rehearse-vpn ARGS=--silent-path`",
     },
     {
         "service": "ec2",
-        "action": "VPN by BGP, and by interfaces of the kernel",
-        "reason": "ESP in userspace has one interface for both tunnels: the static files for that are what is played",
+        "action": "VPN with BGP, and with kernel interfaces",
+        "reason": "ESP in userspace has one interface for both tunnels: only the static files for it are tested",
     },
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachinePlace:
-    """A machine of the rehearsal: its private address, and the process whose network it is."""
+class InstanceAddress:
+    """An instance of the rehearsal: its private address, and a process in its network namespace."""
 
     address: str
     pid: int
 
     @classmethod
-    def find(cls, docker: DockerEngine, container: str, network: str) -> MachinePlace:
-        found = docker.inspect(container)
-        return cls(address=found["NetworkSettings"]["Networks"][network]["IPAddress"], pid=found["State"]["Pid"])
+    def find(cls, docker: DockerEngine, container: str, network: str) -> InstanceAddress:
+        state = docker.inspect(container)
+        return cls(address=state["NetworkSettings"]["Networks"][network]["IPAddress"], pid=state["State"]["Pid"])
 
-    def route(self, verb: str, office: Sequence[str], gateway: str) -> None:
-        """What the VPC's routing table does for a machine on AWS."""
-        for network in office:
+    def route(self, verb: str, remote: Sequence[str], gateway: str) -> None:
+        """Change the routes to the remote network, in place of the VPC's route table."""
+        for network in remote:
             argv = ["nsenter", f"--net=/proc/{self.pid}/ns/net", "ip", "route", verb, network, "via", gateway]
-            commands.run(argv, limit=LIMIT_S)
+            commands.run(argv, timeout=TIMEOUT_S)
 
 
 def gaps(result: Result) -> tuple[dict[str, str], ...]:
-    """What was played unlike AWS, or unlike an office, in this run."""
+    """Differences from AWS, or from a real remote gateway, in this run."""
     if not result.clamp:
         return GAPS
-    return (*GAPS, {"service": "office", "action": "clamp.nft", "reason": f"could not be loaded: {result.clamp}"})
+    return (
+        *GAPS,
+        {"service": "remote gateway", "action": "clamp.nft", "reason": f"could not be loaded: {result.clamp}"},
+    )
 
 
-def prepare(tell: Callable[[str], None]) -> None:
-    """Install what is missing, before anything else runs; without it the VPN is left out, and this says why."""
+def prepare(notify: Callable[[str], None]) -> None:
+    """Install missing tools; without them the VPN is skipped, with a message that says why."""
     try:
-        ensure(Host(), tell, FOR_VPN)
+        ensure(Host(), notify, FOR_VPN)
     except InstallError as error:
-        tell(f"the VPN will not be played: {error}")
+        notify(f"the VPN will be skipped: {error}")
 
 
-def play(ground: Ground, machine: MachinePlace, bridge: str, *, port: int, release: str) -> Result:
-    """From the office to this machine, where `release` answers at `port`; leaves the ground as it was."""
-    connection = replace(own_connection(), vpc_cidrs=(str(ground.network),))
-    with _only_meanwhile(ground):
-        built = _built(ground, connection, machine.address, bridge)
-        machine.route("replace", connection.office_cidrs, built.plan.cloud_gateway)
+def run(sandbox: Sandbox, instance: InstanceAddress, bridge: str, *, port: int, release: str) -> Result:
+    """Run the scenario against this instance, which serves `release` on `port`; its processes end with it."""
+    connection = replace(generated_connection(), vpc_cidrs=(str(sandbox.network),))
+    with _ended_afterwards(sandbox):
+        wired = _build_topology(sandbox, connection, instance.address, bridge)
+        instance.route("replace", connection.office_cidrs, wired.plan.cloud_gateway)
         try:
-            app = App(address=machine.address, port=port, release=release, deep=True)
-            scenario = Scenario(topology=built, app=app)
-            scenario.result.kernel_could = host.kernel_has_esp()
-            return scenario.play()
+            app = AppEndpoint(address=instance.address, port=port, release=release, deep=True)
+            scenario = VpnScenario(topology=wired, app=app)
+            scenario.result.kernel_esp_available = host.kernel_has_esp()
+            return scenario.run()
         finally:
-            machine.route("delete", connection.office_cidrs, built.plan.cloud_gateway)
+            instance.route("delete", connection.office_cidrs, wired.plan.cloud_gateway)
 
 
-def _built(ground: Ground, connection: Connection, machine: str, bridge: str) -> topology.Topology:
-    office, _cloud = gateways.folders(ground)
-    gateways.write_office(office, connection)
-    plan = replace(plan_of(connection, cloud_network=IPv4Network(ground.network)), cloud_host=machine)
-    built = topology.build(ground, connection, plan, gateways.kernel_settings(office))
+def _build_topology(sandbox: Sandbox, connection: Connection, instance: str, bridge: str) -> topology.Topology:
+    remote, _cloud = gateways.folders(sandbox)
+    gateways.write_remote_config(remote, connection)
+    plan = replace(plan_addresses(connection, cloud_network=IPv4Network(sandbox.network)), cloud_host=instance)
+    built = topology.build(sandbox, connection, plan, gateways.kernel_settings(remote))
     link_to_bridge(built.cloud_gateway, "inside", bridge, f"bgv{secrets.token_hex(4)}")
     inside = f"{plan.cloud_gateway}/{plan.cloud_network.prefixlen}"
     built.cloud_gateway.ip("address", "add", inside, "dev", "inside")
@@ -101,12 +104,12 @@ def _built(ground: Ground, connection: Connection, machine: str, bridge: str) ->
 
 
 @contextmanager
-def _only_meanwhile(ground: Ground) -> Iterator[None]:
-    """What is started within is ended with it, last first: the users get the processors back."""
-    before = len(ground.ledger.read().entries)
+def _ended_afterwards(sandbox: Sandbox) -> Iterator[None]:
+    """End the processes that are started within the block, in reverse order, to free the processors for the load."""
+    before = len(sandbox.ledger.read().entries)
     try:
         yield
     finally:
-        for entry in reversed(ground.ledger.read().entries[before:]):
+        for entry in reversed(sandbox.ledger.read().entries[before:]):
             if isinstance(entry, StartedProcess):
                 processes.end(processes.session_of(entry.leader), grace=entry.grace)

@@ -1,4 +1,4 @@
-"""A network namespace lives as long as one process of the run holds it: when that ends, its interfaces are gone too."""
+"""Network namespaces, each held by one process of the run: when it exits, the interfaces are removed too."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rehearsal.host import commands
-from rehearsal.host.sandbox import Ground, Process, wait_until
+from rehearsal.host.sandbox import Process, Sandbox, wait_until
 
-LIMIT_S = 10.0
-# A router that neither answers for others' faults nor drops what comes in on one link and leaves on another.
+TIMEOUT_S = 10.0
+# A router without reverse path filtering, since packets may arrive on one link and leave on another.
 ROUTER = ("net/ipv4/ip_forward=1", "net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0")
 PROXY_ARP = ("net/ipv4/conf/default/proxy_arp=1",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Namespace:
-    """A network of its own, with loopback up and nothing else until a link is made."""
+    """A network namespace with loopback only, until it is linked."""
 
     name: str
     holder: Process
 
     @classmethod
-    def make(cls, ground: Ground, name: str, settings: Sequence[str] = ()) -> Namespace:
-        """Also private mounts, so that what settings write and programs mount is nobody else's."""
-        # No name in /run/netns: that would outlive its users, and clash with another run's.
-        holder = ground.start(f"network-{name}", ["unshare", "--net", "--mount", "sleep", "infinity"], grace=0.5)
+    def create(cls, sandbox: Sandbox, name: str, settings: Sequence[str] = ()) -> Namespace:
+        """Create the namespace, also with private mounts, and apply kernel settings `key=value`."""
+        # No name in /run/netns: it would outlive the run, and clash with another one's.
+        holder = sandbox.start(f"network-{name}", ["unshare", "--net", "--mount", "sleep", "infinity"], grace=0.5)
         namespace = cls(name=name, holder=holder)
-        wait_until(namespace._not_apart, what=f"network namespace {name}", deadline=LIMIT_S, process=holder)
+        wait_until(namespace._not_ready, what=f"network namespace {name}", deadline=TIMEOUT_S, process=holder)
         namespace.ip("link", "set", "lo", "up")
         for setting in settings:
             key, value = setting.split("=")
@@ -37,32 +37,32 @@ class Namespace:
         return namespace
 
     def argv(self, *command: str) -> list[str]:
-        """The command line that runs a program in this network."""
+        """Command line that runs a program in this namespace."""
         return ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net", *command]
 
-    def run(self, *command: str, limit: float = LIMIT_S) -> str:
-        return commands.run(self.argv(*command), limit=limit)
+    def run(self, *command: str, timeout: float = TIMEOUT_S) -> str:
+        return commands.run(self.argv(*command), timeout=timeout)
 
     def ip(self, *arguments: str) -> str:
         return self.run("ip", *arguments)
 
-    def _not_apart(self) -> str | None:
+    def _not_ready(self) -> str | None:
         mine, its = Path("/proc/self/ns/net"), Path(f"/proc/{self.holder.pid}/ns/net")
         if not its.exists() or its.readlink() == mine.readlink():
-            return "its process has not left this network yet"
+            return "its process is still in the host's network"
         return None
 
 
-def link(one: Namespace, name: str, other: Namespace, other_name: str) -> None:
-    """A cable between two namespaces, up at both ends. It goes with either."""
-    ends = ("type", "veth", "peer", "name", other_name, "netns", str(other.holder.pid))
-    one.ip("link", "add", name, *ends)
-    one.ip("link", "set", name, "up")
-    other.ip("link", "set", other_name, "up")
+def link(first: Namespace, name: str, second: Namespace, second_name: str) -> None:
+    """A veth pair between two namespaces, up at both ends; removed with either."""
+    ends = ("type", "veth", "peer", "name", second_name, "netns", str(second.holder.pid))
+    first.ip("link", "add", name, *ends)
+    first.ip("link", "set", name, "up")
+    second.ip("link", "set", second_name, "up")
 
 
-def link_to_bridge(one: Namespace, name: str, bridge: str, host_name: str) -> None:
-    """A cable from a namespace to a bridge of this machine; `host_name` is its end there, gone with the namespace."""
-    one.ip("link", "add", name, "type", "veth", "peer", "name", host_name, "netns", str(os.getpid()))
-    commands.run(["ip", "link", "set", host_name, "master", bridge, "up"], limit=LIMIT_S)
-    one.ip("link", "set", name, "up")
+def link_to_bridge(namespace: Namespace, name: str, bridge: str, host_name: str) -> None:
+    """A veth pair from a namespace to a bridge of this host; `host_name`: its end there, removed with the namespace."""
+    namespace.ip("link", "add", name, "type", "veth", "peer", "name", host_name, "netns", str(os.getpid()))
+    commands.run(["ip", "link", "set", host_name, "master", bridge, "up"], timeout=TIMEOUT_S)
+    namespace.ip("link", "set", name, "up")

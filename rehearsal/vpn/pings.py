@@ -1,6 +1,6 @@
-"""Pings that go on whatever the answers, each with its time, and what can be said of them afterwards.
+"""Continuous pings with a log, and outage figures from it.
 
-`python -m rehearsal.vpn.pings FILE ADDRESS` sends five a second until TERM, in the namespace that it runs in.
+`python -m rehearsal.vpn.pings FILE ADDRESS` sends five a second until SIGTERM, in its network namespace.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from types import FrameType
 from typing import TextIO
 
 INTERVAL_S = 0.2
-PATIENCE_S = 1.0  # an answer that comes later counts as none
+TIMEOUT_S = 1.0  # a later reply counts as lost
 ECHO, ECHO_REPLY = 8, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ping:
-    """`sent` by the machine's monotonic clock; `seconds` until the answer, or None without one."""
+    """`sent`: by the host's monotonic clock; `seconds`: round-trip time, or None without a reply."""
 
     sent: float
     seconds: float | None
 
     @property
     def answered(self) -> bool:
-        return self.seconds is not None and self.seconds <= PATIENCE_S
+        return self.seconds is not None and self.seconds <= TIMEOUT_S
 
 
 def read(file: Path) -> list[Ping]:
-    """What has been sent so far; a line that is being written is left for later."""
+    """The pings so far, without a partly written last line."""
     sent: dict[int, float] = {}
     answers: dict[int, float] = {}
     for line in file.read_text().splitlines(keepends=True) if file.exists() else []:
@@ -50,9 +50,9 @@ def read(file: Path) -> list[Ping]:
     ]
 
 
-def judged(pings: Sequence[Ping], *, now: float) -> list[Ping]:
-    """Those of which the answer is in, or too late."""
-    return [ping for ping in pings if ping.answered or now - ping.sent > PATIENCE_S]
+def settled(pings: Sequence[Ping], *, now: float) -> list[Ping]:
+    """Pings that were answered or have timed out."""
+    return [ping for ping in pings if ping.answered or now - ping.sent > TIMEOUT_S]
 
 
 def lost(pings: Sequence[Ping], *, since: float, until: float) -> int:
@@ -60,7 +60,7 @@ def lost(pings: Sequence[Ping], *, since: float, until: float) -> int:
 
 
 def outage(pings: Sequence[Ping], *, since: float, until: float) -> float | None:
-    """Seconds from `since` to the first answered ping after the last lost one; 0.0 without a loss, None while it lasts.
+    """Seconds from `since` to the first reply after the last lost ping; 0.0 without a loss, None while it lasts.
 
     Only pings sent between `since` and `until` count.
     """
@@ -72,8 +72,8 @@ def outage(pings: Sequence[Ping], *, since: float, until: float) -> float | None
     return after[0] - since if after else None
 
 
-def longest_silence(pings: Sequence[Ping], *, since: float, until: float) -> float:
-    """Seconds between two answered pings that follow each other, less the usual pause; or up to the window's end."""
+def longest_outage(pings: Sequence[Ping], *, since: float, until: float) -> float:
+    """Longest time without a reply in the window, in seconds, less the ping interval."""
     answered = [ping.sent for ping in pings if ping.answered and since <= ping.sent <= until]
     moments = [since, *answered, until]
     return max(0.0, max(later - earlier for earlier, later in pairwise(moments)) - INTERVAL_S)
@@ -94,7 +94,7 @@ def echo(identity: int, number: int) -> bytes:
 
 
 def answered_number(packet: bytes, identity: int) -> int | None:
-    """Which of our requests this IPv4 packet answers, if it does."""
+    """Number of the request that this IPv4 packet replies to, or None."""
     icmp = packet[4 * (packet[0] & 0xF) :]
     if len(icmp) < 8 or icmp[0] != ECHO_REPLY:
         return None
@@ -106,30 +106,30 @@ def send(log: TextIO, address: str) -> None:
     identity, number, due = os.getpid() & 0xFFFF, 0, time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as wire:
         while True:
-            if (left := due - time.monotonic()) <= 0:
+            if (remaining := due - time.monotonic()) <= 0:
                 number, due = (number + 1) & 0xFFFF, due + INTERVAL_S
                 log.write(f"sent {number} {time.monotonic():.6f}\n")
                 _send(wire, echo(identity, number), address)
-            elif select.select([wire], [], [], left)[0]:
-                found = answered_number(wire.recv(2048), identity)
-                if found is not None:
-                    log.write(f"answer {found} {time.monotonic():.6f}\n")
+            elif select.select([wire], [], [], remaining)[0]:
+                answered = answered_number(wire.recv(2048), identity)
+                if answered is not None:
+                    log.write(f"answer {answered} {time.monotonic():.6f}\n")
 
 
 def _send(wire: socket.socket, packet: bytes, address: str) -> None:
     try:
         wire.sendto(packet, (address, 0))
-    except OSError:  # no route at this moment: a lost ping like any other
+    except OSError:  # no route: a lost ping
         return
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _exit(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
 def main(argv: Sequence[str]) -> None:
     file, address = argv
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     with Path(file).open("w", buffering=1) as log:
         send(log, address)
 

@@ -1,4 +1,4 @@
-"""What one run of the VPN scenario found, in the shape of the report's `vpn` object."""
+"""Result of a VPN scenario: figures, limits and steps, as in vpn.json and in the report's `vpn`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 ESTABLISHED_LIMIT_S = 10.0
 FAILOVER_LIMIT_S = 10.0
 ROTATION_LIMIT_S = 5.0
-# AWS asks after 10 s of silence and waits for 30 more, the least that it can be told; and two seconds of our own.
+# AWS's dead peer detection: 10 s of silence and a timeout of 30 s, its minimum; and a margin of two seconds.
 SILENT_PATH_LIMIT_S = 42.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class VpnStep:
     name: str
     seconds: float
     ok: bool
@@ -22,34 +22,34 @@ class Step:
 
 @dataclass(kw_only=True)
 class Result:
-    """Seconds are None, and counts 0, as long as they have not been measured.
+    """Seconds are None, and counts 0, until they have been measured.
 
-    `failover_seconds`: from the loss of an endpoint to the first ping that comes through again. `lost_pings`: lost
-    over that, at five a second. `silent_path_seconds`: the same where only the way to an endpoint is cut, which AWS
-    has to find out; measured on demand. `dark_pings`: sent while both tunnels were cut, none of which may show on the
-    wire. `segment_bytes`: TCP's largest segment through the tunnel, None without nft; `clamp` says why.
-    `rotation_seconds`: the longest time without an answered ping while both keys were changed.
-    `plain_packets_on_wire`: packets between office and AWS that showed an address of either inner network.
+    `failover_seconds`: from the loss of an endpoint to the first ping that is answered again. `lost_pings`: lost in
+    that time, at five a second. `silent_path_seconds`: the same for a failure that AWS has to detect; measured on
+    demand. `pings_without_tunnel`: sent while both tunnels were down, none of which may appear on the wire.
+    `segment_bytes`: TCP's maximum segment size through the tunnel, None without nft; `clamp` says why.
+    `rotation_seconds`: the longest time without an answered ping while both keys were rotated.
+    `cleartext_packets`: packets between remote gateway and AWS with a private address of either network.
     """
 
     established_seconds: float | None = None
     failover_seconds: float | None = None
     lost_pings: int = 0
-    plain_packets_on_wire: int = 0
-    esp_packets_on_wire: int = 0
+    cleartext_packets: int = 0
+    esp_packets: int = 0
     rotation_seconds: float | None = None
     silent_path_seconds: float | None = None
-    dark_pings: int = 0
+    pings_without_tunnel: int = 0
     segment_bytes: int | None = None
     clamp: str = ""
     esp: str = "userspace"
-    kernel_could: bool = False
-    steps: list[Step] = field(default_factory=list)
+    kernel_esp_available: bool = False
+    steps: list[VpnStep] = field(default_factory=list)
     error: str = ""
 
     @property
     def problems(self) -> list[str]:
-        """Why this is not good enough, one sentence each."""
+        """Figures beyond their limits and errors, as sentences."""
         limits = {
             "established_seconds": (self.established_seconds, ESTABLISHED_LIMIT_S),
             "failover_seconds": (self.failover_seconds, FAILOVER_LIMIT_S),
@@ -63,9 +63,9 @@ class Result:
                 found.append(f"{name} is {value:.2f}, not below {limit:g}")
         if self.silent_path_seconds is not None and self.silent_path_seconds >= SILENT_PATH_LIMIT_S:
             found.append(f"silent_path_seconds is {self.silent_path_seconds:.2f}, not below {SILENT_PATH_LIMIT_S:g}")
-        if self.plain_packets_on_wire:
-            found.append(f"{self.plain_packets_on_wire} packets crossed the internet in clear")
-        if not self.esp_packets_on_wire:
+        if self.cleartext_packets:
+            found.append(f"{self.cleartext_packets} packets crossed the internet in cleartext")
+        if not self.esp_packets:
             found.append("no ESP packet was seen")
         return found
 

@@ -1,4 +1,4 @@
-"""Office, internet and cloud are five network namespaces, wired; what crosses the internet is counted."""
+"""VPN test topology: network namespaces for remote network, internet and cloud, with a packet counter."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rehearsal.host.sandbox import Ground, Process
+from rehearsal.host.sandbox import Process, Sandbox
 from rehearsal.vpn import pings, wire
-from rehearsal.vpn.addresses import Plan
+from rehearsal.vpn.addresses import AddressPlan
 from rehearsal.vpn.namespaces import PROXY_ARP, ROUTER, Namespace, link
 from scripts.vpn_render import Connection
 
@@ -18,84 +18,84 @@ COUNTER_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """The places, and what is known of the wire between them."""
+    """Network namespaces of a run; `counts`: file with the packet counts of the internet."""
 
-    ground: Ground
+    sandbox: Sandbox
     connection: Connection
-    plan: Plan
-    office_host: Namespace
-    office_gateway: Namespace
+    plan: AddressPlan
+    remote_host: Namespace
+    remote_gateway: Namespace
     internet: Namespace
     cloud_gateway: Namespace
     counts: Path
 
     def count(self) -> wire.Count:
-        """What has crossed the internet so far."""
+        """Packets that have crossed the internet so far."""
         return wire.Count.read(self.counts)
 
-    def cut(self, place: int) -> None:
-        """Drop all packets of tunnel 1 or 2, silently, as a router that fails somewhere does."""
-        for rule in self._rules(place):
+    def cut(self, number: int) -> None:
+        """Drop all packets of tunnel 1 or 2 silently, as a failed router would."""
+        for rule in self._rules(number):
             self.internet.ip("rule", "add", *rule)
 
-    def restore(self, place: int) -> None:
-        for rule in self._rules(place):
+    def restore(self, number: int) -> None:
+        for rule in self._rules(number):
             self.internet.ip("rule", "delete", *rule)
 
     def start_pings(self, name: str) -> tuple[Process, Path]:
-        """From the office's host to the cloud's, until its process is stopped."""
-        file = self.ground.folder / f"{name}.tsv"
+        """Ping from the remote host to the cloud's, until the process is stopped; the process and its log."""
+        file = self.sandbox.folder / f"{name}.tsv"
         argv = [sys.executable, "-m", pings.__name__, str(file), self.plan.cloud_host]
-        return self.ground.start(name, self.office_host.argv(*argv), cwd=ROOT), file
+        return self.sandbox.start(name, self.remote_host.argv(*argv), cwd=ROOT), file
 
-    def _rules(self, place: int) -> list[tuple[str, ...]]:
-        address = self.connection.tunnels[place - 1].outside_ip
+    def _rules(self, number: int) -> list[tuple[str, ...]]:
+        address = self.connection.tunnels[number - 1].outside_ip
         return [(direction, address, "blackhole") for direction in ("from", "to")]
 
 
-def build(ground: Ground, connection: Connection, plan: Plan, office_settings: tuple[str, ...]) -> Topology:
-    """`office_settings` are the office gateway's kernel settings, `net/…=value`."""
+def build(sandbox: Sandbox, connection: Connection, plan: AddressPlan, remote_settings: tuple[str, ...]) -> Topology:
+    """Create and connect the namespaces; `remote_settings`: kernel settings of the remote gateway, `net/…=value`."""
     topology = Topology(
-        ground=ground,
+        sandbox=sandbox,
         connection=connection,
         plan=plan,
-        office_host=Namespace.make(ground, "office-host"),
-        office_gateway=Namespace.make(ground, "office-gateway", office_settings),
-        internet=Namespace.make(ground, "internet", (*ROUTER, *PROXY_ARP)),
-        cloud_gateway=Namespace.make(ground, "cloud-gateway", ROUTER),
-        counts=ground.folder / "wire.json",
+        remote_host=Namespace.create(sandbox, "remote-host"),
+        remote_gateway=Namespace.create(sandbox, "remote-gateway", remote_settings),
+        internet=Namespace.create(sandbox, "internet", (*ROUTER, *PROXY_ARP)),
+        cloud_gateway=Namespace.create(sandbox, "cloud-gateway", ROUTER),
+        counts=sandbox.folder / "wire.json",
     )
-    _wire_office(topology)
-    _wire_internet(topology)
+    _connect_remote(topology)
+    _connect_internet(topology)
     _start_counting(topology)
     return topology
 
 
-def _wire_office(topology: Topology) -> None:
-    plan, host, gateway = topology.plan, topology.office_host, topology.office_gateway
+def _connect_remote(topology: Topology) -> None:
+    plan, host, gateway = topology.plan, topology.remote_host, topology.remote_gateway
     link(gateway, "lan", host, "lan")
-    host.ip("address", "add", f"{plan.office_host}/{plan.office_network.prefixlen}", "dev", "lan")
-    host.ip("route", "add", "default", "via", plan.office_gateway)
-    gateway.ip("address", "add", f"{plan.office_gateway}/{plan.office_network.prefixlen}", "dev", "lan")
+    host.ip("address", "add", f"{plan.remote_host}/{plan.remote_network.prefixlen}", "dev", "lan")
+    host.ip("route", "add", "default", "via", plan.remote_gateway)
+    gateway.ip("address", "add", f"{plan.remote_gateway}/{plan.remote_network.prefixlen}", "dev", "lan")
 
 
-def _wire_internet(topology: Topology) -> None:
-    """The router knows each outside address by its link, and answers for the others: no network is shared."""
+def _connect_internet(topology: Topology) -> None:
+    """Route each public address to its link, with proxy ARP, since the links share no network."""
     internet, connection = topology.internet, topology.connection
-    link(topology.office_gateway, "wan", internet, "office")
-    topology.office_gateway.ip("address", "add", f"{connection.office_ip}/32", "dev", "wan")
-    topology.office_gateway.ip("route", "add", "default", "dev", "wan")
-    # The rest of the internet: whatever else is sent out is taken, and so would be seen.
+    link(topology.remote_gateway, "wan", internet, "remote")
+    topology.remote_gateway.ip("address", "add", f"{connection.office_ip}/32", "dev", "wan")
+    topology.remote_gateway.ip("route", "add", "default", "dev", "wan")
+    # The rest of the internet: any other packet is accepted, and so would be counted.
     internet.ip("route", "add", "default", "dev", "lo")
-    internet.ip("route", "add", connection.office_ip, "dev", "office")
-    for place, tunnel in enumerate(connection.tunnels, start=1):
-        cloud, outside = topology.cloud_gateway, f"outside{place}"
-        link(cloud, outside, internet, f"aws{place}")
+    internet.ip("route", "add", connection.office_ip, "dev", "remote")
+    for number, tunnel in enumerate(connection.tunnels, start=1):
+        cloud, outside = topology.cloud_gateway, f"outside{number}"
+        link(cloud, outside, internet, f"aws{number}")
         cloud.ip("address", "add", f"{tunnel.outside_ip}/32", "dev", outside)
-        internet.ip("route", "add", tunnel.outside_ip, "dev", f"aws{place}")
-        # Each endpoint answers through its own link.
-        cloud.ip("route", "add", "default", "dev", outside, "table", str(place))
-        cloud.ip("rule", "add", "from", tunnel.outside_ip, "lookup", str(place))
+        internet.ip("route", "add", tunnel.outside_ip, "dev", f"aws{number}")
+        # Each endpoint replies through its own link.
+        cloud.ip("route", "add", "default", "dev", outside, "table", str(number))
+        cloud.ip("rule", "add", "from", tunnel.outside_ip, "lookup", str(number))
     topology.cloud_gateway.ip("route", "add", connection.office_ip, "dev", "outside1")
 
 
@@ -103,7 +103,7 @@ def _start_counting(topology: Topology) -> None:
     outside = ",".join(tunnel.outside_ip for tunnel in topology.connection.tunnels)
     inner = ",".join((*topology.connection.office_cidrs, *topology.connection.vpc_cidrs))
     argv = [sys.executable, "-m", wire.__name__, str(topology.counts), outside, inner]
-    counter = topology.ground.start("wire", topology.internet.argv(*argv), cwd=ROOT)
-    topology.ground.wait_ready(
-        counter, lambda: None if topology.counts.exists() else "it counts nothing yet", what="wire", deadline=COUNTER_S
+    counter = topology.sandbox.start("wire", topology.internet.argv(*argv), cwd=ROOT)
+    topology.sandbox.wait_ready(
+        counter, lambda: None if topology.counts.exists() else "no packet count yet", what="wire", deadline=COUNTER_S
     )

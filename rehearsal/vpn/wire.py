@@ -1,6 +1,6 @@
-"""Counts what passes an internet router: IKE, ESP by AWS's address, and packets that show an inner address in clear.
+"""Packet counter on an internet router: IKE, ESP by AWS's address, and packets with a private address in cleartext.
 
-`python -m rehearsal.vpn.wire FILE OUTSIDE,… INNER,…` counts until TERM, in the network namespace that it runs in.
+`python -m rehearsal.vpn.wire FILE OUTSIDE,… INNER,…` counts until SIGTERM, in its network namespace.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = ("ike", "esp", "plain", "other")
 
 @dataclass(kw_only=True)
 class Count:
-    """Packets by kind; `esp_by_address` says how many of the ESP ones went to each of AWS's addresses."""
+    """Packets by kind; `esp_by_address`: ESP packets by destination, for AWS's addresses."""
 
     ike: int = 0
     esp: int = 0
@@ -52,16 +52,16 @@ class Count:
 
 
 def classify(packet: bytes, inner: Sequence[IPv4Network]) -> str:
-    """One of KINDS for an IPv4 packet that starts at its header."""
+    """Kind (one of KINDS) of an IPv4 packet."""
     ends = (IPv4Address(packet[12:16]), IPv4Address(packet[16:20]))
     if any(end in network for end in ends for network in inner):
         return "plain"
     if packet[9] == ESP:
         return "esp"
-    return _of_udp(packet[4 * (packet[0] & 0xF) :]) if packet[9] == UDP else "other"
+    return _classify_udp(packet[4 * (packet[0] & 0xF) :]) if packet[9] == UDP else "other"
 
 
-def _of_udp(datagram: bytes) -> str:
+def _classify_udp(datagram: bytes) -> str:
     if len(datagram) < 9:
         return "other"
     ports = struct.unpack("!HH", datagram[:4])
@@ -69,12 +69,12 @@ def _of_udp(datagram: bytes) -> str:
         return "ike"
     if NAT_PORT not in ports:
         return "other"
-    # One byte 0xff keeps a NAT's mapping: part of the key exchange's housekeeping.
+    # One byte 0xff is a NAT keepalive, which belongs to the key exchange.
     return "ike" if datagram[8:12] == bytes(4) or datagram[8:] == b"\xff" else "esp"
 
 
 def count(file: Path, outside: Sequence[str], inner: Sequence[IPv4Network]) -> None:
-    """Counts what comes in, so that a packet which is passed on counts once; the file follows within 0.1 s."""
+    """Count incoming packets, so that a forwarded packet counts once; the file is updated within 0.1 s."""
     total, written, due = Count(), "", 0.0
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_IP)) as wire:
         wire.setblocking(False)
@@ -98,13 +98,13 @@ def _replace(file: Path, text: str) -> None:
     part.replace(file)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def _exit(_number: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
 def main(argv: Sequence[str]) -> None:
     file, outside, inner = argv
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     count(Path(file), outside.split(","), [IPv4Network(network) for network in inner.split(",")])
 
 

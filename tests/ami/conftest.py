@@ -19,7 +19,7 @@ from ami.boot.retrying import Deadline
 from ami.boot.status import Status
 from rehearsal.cloud.metadata import About, MetadataServer
 from rehearsal.host.docker_engine import find_client, pings
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.sandbox import Sandbox
 from tests.ami.releases import TlsServer, rootfs
 from tests.rehearsal.cloud.fleet import REGION, REGISTRY, REGISTRY_PASSWORD, Running, start
 
@@ -140,20 +140,20 @@ def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A daemon with a default bridge, as a machine has it: ports are published by Docker's own proxy."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None or shutil.which("ip") is None:
         pytest.skip("needs root, dockerd and ip")
-    with Ground.open(runs=tmp_path_factory.mktemp("runs")) as ground:
-        bridge, root = f"bgb{os.getpid()}", ground.temporary("docker")
-        ground.add_cleanup(["ip", "link", "delete", bridge], "remove the bridge")
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs")) as sandbox:
+        bridge, root = f"bgb{os.getpid()}", sandbox.temporary("docker")
+        sandbox.add_cleanup(["ip", "link", "delete", bridge], "remove the bridge")
         subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
-        subprocess.run(["ip", "address", "add", f"{ground.gateway}/16", "dev", bridge], check=True)
+        subprocess.run(["ip", "address", "add", f"{sandbox.gateway}/16", "dev", bridge], check=True)
         subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
-        address = ground.sockets / "docker.sock"
-        storage = ["--data-root", str(root / "data"), "--exec-root", str(ground.sockets / "exec")]
+        address = sandbox.sockets / "docker.sock"
+        storage = ["--data-root", str(root / "data"), "--exec-root", str(sandbox.sockets / "exec")]
         reached = ["--host", f"unix://{address}", "--pidfile", str(root / "docker.pid"), "--bridge", bridge]
         quiet = ["--iptables=false", "--ip-masq=false", "--ip-forward=false"]
         # As a machine's role gives them: with none, the log driver would not even ask the log service.
         keys = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
-        process = ground.start("dockerd", ["dockerd", *storage, *reached, *quiet], keys, grace=20.0)
-        ground.wait_ready(process, pings(address), what="the Docker daemon", deadline=60)
+        process = sandbox.start("dockerd", ["dockerd", *storage, *reached, *quiet], keys, grace=20.0)
+        sandbox.wait_ready(process, pings(address), what="the Docker daemon", deadline=60)
         yield f"unix://{address}"
 
 

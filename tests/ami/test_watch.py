@@ -20,7 +20,7 @@ import pytest
 from ami.boot.docker_events import NANOSECONDS
 from checks.waiting import wait_until
 from rehearsal.host.docker_engine import find_client, pings
-from rehearsal.host.sandbox import Ground, Process
+from rehearsal.host.sandbox import Process, Sandbox
 from tests.ami.releases import rootfs
 from tests.ami.test_boot import AMI, Host, debians_python, host
 from tests.ami.test_report import BLUE, told
@@ -257,32 +257,32 @@ class Systemd:
 class Daemon:
     """A dockerd that can be killed and started again, as systemd does, beside a containerd that stays, as Debian's."""
 
-    ground: Ground
+    sandbox: Sandbox
     options: tuple[str, ...]
     systemd: Systemd
     process: Process = field(init=False)
 
     def __post_init__(self) -> None:
-        self.root, self.address = self.ground.temporary("docker"), self.ground.sockets / "docker.sock"
-        self.beside = self.ground.sockets / "containerd.sock"
+        self.root, self.address = self.sandbox.temporary("docker"), self.sandbox.sockets / "docker.sock"
+        self.beside = self.sandbox.sockets / "containerd.sock"
         (self.root / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-        places = ["--root", str(self.root / "containerd"), "--state", str(self.ground.sockets / "containerd")]
+        places = ["--root", str(self.root / "containerd"), "--state", str(self.sandbox.sockets / "containerd")]
         config = ["--config", str(self.root / "containerd.toml"), "--address", str(self.beside)]
-        containerd = self.ground.start("containerd", ["containerd", *config, *places])
-        self.ground.wait_ready(containerd, self._not_there, what="containerd", deadline=60)
+        containerd = self.sandbox.start("containerd", ["containerd", *config, *places])
+        self.sandbox.wait_ready(containerd, self._not_there, what="containerd", deadline=60)
 
     def _not_there(self) -> str | None:
         return None if self.beside.exists() else "no socket yet"
 
     def start(self) -> None:
         (self.root / "docker.pid").unlink(missing_ok=True)
-        storage = ["--data-root", str(self.root / "data"), "--exec-root", str(self.ground.sockets / "exec")]
+        storage = ["--data-root", str(self.root / "data"), "--exec-root", str(self.sandbox.sockets / "exec")]
         reached = ["--host", f"unix://{self.address}", "--pidfile", str(self.root / "docker.pid"), "--bridge", "none"]
         others = ["--containerd", str(self.beside), "--iptables=false", "--ip-masq=false", "--ip-forward=false"]
         self.systemd.starts += 1
         argv = ["dockerd", *storage, *reached, *others, *self.options]
-        self.process = self.ground.start(f"dockerd-{self.systemd.starts}", argv, grace=20.0)
-        self.ground.wait_ready(self.process, pings(self.address), what="the Docker daemon", deadline=60)
+        self.process = self.sandbox.start(f"dockerd-{self.systemd.starts}", argv, grace=20.0)
+        self.sandbox.wait_ready(self.process, pings(self.address), what="the Docker daemon", deadline=60)
         self.systemd.daemon("active")
 
     def end(self, number: signal.Signals) -> None:
@@ -298,8 +298,8 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     client = Path(find_client()).parent
     monkeypatch.setenv("PATH", f"{client}:{os.environ['PATH']}")
     options = ("--live-restore",) if request.param == "live-restore" else ()
-    with Ground.open(runs=tmp_path / "runs", with_network=False) as ground:
-        found = Daemon(ground=ground, options=options, systemd=Systemd(tmp_path, monkeypatch))
+    with Sandbox.open(runs=tmp_path / "runs", with_network=False) as sandbox:
+        found = Daemon(sandbox=sandbox, options=options, systemd=Systemd(tmp_path, monkeypatch))
         found.start()
         monkeypatch.setenv("DOCKER_HOST", f"unix://{found.address}")
         yield found

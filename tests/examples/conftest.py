@@ -8,38 +8,38 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rehearsal.host.database import Database, DatabaseError, find
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.database import DatabaseError, DatabaseServer, find
+from rehearsal.host.sandbox import Sandbox
 from tests.examples.hello_process import Hello, running
 
 Freeze = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def database(ground: Ground) -> Database:
+def database(sandbox: Sandbox) -> DatabaseServer:
     """A real PostgreSQL."""
     try:
         find()
     except DatabaseError as error:
         pytest.skip(str(error))
-    return Database.start(ground, host="127.0.0.1")
+    return DatabaseServer.start(sandbox, host="127.0.0.1")
 
 
 @pytest.fixture
-def hello(ground: Ground, tmp_path: Path) -> Iterator[Callable[..., Hello]]:
+def hello(sandbox: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Hello]]:
     """Starts apps that end with the test."""
     with ExitStack() as apps:
-        yield lambda **environment: apps.enter_context(running(ground, tmp_path, **environment))
+        yield lambda **environment: apps.enter_context(running(sandbox, tmp_path, **environment))
 
 
 @pytest.fixture
-def frozen(database: Database) -> Freeze:
+def frozen(database: DatabaseServer) -> Freeze:
     """The database accepts connections, keeps those it has, and says nothing: the worst kind of outage."""
 
     @contextmanager

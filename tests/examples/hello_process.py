@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from rehearsal.host.sandbox import Ground, url_answers, wait_until
+from rehearsal.host.sandbox import Sandbox, url_answers, wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "hello"
 OUTLIVES_EVERY_LIMIT = 10.0
@@ -43,9 +43,9 @@ class Hello:
 
 
 @contextmanager
-def running(ground: Ground, folder: Path, **environment: str) -> Iterator[Hello]:
+def running(sandbox: Sandbox, folder: Path, **environment: str) -> Iterator[Hello]:
     """Ready when it answers; killed at the end, unless it has ended by itself."""
-    port = ground.port()
+    port = sandbox.port()
     given = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v1", "COLOR": "blue", **environment}
     log = folder / f"hello-{port}.log"
     with log.open("wb") as output:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from rehearsal.host.database import Database
+from rehearsal.host.database import DatabaseServer
 from rehearsal.host.sandbox import wait_until
 from tests.examples.conftest import Freeze
 from tests.examples.hello_process import Hello
@@ -69,7 +69,7 @@ def test_shallow_health_and_the_start_leave_the_database_alone(hello: Start, sil
     assert connections(listener) > 0
 
 
-def test_deep_health_asks_the_database(hello: Start, database: Database) -> None:
+def test_deep_health_asks_the_database(hello: Start, database: DatabaseServer) -> None:
     answer = hello(DATABASE_URL=database.url).deep()
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "release": "v1", "checks": {"database": "ok"}})
 
@@ -106,7 +106,7 @@ def test_a_malformed_database_url_is_a_failing_check_that_tells_no_password(hell
     assert app.get("/").status_code == 200
 
 
-def test_the_releases_own_database_host_replaces_the_one_in_the_url(hello: Start, database: Database) -> None:
+def test_the_releases_own_database_host_replaces_the_one_in_the_url(hello: Start, database: DatabaseServer) -> None:
     wrong = hello(DATABASE_URL=database.url, DATABASE_HOST="127.0.0.2")
     assert wrong.deep().status_code == 503
     assert wrong.get("/health").status_code == 200
@@ -114,7 +114,7 @@ def test_the_releases_own_database_host_replaces_the_one_in_the_url(hello: Start
     assert right.deep().status_code == 200
 
 
-def test_visits_are_counted_by_release_through_a_bounded_pool(hello: Start, database: Database) -> None:
+def test_visits_are_counted_by_release_through_a_bounded_pool(hello: Start, database: DatabaseServer) -> None:
     first, second = hello(RELEASE="c1", DATABASE_URL=database.url), hello(RELEASE="c2", DATABASE_URL=database.url)
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: first.get("/visits"), range(60)))
@@ -127,7 +127,7 @@ def test_visits_are_counted_by_release_through_a_bounded_pool(hello: Start, data
     assert 1 <= int(open_now) <= 2 * 5
 
 
-def test_broken_connections_are_replaced(hello: Start, database: Database) -> None:
+def test_broken_connections_are_replaced(hello: Start, database: DatabaseServer) -> None:
     app = hello(RELEASE="broken", DATABASE_URL=database.url)
     assert app.get("/visits").json()["visits"] == 1
     database.query(
@@ -139,7 +139,9 @@ def test_broken_connections_are_replaced(hello: Start, database: Database) -> No
     assert app.get("/visits").json()["visits"] == 2
 
 
-def test_an_outage_neither_hangs_the_app_nor_outlives_itself(hello: Start, database: Database, frozen: Freeze) -> None:
+def test_an_outage_neither_hangs_the_app_nor_outlives_itself(
+    hello: Start, database: DatabaseServer, frozen: Freeze
+) -> None:
     app = hello(RELEASE="outage", DATABASE_URL=database.url)
     assert app.get("/visits").status_code == 200
     with frozen(), ThreadPoolExecutor(12) as pool:
@@ -171,7 +173,7 @@ def test_sigterm_finishes_what_is_in_flight_and_takes_no_more(hello: Start, sile
     assert app.popen.wait(timeout=5) == 0
 
 
-def test_sigterm_does_not_wait_for_idle_connections(hello: Start, database: Database) -> None:
+def test_sigterm_does_not_wait_for_idle_connections(hello: Start, database: DatabaseServer) -> None:
     app = hello(DATABASE_URL=database.url)
     idle = http.client.HTTPConnection("127.0.0.1", app.port, timeout=10)
     idle.request("GET", "/visits")

@@ -1,4 +1,4 @@
-"""Small real HTTP servers for balancer and load tests: each has a color, counts requests, and can be made to fail."""
+"""HTTP backends for load balancer and load tests: each has a color, counts requests, and can be made to fail."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Backend:
 
 
 class Backends:
-    """A thread with an event loop that all backends of a test live in."""
+    """A thread with an event loop for all backends of a test."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -111,7 +111,7 @@ class Backends:
 
 @contextlib.contextmanager
 def load_process(url: str, out: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The load generator, which ends with the block at the latest."""
+    """The load generator for the duration of the block."""
     argv = [sys.executable, "-m", "rehearsal.load.generator", "--url", url, "--out", str(out), *options]
     with subprocess.Popen(argv, cwd=ROOT) as process:
         try:

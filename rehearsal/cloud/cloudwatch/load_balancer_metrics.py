@@ -11,7 +11,7 @@ from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.metrics import store_of
 from rehearsal.cloud.additions.target_health import LEDGER, groups_behind
 from rehearsal.cloud.cloudwatch.metric_store import Dimensions, Metric
-from rehearsal.load_balancer.access_log import Answered
+from rehearsal.load_balancer.access_log import RequestOutcome
 from rehearsal.load_balancer.model import TargetState
 
 GAPS = [
@@ -27,7 +27,7 @@ NAMESPACE = "AWS/ApplicationELB"
 Points = dict[tuple[Metric, str], dict[float, float]]  # (metric, unit) to value to count
 
 
-def tell(backends: list[Any], traffic: Mapping[Answered, int], at: float) -> None:
+def tell(backends: list[Any], traffic: Mapping[RequestOutcome, int], at: float) -> None:
     """Puts a moment's traffic and target health into CloudWatch; `at` in seconds since the epoch."""
     for backend in backends:
         store = store_of(cloudwatch_backends[backend.account_id][backend.region_name])
@@ -44,7 +44,7 @@ def target_group_name(arn: str) -> str:
     return arn.rpartition(":")[2]
 
 
-def _points(backend: Any, traffic: Mapping[Answered, int]) -> Points:
+def _points(backend: Any, traffic: Mapping[RequestOutcome, int]) -> Points:
     points: Points = {}
 
     def add(dimensions: Dimensions, name: str, value: float, count: float = 1, unit: str = "Count") -> None:
@@ -67,14 +67,14 @@ def _points(backend: Any, traffic: Mapping[Answered, int]) -> Points:
     return points
 
 
-def _counted(balancer: str, kind: Answered) -> Iterator[tuple[Dimensions, str, int]]:
+def _counted(balancer: str, kind: RequestOutcome) -> Iterator[tuple[Dimensions, str, int]]:
     """Each metric that one such request counts in, and how many times."""
     for dimensions in _concerned(balancer, kind):
         yield from ((dimensions, name, many) for name, many in _names(kind))
     yield from ((_of(balancer), name, 1) for name in _balancer_names(kind))
 
 
-def _concerned(balancer: str, kind: Answered) -> list[Dimensions]:
+def _concerned(balancer: str, kind: RequestOutcome) -> list[Dimensions]:
     alone = _of(balancer)
     if not kind.target_group:
         return [alone]
@@ -85,26 +85,26 @@ def _of(balancer: str) -> Dimensions:
     return frozenset({("LoadBalancer", balancer)})
 
 
-def _names(kind: Answered) -> Iterator[tuple[str, int]]:
+def _names(kind: RequestOutcome) -> Iterator[tuple[str, int]]:
     """What counts for the balancer and for the target group: (metric, times)."""
     if kind.target_group:
         yield "RequestCount", 1
-    if kind.by_target:
+    if kind.from_target:
         yield f"HTTPCode_Target_{kind.status // 100}XX_Count", 1
     if kind.failed_connections:
         yield "TargetConnectionErrorCount", kind.failed_connections
 
 
-def _balancer_names(kind: Answered) -> Iterator[str]:
+def _balancer_names(kind: RequestOutcome) -> Iterator[str]:
     """What the balancer answered by itself, which it tells of no target group."""
-    if kind.by_target:
+    if kind.from_target:
         return
     status = kind.status or 460  # a client that left before the answer
     if status >= 300:
         yield f"HTTPCode_ELB_{status // 100}XX_Count"
     if status in (500, 502, 503, 504):
         yield f"HTTPCode_ELB_{status}_Count"
-    if kind.ordered:
+    if kind.by_rule:
         yield "HTTP_Redirect_Count" if 300 <= status < 400 else "HTTP_Fixed_Response_Count"
 
 

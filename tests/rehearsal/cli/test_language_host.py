@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.cli import CliMissingError, Origin, PulumiCli, ensure_cli, pulumi_environment
-from rehearsal.host.processes import Identity, identify, marked
+from rehearsal.host.processes import ProcessIdentity, identify, marked
 from tests.rehearsal.cli.machine import wait_until
 
 pytestmark = pytest.mark.engine
@@ -88,7 +88,7 @@ class Project:
     def up(self) -> tuple[int, str]:
         return self.run("up", "--yes", "--skip-preview")
 
-    def left(self) -> list[Identity]:
+    def left(self) -> list[ProcessIdentity]:
         return marked(MARK, str(self.folder))
 
 

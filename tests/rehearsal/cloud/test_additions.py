@@ -12,7 +12,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from rehearsal.vpn.addresses import OFFICE_IP
+from rehearsal.vpn.addresses import REMOTE_IP
 from tests.rehearsal.cloud.fleet import (
     DNS_NAME,
     REGION,
@@ -37,7 +37,7 @@ def refused(code: str, message: str) -> Iterator[None]:
 def test_no_tunnel_of_a_vpn_has_the_address_of_the_offices_end(cloud: Running) -> None:
     """Both on one wire, one connection in a hundred could not be rehearsed."""
     ec2 = cloud.client("ec2")
-    office = ec2.create_customer_gateway(Type="ipsec.1", PublicIp=OFFICE_IP, BgpAsn=65000)["CustomerGateway"]
+    office = ec2.create_customer_gateway(Type="ipsec.1", PublicIp=REMOTE_IP, BgpAsn=65000)["CustomerGateway"]
     gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]
     made = ec2.create_vpn_connection(
         Type="ipsec.1", CustomerGatewayId=office["CustomerGatewayId"], VpnGatewayId=gateway["VpnGatewayId"]
@@ -45,7 +45,7 @@ def test_no_tunnel_of_a_vpn_has_the_address_of_the_offices_end(cloud: Running) -
     outside = [IPv4Address(tunnel["OutsideIpAddress"]) for tunnel in made["Options"]["TunnelOptions"]]
     assert len(set(outside)) == 2
     assert all(one in IPv4Network("198.51.100.0/24") for one in outside)
-    assert IPv4Address(OFFICE_IP) not in IPv4Network("198.51.100.0/24")
+    assert IPv4Address(REMOTE_IP) not in IPv4Network("198.51.100.0/24")
 
 
 def test_an_action_that_moto_lacks_fails_at_once_and_by_name(cloud: Running) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from rehearsal.cloud.client import CloudClient
 from rehearsal.host.docker_engine import DockerEngine
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.sandbox import Sandbox
 from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Running, balancer, create_group, network, start, stop, wait
 
 pytestmark = [
@@ -69,25 +69,25 @@ def filesystem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path_factory.mktemp("runs")) as opened:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def engine(ground: Ground, filesystem: Path) -> DockerEngine:
-    started = DockerEngine.start(ground)
-    started.create_network("vpc", ground.network)
+def engine(sandbox: Sandbox, filesystem: Path) -> DockerEngine:
+    started = DockerEngine.start(sandbox)
+    started.create_network("vpc", sandbox.network)
     command = ["--change", 'CMD ["/usr/bin/bash", "/boot.sh"]', "--change", "ENV PATH=/usr/bin:/bin"]
     started.run("import", *command, str(filesystem), "machine:1")
     return started
 
 
 @pytest.fixture
-def cloud(ground: Ground, engine: DockerEngine, tmp_path: Path) -> Iterator[Running]:
+def cloud(sandbox: Sandbox, engine: DockerEngine, tmp_path: Path) -> Iterator[Running]:
     process, running = start(
         tmp_path,
-        *("--listen", str(ground.network[1]), "--docker-host", engine.host, "--network", "vpc"),
+        *("--listen", str(sandbox.network[1]), "--docker-host", engine.host, "--network", "vpc"),
         *("--machine-image", "machine:1", "--machine-prefix", "test"),
         environment={"PATH": os.environ["PATH"]},
     )
@@ -100,8 +100,8 @@ def containers(engine: DockerEngine) -> list[str]:
     return engine.run("ps", "--all", "--format", "{{.Names}}").split()
 
 
-def fleet_of(cloud: Running, ground: Ground) -> Fleet:
-    cidr = str(ground.network)
+def fleet_of(cloud: Running, sandbox: Sandbox) -> Fleet:
+    cidr = str(sandbox.network)
     subnets = network(cloud, cidr, ".".join(cidr.split(".")[:2]))
     target_group, listener = balancer(cloud, subnets, 80)
     group = create_group(cloud, subnets, target_group, LifecycleHookSpecificationList=[BOOT, DRAIN])
@@ -121,8 +121,8 @@ def wait_for_boots(client: CloudClient, number: int) -> None:
     wait(reason, f"boot number {number}")
 
 
-def test_a_machine_boots_reboots_and_goes(cloud: Running, ground: Ground, engine: DockerEngine) -> None:
-    fleet, client = fleet_of(cloud, ground), CloudClient(control=cloud.control)
+def test_a_machine_boots_reboots_and_goes(cloud: Running, sandbox: Sandbox, engine: DockerEngine) -> None:
+    fleet, client = fleet_of(cloud, sandbox), CloudClient(control=cloud.control)
     instance = fleet.member()
     wait_for_boots(client, 1)
     (boot,) = client.boots()
@@ -174,9 +174,9 @@ def ec2_state(fleet: Fleet, instance: str) -> tuple[str, str]:
 
 
 def test_a_machine_that_powers_itself_off_during_its_launch_is_a_cancelled_launch(
-    cloud: Running, ground: Ground, engine: DockerEngine
+    cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
-    fleet, client = fleet_of(cloud, ground), CloudClient(control=cloud.control)
+    fleet, client = fleet_of(cloud, sandbox), CloudClient(control=cloud.control)
     lost = fleet.member()
     wait_for_boots(client, 1)
     power_off(engine, lost)
@@ -194,9 +194,9 @@ def test_a_machine_that_powers_itself_off_during_its_launch_is_a_cancelled_launc
 
 
 def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
-    cloud: Running, ground: Ground, engine: DockerEngine
+    cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
-    fleet = fleet_of(cloud, ground)
+    fleet = fleet_of(cloud, sandbox)
     lost = fleet.member()
     wait_for_boots(CloudClient(control=cloud.control), 1)
     fleet.complete(lost, "boot", "CONTINUE")
@@ -212,9 +212,9 @@ def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
 
 
 def test_a_machine_that_is_killed_from_outside_is_nothing_that_ec2_hears_of(
-    cloud: Running, ground: Ground, engine: DockerEngine
+    cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
-    fleet = fleet_of(cloud, ground)
+    fleet = fleet_of(cloud, sandbox)
     killed = fleet.member()
     wait_for_boots(CloudClient(control=cloud.control), 1)
     engine.run("kill", f"test-{killed}")
@@ -236,10 +236,10 @@ def power_off_when_ready(cloud: Running, engine: DockerEngine, instance: str) ->
 
 
 def test_a_machine_whose_image_is_not_there_is_a_cancelled_launch(
-    cloud: Running, ground: Ground, engine: DockerEngine, tmp_path: Path
+    cloud: Running, sandbox: Sandbox, engine: DockerEngine, tmp_path: Path
 ) -> None:
     CloudClient(control=cloud.control).register_image("ami-0deb1a12000000001", "nobody/made:this")
-    fleet = fleet_of(cloud, ground)
+    fleet = fleet_of(cloud, sandbox)
     failed = fleet.member()
 
     def reason() -> str | None:
@@ -253,16 +253,16 @@ def test_a_machine_whose_image_is_not_there_is_a_cancelled_launch(
 
 
 def test_the_end_of_the_cloud_is_the_end_of_its_machines_only(
-    ground: Ground, engine: DockerEngine, tmp_path: Path
+    sandbox: Sandbox, engine: DockerEngine, tmp_path: Path
 ) -> None:
     engine.run("run", "--detach", "--name", "bystander", "machine:1")
     process, cloud = start(
         tmp_path,
-        *("--listen", str(ground.network[1]), "--docker-host", engine.host, "--network", "vpc"),
+        *("--listen", str(sandbox.network[1]), "--docker-host", engine.host, "--network", "vpc"),
         *("--machine-image", "machine:1", "--machine-prefix", "test"),
         environment={"PATH": os.environ["PATH"]},
     )
-    fleet = fleet_of(cloud, ground)
+    fleet = fleet_of(cloud, sandbox)
     wait(
         lambda: None if f"test-{fleet.member()}" in containers(engine) else "no machine yet",
         "the machine",

@@ -1,4 +1,4 @@
-"""When a watch had seen enough is told by the account that people get."""
+"""Time of the bake's decision, from the notification."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.drills.bad_releases import objected
-from rehearsal.drills.notification import Notice
+from rehearsal.drills.bad_releases import rejected_at
+from rehearsal.drills.notification import Notification
 
 
 @pytest.mark.parametrize(
@@ -20,5 +20,5 @@ from rehearsal.drills.notification import Notice
         ({}, 100.0),
     ],
 )
-def test_the_way_back_is_no_part_of_the_look(facts: dict[str, Any], expected: float) -> None:
-    assert objected(Notice(at=100.0, subject="Cutover: rolled back", message=json.dumps(facts))) == expected
+def test_the_rollback_does_not_count_as_detection(facts: dict[str, Any], expected: float) -> None:
+    assert rejected_at(Notification(at=100.0, subject="Cutover: rolled back", message=json.dumps(facts))) == expected

@@ -1,4 +1,4 @@
-"""What people are told of a failed boot is held against what they need to know and must not see."""
+"""Completeness of a failed boot's notification."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FACTS: dict[str, Any] = {
 }
 
 
-def test_a_whole_notice_passes() -> None:
-    require_facts(FACTS, step="verify", words="sha256")
+def test_a_complete_notification_passes() -> None:
+    require_facts(FACTS, step="verify", message="sha256")
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def test_a_whole_notice_passes() -> None:
         ({"instance": "", "lines": []}, "the notification lacks instance, lines"),
         (
             {"step": "unpack", "step_seconds": {"unpack": 1.0}},
-            "told was unpack: the bundle's sha256 is 1, expected 2; expected verify: …sha256…",
+            "the notification says unpack: the bundle's sha256 is 1, expected 2; expected verify: …sha256…",
         ),
-        ({"error": "no"}, "told was verify: no; expected verify: …sha256…"),
-        ({"step_seconds": {"download": 0.1}}, "the seconds {'download': 0.1} leave out the step verify"),
+        ({"error": "no"}, "the notification says verify: no; expected verify: …sha256…"),
+        ({"step_seconds": {"download": 0.1}}, "the timings {'download': 0.1} lack the step verify"),
     ],
 )
-def test_what_is_missing_or_other_is_named(changes: dict[str, Any], problem: str) -> None:
+def test_missing_and_different_facts_are_named(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(DrillError) as caught:
-        require_facts(FACTS | changes, step="verify", words="sha256")
+        require_facts(FACTS | changes, step="verify", message="sha256")
     assert str(caught.value) == problem
 
 
-def test_a_record_of_utc_is_read_as_such() -> None:
+def test_a_time_in_utc_is_parsed() -> None:
     assert seconds_of("1970-01-01T00:01:00.500+00:00") == 60.5

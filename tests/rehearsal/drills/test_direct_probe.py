@@ -1,4 +1,4 @@
-"""What is asked at one address is asked once, and every refusal is kept with its time."""
+"""Direct probe: no retries, and every error with its time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from threading import Event, Thread
 
 import pytest
 
-from rehearsal.drills.direct_probe import Knocks
+from rehearsal.drills.direct_probe import DirectProbe
 
 
-class _Door(BaseHTTPRequestHandler):
+class _AppHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.server.asked.set()  # type: ignore[attr-defined]
+        self.server.requested.set()  # type: ignore[attr-defined]
         self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.end_headers()
 
@@ -21,10 +21,10 @@ class _Door(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-class Door(ThreadingHTTPServer):
+class AppServer(ThreadingHTTPServer):
     def __init__(self, port: int = 0, status: int = 200) -> None:
-        super().__init__(("127.0.0.1", port), _Door)
-        self.status, self.asked = status, Event()
+        super().__init__(("127.0.0.1", port), _AppHandler)
+        self.status, self.requested = status, Event()
         self.port = self.server_address[1]
         Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -34,41 +34,41 @@ class Door(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    opened = Door()
-    yield opened
-    opened.close()
+def app() -> Iterator[AppServer]:
+    server = AppServer()
+    yield server
+    server.close()
 
 
-def test_a_door_that_is_open_all_the_while_leaves_no_error(door: Door) -> None:
-    with Knocks("127.0.0.1", door.port) as knocks:
-        assert door.asked.wait(5)
-    assert knocks.asked >= 1
-    assert knocks.errors == []
+def test_an_available_app_causes_no_error(app: AppServer) -> None:
+    with DirectProbe("127.0.0.1", app.port) as probe:
+        assert app.requested.wait(5)
+    assert probe.requests >= 1
+    assert probe.errors == []
 
 
-def test_a_door_that_is_shut_for_a_moment_is_found_out() -> None:
-    before = Door()
-    with Knocks("127.0.0.1", before.port) as knocks:
-        assert before.asked.wait(5)
+def test_a_short_outage_is_detected() -> None:
+    before = AppServer()
+    with DirectProbe("127.0.0.1", before.port) as probe:
+        assert before.requested.wait(5)
         before.close()
-        refused(knocks)
-        after = Door(before.port)
-        assert after.asked.wait(5)
+        wait_for_error(probe)
+        after = AppServer(before.port)
+        assert after.requested.wait(5)
     after.close()
-    assert 0 < len(knocks.errors) < knocks.asked
-    assert knocks.errors[0].startswith("after ")
+    assert 0 < len(probe.errors) < probe.requests
+    assert probe.errors[0].startswith("after ")
 
 
-def test_another_answer_than_200_is_an_error() -> None:
-    failing = Door(status=503)
-    with Knocks("127.0.0.1", failing.port) as knocks:
-        refused(knocks)
+def test_another_status_than_200_is_an_error() -> None:
+    failing = AppServer(status=503)
+    with DirectProbe("127.0.0.1", failing.port) as probe:
+        wait_for_error(probe)
     failing.close()
-    assert knocks.errors[0].endswith("answered 503")
+    assert probe.errors[0].endswith("answered 503")
 
 
-def refused(knocks: Knocks) -> None:
+def wait_for_error(probe: DirectProbe) -> None:
     """Returns at the first error; the test's own time limit is the deadline."""
-    while not knocks.errors:
+    while not probe.errors:
         Event().wait(0.005)

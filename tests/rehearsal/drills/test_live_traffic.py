@@ -1,4 +1,4 @@
-"""A release is judged by what it answered itself."""
+"""Separation of releases in the load balancer's metrics, which are per minute."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def answered(color: str, at: float) -> Request:
         ([answered("green", 180.0)], 240.0),
     ],
 )
-def test_the_minute_of_a_colors_last_answer_ends(requests: list[Request], expected: float) -> None:
+def test_the_minute_of_a_colors_last_response_ends(requests: list[Request], expected: float) -> None:
     assert next_minute(RequestLog(requests), Color.GREEN) == expected

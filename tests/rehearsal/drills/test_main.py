@@ -1,4 +1,4 @@
-"""Which drills are played is chosen by the faults' names."""
+"""Selection of drills by their faults' names, and the command's exit codes."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rehearsal.drills.__main__ import NoSuchDrillError, _show_end, chosen, main
+from rehearsal.drills.__main__ import NoSuchDrillError, _show_result, main, select
 from rehearsal.drills.drill import Drill, Outcome
-from rehearsal.drills.fixture import Scene
+from rehearsal.drills.fixture import Fixture
 from rehearsal.drills.register import DRILLS
 
 
-def play(_scene: Scene) -> Outcome:
-    raise AssertionError("no drill is played here")
+def play(_scene: Fixture) -> Outcome:
+    raise AssertionError("no drill runs here")
 
 
-KNOWN = [Drill(fault=name, play=play) for name in ("bundle gone", "disk full")]
+KNOWN = [Drill(fault=name, inject=play) for name in ("bundle deleted", "disk full")]
 
 
-def test_without_a_choice_all_are_played() -> None:
-    assert chosen([], KNOWN) == KNOWN
+def test_without_a_selection_all_drills_run() -> None:
+    assert select([], KNOWN) == KNOWN
 
 
-def test_a_choice_is_played_in_the_usual_order() -> None:
-    assert chosen(["disk full", "bundle gone"], KNOWN) == KNOWN
-    assert chosen(["disk full"], KNOWN) == KNOWN[1:]
+def test_a_selection_runs_in_the_register_order() -> None:
+    assert select(["disk full", "bundle deleted"], KNOWN) == KNOWN
+    assert select(["disk full"], KNOWN) == KNOWN[1:]
 
 
-def test_a_fault_that_is_not_drilled_is_named_with_those_that_are() -> None:
+def test_an_unknown_fault_is_named_with_the_allowed_ones() -> None:
     with pytest.raises(NoSuchDrillError) as caught:
-        chosen(["disk ful"], KNOWN)
-    assert str(caught.value) == "--only 'disk ful': no such fault; allowed are: 'bundle gone', 'disk full'"
+        select(["disk ful"], KNOWN)
+    assert str(caught.value) == "--only 'disk ful': no such fault; allowed are: 'bundle deleted', 'disk full'"
 
 
-def test_the_command_ends_with_2_on_such_a_fault() -> None:
+def test_the_command_exits_with_2_on_an_unknown_fault() -> None:
     app = typer.Typer()
     app.command()(main)
     done = CliRunner().invoke(app, ["--only", "disk ful"])
@@ -46,15 +46,15 @@ def test_the_command_ends_with_2_on_such_a_fault() -> None:
     assert done.output.startswith("--only 'disk ful': no such fault; allowed are: 'bundle corrupt', ")
 
 
-def test_a_run_that_ends_before_its_first_drill_leaves_the_figures_of_the_run_before(tmp_path: Path) -> None:
+def test_a_run_without_a_finished_drill_leaves_the_previous_file(tmp_path: Path) -> None:
     path, text = tmp_path / "drills.json", StringIO()
-    path.write_text("of the run before")
-    _show_end([], path, Console(width=160, file=text))
-    assert path.read_text() == "of the run before"
-    assert text.getvalue() == f"no drill was played to its end; {path} is left as it was\n"
+    path.write_text("of the previous run")
+    _show_result([], path, Console(width=160, file=text))
+    assert path.read_text() == "of the previous run"
+    assert text.getvalue() == f"no drill finished; {path} is unchanged\n"
 
 
-def test_figures_can_not_go_below_a_file(tmp_path: Path) -> None:
+def test_the_report_folder_must_not_be_a_file(tmp_path: Path) -> None:
     path = tmp_path / "taken"
     path.write_text("")
     app = typer.Typer()

@@ -1,10 +1,10 @@
-"""A notice's message is facts where it is JSON, and words for people where it is not."""
+"""Facts of a notification's JSON message."""
 
 from __future__ import annotations
 
 import pytest
 
-from rehearsal.drills.notification import Notice
+from rehearsal.drills.notification import Notification
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,4 @@ from rehearsal.drills.notification import Notice
     [('{"step": "verify"}', {"step": "verify"}), ("Boot failed", {}), ('["step"]', {}), ("", {})],
 )
 def test_facts_of_a_message(message: str, facts: dict[str, str]) -> None:
-    assert Notice(at=1.0, subject="Boot failed", message=message).facts == facts
+    assert Notification(at=1.0, subject="Boot failed", message=message).facts == facts

@@ -1,4 +1,4 @@
-"""The sample's variants do what their drill is about, and nothing else."""
+"""Broken variants of the sample, as their drills need them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import requests
 
 from rehearsal.drills import releases
 from rehearsal.drills.drill import DrillError
-from rehearsal.drills.fixture import SAMPLE, Scene
-from rehearsal.host.sandbox import Ground, url_answers, wait_until
+from rehearsal.drills.fixture import SAMPLE, Fixture
+from rehearsal.host.sandbox import Sandbox, url_answers, wait_until
 
 
-class Shelf:
-    """Takes a release as a scene does; its version is its folder here."""
+class FakeFixture:
+    """Publishes a release to a folder, which is its version here."""
 
-    stage = SimpleNamespace(database=SimpleNamespace(host="10.0.0.5"))
+    environment = SimpleNamespace(database=SimpleNamespace(host="10.0.0.5"))
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,17 +38,17 @@ class Shelf:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
         yield opened
 
 
 @contextmanager
-def running(ground: Ground, folder: str, **environment: str) -> Iterator[tuple[str, int]]:
+def running(sandbox: Sandbox, folder: str, **environment: str) -> Iterator[tuple[str, int]]:
     """URL and pid of the app."""
-    port = ground.port()
-    given = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v9", "COLOR": "green", **environment}
-    popen = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=given, stderr=subprocess.DEVNULL)
+    port = sandbox.port()
+    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v9", "COLOR": "green", **environment}
+    popen = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=variables, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}"
         wait_until(url_answers(f"{url}/health"), what="the variant", deadline=20)
@@ -58,8 +58,8 @@ def running(ground: Ground, folder: str, **environment: str) -> Iterator[tuple[s
         popen.wait(10)
 
 
-def published(variant: Callable[[Scene], str], folder: Path) -> str:
-    return variant(cast(Scene, Shelf(folder)))
+def published(variant: Callable[[Fixture], str], folder: Path) -> str:
+    return variant(cast(Fixture, FakeFixture(folder)))
 
 
 def statuses(url: str, count: int) -> list[int]:
@@ -67,8 +67,8 @@ def statuses(url: str, count: int) -> list[int]:
         return [session.get(url, timeout=5).status_code for _ in range(count)]
 
 
-def test_the_unsteady_release_fails_one_in_ten_and_says_whose_answer_it_is(ground: Ground, tmp_path: Path) -> None:
-    with running(ground, published(releases.unsteady, tmp_path)) as (url, _):
+def test_the_unsteady_release_fails_one_request_in_ten_under_load(sandbox: Sandbox, tmp_path: Path) -> None:
+    with running(sandbox, published(releases.unsteady, tmp_path)) as (url, _):
         assert set(statuses(f"{url}/health", 40)) == {200}
         # The first two are no load yet.
         found = statuses(f"{url}/", 62)
@@ -76,37 +76,37 @@ def test_the_unsteady_release_fails_one_in_ten_and_says_whose_answer_it_is(groun
     assert set(found) == {200, 500}
 
 
-def test_the_unsteady_releases_bad_answer_names_it(ground: Ground, tmp_path: Path) -> None:
-    with running(ground, published(releases.unsteady, tmp_path)) as (url, _), requests.Session() as session:
+def test_a_failed_response_of_the_unsteady_release_names_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    with running(sandbox, published(releases.unsteady, tmp_path)) as (url, _), requests.Session() as session:
         bad = next(one for one in (session.get(f"{url}/", timeout=5) for _ in range(40)) if one.status_code == 500)
     assert (bad.headers["X-Release"], bad.headers["X-Color"]) == ("v9", "green")
 
 
-def test_the_degrading_release_answers_without_its_database(ground: Ground, tmp_path: Path) -> None:
-    refused = f"postgresql://hello@127.0.0.1:{ground.port()}/hello"
-    with running(ground, published(releases.degrading, tmp_path), DATABASE_URL=refused) as (url, _):
+def test_the_degrading_release_responds_without_its_database(sandbox: Sandbox, tmp_path: Path) -> None:
+    refused = f"postgresql://hello@127.0.0.1:{sandbox.port()}/hello"
+    with running(sandbox, published(releases.degrading, tmp_path), DATABASE_URL=refused) as (url, _):
         answer = requests.get(f"{url}/visits", timeout=10)
         assert (answer.status_code, answer.json()) == (200, {"error": "the database does not answer"})
         assert statuses(f"{url}/health", 1) == [200]
         assert statuses(f"{url}/health?deep=1", 1) == [503]
 
 
-def test_the_release_that_needs_its_database_says_so_without_the_parameter(ground: Ground, tmp_path: Path) -> None:
+def test_the_release_that_needs_its_database_says_so_without_the_parameter(sandbox: Sandbox, tmp_path: Path) -> None:
     folder = published(releases.needs_database, tmp_path)
     assert 'ENV DATABASE_HOST="10.0.0.5" ' in (Path(folder) / "Dockerfile").read_text()
-    with running(ground, folder, DATABASE_HOST="10.0.0.5") as (url, _):
+    with running(sandbox, folder, DATABASE_HOST="10.0.0.5") as (url, _):
         answer = requests.get(f"{url}/health?deep=1", timeout=10)
     assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "DATABASE_URL is not set"})
 
 
-def test_the_leaking_release_grows_with_each_answer(ground: Ground, tmp_path: Path) -> None:
-    with running(ground, published(releases.leaking, tmp_path)) as (url, pid):
+def test_the_leaking_release_grows_with_each_response(sandbox: Sandbox, tmp_path: Path) -> None:
+    with running(sandbox, published(releases.leaking, tmp_path)) as (url, pid):
         statuses(f"{url}/", 5)
         before = psutil.Process(pid).memory_info().rss
         assert set(statuses(f"{url}/", 80)) == {200}
         assert psutil.Process(pid).memory_info().rss - before >= 75 * (128 << 10)
 
 
-def test_a_text_that_the_sample_has_no_more_is_told(tmp_path: Path) -> None:
+def test_a_missing_text_to_replace_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DrillError, match=r"app\.py has no 'no such text' to change"):
         published(releases.edited("odd", "no such text", ""), tmp_path)

@@ -1,4 +1,4 @@
-"""The drills' figures, as people and as machines read them."""
+"""Table and JSON file of the drills' results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rehearsal.drills import table
 from rehearsal.drills.drill import Row
 
 ROW = Row(
-    fault="bundle gone",
+    fault="bundle deleted",
     detected_by="boot step download",
     detected_seconds=0.26,
     recovered_seconds=4.0,
@@ -29,7 +29,7 @@ ROW = Row(
 
 def test_a_row_in_words() -> None:
     assert table.cells(ROW) == (
-        "bundle gone",
+        "bundle deleted",
         "boot step download",
         "0.3 s",
         "4.0 s",
@@ -39,7 +39,7 @@ def test_a_row_in_words() -> None:
     )
 
 
-def test_what_a_failed_drill_never_saw_is_a_dash() -> None:
+def test_missing_figures_of_a_failed_drill_are_dashes() -> None:
     failed = dataclasses.replace(
         ROW,
         detected_by="",
@@ -51,7 +51,7 @@ def test_what_a_failed_drill_never_saw_is_a_dash() -> None:
         retried=2,
     )
     assert table.cells(failed) == (
-        "bundle gone",
+        "bundle deleted",
         "-",
         "-",
         "-",
@@ -64,7 +64,7 @@ def test_what_a_failed_drill_never_saw_is_a_dash() -> None:
 def test_the_table_names_each_column_and_fault() -> None:
     text = StringIO()
     Console(width=160, file=text).print(table.table([ROW]))
-    assert [heading for heading in (*table.HEADINGS, "bundle gone") if heading not in text.getvalue()] == []
+    assert [heading for heading in (*table.HEADINGS, "bundle deleted") if heading not in text.getvalue()] == []
 
 
 def test_the_file_holds_all_rows_and_no_part_of_it_is_left(tmp_path: Path) -> None:

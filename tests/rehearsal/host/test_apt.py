@@ -40,10 +40,10 @@ def test_a_line_is_in_the_form_that_apt_reads() -> None:
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
-def test_apt_accepts_the_folder_that_a_container_is_given(tmp_path: Path) -> None:
+def test_apt_accepts_the_container_folder(tmp_path: Path) -> None:
     folder = apt.write_folder(tmp_path / "apt", "bookworm")
     argv = ["apt-get", "-o", f"Dir::Etc={folder}", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
-    listed = commands.run(argv, limit=30)
+    listed = commands.run(argv, timeout=30)
     expected = {(source.uri.rstrip("/"), source.suite) for source in apt.sources("bookworm")}
     rows = [line.split() for line in listed.splitlines()]
     assert {(row[0].rstrip("/"), row[1]) for row in rows if len(row) == 3} == expected

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.host import processes
-from rehearsal.host.database import Database, DatabaseError, Programs, find
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.database import DatabaseError, DatabaseServer, Programs, find
+from rehearsal.host.sandbox import Sandbox
 
 
 def installed() -> Programs | None:
@@ -23,18 +23,18 @@ needs_postgresql = pytest.mark.skipif(installed() is None, reason="PostgreSQL is
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs"), with_network=False) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def database(ground: Ground) -> Database:
-    return Database.start(ground, host="127.0.0.1")
+def database(sandbox: Sandbox) -> DatabaseServer:
+    return DatabaseServer.start(sandbox, host="127.0.0.1")
 
 
 @needs_postgresql
-def test_the_url_opens_a_database_that_keeps_what_is_written(database: Database) -> None:
+def test_the_url_opens_a_database_that_stores_data(database: DatabaseServer) -> None:
     database.query("CREATE TABLE visits (number int)")
     database.query("INSERT INTO visits VALUES (41), (42)")
     assert database.query("SELECT max(number) FROM visits") == "42"
@@ -43,7 +43,7 @@ def test_the_url_opens_a_database_that_keeps_what_is_written(database: Database)
 
 
 @needs_postgresql
-def test_a_wrong_password_is_refused_and_the_right_one_never_travels(database: Database) -> None:
+def test_a_wrong_password_is_refused_and_the_right_one_never_travels(database: DatabaseServer) -> None:
     from dataclasses import replace
 
     with pytest.raises(DatabaseError, match="password authentication failed"):
@@ -53,13 +53,13 @@ def test_a_wrong_password_is_refused_and_the_right_one_never_travels(database: D
 
 
 @needs_postgresql
-def test_a_failing_statement_is_named(database: Database) -> None:
+def test_a_failing_statement_is_named(database: DatabaseServer) -> None:
     with pytest.raises(DatabaseError, match=r'SELECT \* FROM nowhere: ERROR:  relation "nowhere" does not exist'):
         database.query("SELECT * FROM nowhere")
 
 
 @needs_postgresql
-def test_it_listens_on_its_address_only_and_on_no_unix_socket(database: Database) -> None:
+def test_it_listens_on_its_address_only_and_on_no_unix_socket(database: DatabaseServer) -> None:
     assert database.query("SHOW listen_addresses") == "127.0.0.1"
     assert database.query("SHOW unix_socket_directories") == ""
     with pytest.raises(ConnectionRefusedError):
@@ -67,7 +67,7 @@ def test_it_listens_on_its_address_only_and_on_no_unix_socket(database: Database
 
 
 @needs_postgresql
-def test_it_never_runs_as_root(database: Database) -> None:
+def test_it_never_runs_as_root(database: DatabaseServer) -> None:
     owners = {Path(f"/proc/{one.pid}").stat().st_uid for one in processes.session_of(database.process.identity)}
     assert owners
     assert 0 not in owners
@@ -75,31 +75,31 @@ def test_it_never_runs_as_root(database: Database) -> None:
 
 
 @needs_postgresql
-def test_closing_the_ground_ends_it_and_removes_its_data(tmp_path: Path) -> None:
-    with Ground.open(runs=tmp_path, with_network=False) as ground:
-        database = Database.start(ground, host="127.0.0.1")
+def test_closing_the_sandbox_stops_it_and_removes_its_data(tmp_path: Path) -> None:
+    with Sandbox.open(runs=tmp_path, with_network=False) as sandbox:
+        database = DatabaseServer.start(sandbox, host="127.0.0.1")
         workers = processes.session_of(database.process.identity)
     assert not any(processes.alive(one) for one in workers)
     assert not database.data.exists()
-    assert database.objection() is not None
+    assert database.not_ready_reason() is not None
 
 
 @needs_postgresql
-def test_stopping_it_is_seen_by_the_next_query(ground: Ground) -> None:
-    database = Database.start(ground, host="127.0.0.1")
+def test_stopping_it_is_seen_by_the_next_query(sandbox: Sandbox) -> None:
+    database = DatabaseServer.start(sandbox, host="127.0.0.1")
     database.stop()
     with pytest.raises(DatabaseError, match="Connection refused"):
         database.query("SELECT 1")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to switch to another user")
 @needs_postgresql
-def test_a_closed_folder_on_the_way_is_no_obstacle(tmp_path: Path) -> None:
-    """A checkout below a home folder of mode 0700: the postgres user can't get there."""
+def test_an_inaccessible_parent_folder_is_no_obstacle(tmp_path: Path) -> None:
+    """A checkout below a home folder of mode 0700, which the postgres user can't access."""
     closed = tmp_path / "home"
     closed.mkdir(mode=0o700)
-    with Ground.open(runs=closed, with_network=False) as ground:
-        assert Database.start(ground, host="127.0.0.1").query("SELECT 1") == "1"
+    with Sandbox.open(runs=closed, with_network=False) as sandbox:
+        assert DatabaseServer.start(sandbox, host="127.0.0.1").query("SELECT 1") == "1"
 
 
 def fake_installation(root: Path, version: str) -> None:
@@ -110,7 +110,7 @@ def fake_installation(root: Path, version: str) -> None:
         (folder / program).chmod(0o755)
 
 
-def test_the_newest_of_several_installations_is_taken(tmp_path: Path) -> None:
+def test_the_newest_of_several_installations_is_used(tmp_path: Path) -> None:
     for version in ("9.6", "15.18", "17.2"):
         fake_installation(tmp_path, version)
     assert find(root=tmp_path).version == 17

@@ -16,8 +16,8 @@ import pytest
 
 from rehearsal.host import processes
 from rehearsal.host.docker_engine import DockerEngine, DockerError, containers_of, find_client
-from rehearsal.host.ledger import CleanupCommand, Ledger
-from rehearsal.host.sandbox import Ground, wait_until
+from rehearsal.host.ledger import CleanupCommand, RunLedger
+from rehearsal.host.sandbox import Sandbox, wait_until
 from tests.ami.releases import rootfs
 
 pytestmark = [
@@ -40,15 +40,15 @@ def filesystem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path_factory.mktemp("runs")) as opened:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path_factory.mktemp("runs")) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def engine(ground: Ground, filesystem: Path) -> DockerEngine:
-    started = DockerEngine.start(ground)
-    started.create_network("vpc", ground.network)
+def engine(sandbox: Sandbox, filesystem: Path) -> DockerEngine:
+    started = DockerEngine.start(sandbox)
+    started.create_network("vpc", sandbox.network)
     started.run("import", "--change", 'CMD ["/bin/sleep", "300"]', str(filesystem), "sleeper:1")
     return started
 
@@ -61,35 +61,35 @@ def links() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir()}
 
 
-def test_machines_get_the_addresses_asked_for_in_the_vpcs_range(engine: DockerEngine, ground: Ground) -> None:
-    address = str(ground.network[260])
-    engine.run("run", "--detach", "--name", "machine", "--network", "vpc", "--ip", address, "sleeper:1")
-    networks = engine.inspect("machine")["NetworkSettings"]["Networks"]
+def test_instances_get_the_requested_addresses_in_the_vpcs_range(engine: DockerEngine, sandbox: Sandbox) -> None:
+    address = str(sandbox.network[260])
+    engine.run("run", "--detach", "--name", "instance", "--network", "vpc", "--ip", address, "sleeper:1")
+    networks = engine.inspect("instance")["NetworkSettings"]["Networks"]
     assert networks["vpc"]["IPAddress"] == address
-    assert networks["vpc"]["Gateway"] == ground.gateway
+    assert networks["vpc"]["Gateway"] == sandbox.gateway
     shown = subprocess.run(
         ["ip", "-o", "-4", "addr", "show", engine.bridge], capture_output=True, text=True, check=True
     )
-    assert f"{ground.gateway}/16" in shown.stdout
-    engine.run("rm", "--force", "machine")
+    assert f"{sandbox.gateway}/16" in shown.stdout
+    engine.run("rm", "--force", "instance")
 
 
 def test_it_shares_nothing_with_a_second_engine_which_loads_a_saved_image(
-    engine: DockerEngine, ground: Ground, tmp_path: Path
+    engine: DockerEngine, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     archive = tmp_path / "sleeper.tar"
     engine.run("save", "--output", str(archive), "sleeper:1")
-    with Ground.open(runs=tmp_path / "runs") as beside:
-        second = DockerEngine.start(beside)
+    with Sandbox.open(runs=tmp_path / "runs") as other:
+        second = DockerEngine.start(other)
         assert not second.has("sleeper:1")
         second.load(archive)
         assert second.has("sleeper:1")
-        second.create_network("vpc", beside.network)
-        second.run("run", "--detach", "--name", "machine", "--network", "vpc", "sleeper:1")
+        second.create_network("vpc", other.network)
+        second.run("run", "--detach", "--name", "instance", "--network", "vpc", "sleeper:1")
         assert engine.run("ps", "--all", "--quiet") == ""
         left = containers_of(cgroup_of(second))
         assert left
-    assert beside.close() == ()
+    assert other.close() == ()
     assert not {second.bridge, f"{second.bridge}b"} & links()
     assert not any(processes.alive(one) for one in left)
     assert engine.run("info", "--format", "{{.ServerVersion}}")
@@ -100,8 +100,8 @@ def test_a_failing_command_shows_what_docker_said(engine: DockerEngine) -> None:
         engine.run("run", "nothing:9")
 
 
-def test_the_clients_settings_are_not_the_users(engine: DockerEngine, ground: Ground) -> None:
-    assert engine.environment["DOCKER_CONFIG"].startswith(str(ground.folder))
+def test_the_clients_settings_are_not_the_users(engine: DockerEngine, sandbox: Sandbox) -> None:
+    assert engine.environment["DOCKER_CONFIG"].startswith(str(sandbox.folder))
 
 
 def test_forwarding_and_packet_filters_stay_as_they_were(engine: DockerEngine) -> None:
@@ -120,15 +120,15 @@ def test_the_client_found_can_build(engine: DockerEngine, tmp_path: Path) -> Non
     assert Path(find_client()).name == "docker"
 
 
-class Answer(socketserver.BaseRequestHandler):
+class Greeting(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.sendall(b"hello from the host\n")
 
 
 @pytest.fixture
 def port(engine: DockerEngine) -> Iterator[int]:
-    """A server that the host has at its address in the network of builds."""
-    with socketserver.TCPServer((engine.build_gateway, 0), Answer) as server:
+    """A server on the host's address in the build network."""
+    with socketserver.TCPServer((engine.build_gateway, 0), Greeting) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield server.server_address[1]
@@ -147,7 +147,7 @@ def busybox(engine: DockerEngine, tmp_path: Path) -> str:
 def test_the_run_steps_of_a_published_release_have_a_network(
     engine: DockerEngine, busybox: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The publisher builds as with any Docker: it knows of no rehearsal."""
+    """The publisher builds as with any Docker engine: it knows of no rehearsal."""
     release = tmp_path / "release"
     release.mkdir()
     connect = f"RUN busybox nc {engine.build_gateway} {port} > /answer"
@@ -159,8 +159,8 @@ def test_the_run_steps_of_a_published_release_have_a_network(
     argv = [sys.executable, "-m", "scripts.publish_release", str(release), *options]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    kept = engine.run("run", "--rm", "--network", "none", "release:v1", "busybox", "cat", "/answer")
-    assert kept == "hello from the host"
+    answer = engine.run("run", "--rm", "--network", "none", "release:v1", "busybox", "cat", "/answer")
+    assert answer == "hello from the host"
     with tarfile.open(tmp_path / "packed" / "bundle.tar.gz") as bundle:
         assert bundle.getnames() == ["release.json", "image.tar"]
 
@@ -168,17 +168,17 @@ def test_the_run_steps_of_a_published_release_have_a_network(
 KILLED_ENGINE = """
 import signal, sys, time
 from pathlib import Path
-from rehearsal import processes
+from rehearsal.host import processes
 from rehearsal.host.docker_engine import DockerEngine, containers_of
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.sandbox import Sandbox
 
-ground = Ground.open(runs=Path(sys.argv[1]))
-engine = DockerEngine.start(ground)
-engine.create_network("vpc", ground.network)
+sandbox = Sandbox.open(runs=Path(sys.argv[1]))
+engine = DockerEngine.start(sandbox)
+engine.create_network("vpc", sandbox.network)
 engine.run("import", "--change", 'CMD ["/bin/sleep", "300"]', sys.argv[2], "sleeper:1")
 engine.run("run", "--detach", "--restart", "always", "--network", "vpc", "sleeper:1")
 pids = [one.pid for one in containers_of(engine.bridge.replace("bg", "bluegreen-", 1))]
-print(ground.folder, engine.bridge, ground.sockets, *pids, flush=True)
+print(sandbox.folder, engine.bridge, sandbox.sockets, *pids, flush=True)
 for one in processes.session_of(engine.process.identity):
     processes.send(one, signal.SIGKILL)
 time.sleep(300)
@@ -188,7 +188,7 @@ time.sleep(300)
 def test_after_kill_of_engine_and_owner_no_container_bridge_mount_or_cgroup_is_left(
     tmp_path: Path, filesystem: Path
 ) -> None:
-    """The worst way to end: dockerd is killed, so nobody stops its containers, and then the rehearsal itself."""
+    """The worst case: dockerd is killed, so that its containers keep running, and then the rehearsal itself."""
     code = [sys.executable, "-c", textwrap.dedent(KILLED_ENGINE), str(tmp_path), str(filesystem)]
     with subprocess.Popen(code, cwd=ROOT, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -196,7 +196,7 @@ def test_after_kill_of_engine_and_owner_no_container_bridge_mount_or_cgroup_is_l
         containers = [one for pid in pids if (one := processes.identify(int(pid))) is not None]
         assert containers
         owner.send_signal(signal.SIGKILL)
-    ledger = Ledger(Path(folder))
+    ledger = RunLedger(Path(folder))
     wait_until(lambda: None if ledger.read().closed else "still open", what="the janitor", deadline=40)
     content = ledger.read()
     assert content.problems == ()

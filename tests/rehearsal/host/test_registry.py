@@ -1,4 +1,4 @@
-"""The registry answers with TLS, to those who know its password, for as long as it is wanted."""
+"""Registry with TLS and a password."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ def catalog(found: Registry, password: str | None) -> requests.Response:
 
 
 @needs_programs
-def test_it_answers_those_who_know_the_password(answering: Registry) -> None:
+def test_the_password_grants_access(answering: Registry) -> None:
     assert catalog(answering, "right").json() == {"repositories": []}
 
 
 @needs_programs
 @pytest.mark.parametrize("password", [None, "wrong"])
-def test_it_answers_nobody_else(answering: Registry, password: str | None) -> None:
+def test_access_without_the_password_is_refused(answering: Registry, password: str | None) -> None:
     assert catalog(answering, password).status_code == 401
 
 
 @needs_programs
-def test_without_its_certificate_nobody_trusts_it(answering: Registry) -> None:
+def test_without_its_certificate_it_is_not_trusted(answering: Registry) -> None:
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(f"https://{answering.endpoint}/v2/", timeout=5)
 
 
 @needs_programs
-def test_its_key_is_its_owners_alone(answering: Registry) -> None:
+def test_its_key_is_readable_by_its_owner_only(answering: Registry) -> None:
     assert answering.key.stat().st_mode & 0o777 == 0o600
 
 

@@ -54,7 +54,7 @@ def test_every_request_is_sent_counted_and_named(backends: Backends, tmp_path: P
     assert {request.release for request in log.requests} == {"v7"}
 
 
-def test_a_load_that_keeps_minutes_only_goes_on_in_new_files(backends: Backends, tmp_path: Path) -> None:
+def test_with_keep_the_log_files_are_rotated(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue", "v7")
     summary = finished(url_of(backend), tmp_path, "--rate", "200", "--seconds", "2.5", "--keep", str(1 / 60))
     assert (summary["requests"], summary["failed"]) == (500, 0)
@@ -77,7 +77,7 @@ def test_more_than_an_hour_needs_a_bounded_log(tmp_path: Path) -> None:
         parse([*argv, "--keep", "-1"])
 
 
-def test_a_thousand_requests_a_second_need_well_under_one_core(backends: Backends, tmp_path: Path) -> None:
+def test_a_thousand_requests_per_second_need_well_under_one_core(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue")
     summary = finished(url_of(backend), tmp_path, "--rate", "1000", "--seconds", "2")
     assert summary["requests"] == 2000
@@ -86,7 +86,7 @@ def test_a_thousand_requests_a_second_need_well_under_one_core(backends: Backend
 
 
 def test_a_slow_server_does_not_slow_the_schedule(backends: Backends, tmp_path: Path) -> None:
-    """Closed-loop generators would send less; the user's wait counts from when the request was due."""
+    """Closed-loop generators would send less; here latency counts from the due time of the request."""
     backend = backends.start("blue")
     backend.delay = 0.5
     summary = finished(url_of(backend), tmp_path, "--rate", "200", "--seconds", "1.5")
@@ -103,8 +103,8 @@ def test_what_can_not_be_sent_has_failed(backends: Backends, tmp_path: Path) -> 
     assert summary["requests"] == 100
     assert summary["failed"] == 100
     errors = [request.error for request in RequestLog.read(tmp_path).requests]
-    assert errors.count("no answer within 1.5 s") >= 10
-    assert set(errors) == {"no answer within 1.5 s", "not sent: 10 requests are unanswered already"}
+    assert errors.count("no response within 1.5 s") >= 10
+    assert set(errors) == {"no response within 1.5 s", "not sent: 10 requests are in flight already"}
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_what_can_not_be_sent_has_failed(backends: Backends, tmp_path: Path) -> 
     [
         (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", "status 503"),
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "status 404"),
-        (b"SSH-2.0-Ready\r\n\r\n", "answer not understood: status line b'SSH-2.0-Ready'"),
+        (b"SSH-2.0-Ready\r\n\r\n", "response not understood: status line b'SSH-2.0-Ready'"),
     ],
 )
-def test_bad_answers_have_failed_with_their_reason(
+def test_bad_responses_have_failed_with_their_reason(
     backends: Backends, tmp_path: Path, answer: bytes, error: str
 ) -> None:
     backend = backends.start("blue")
@@ -142,7 +142,7 @@ def test_all_ways_to_end_a_body_are_understood(backends: Backends, tmp_path: Pat
     assert summary["releases"] == {"v1": 30}
 
 
-def test_a_killed_server_is_seen_and_so_is_its_return(backends: Backends, tmp_path: Path) -> None:
+def test_an_outage_and_its_end_are_in_the_log(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue")
     with load_process(url_of(backend), tmp_path, "--rate", "200") as process:
         wait_until(lambda: None if backend.served > 40 else "no load", what="load", deadline=10)
@@ -158,11 +158,11 @@ def test_a_killed_server_is_seen_and_so_is_its_return(backends: Backends, tmp_pa
         summary = request_log.stop(tmp_path)
         assert process.wait(10) == 0
     log = RequestLog.read(tmp_path)
-    # A request that waits for a processor may be due in one state of the server and reach it in the next.
-    during = [one for one in log.requests if one.due >= gone and one.answered < back]
+    # A delayed request may be due before the outage and reach the server during it, or likewise at its end.
+    during = [one for one in log.requests if one.due >= gone and one.responded_at < back]
     assert during
     assert all(one.error for one in during)
-    assert not any(one.error for one in log.requests if one.answered < stopping or one.due >= returned)
+    assert not any(one.error for one in log.requests if one.responded_at < stopping or one.due >= returned)
     assert summary["failed"] >= len(during)
     assert any(one.error.startswith("no connection: Connect call failed") for one in log.requests)
 
@@ -177,14 +177,14 @@ def test_a_dropped_connection_is_a_failed_request(backends: Backends, tmp_path: 
     backend.drop = True
     summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5")
     assert summary["failed"] == 20
-    assert all("connection lost before the answer" in failure["error"] for failure in summary["failures"])
+    assert all("connection lost before the response" in failure["error"] for failure in summary["failures"])
 
 
-BALANCERS_OWN = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+BAD_GATEWAY_RESPONSE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
 
-@pytest.mark.parametrize(("drop", "raw"), [(True, b""), (False, BALANCERS_OWN)])
-def test_a_lost_request_is_sent_again_and_counted_apart(
+@pytest.mark.parametrize(("drop", "raw"), [(True, b""), (False, BAD_GATEWAY_RESPONSE)])
+def test_a_lost_request_is_retried_and_counted_separately(
     backends: Backends, tmp_path: Path, drop: bool, raw: bytes
 ) -> None:
     backend = backends.start("blue")
@@ -198,7 +198,7 @@ def test_a_lost_request_is_sent_again_and_counted_apart(
         assert backend.paths == {"/": 60}
 
 
-def test_what_a_release_answers_itself_is_not_asked_again(backends: Backends, tmp_path: Path) -> None:
+def test_an_error_of_the_release_itself_is_not_retried(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue")
     backend.status = 502
     summary = finished(url_of(backend), tmp_path, "--rate", "40", "--seconds", "0.5", "--tries", "3")
@@ -207,12 +207,12 @@ def test_what_a_release_answers_itself_is_not_asked_again(backends: Backends, tm
     assert RequestLog.read(tmp_path).between(0, time.time()).retried == 0
 
 
-def test_a_request_that_is_answered_at_the_second_try_has_not_failed(backends: Backends, tmp_path: Path) -> None:
+def test_a_request_that_succeeds_on_a_retry_has_not_failed(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("blue")
-    backend.raw_answer = BALANCERS_OWN
+    backend.raw_answer = BAD_GATEWAY_RESPONSE
     with load_process(url_of(backend), tmp_path, "--rate", "20", "--tries", "5", "--seconds", "20") as process:
         backend.delay = 0.5
-        wait_until(lambda: None if tried(tmp_path) else "nothing was lost yet", what="a lost request", deadline=10)
+        wait_until(lambda: None if tried(tmp_path) else "no request was lost yet", what="a lost request", deadline=10)
         backend.raw_answer = b""
         wait_until(lambda: None if answered(tmp_path) > 10 else "no answers", what="answers", deadline=10)
         summary = request_log.stop(tmp_path)
@@ -232,7 +232,7 @@ def answered(out: Path) -> int:
 def test_marks_status_and_series_can_be_read_while_it_runs(backends: Backends, tmp_path: Path) -> None:
     backend = backends.start("green", "v2")
     with load_process(url_of(backend), tmp_path, "--rate", "100") as process:
-        wait_until(lambda: request_log.objection(tmp_path), what="the load generator", deadline=10)
+        wait_until(lambda: request_log.not_ready_reason(tmp_path), what="the load generator", deadline=10)
         request_log.command(tmp_path, "mark cut over now")
         wait_until(lambda: None if request_log.last_status(tmp_path) else "no status", what="status", deadline=10)
         status = request_log.last_status(tmp_path)
@@ -258,10 +258,10 @@ def test_a_signal_ends_it_with_a_summary(backends: Backends, tmp_path: Path, num
     assert summary["failed"] == 0
 
 
-def test_its_own_lateness_is_told(backends: Backends, tmp_path: Path) -> None:
-    """Stopped for a while, it sends what was due meanwhile late, and says by how much; the service has not failed."""
+def test_its_own_lag_is_recorded(backends: Backends, tmp_path: Path) -> None:
+    """After a pause it sends the overdue requests and records their lag; none of them has failed."""
     backend = backends.start("blue")
-    # More are due meanwhile (150) than may be unanswered; 120 unanswered ones are 1.2 s of a server's silence.
+    # More requests become due in the pause (150) than may be in flight (120, or 1.2 s without a response).
     with load_process(url_of(backend), tmp_path, "--rate", "100", "--in-flight", "120") as process:
         wait_until(lambda: None if backend.served else "no load", what="load", deadline=10)
         os.kill(process.pid, signal.SIGSTOP)
@@ -278,11 +278,11 @@ def test_its_own_lateness_is_told(backends: Backends, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://192.0.2.7/", "http://0.0.0.0:80", "https://127.0.0.1/", "ftp://127.0.0.1/"])
-def test_only_this_machines_loopback_may_be_loaded(url: str, tmp_path: Path) -> None:
+def test_only_loopback_targets_of_this_host_are_allowed(url: str, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "rehearsal.load.generator", "--url", url, "--out", str(tmp_path / "out")]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == f"--url {url}: load goes only to http:// URLs of this machine's loopback addresses\n"
+    assert done.stderr == f"--url {url}: allowed are http:// URLs of this host's loopback addresses\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -297,7 +297,9 @@ def test_only_this_machines_loopback_may_be_loaded(url: str, tmp_path: Path) -> 
         ("--paths", "/a b", "allowed are paths that begin with / and hold no space"),
     ],
 )
-def test_bad_plans_name_option_value_and_what_is_allowed(option: str, value: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_option_is_named_with_its_value_and_what_is_allowed(
+    option: str, value: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(LoadError, match=message):
         parse(["--url", "http://127.0.0.1:1", "--out", str(tmp_path), option, value])
 
@@ -306,15 +308,15 @@ def request(at: float, release: str, *, error: str = "") -> Request:
     return Request(due=at, lag_ms=0, latency_ms=10, status=200, release=release, color="", error=error)
 
 
-def test_the_log_tells_when_the_new_release_took_over() -> None:
+def test_the_log_shows_when_the_new_release_took_over() -> None:
     releases = ["v1"] * 5 + ["v2", "v1", "v2", "v2", "v1"] + ["v2"] * 25
     log = RequestLog([request(100 + number, release) for number, release in enumerate(releases)])
     assert log.first_streak("v2", after=0) == pytest.approx(110.01)
     assert log.first_streak("v2", after=0, length=2) == pytest.approx(107.01)
     assert log.first_streak("v2", after=112) == pytest.approx(112.01)
     assert log.first_streak("v1", after=0) is None
-    assert log.last_answer("v1", after=0) == pytest.approx(109.01)
-    assert log.last_answer("v1", after=120) is None
+    assert log.last_response("v1", after=0) == pytest.approx(109.01)
+    assert log.last_response("v1", after=120) is None
 
 
 def test_a_window_counts_what_was_due_in_it() -> None:

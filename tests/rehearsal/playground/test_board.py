@@ -1,4 +1,4 @@
-"""The board keeps the newest, and gives what is asked for."""
+"""State of the page: bounded, and incremental."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_it_is_bounded_however_long_a_playground_is_open() -> None:
     assert state["traffic"][-1]["time"] == TRAFFIC_SECONDS * 3 - 1
 
 
-def test_a_later_state_takes_the_place_of_the_one_before() -> None:
+def test_a_later_state_replaces_the_previous_one() -> None:
     board = Board("run-1", rate=50)
     board.update(phase="running", app="http://127.0.0.1:1/")
     board.update(phase="ending")
@@ -29,7 +29,7 @@ def test_a_later_state_takes_the_place_of_the_one_before() -> None:
     assert (state["phase"], state["app"], state["rate"]) == ("ending", "http://127.0.0.1:1/", 50)
 
 
-def test_it_knows_whether_a_page_looks() -> None:
+def test_it_knows_whether_a_page_is_open() -> None:
     board = Board("run-1")
     assert not board.is_watched(10)
     board.as_json()

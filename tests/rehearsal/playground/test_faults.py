@@ -1,4 +1,4 @@
-"""Faults by their names, those that last, and their end."""
+"""Fault injection by name, active faults, and restore."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, cast
 import pytest
 
 from checks.colors import Color
-from rehearsal.drills.fixture import Scene
+from rehearsal.drills.fixture import Fixture
 from rehearsal.playground import faults
 from rehearsal.playground.board import Board
-from rehearsal.playground.faults import FAULTS, HELP, Fault, Injection, Injector
-from rehearsal.playground.server import RefusedError
+from rehearsal.playground.faults import FAULTS, HELP, Injection, Injector, PlaygroundFault
+from rehearsal.playground.server import CommandRefusedError
 
 
-def scene(live: Color | None = Color.GREEN) -> Scene:
-    return cast(Scene, SimpleNamespace(fleet=lambda: SimpleNamespace(serving=live)))
+def fixture(live: Color | None = Color.GREEN) -> Fixture:
+    return cast(Fixture, SimpleNamespace(fleet=lambda: SimpleNamespace(serving=live)))
 
 
-def lasting(name: str, ended: list[str], *, fails: bool = False) -> Fault:
+def lasting(name: str, ended: list[str], *, fails: bool = False) -> PlaygroundFault:
     def end() -> None:
         if fails:
             raise LookupError(f"{name} is gone")
         ended.append(name)
 
-    def inject(_scene: Scene, color: Color, until: ExitStack) -> Injection:
+    def inject(_scene: Fixture, color: Color, until: ExitStack) -> Injection:
         until.callback(end)
-        return Injection(did=f"broke {name} of {color}", look="nothing", lasts=True)
+        return Injection(did=f"broke {name} of {color}", check="nothing", lasts=True)
 
-    return Fault(name=name, help=name, inject=inject)
+    return PlaygroundFault(name=name, help=name, inject=inject)
 
 
 @pytest.fixture
@@ -51,27 +51,29 @@ def test_each_fault_has_a_name_and_one_line() -> None:
     assert faults.listing().count("\n") == len(HELP) - 1
 
 
-def test_an_unknown_fault_is_answered_with_all_there_are(ended: list[str]) -> None:
-    with pytest.raises(RefusedError, match=r"FAULT=fire: there is no such fault; instance, zone, database.* restore"):
-        Injector(scene=scene(), board=Board("run-1")).run("fire")
+def test_an_unknown_fault_is_refused_with_the_allowed_names(ended: list[str]) -> None:
+    with pytest.raises(
+        CommandRefusedError, match=r"FAULT=fire: no such fault; allowed are: instance, zone, database.* restore"
+    ):
+        Injector(fixture=fixture(), board=Board("run-1")).run("fire")
 
 
-def test_a_fault_that_lasts_is_injected_once_and_ended_by_restore(ended: list[str]) -> None:
+def test_an_active_fault_is_injected_once_and_ended_by_restore(ended: list[str]) -> None:
     board = Board("run-1")
-    injector = Injector(scene=scene(), board=board)
-    assert injector.run("zone") == {"did": "broke zone of green", "look": "nothing"}
-    with pytest.raises(RefusedError, match="this fault lasts already"):
+    injector = Injector(fixture=fixture(), board=board)
+    assert injector.run("zone") == {"did": "broke zone of green", "check": "nothing"}
+    with pytest.raises(CommandRefusedError, match="this fault is active already"):
         injector.run("zone")
     injector.run("database")
-    assert board.as_json()["lasting"] == ["database", "zone"]
+    assert board.as_json()["active"] == ["database", "zone"]
     assert injector.run("restore")["did"] == "ended zone, database"
-    assert (ended, board.as_json()["lasting"]) == (["database", "zone"], [])
+    assert (ended, board.as_json()["active"]) == (["database", "zone"], [])
     assert [kind for kind, _ in logged(board)] == ["fault", "fault", "restore"]
-    assert injector.run("restore")["did"] == "no fault lasted, nothing was changed"
+    assert injector.run("restore")["did"] == "no fault was active, nothing was changed"
 
 
 def test_restore_ends_all_others_when_one_can_not_be_ended(ended: list[str]) -> None:
-    injector = Injector(scene=scene(), board=Board("run-1"))
+    injector = Injector(fixture=fixture(), board=Board("run-1"))
     for name in ("zone", "slow"):
         injector.run(name)
     assert "slow: slow is gone" in injector.run("restore")["did"]
@@ -79,22 +81,22 @@ def test_restore_ends_all_others_when_one_can_not_be_ended(ended: list[str]) -> 
 
 
 def test_without_a_live_color_there_is_nothing_to_break(ended: list[str]) -> None:
-    with pytest.raises(RefusedError, match="no color is live"):
-        Injector(scene=scene(None), board=Board("run-1")).run("zone")
+    with pytest.raises(CommandRefusedError, match="no color is live"):
+        Injector(fixture=fixture(None), board=Board("run-1")).run("zone")
 
 
 def test_a_fault_that_fails_half_way_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     undone: list[str] = []
 
-    def inject(_scene: Scene, _color: Color, until: ExitStack) -> Injection:
+    def inject(_scene: Fixture, _color: Color, until: ExitStack) -> Injection:
         until.callback(undone.append, "undone")
         raise LookupError("no running container")
 
-    monkeypatch.setattr(faults, "FAULTS", (Fault(name="zone", help="zone", inject=inject),))
-    injector = Injector(scene=scene(), board=Board("run-1"))
+    monkeypatch.setattr(faults, "FAULTS", (PlaygroundFault(name="zone", help="zone", inject=inject),))
+    injector = Injector(fixture=fixture(), board=Board("run-1"))
     with pytest.raises(LookupError):
         injector.run("zone")
-    assert (undone, injector.lasting) == (["undone"], {})
+    assert (undone, injector.active) == (["undone"], {})
 
 
 def test_only_an_instance_that_runs_and_serves_is_broken() -> None:
@@ -103,9 +105,9 @@ def test_only_an_instance_that_runs_and_serves_is_broken() -> None:
         {"instance": "i-2", "lifecycle": "InService", "machine": "running"},
         {"instance": "i-3", "lifecycle": "Pending:Wait", "machine": "running"},
     ]
-    docker = SimpleNamespace(run=lambda *_: "machine-i-2\nmachine-i-3")
-    found = cast(Scene, SimpleNamespace(machines=lambda _color: rows, stage=SimpleNamespace(docker=docker)))
+    docker = SimpleNamespace(run=lambda *_: "run-i-2\nrun-i-3")
+    found = cast(Fixture, SimpleNamespace(instances=lambda _color: rows, environment=SimpleNamespace(docker=docker)))
     assert [row["instance"] for row in faults._in_service(found, Color.BLUE)] == ["i-2"]
     rows[1]["lifecycle"] = "Terminating:Wait"
-    with pytest.raises(RefusedError, match="no instance in service"):
+    with pytest.raises(CommandRefusedError, match="no instance in service"):
         faults._in_service(found, Color.BLUE)

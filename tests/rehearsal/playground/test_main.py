@@ -1,4 +1,4 @@
-"""Commands of the playground where none runs, another one runs, or it may not run."""
+"""Commands of the playground: without one, with another one running, or without root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rehearsal.host.claims import Claims
 from rehearsal.playground import __main__ as playground
 from rehearsal.playground import session
 from rehearsal.playground.board import Board
-from rehearsal.playground.server import PageServer, RefusedError
+from rehearsal.playground.server import CommandRefusedError, PageServer
 from rehearsal.playground.session import Session
 
 RUNNER = CliRunner()
@@ -24,7 +24,7 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own: the real one may have a playground."""
+    """A temporary project: the real one may have a playground."""
     found = tmp_path / "build" / "playground"
     found.mkdir(parents=True)
     monkeypatch.setattr(session, "FOLDER", found)
@@ -40,8 +40,8 @@ def other(folder: Path) -> Iterator[Session]:
 
     def inject(name: str) -> dict[str, str]:
         if name == "zone":
-            raise RefusedError("FAULT=zone: this fault lasts already")
-        return {"did": f"broke {name}", "look": "the page"}
+            raise CommandRefusedError("FAULT=zone: this fault is active already")
+        return {"did": f"broke {name}", "check": "the page"}
 
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
@@ -66,7 +66,7 @@ def invoke(*argv: str) -> tuple[int, str]:
     return done.exit_code, done.output.strip()
 
 
-def test_without_root_one_sentence_says_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_the_message_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     code, text = invoke("start")
     assert (code, text.count("\n")) == (3, 0)
@@ -75,11 +75,11 @@ def test_without_root_one_sentence_says_what_to_do(folder: Path, monkeypatch: py
 
 
 def test_stop_without_a_playground_is_no_failure(folder: Path) -> None:
-    assert invoke("stop") == (0, session.NONE_RUNS)
+    assert invoke("stop") == (0, session.NOT_RUNNING)
 
 
 def test_a_fault_without_a_playground_is_one_sentence(folder: Path) -> None:
-    assert invoke("fault", "zone") == (3, session.NONE_RUNS)
+    assert invoke("fault", "zone") == (3, session.NOT_RUNNING)
 
 
 def test_an_unknown_fault_lists_all(folder: Path) -> None:
@@ -94,25 +94,25 @@ def test_faults_are_listed_without_a_playground(folder: Path, argv: tuple[str, .
     assert (code, text.count("make playground FAULT=")) == (0, 8)
 
 
-def test_a_record_of_a_dead_process_counts_as_none(folder: Path, other: Session) -> None:
+def test_a_session_of_a_dead_process_counts_as_none(folder: Path, other: Session) -> None:
     other.post("stop")
     assert session.find() is None
-    assert invoke("stop") == (0, session.NONE_RUNS)
+    assert invoke("stop") == (0, session.NOT_RUNNING)
 
 
-def test_the_record_is_its_owners_alone(folder: Path, other: Session) -> None:
+def test_the_session_file_is_readable_by_its_owner_only(folder: Path, other: Session) -> None:
     assert (folder / session.FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_fault_is_sent_to_the_running_playground(other: Session) -> None:
     code, text = invoke("fault", "instance")
     assert code == 0
-    assert text.splitlines() == ["instance: broke instance.", "What to look at: the page.", other.page]
-    assert invoke("fault", "zone") == (1, "FAULT=zone: this fault lasts already")
+    assert text.splitlines() == ["instance: broke instance.", "What to check: the page.", other.page]
+    assert invoke("fault", "zone") == (1, "FAULT=zone: this fault is active already")
 
 
 def test_stop_waits_for_the_end(other: Session) -> None:
-    assert invoke("stop") == (0, "The playground has ended; nothing of it is left.")
+    assert invoke("stop") == (0, "The playground has stopped and is torn down.")
     assert not other.alive
 
 
@@ -129,7 +129,7 @@ def test_a_second_start_names_the_first_ones_page_and_touches_nothing(
     other: Session, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(Claims, "only_one", lambda *_: False)
+    monkeypatch.setattr(Claims, "exclusive", lambda *_: False)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     code, text = invoke("start")
     assert (code, text.count("\n")) == (3, 0)
@@ -137,16 +137,16 @@ def test_a_second_start_names_the_first_ones_page_and_touches_nothing(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_start_that_waited_in_vain_for_another_gives_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_gives_up_waiting_for_another_playground(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(Claims, "only_one", lambda *_: False)
-    monkeypatch.setattr(playground, "TEARDOWN_LIMIT_S", 0.0)
+    monkeypatch.setattr(Claims, "exclusive", lambda *_: False)
+    monkeypatch.setattr(playground, "TEARDOWN_TIMEOUT_S", 0.0)
     code, text = invoke("start")
     assert code == 3
     assert "make playground-stop" in text
 
 
-def test_stack_settings_of_somebody_else_are_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_stack_file_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     playground.SETTINGS.write_text("config: {}\n")
     code, text = invoke("start")

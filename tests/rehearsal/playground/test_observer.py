@@ -8,7 +8,7 @@ from pathlib import Path
 from rehearsal.playground.observer import StatusFeed, UpdateFeed
 
 
-def test_only_new_whole_lines_are_read(tmp_path: Path) -> None:
+def test_only_new_complete_lines_are_read(tmp_path: Path) -> None:
     file = tmp_path / "status.jsonl"
     feed = StatusFeed(file)
     assert feed.read() == []
@@ -20,7 +20,7 @@ def test_only_new_whole_lines_are_read(tmp_path: Path) -> None:
     assert feed.read() == [{"time": 2}, {"time": 3}]
 
 
-def test_a_new_file_in_the_old_ones_place_is_read_from_its_start(tmp_path: Path) -> None:
+def test_a_rotated_file_is_read_from_its_start(tmp_path: Path) -> None:
     file = tmp_path / "status.jsonl"
     file.write_text('{"time": 1}\n')
     feed = StatusFeed(file)
@@ -30,7 +30,7 @@ def test_a_new_file_in_the_old_ones_place_is_read_from_its_start(tmp_path: Path)
     assert feed.read() == [{"time": 2}, {"time": 3}]
 
 
-def test_each_update_of_the_stack_is_told_once(tmp_path: Path) -> None:
+def test_each_update_of_the_stack_is_returned_once(tmp_path: Path) -> None:
     folder = tmp_path / ".pulumi" / "history" / "bluegreen" / "playground"
     folder.mkdir(parents=True)
     feed = UpdateFeed(tmp_path, "playground")

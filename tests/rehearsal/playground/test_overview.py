@@ -1,4 +1,4 @@
-"""Rows of the page, and what the log says of their changes."""
+"""Rows of the page, and log entries of their changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rehearsal.cloud.notification import Notice
 from rehearsal.playground import overview
 
 
-def roster_row(**changes: Any) -> dict[str, Any]:
+def state_row(**changes: Any) -> dict[str, Any]:
     return {
         "instance": "i-1",
         "color": "blue",
@@ -29,7 +29,7 @@ def roster_row(**changes: Any) -> dict[str, Any]:
 
 
 def instance(**changes: Any) -> dict[str, Any]:
-    return overview.instance_row(roster_row(**changes))
+    return overview.instance_row(state_row(**changes))
 
 
 def changes_between(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ def changes_between(before: dict[str, Any] | None, after: dict[str, Any] | None)
     )
 
 
-def test_an_instance_row_says_how_its_boot_went() -> None:
+def test_an_instance_row_shows_the_boot_outcome() -> None:
     row = instance()
     assert (row["id"], row["health"], row["boot"], row["since"]) == ("i-1", "healthy", "booted in 3.4 s", 100.0)
 
@@ -52,7 +52,7 @@ def test_an_instance_row_says_how_its_boot_went() -> None:
         ({"state": "failed", "step": "run", "error": "no such image"}, "boot failed at run: no such image"),
     ],
 )
-def test_a_boot_is_told_by_its_step(boot: dict[str, Any], text: str) -> None:
+def test_a_boot_is_shown_by_its_step(boot: dict[str, Any], text: str) -> None:
     assert overview.boot_text(boot) == text
 
 
@@ -67,7 +67,7 @@ def test_a_boot_is_told_by_its_step(boot: dict[str, Any], text: str) -> None:
     ],
 )
 def test_a_boot_record_is_read_again_while_it_may_change(lifecycle: str, state: str, booting: bool) -> None:
-    assert overview.is_booting(roster_row(lifecycle=lifecycle, boot={"state": state})) is booting
+    assert overview.is_booting(state_row(lifecycle=lifecycle, boot={"state": state})) is booting
 
 
 def test_an_instance_in_no_target_group_is_unused() -> None:
@@ -76,13 +76,13 @@ def test_an_instance_in_no_target_group_is_unused() -> None:
 
 def test_the_log_follows_an_instance_from_launch_to_end() -> None:
     pending, serving = instance(lifecycle="Pending", targets={}, boot={}), instance()
-    ill = instance(targets={"arn": "unhealthy"})
+    unhealthy = instance(targets={"arn": "unhealthy"})
     leaving = instance(lifecycle="Terminating", cause=f"{overview.OUT_OF_SERVICE}it was unhealthy")
     assert changes_between(None, pending) == [("launch", "i-1 launched: blue v1 in eu-central-1a")]
     assert changes_between(pending, serving) == [("instance", "i-1 (blue v1) is in service, booted in 3.4 s")]
     assert changes_between(serving, serving) == []
-    assert changes_between(serving, ill) == [("bad", "i-1 (blue v1) is unhealthy for the load balancer")]
-    assert changes_between(ill, leaving) == [("instance", "i-1 (blue v1) is being terminated: it was unhealthy")]
+    assert changes_between(serving, unhealthy) == [("bad", "i-1 (blue v1) is unhealthy for the load balancer")]
+    assert changes_between(unhealthy, leaving) == [("instance", "i-1 (blue v1) is being terminated: it was unhealthy")]
     assert changes_between(leaving, None) == [("end", "i-1 ended: blue v1")]
 
 
@@ -121,7 +121,7 @@ def test_only_the_stacks_own_groups_count_and_none_that_is_being_deleted() -> No
     assert overview.group_rows(groups, "playground") == [{"color": "blue", "release": "v1", "desired": 2}]
 
 
-def test_alarms_that_are_on_come_first_and_their_changes_are_told() -> None:
+def test_firing_alarms_come_first_and_changes_are_logged() -> None:
     def alarm(name: str, state: str) -> dict[str, Any]:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         return {"AlarmName": name, "StateValue": state, "StateReason": "why", "StateUpdatedTimestamp": at}
@@ -150,7 +150,7 @@ def test_a_notification_shows_its_subject_and_its_reason(subject: str, message: 
     assert row == {"number": 3, "time": 5.0, "subject": shown, "text": text}
 
 
-def test_an_update_tells_what_it_changed() -> None:
+def test_an_update_shows_its_changes() -> None:
     update = {"kind": "update", "result": "succeeded", "startTime": 10, "endTime": 14}
     changes = {"resourceChanges": {"same": 3, "update": 1}}
     assert overview.update_text({**update, **changes}) == "pulumi up succeeded after 4 s: 1 update"
@@ -164,7 +164,7 @@ def test_a_second_of_traffic_by_color() -> None:
     assert (row["blue"], row["green"], row["requests"], row["failed"], row["p99"]) == (48, 0, 50, 2, 9.0)
 
 
-def test_answers_that_name_no_color_count_for_the_one_that_has_all_traffic() -> None:
+def test_responses_without_a_color_count_for_the_color_with_all_traffic() -> None:
     status = {"time": 5.0, "p50_ms": 1.0, "p99_ms": 9.0, "requests": 50, "failed": 2, "colors": {}, "releases": {}}
     alone = overview.traffic_row(status, {"blue": 0, "green": 100})
     shared = overview.traffic_row(status, {"blue": 90, "green": 10})
@@ -172,6 +172,12 @@ def test_answers_that_name_no_color_count_for_the_one_that_has_all_traffic() -> 
 
 
 def test_a_webhook_that_was_not_notified_is_in_the_log() -> None:
-    told: dict[str, Any] = {"number": 1, "time": datetime.now(UTC), "topic": "alerts", "subject": "", "message": "any"}
-    notices = [Notice(**told), Notice(**told, undelivered=("https://hooks.example.org: not sent, why",))]
+    message: dict[str, Any] = {
+        "number": 1,
+        "time": datetime.now(UTC),
+        "topic": "alerts",
+        "subject": "",
+        "message": "any",
+    }
+    notices = [Notice(**message), Notice(**message, undelivered=("https://hooks.example.org: not sent, why",))]
     assert list(overview.undelivered(notices)) == [("bad", "webhook https://hooks.example.org: not sent, why")]

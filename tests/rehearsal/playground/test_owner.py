@@ -1,4 +1,4 @@
-"""Who owns what root creates under sudo."""
+"""Ownership of files that root creates under sudo."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from rehearsal.playground.owner import Owner
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-SOMEBODY = Owner(uid=4242, gid=4243)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may change owners")
+CALLER = Owner(uid=4242, gid=4243)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def owners(project: Path) -> dict[str, int]:
 
 
 def test_the_caller_is_who_called_sudo() -> None:
-    assert Owner.caller({"SUDO_UID": "4242", "SUDO_GID": "4243"}) == SOMEBODY
+    assert Owner.caller({"SUDO_UID": "4242", "SUDO_GID": "4243"}) == CALLER
 
 
 @pytest.mark.parametrize("environment", [{}, {"SUDO_UID": "4242"}, {"SUDO_UID": "x", "SUDO_GID": "y"}])
@@ -46,31 +46,31 @@ def test_folders_are_adopted_with_all_in_them_and_links_are_not_followed(project
     outside = project / "outside"
     outside.touch()
     (project / "build" / "link").symlink_to(outside)
-    SOMEBODY.adopt(project / "build")
+    CALLER.adopt(project / "build")
     assert {path.lstat().st_uid for path in (project / "build").rglob("*")} == {4242}
     assert (project / "build").stat().st_gid == 4243
     assert outside.stat().st_uid == 0
 
 
 @needs_root
-def test_in_ones_own_project_only_new_caches_and_reports_are_adopted(project: Path) -> None:
+def test_in_the_callers_project_only_new_caches_and_reports_are_adopted(project: Path) -> None:
     os.chown(project, 4242, 4243)
     began = time.time() - 100
-    SOMEBODY.adopt_new(project, began)
+    CALLER.adopt_new(project, began)
     adopted = {name for name, uid in owners(project).items() if uid == 4242}
     assert adopted == {"build/rehearsal/run-1/log", "build/old", "checks/__pycache__/a.pyc"}
 
 
 @needs_root
-def test_what_was_there_before_stays_as_it_was(project: Path) -> None:
+def test_older_files_keep_their_owner(project: Path) -> None:
     os.chown(project, 4242, 4243)
-    SOMEBODY.adopt_new(project, time.time() + 100)
+    CALLER.adopt_new(project, time.time() + 100)
     assert set(owners(project).values()) == {0}
 
 
 @needs_root
-def test_a_project_of_somebody_else_is_left_alone(project: Path) -> None:
-    SOMEBODY.adopt_new(project, 0.0)
+def test_a_project_of_another_user_is_left_alone(project: Path) -> None:
+    CALLER.adopt_new(project, 0.0)
     assert set(owners(project).values()) == {0}
 
 

@@ -1,4 +1,4 @@
-"""The page's server, asked over real connections."""
+"""The page's HTTP server, over real connections."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from rehearsal.playground.board import Board
-from rehearsal.playground.server import PAGE, PageServer, RefusedError, content_security_policy
+from rehearsal.playground.server import PAGE, CommandRefusedError, PageServer, content_security_policy
 from rehearsal.playground.session import TOKEN_HEADER
 
 
 def broken(name: str) -> Mapping[str, Any]:
     if name == "refused":
-        raise RefusedError("this one is refused")
+        raise CommandRefusedError("this one is refused")
     if name == "odd":
         raise ValueError("an odd moment")
     return {"did": f"broke {name}"}
@@ -36,7 +36,7 @@ def server(board: Board) -> Iterator[PageServer]:
     started.close()
 
 
-def ask(server: PageServer, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+def request(server: PageServer, method: str, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
     address = server.url.removeprefix("http://").rstrip("/")
     connection = http.client.HTTPConnection(address, timeout=5)
     try:
@@ -47,14 +47,14 @@ def ask(server: PageServer, method: str, path: str, **headers: str) -> tuple[htt
         connection.close()
 
 
-def ask_json(server: PageServer, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    answer, body = ask(server, method, path, **headers)
+def request_json(server: PageServer, method: str, path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+    answer, body = request(server, method, path, **headers)
     content: dict[str, Any] = json.loads(body)
     return answer.status, content
 
 
 def test_the_page_is_one_file_that_loads_nothing_from_elsewhere(server: PageServer) -> None:
-    answer, body = ask(server, "GET", "/")
+    answer, body = request(server, "GET", "/")
     page = body.decode()
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -80,43 +80,43 @@ def test_the_state_holds_only_what_the_page_does_not_have_yet(server: PageServer
     board.add_traffic([{"time": 1.0}, {"time": 2.0}])
     board.log("traffic", "first")
     board.log("traffic", "<script>second</script>")
-    status, state = ask_json(server, "GET", "/state.json?after=1.0&event=1")
+    status, state = request_json(server, "GET", "/state.json?after=1.0&event=1")
     assert (status, state["run"], state["rate"], state["phase"]) == (200, "run-1", 50, "starting")
     assert state["traffic"] == [{"time": 2.0}]
     assert [event["text"] for event in state["events"]] == ["<script>second</script>"]
 
 
 @pytest.mark.parametrize("query", ["", "?after=x&event=y", "?after=&event=1.5", "?event=" + "9" * 5000])
-def test_a_question_that_is_not_understood_gets_everything(server: PageServer, board: Board, query: str) -> None:
+def test_an_invalid_query_returns_the_entire_state(server: PageServer, board: Board, query: str) -> None:
     board.add_traffic([{"time": 1.0}])
     board.log("traffic", "first")
-    state = ask_json(server, "GET", f"/state.json{query}")[1]
+    state = request_json(server, "GET", f"/state.json{query}")[1]
     assert (len(state["traffic"]), len(state["events"])) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["/favicon.ico", "/state", "/../etc/passwd", "/page.html"])
 def test_an_unknown_path_is_not_found(server: PageServer, path: str) -> None:
-    status, content = ask_json(server, "GET", path)
+    status, content = request_json(server, "GET", path)
     assert status == 404
-    assert "/ and /state.json are what there is" in content["error"]
+    assert "allowed are / and /state.json" in content["error"]
 
 
-def test_another_sites_name_for_loopback_is_not_served(server: PageServer) -> None:
-    assert ask_json(server, "GET", "/state.json", Host="evil.example")[0] == 403
-    assert ask_json(server, "POST", "/faults/zone", Host="evil.example", X_Playground_Token=server.token)[0] == 403
-    assert ask_json(server, "GET", "/state.json", Host="localhost:1")[0] == 200
+def test_a_foreign_host_header_is_refused(server: PageServer) -> None:
+    assert request_json(server, "GET", "/state.json", Host="evil.example")[0] == 403
+    assert request_json(server, "POST", "/faults/zone", Host="evil.example", X_Playground_Token=server.token)[0] == 403
+    assert request_json(server, "GET", "/state.json", Host="localhost:1")[0] == 200
 
 
 @pytest.mark.parametrize("token", ["", "wrong"])
 def test_a_command_needs_the_token(server: PageServer, token: str) -> None:
-    status, content = ask_json(server, "POST", "/faults/zone", X_Playground_Token=token)
+    status, content = request_json(server, "POST", "/faults/zone", X_Playground_Token=token)
     assert status == 403
     assert TOKEN_HEADER in content["error"]
 
 
-def test_a_command_is_carried_out_or_refused_with_its_reason(server: PageServer) -> None:
+def test_a_command_succeeds_or_is_refused_with_its_reason(server: PageServer) -> None:
     def post(path: str) -> tuple[int, dict[str, Any]]:
-        return ask_json(server, "POST", path, X_Playground_Token=server.token)
+        return request_json(server, "POST", path, X_Playground_Token=server.token)
 
     assert post("/faults/zone") == (200, {"did": "broke zone"})
     assert post("/faults/refused") == (409, {"error": "this one is refused"})
@@ -125,17 +125,17 @@ def test_a_command_is_carried_out_or_refused_with_its_reason(server: PageServer)
 
 
 def test_head_has_no_body(server: PageServer) -> None:
-    answer, body = ask(server, "HEAD", "/")
+    answer, body = request(server, "HEAD", "/")
     assert (answer.status, int(answer.headers["Content-Length"]), body) == (200, len(PAGE.read_bytes()), b"")
 
 
-def test_a_port_that_is_taken_is_passed_over(board: Board) -> None:
+def test_a_port_in_use_is_skipped(board: Board) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = PageServer(board, {}, port=port)
         try:
             assert server.url != f"http://127.0.0.1:{port}/"
-            assert ask(server, "GET", "/state.json")[0].status == 200
+            assert request(server, "GET", "/state.json")[0].status == 200
         finally:
             server.close()
 

@@ -1,4 +1,4 @@
-"""The file to source, in the shells that this machine has."""
+"""The environment file, in the shells of this host."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def run(shell: str, script: str) -> str:
     return done.stdout
 
 
-def test_variables_are_set_and_what_leads_elsewhere_is_not(shell: str, file: Path) -> None:
+def test_variables_are_set_and_conflicting_ones_are_unset(shell: str, file: Path) -> None:
     script = f'. {file}; printf "%s|" "$PATH" "$AWS_REGION" "$ODD" "${{AWS_PROFILE-none}}"; sh -c "echo \\$AWS_REGION"'
     assert run(shell, script) == f"/first/bin:/a b/bin:/usr/bin:/bin|eu-central-1|{ODD}|none|eu-central-1\n"
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_leaving_brings_back_what_was_there(shell: str, file: Path, times: int) -> None:
+def test_playground_off_restores_the_previous_values(shell: str, file: Path, times: int) -> None:
     before = run(shell, "set | grep -v '^_=' | sort")
     script = f". {file}; " * times + "playground_off; command -v playground_off >/dev/null && echo still there; :"
     assert run(shell, script) == ""

@@ -15,7 +15,7 @@ import pytest
 
 from rehearsal.host import registry
 from rehearsal.host.docker_engine import DockerEngine
-from rehearsal.host.sandbox import Ground
+from rehearsal.host.sandbox import Sandbox
 
 from .client import Client
 
@@ -29,8 +29,8 @@ pytestmark = [
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerEngine]:
-    with Ground.open(runs=tmp_path / "runs") as ground:
-        engine = DockerEngine.start(ground)
+    with Sandbox.open(runs=tmp_path / "runs") as sandbox:
+        engine = DockerEngine.start(sandbox)
         for key, value in engine.environment.items():
             monkeypatch.setenv(key, value)
         archive = tmp_path / "base.tar"

@@ -14,12 +14,12 @@ import requests
 
 from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli, supervised, warmed
 from rehearsal.cloud.client import CloudClient
-from rehearsal.workspace import Provider, Workspace, copy_project
+from rehearsal.workspace import ProviderPlugin, Workspace, copy_project
 from tests.rehearsal.cloud.fleet import DNS_NAME, REGION, Running, start, stop
 from tests.rehearsal.pulumi.front import Front
 
 PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-PROVIDER = Provider(os.environ.get("PROVIDER", Provider.REHEARSAL))
+PROVIDER = ProviderPlugin(os.environ.get("PROVIDER", ProviderPlugin.REHEARSAL))
 OpenStack = Callable[[str], auto.Stack]
 
 

@@ -1,4 +1,4 @@
-"""The record of a rehearsal is true while it goes on, when it ends well, and when it breaks off."""
+"""Journal of a rehearsal: during the run, after success, and after a failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.report.journal import Cutover, Journal
+from rehearsal.report.journal import CutoverRecord, Journal
 
 
 class Clock:
@@ -43,16 +43,16 @@ def test_a_step_is_timed_from_the_start_of_the_rehearsal(journal: Journal, clock
     ]
 
 
-def test_a_failed_step_is_written_and_its_error_goes_on(journal: Journal) -> None:
-    with pytest.raises(ValueError, match="no such thing"), journal.step("judge"):
+def test_a_failed_step_is_written_and_its_error_propagates(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="no such thing"), journal.step("smoke-test green"):
         raise ValueError("no such thing")
     steps = written(journal)["steps"]
     assert isinstance(steps, list)
-    assert [(step["name"], step["ok"]) for step in steps] == [("judge", False)]
+    assert [(step["name"], step["ok"]) for step in steps] == [("smoke-test green", False)]
     assert written(journal)["ok"] is False
 
 
-def test_a_story_is_ok_only_when_it_ended_and_no_user_met_a_failure(journal: Journal) -> None:
+def test_a_rehearsal_is_ok_only_when_it_finished_and_no_request_failed(journal: Journal) -> None:
     with journal.step("all of it"):
         pass
     assert not journal.ok
@@ -67,7 +67,7 @@ def test_a_story_is_ok_only_when_it_ended_and_no_user_met_a_failure(journal: Jou
 
 def test_the_report_has_the_fields_that_outside_checks_read(journal: Journal) -> None:
     journal.cutovers.append(
-        Cutover(
+        CutoverRecord(
             source="blue v1",
             target="green v2",
             seconds=2.34567,
@@ -99,7 +99,7 @@ def test_the_report_has_the_fields_that_outside_checks_read(journal: Journal) ->
     ]
 
 
-def test_nothing_but_the_report_stays_in_its_folder(journal: Journal) -> None:
+def test_no_temporary_file_stays_next_to_the_report(journal: Journal) -> None:
     journal.write()
     journal.write()
     assert [path.name for path in journal.path.parent.iterdir()] == ["report.json"]

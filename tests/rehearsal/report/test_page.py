@@ -1,4 +1,4 @@
-"""The page shows what the report holds, by itself, and its pictures are drawn to scale."""
+"""Report page: self-contained, complete, with charts to scale."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def test_the_page_is_self_contained(tmp_path: Path, report: dict[str, Any]) -> N
     assert not re.search(r"<(script|link|img|iframe)|(src|href)=|url\(|@import", page)
 
 
-def test_the_page_tells_the_vpns_steps_when_it_was_played(tmp_path: Path, report: dict[str, Any]) -> None:
+def test_the_page_shows_the_vpn_steps_of_a_run_with_vpn(tmp_path: Path, report: dict[str, Any]) -> None:
     assert "VPN" not in page_of(tmp_path, report, SECONDS)
     step = {"name": "a tunnel is cut", "seconds": 6.5, "ok": True, "note": "28 pings lost"}
     page = page_of(tmp_path, report | {"vpn": {"steps": [step]}}, SECONDS)
-    assert "<h2>VPN: an office reaches a machine</h2>" in page
+    assert "<h2>VPN: a remote network reaches an instance</h2>" in page
     assert '<td>a tunnel is cut<br><span class="soft">28 pings lost</span></td><td class="n">6.50</td>' in page
 
 
-def test_the_page_tells_the_figures(tmp_path: Path, report: dict[str, Any]) -> None:
+def test_the_page_shows_the_figures(tmp_path: Path, report: dict[str, Any]) -> None:
     page = page_of(tmp_path, report, SECONDS)
     for shown in ("passed", "12.3 s", "2.5 s", "1,800", "71", "cut over to green", "moto has none"):
         assert shown in page, shown
@@ -77,7 +77,7 @@ def test_text_from_outside_is_escaped(tmp_path: Path, report: dict[str, Any]) ->
     assert "<b>&" not in page
 
 
-def test_a_run_that_broke_off_early_has_a_page_too(tmp_path: Path, report: dict[str, Any]) -> None:
+def test_an_aborted_run_has_a_page_too(tmp_path: Path, report: dict[str, Any]) -> None:
     report |= {"ok": False, "hello_seconds": None, "cutovers": [], "load": {}, "boots": [], "error": "no docker"}
     page = page_of(tmp_path, report, [])
     assert "no docker" in page

@@ -1,4 +1,4 @@
-"""What `python -m rehearsal.vpn` refuses before it starts anything."""
+"""Options that `python -m rehearsal.vpn` refuses before it starts anything."""
 
 from __future__ import annotations
 
@@ -26,29 +26,27 @@ def document(folder: Path, *, attributes: str = "NoBGPVPNConnection", tunnels: i
 
 
 def refused(*words: str) -> str:
-    """What a person reads, in one line; the exit code is that of a wrong option."""
+    """The error message as one line; the exit code is that of a usage error."""
     argv = [sys.executable, "-m", "rehearsal.vpn", *words]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     return re.sub(r"[\s│]+", " ", done.stderr)
 
 
-def test_two_connections_are_one_too_many(tmp_path: Path) -> None:
-    said = refused("--bare", "--configuration", str(document(tmp_path)))
-    assert "--bare and --configuration name two connections: give one of them" in said
+def test_bare_and_configuration_exclude_each_other(tmp_path: Path) -> None:
+    message = refused("--bare", "--configuration", str(document(tmp_path)))
+    assert "--bare and --configuration exclude each other: use one of them" in message
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [({"tunnels": 1}, "a connection of AWS has 2"), ({"attributes": ""}, "allowed is static")],
 )
-def test_a_document_that_cannot_be_played_is_refused(
-    tmp_path: Path, wrong: dict[str, str | int], sentence: str
-) -> None:
+def test_an_unsupported_document_is_refused(tmp_path: Path, wrong: dict[str, str | int], sentence: str) -> None:
     path = document(tmp_path, **wrong)  # type: ignore[arg-type]
-    said = refused("--configuration", str(path), "--office-cidr", "192.168.0.0/24", "--vpc-cidr", "10.0.0.0/16")
-    assert sentence in said
+    message = refused("--configuration", str(path), "--remote-cidr", "192.168.0.0/24", "--vpc-cidr", "10.0.0.0/16")
+    assert sentence in message
 
 
-def test_a_document_needs_the_ranges_beside_it(tmp_path: Path) -> None:
+def test_a_document_needs_the_cidr_options(tmp_path: Path) -> None:
     assert "no range of the office is known" in refused("--configuration", str(document(tmp_path)))

@@ -1,4 +1,4 @@
-"""The VPN against a machine of a running rehearsal, for which a network namespace on a bridge stands here."""
+"""VPN to an instance of a running rehearsal; here a network namespace on a bridge takes its place."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 from rehearsal.host import processes
 from rehearsal.host.install import FOR_VPN, InstallError
-from rehearsal.host.sandbox import Ground, wait_until
+from rehearsal.host.sandbox import Sandbox, wait_until
 from rehearsal.host.teardown import MARK
 from rehearsal.vpn import in_rehearsal
-from rehearsal.vpn.host import reason_against
-from rehearsal.vpn.in_rehearsal import MachinePlace
+from rehearsal.vpn.host import unsupported_reason
+from rehearsal.vpn.in_rehearsal import InstanceAddress
 from rehearsal.vpn.namespaces import Namespace, link_to_bridge
 
-REASON = reason_against()
-# Its deep check is whether the office's host itself asks: no gateway hides the office's address.
+REASON = unsupported_reason()
+# Its deep check verifies the client address: no gateway may hide the remote host's address.
 APP = """
 import json, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,30 +38,30 @@ ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with Ground.open(runs=tmp_path) as opened:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox.open(runs=tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-def bridge(ground: Ground) -> str:
-    """As Docker makes it for machines: the host has the network's first address."""
+def bridge(sandbox: Sandbox) -> str:
+    """A bridge as Docker creates it: the host has the network's first address."""
     name = f"bgt{secrets.token_hex(4)}"
-    ground.add_cleanup(["ip", "link", "delete", name], name)
+    sandbox.add_cleanup(["ip", "link", "delete", name], name)
     subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
-    address = f"{ground.gateway}/{ground.network.prefixlen}"
+    address = f"{sandbox.gateway}/{sandbox.network.prefixlen}"
     subprocess.run(["ip", "address", "add", address, "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
     return name
 
 
 @pytest.fixture
-def machine(ground: Ground, bridge: str) -> Namespace:
-    found = Namespace.make(ground, "machine")
+def instance(sandbox: Sandbox, bridge: str) -> Namespace:
+    found = Namespace.create(sandbox, "instance")
     link_to_bridge(found, "eth0", bridge, f"bgm{secrets.token_hex(4)}")
-    found.ip("address", "add", f"{ground.network[9]}/{ground.network.prefixlen}", "dev", "eth0")
-    found.ip("route", "add", "default", "via", ground.gateway)
-    app = ground.start("app", found.argv(sys.executable, "-c", APP))
+    found.ip("address", "add", f"{sandbox.network[9]}/{sandbox.network.prefixlen}", "dev", "eth0")
+    found.ip("route", "add", "default", "via", sandbox.gateway)
+    app = sandbox.start("app", found.argv(sys.executable, "-c", APP))
     asks = "import socket; socket.create_connection(('127.0.0.1', 8080), 2)"
     wait_until(lambda: _fails(found, asks), what="the app", deadline=20, process=app)
     return found
@@ -71,33 +71,35 @@ def _members(bridge: str) -> set[str]:
     return {path.name for path in Path("/sys/class/net", bridge, "brif").iterdir()}
 
 
-def _fails(machine: Namespace, program: str) -> str | None:
-    done = subprocess.run(machine.argv(sys.executable, "-c", program), capture_output=True, text=True, check=False)
+def _fails(instance: Namespace, program: str) -> str | None:
+    done = subprocess.run(instance.argv(sys.executable, "-c", program), capture_output=True, text=True, check=False)
     return done.stderr[-200:] if done.returncode else None
 
 
 @pytest.mark.network
-@pytest.mark.skipif(bool(REASON), reason=f"the VPN can't be played: {REASON}")
-def test_an_office_reaches_a_machine_and_then_all_is_as_before(ground: Ground, bridge: str, machine: Namespace) -> None:
-    routes, links = machine.ip("route"), _members(bridge)
-    before = {one.pid for one in processes.marked(MARK, ground.id)}
-    place = MachinePlace(address=str(ground.network[9]), pid=machine.holder.pid)
-    result = in_rehearsal.play(ground, place, bridge, port=8080, release="v1")
+@pytest.mark.skipif(bool(REASON), reason=f"no VPN on this host: {REASON}")
+def test_a_remote_network_reaches_an_instance_and_everything_is_removed(
+    sandbox: Sandbox, bridge: str, instance: Namespace
+) -> None:
+    routes, links = instance.ip("route"), _members(bridge)
+    before = {one.pid for one in processes.marked(MARK, sandbox.id)}
+    address = InstanceAddress(address=str(sandbox.network[9]), pid=instance.holder.pid)
+    result = in_rehearsal.run(sandbox, address, bridge, port=8080, release="v1")
     assert result.problems == []
-    # Health, release, and the one that tells who asked.
+    # Health, release, and the client address.
     assert "3 checks passed" in result.steps[1].note
-    assert machine.ip("route") == routes
-    assert {one.pid for one in processes.marked(MARK, ground.id)} == before
-    # The kernel takes a moment to dissolve a network.
-    wait_until(lambda: None if _members(bridge) == links else "a cable is left", what="bridge", deadline=5)
+    assert instance.ip("route") == routes
+    assert {one.pid for one in processes.marked(MARK, sandbox.id)} == before
+    # The kernel removes interfaces asynchronously.
+    wait_until(lambda: None if _members(bridge) == links else "an interface is left", what="bridge", deadline=5)
 
 
-def test_what_cannot_be_installed_is_told_and_does_not_stop_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_host: object, _tell: object, tools: object) -> None:
+def test_missing_vpn_tools_are_reported_and_do_not_stop_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_host: object, _notify: object, tools: object) -> None:
         assert tools == FOR_VPN
         raise InstallError("missing programs: swanctl")
 
     monkeypatch.setattr(in_rehearsal, "ensure", refuse)
-    told: list[str] = []
-    in_rehearsal.prepare(told.append)
-    assert told == ["the VPN will not be played: missing programs: swanctl"]
+    messages: list[str] = []
+    in_rehearsal.prepare(messages.append)
+    assert messages == ["the VPN will be skipped: missing programs: swanctl"]

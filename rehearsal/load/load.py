@@ -1,4 +1,4 @@
-"""The rehearsal's users: they arrive, are watched while they go on, and leave with an account of what they met."""
+"""Load of a rehearsal: a running load generator, its request log, and figures per second for the report."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rehearsal.host.sandbox import SERVING, Ground, Process
+from rehearsal.host.sandbox import SERVING_NICE, Process, Sandbox
 from rehearsal.load import request_log
 from rehearsal.load.generator import percentile
 from rehearsal.load.request_log import Request, RequestLog
 
 PATHS = ("/", "/visits")
-LONGEST_S = 1800.0
+MAX_SECONDS = 1800.0
 TIMEOUT_S = 10.0
-IN_FLIGHT = 2000  # more than three seconds of users: a machine that stalls for a moment keeps them waiting, not away
+IN_FLIGHT = 2000  # more than three seconds of load: a host that stalls for a moment delays requests and fails none
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Users:
-    """A running load; `folder` holds what it writes."""
+class Load:
+    """A running load generator; `folder` has its files."""
 
     folder: Path
     process: Process
 
     @classmethod
-    def arrive(
-        cls, ground: Ground, url: str, rate: int, *, tries: int = 1, seconds: float = LONGEST_S, keep: float = 0.0
-    ) -> Users:
-        """`tries`: how often a request is sent that was lost with the machine that had it.
+    def start(
+        cls, sandbox: Sandbox, url: str, rate: int, *, tries: int = 1, seconds: float = MAX_SECONDS, keep: float = 0.0
+    ) -> Load:
+        """Start the generator with `rate` requests per second.
 
-        `seconds`: the longest that they stay. `keep`: minutes that their log holds at least, 0 for all.
+        `tries`: attempts per request that was lost with its instance. `seconds`: maximum duration. `keep`: minutes that
+        the log covers at least, 0 for all.
         """
-        folder = ground.folder / "load"
+        folder = sandbox.folder / "load"
         argv = [
             sys.executable,
             "-m",
@@ -52,38 +53,39 @@ class Users:
         argv += ["--paths", ",".join(PATHS), "--seconds", str(seconds), "--timeout", str(TIMEOUT_S)]
         argv += ["--tries", str(tries), "--keep", str(keep)]
         argv += ["--in-flight", str(min(IN_FLIGHT, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))]
-        process = ground.start("load", argv, cwd=ROOT, nice=SERVING)
-        ground.wait_ready(process, lambda: request_log.objection(folder), what="the load generator")
+        process = sandbox.start("load", argv, cwd=ROOT, nice=SERVING_NICE)
+        sandbox.wait_ready(process, lambda: request_log.not_ready_reason(folder), what="the load generator")
         return cls(folder=folder, process=process)
 
-    def leave(self) -> dict[str, Any]:
-        """The summary, in the report's words."""
+    def stop(self) -> dict[str, Any]:
+        """Stop the generator; its summary, as in report.json."""
         return request_log.stop(self.folder)
 
     def log(self) -> RequestLog:
         return RequestLog.read(self.folder)
 
     def failed(self) -> int:
-        """Failures so far."""
+        """Number of failed requests so far."""
         return sum(bool(request.error) for request in self.log().requests)
 
-    def seen(self) -> set[str]:
-        """Every `color release` that answered a user so far."""
+    def releases(self) -> set[str]:
+        """Every `color release` with a response so far."""
         return {_name(request) for request in self.log().requests if request.release}
 
 
 def latest_second(folder: Path) -> dict[str, Any]:
-    """What the live view shows of the newest second; empty while there is none."""
+    """Figures of the latest second for the live view; empty while there is none."""
     status = request_log.last_status(folder)
     if not status:
         return {}
     colors, releases = status["colors"], status["releases"]
-    by = {f"{next(iter(colors))} {one}": count for one, count in releases.items()} if len(colors) == 1 else colors
+    color = next(iter(colors)) if len(colors) == 1 else ""
+    by = {f"{color} {release}": count for release, count in releases.items()} if color else colors
     return {"by": by, "p50_ms": status["p50_ms"], "p99_ms": status["p99_ms"], "failed_total": status["total_failed"]}
 
 
 def seconds(requests: Sequence[Request]) -> list[dict[str, Any]]:
-    """One row for each second of the load, for the pictures: who answered, and how fast."""
+    """One row per second of the load, for the charts: responses by release, and latency."""
     if not requests:
         return []
     start = min(request.due for request in requests)
