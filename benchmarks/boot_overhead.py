@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import bare_start
 from benchmarks.figures import Figure
 from checks.colors import Color
-from rehearsal.cloud.instances import Ground, Machine, Mount, run_command
+from rehearsal.cloud.instances import InstanceHost, InstanceSpec, Mount, run_command
 from rehearsal.environment import NETWORK, ROOT, Environment, EnvironmentOptions, start_environment
 from rehearsal.host.docker_engine import DockerEngine, DockerError
 from rehearsal.host.sandbox import wait_until
@@ -121,7 +121,7 @@ def _boot(docker: DockerEngine, container: str) -> Seconds:
 
 def containers(environment: Environment, color: Color) -> list[str]:
     """Container ids of this color's instances."""
-    instances = [row["instance"] for row in environment.cloud.machines() if row["color"] == color]
+    instances = [row["instance"] for row in environment.cloud.instances() if row["color"] == color]
     return [environment.docker.run("ps", "--quiet", "--filter", f"name={instance}") for instance in instances]
 
 
@@ -163,7 +163,7 @@ def bare_seconds(environment: Environment, setup: BareSetup) -> list[Seconds]:
 @contextmanager
 def bare_instances(environment: Environment, setup: BareSetup, count: int) -> Iterator[list[str]]:
     """Instances like the real ones, with addresses at the end of the network, where the program has no subnet."""
-    ground = Ground(
+    host = InstanceHost(
         docker_host=environment.docker.host,
         network=NETWORK,
         prefix=BARE,
@@ -174,8 +174,8 @@ def bare_instances(environment: Environment, setup: BareSetup, count: int) -> It
     addresses = [str(environment.sandbox.network[-2 - index]) for index in range(count)]
     try:
         for index, address in enumerate(addresses):
-            machine = Machine(instance=str(index), address=address, image=setup.image)
-            environment.docker.run(*run_command(ground, machine)[1:])
+            machine = InstanceSpec(instance_id=str(index), address=address, image=setup.image)
+            environment.docker.run(*run_command(host, machine)[1:])
         yield names
     finally:
         with suppress(DockerError):  # one was never started; the cause propagates

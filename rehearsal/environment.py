@@ -21,7 +21,7 @@ import boto3
 import pulumi.automation as auto
 
 from checks.colors import Color
-from rehearsal.cli import PulumiCli, ensure_cli, warmed
+from rehearsal.cli import PulumiCli, ensure_cli, fork_client
 from rehearsal.cloud.client import CloudClient
 from rehearsal.host import registry
 from rehearsal.host.database import DatabaseServer
@@ -132,7 +132,7 @@ class Environment:
         cli = self.pending_cli.result()
         folder = self.sandbox.temporary("pulumi")
         warm = folder / "warm"
-        self.sandbox.start("warm", warmed.serve_command(str(warm)))
+        self.sandbox.start("warm", fork_client.serve_command(str(warm)))
         workspace = Workspace(folder=folder, project=self.project, cli=cli, provider=self.options.provider, warm=warm)
         workspace.prepare(self.notify)
         self.variables |= workspace.environment
@@ -338,8 +338,8 @@ def _start_registry(sandbox: Sandbox) -> tuple[Registry, Process]:
 def _start_cloud(sandbox: Sandbox, docker: DockerEngine, mirror: Registry) -> tuple[Process, dict[str, str]]:
     """With instances as containers, and the load balancer on loopback."""
     port = sandbox.port(sandbox.gateway)
-    options = ["--listen", sandbox.gateway, "--port", str(port), "--warm", "--dns-name", LOOPBACK]
-    options += ["--front-door", LOOPBACK, "--docker-host", docker.host, "--network", NETWORK]
+    options = ["--listen", sandbox.gateway, "--port", str(port), "--preload", "--dns-name", LOOPBACK]
+    options += ["--load-balancer", LOOPBACK, "--docker-host", docker.host, "--network", NETWORK]
     options += ["--registry", mirror.endpoint, "--registry-certificate", str(mirror.certificate)]
     return start_cloud(sandbox, *options, environment={"BLUEGREEN_REGISTRY_PASSWORD": mirror.password})
 

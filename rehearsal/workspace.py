@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pulumi.automation as auto
 
-from rehearsal.cli import PulumiCli, pulumi_environment, warmed
+from rehearsal.cli import PulumiCli, fork_client, pulumi_environment
 from rehearsal.provider import plugins
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ class Workspace:
             "PULUMI_BACKEND_URL": f"file://{self.folder / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE": self.passphrase,
             "GOGC": "400",  # short-lived and small: collecting its garbage is a tenth of the CLI's time
-            **({warmed.VARIABLE: str(self.warm)} if self.warm else {}),
+            **({fork_client.VARIABLE: str(self.warm)} if self.warm else {}),
             **pulumi_environment(self.folder / "home"),
         }
 

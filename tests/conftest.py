@@ -16,7 +16,7 @@ from tests.declared import declare as run_declare
 
 # Files of a minute or more, the longest first: begun last, one would be waited for when all else is done.
 LONG = (
-    *("ci/test_delivery", "test_playground", "test_rehearsal", "rehearsal/pulumi/test_life"),
+    *("ci/test_delivery", "test_playground", "test_rehearsal", "rehearsal/pulumi/test_stack_lifecycle"),
     *("rehearsal/images/test_instance_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
     *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_news", "ci/test_pull_request"),
     *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_instances", "rehearsal/pulumi/test_interrupted"),

@@ -1,4 +1,4 @@
-"""The Pulumi CLI for a rehearsal: the PATH's own, else one cached by an earlier run, else installed, else built."""
+"""Pulumi CLI for a rehearsal: from the PATH, else from the cache, else installed, else built."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ from pathlib import Path
 from typing import TextIO
 
 from rehearsal.cli import location, provision
-from rehearsal.cli.command import CommandError
+from rehearsal.cli.command import CliCommandError
 from rehearsal.cli.location import Origin, PulumiCli, UnusableError
 
 __all__ = ["CliMissingError", "Origin", "PulumiCli", "ensure_cli", "pulumi_environment"]
 
-CONSENT = "BLUEGREEN_INSTALL"  # as for Debian's packages: 0 forbids installing and building
-NEEDED = f"{'.'.join(map(str, location.OLDEST))} or later with its Python language host is needed"
+CONSENT = "BLUEGREEN_INSTALL"  # as for Debian packages: 0 forbids installing and building
+NEEDED = f"{'.'.join(map(str, location.MIN_VERSION))} or later with its Python language host is needed"
 HINT = f"install Pulumi {NEEDED.removesuffix(' is needed')}, https://www.pulumi.com/docs/install/"
 WORK = "pulumi-work-"
-LOCK_TIMEOUT_S, LOCK_PAUSE_S = 1800.0, 0.2  # a build takes some minutes, on a slow machine a quarter of an hour
+LOCK_TIMEOUT_S, LOCK_PAUSE_S = 1800.0, 0.2  # a build takes some minutes, on a slow host a quarter of an hour
 
 Notify = Callable[[str], None]
-WAYS: tuple[tuple[Origin, Callable[[Path, Path, Mapping[str, str]], None], str], ...] = (
+METHODS: tuple[tuple[Origin, Callable[[Path, Path, Mapping[str, str]], None], str], ...] = (
     (Origin.INSTALLED, provision.install, "installing the Pulumi CLI {} with Pulumi's installer"),
     (
         Origin.BUILT,
         provision.build,
-        "building the Pulumi CLI {} from its Go module: about 5 minutes on 2 cores, once a machine",
+        "building the Pulumi CLI {} from its Go module: about 5 minutes on 2 cores, once per host",
     ),
 )
 
 
 class CliMissingError(Exception):
-    """There is no usable CLI; the message says what was tried and what to install."""
+    """No usable CLI; the message lists what was tried and what to install."""
 
 
 def ensure_cli(*, notify: Notify, environment: Mapping[str, str]) -> PulumiCli:
-    """Find the CLI, or install or build it in the cache folder. Thread-safe; a second run waits for the first."""
+    """Find the CLI, or install or build it in the cache folder. Raises CliMissingError.
+
+    Thread-safe; a second run waits for the first.
+    """
     reasons = []
     if program := shutil.which("pulumi", path=environment.get("PATH", "")):
         try:
@@ -62,7 +65,7 @@ def ensure_cli(*, notify: Notify, environment: Mapping[str, str]) -> PulumiCli:
 
 
 def pulumi_environment(home: Path) -> dict[str, str]:
-    """Variables for a CLI that reads and writes nothing in ~/.pulumi and downloads nothing without being told to."""
+    """Environment variables for a CLI that doesn't use ~/.pulumi and downloads no plugins automatically."""
     return {
         "PULUMI_HOME": str(home),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -76,7 +79,7 @@ def _missing(reasons: list[str]) -> CliMissingError:
 
 def _cached(environment: Mapping[str, str]) -> PulumiCli | None:
     for cache in location.caches(environment):
-        for origin, _, _ in WAYS:
+        for origin, _, _ in METHODS:
             try:
                 return location.cached(cache, origin, environment)
             except UnusableError:
@@ -88,7 +91,7 @@ def _cached(environment: Mapping[str, str]) -> PulumiCli | None:
 def _lock(cache: Path, notify: Notify) -> Iterator[None]:
     if not cache.exists():
         cache.mkdir(parents=True)
-        cache.chmod(0o755)  # other users run what is in it, whatever the umask
+        cache.chmod(0o755)  # other users run the CLI in it, whatever the umask
     with (cache / "pulumi.lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,9 +114,9 @@ def _wait_for(handle: TextIO) -> None:
 
 
 def _provision(cache: Path, notify: Notify, environment: Mapping[str, str], reasons: list[str]) -> PulumiCli:
-    for left in cache.glob(f"{WORK}*"):  # of killed runs: this one holds the lock
-        shutil.rmtree(left, ignore_errors=True)
-    for origin, provide, announcement in WAYS:
+    for leftover in cache.glob(f"{WORK}*"):  # of killed runs: this one holds the lock
+        shutil.rmtree(leftover, ignore_errors=True)
+    for origin, provide, announcement in METHODS:
         notify(f"{announcement.format(location.VERSION)} ({CONSENT}=0 forbids this)")
         started = time.monotonic()
         try:
@@ -121,7 +124,7 @@ def _provision(cache: Path, notify: Notify, environment: Mapping[str, str], reas
                 provide(Path(work) / "new", Path(work), environment)
                 _publish(Path(work) / "new", location.cached_folder(cache, origin))
             cli = location.cached(cache, origin, environment)
-        except (CommandError, UnusableError) as error:
+        except (CliCommandError, UnusableError) as error:
             reasons.append(f"{announcement.split(' ', 1)[0]} it {error}")
             continue
         notify(f"the Pulumi CLI {cli.version} was {origin} in {time.monotonic() - started:.0f} s: {cli.program}")
@@ -130,7 +133,7 @@ def _provision(cache: Path, notify: Notify, environment: Mapping[str, str], reas
 
 
 def _publish(new: Path, folder: Path) -> None:
-    """The rename comes last: a folder of this name is always complete."""
+    """Move the folder into the cache by a rename, so that a cached folder is always complete."""
     for path in [new, *new.rglob("*")]:
         executable = path.is_dir() or path.stat().st_mode & 0o100
         path.chmod(0o755 if executable else 0o644)

@@ -1,4 +1,4 @@
-"""Find, install or build the Pulumi CLI for a rehearsal: `python -m rehearsal.cli`. Exit code 3: there is none."""
+"""Find, install or build the Pulumi CLI: `python -m rehearsal.cli`. Exit code 3: no usable CLI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command runner with a timeout: nothing that it starts outlives the call, or this process."""
+"""Command runner with a timeout; the command's processes end with the call, or with this process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from pathlib import Path
 from rehearsal.cli import supervised
 
 
-class CommandError(Exception):
-    """The command failed; the message completes "it …"."""
+class CliCommandError(Exception):
+    """A failed command; the message completes "it …"."""
 
 
 def run(*argv: str | Path, environment: Mapping[str, str], timeout: float, cwd: Path | None = None) -> str:
-    """Return what the command prints. Output goes to files: a pipe would wait for whoever else holds it."""
+    """Return the command's output; raises CliCommandError.
+
+    Output goes to files: a pipe would stay open in the command's background processes.
+    """
     command = [sys.executable, "-I", "-S", supervised.__file__, *map(str, argv)]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as output,
@@ -34,12 +37,12 @@ def run(*argv: str | Path, environment: Mapping[str, str], timeout: float, cwd: 
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise CommandError(f"did not end within {timeout:.0f} s") from None
+            raise CliCommandError(f"did not end within {timeout:.0f} s") from None
         output.seek(0)
         errors.seek(0)
         if code == supervised.COMMAND_NOT_RUN:
-            raise CommandError(f"does not run: {errors.read().strip()}")
+            raise CliCommandError(f"does not run: {errors.read().strip()}")
         if code != 0:
             lines = (errors.read().strip() or output.read().strip() or "no output").splitlines()
-            raise CommandError(f"ended with exit code {code}: {lines[-1]}")
+            raise CliCommandError(f"ended with exit code {code}: {lines[-1]}")
         return output.read()

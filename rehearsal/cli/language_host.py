@@ -3,8 +3,8 @@
 
 The launcher `pulumi-language-python` starts it: `python3 language_host.py LAUNCHER ENGINE_ADDRESS`. Programs run with
 the Python that runs this file, which is $PULUMI_PYTHON_CMD or the first python3 on the PATH; `virtualenv` in
-Pulumi.yaml is not read. It ends when its standard input closes, as it does also for a CLI that is killed. A program or
-policy pack ends with this host in the same way (supervised.py): signals to the host's process group don't reach it.
+Pulumi.yaml is ignored. It exits when its standard input closes, also when the CLI is killed. A program or policy pack
+ends with the language host in the same way (supervised.py): signals to the host's process group don't reach it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-SUPERVISOR, WARMED = (str(Path(__file__).with_name(name)) for name in ("supervised.py", "warmed.py"))
-ERROR_WAS_SHOWN = 32  # the exit code of a program whose error the CLI has shown already
+SUPERVISOR, FORK_CLIENT = (str(Path(__file__).with_name(name)) for name in ("supervised.py", "fork_client.py"))
+ERROR_WAS_SHOWN = 32  # exit code of a program whose error the CLI has printed already
 CHUNK_BYTES = 1 << 16
 UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
-    """What the CLI calls to run Python; its other calls are answered as unimplemented, which it accepts."""
+    """The calls that the CLI needs to run Python; others return `unimplemented`, which it accepts."""
 
     def __init__(self, entry_point: Path, engine: str) -> None:
         self._entry_point = entry_point
@@ -49,7 +49,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def GetRequiredPackages(  # noqa: N802
         self, request: language_pb2.GetRequiredPackagesRequest, context: grpc.ServicerContext
     ) -> language_pb2.GetRequiredPackagesResponse:
-        """None: the CLI looks for a provider when the program's first resource needs it."""
+        """None: the CLI loads a provider when the program's first resource needs it."""
         return language_pb2.GetRequiredPackagesResponse()
 
     def Run(  # noqa: N802
@@ -69,7 +69,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def RunPlugin(  # noqa: N802
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
     ) -> Iterator[language_pb2.RunPluginResponse]:
-        """A policy pack (`analyzer`), or any plugin that is a Python program; it lives until the CLI ends the call."""
+        """Run a policy pack (`analyzer`) or any other plugin in Python until the CLI ends the call."""
         folder, arguments = request.info.program_directory, list(request.args)
         if request.kind == "analyzer":
             argv = ["-m", "pulumi.policy", *arguments[:1], folder, *arguments[1:]]
@@ -101,7 +101,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 def _supervised(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
     bare = (sys.executable, "-I", "-S")
-    command = [*bare, SUPERVISOR, *bare, WARMED, "-u", *argv]
+    command = [*bare, SUPERVISOR, *bare, FORK_CLIENT, "-u", *argv]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options)
 
 
@@ -114,7 +114,7 @@ def _end_with_call(context: grpc.ServicerContext, process: subprocess.Popen[byte
 def _output(process: subprocess.Popen[bytes]) -> Iterator[language_pb2.RunPluginResponse]:
     with selectors.DefaultSelector() as streams:
         for stream in (process.stdout, process.stderr):
-            assert stream  # noqa: S101 - both were asked for
+            assert stream  # noqa: S101 - both are pipes
             streams.register(stream, selectors.EVENT_READ)
         while streams.get_map():
             for key, _ in streams.select():

@@ -12,10 +12,10 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rehearsal.cli.command import CommandError, run
+from rehearsal.cli.command import CliCommandError, run
 
-VERSION = "v3.274.1"  # what is installed or built
-OLDEST = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
+VERSION = "v3.274.1"  # to install or build
+MIN_VERSION = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
 VERSION_TIMEOUT_S = 30.0
 LANGUAGE_HOST = "pulumi-language-python"
 SYSTEM_CACHE = Path("/var/cache/bluegreen")
@@ -23,7 +23,7 @@ CACHE = "BLUEGREEN_CACHE"
 
 
 class Origin(StrEnum):
-    """How the CLI came to this machine."""
+    """Where the CLI comes from."""
 
     PATH = "on the PATH"
     INSTALLED = "installed by Pulumi's installer"
@@ -31,12 +31,12 @@ class Origin(StrEnum):
 
 
 class UnusableError(Exception):
-    """This CLI can't be used; the message completes "it …"."""
+    """A CLI that can't be used; the message completes "it …"."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PulumiCli:
-    """A CLI that runs Python programs once `folders` come first on the PATH."""
+    """A CLI that runs Python programs with `folders` first on the PATH."""
 
     program: Path
     version: str
@@ -45,16 +45,16 @@ class PulumiCli:
 
 
 def on_path(program: Path, environment: Mapping[str, str]) -> PulumiCli:
-    """The user's own CLI, checked; UnusableError when it is too old, broken, or lacks a Python language host."""
+    """The user's own CLI. Raises UnusableError when it is too old, broken, or lacks a Python language host."""
     version = _version(program, environment)
     match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)\S*", version)
     if match is None:
         raise UnusableError(f"prints {version[:80]!r} as its version")
-    if tuple(map(int, match.groups())) < OLDEST:
+    if tuple(map(int, match.groups())) < MIN_VERSION:
         raise UnusableError(f"is {version}")
-    beside = program.resolve().parent / LANGUAGE_HOST
-    if not shutil.which(LANGUAGE_HOST, path=environment.get("PATH", "")) and not beside.exists():
-        raise UnusableError(f"has no {LANGUAGE_HOST} beside it or on the PATH")
+    in_its_folder = program.resolve().parent / LANGUAGE_HOST
+    if not shutil.which(LANGUAGE_HOST, path=environment.get("PATH", "")) and not in_its_folder.exists():
+        raise UnusableError(f"has no {LANGUAGE_HOST} in its folder or on the PATH")
     return PulumiCli(program=program, version=version, origin=Origin.PATH)
 
 
@@ -79,7 +79,7 @@ def _version(program: Path, environment: Mapping[str, str]) -> str:
         quiet = {**environment, "PULUMI_HOME": home, "PULUMI_SKIP_UPDATE_CHECK": "true"}
         try:
             return run(program, "version", environment=quiet, timeout=VERSION_TIMEOUT_S).strip()
-        except CommandError as error:
+        except CliCommandError as error:
             raise UnusableError(str(error)) from error
 
 
@@ -88,7 +88,7 @@ def cached_folder(cache: Path, origin: Origin) -> Path:
 
 
 def own_cache(environment: Mapping[str, str]) -> Path:
-    """The folder that this user may write to."""
+    """The cache folder that this user can write to."""
     if chosen := environment.get(CACHE):
         return Path(chosen).absolute()
     if os.geteuid() == 0:
@@ -98,6 +98,6 @@ def own_cache(environment: Mapping[str, str]) -> Path:
 
 
 def caches(environment: Mapping[str, str]) -> list[Path]:
-    """All folders to read from: what root put there serves every user."""
+    """Cache folders to read from: the user's own, and root's for all users."""
     own = own_cache(environment)
     return [own] if environment.get(CACHE) or own == SYSTEM_CACHE else [own, SYSTEM_CACHE]

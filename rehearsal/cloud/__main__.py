@@ -1,4 +1,4 @@
-"""`python -m rehearsal.cloud`: the rehearsal's AWS until SIGTERM; then every machine of it is removed."""
+"""AWS emulator as a command, `python -m rehearsal.cloud`: it runs until SIGTERM, then removes all of its instances."""
 
 from __future__ import annotations
 
@@ -16,23 +16,31 @@ SOURCE_AMIS = Path(__file__).parent / "source_amis.json"
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m rehearsal.cloud", description=__doc__)
-    found.add_argument("--listen", required=True, help="address of the emulated AWS and its metadata service")
-    found.add_argument("--port", type=int, default=0, help="of the emulated AWS; 0: any free port")
-    found.add_argument("--metadata-port", type=int, default=0, help="of the metadata service; 0: any free port")
-    found.add_argument("--state-dir", type=Path, required=True, help="folder for what machines need and leave behind")
-    found.add_argument("--ready-file", type=Path, help="written with the endpoints, as JSON, once all answer")
-    found.add_argument("--dns-name", default="", help="what load balancers say their name is")
-    found.add_argument("--front-door", default="", help="address at which load balancers listen; none: no front door")
-    found.add_argument("--docker-host", default="", help="where machines run; none: they exist in name only")
-    found.add_argument("--network", default="", help="the Docker network of machines")
-    found.add_argument("--machine-image", default="", help="image of machines whose AMI nobody named")
-    found.add_argument("--machine-prefix", default="machine", help="begins the machines' names; one cloud, one prefix")
-    found.add_argument("--registry", default="", help=f"host:port that is ECR; password in ${PASSWORD_VARIABLE}")
-    found.add_argument("--registry-certificate", type=Path, help="that machines are to trust")
-    found.add_argument("--hold-hooks", action="store_true", help="machines in name only don't answer lifecycle hooks")
-    found.add_argument("--warm", action="store_true", help="load the code of all services right after the start")
-    return found
+    result = argparse.ArgumentParser(prog="python -m rehearsal.cloud", description=__doc__)
+    result.add_argument("--listen", required=True, help="address of the AWS endpoint and of the metadata service")
+    result.add_argument("--port", type=int, default=0, help="port of the AWS endpoint; 0: any free port")
+    result.add_argument("--metadata-port", type=int, default=0, help="port of the metadata service; 0: any free port")
+    result.add_argument(
+        "--state-dir", type=Path, required=True, help="folder for instances' config files, logs, records"
+    )
+    result.add_argument("--ready-file", type=Path, help="file to write the endpoints to, as JSON, once all are ready")
+    result.add_argument("--dns-name", default="", help="DNS name of the load balancers")
+    result.add_argument(
+        "--load-balancer", default="", help="address on which load balancers listen; default: none runs"
+    )
+    result.add_argument("--docker-host", default="", help="Docker daemon that runs instances; default: none is run")
+    result.add_argument("--network", default="", help="Docker network of the instances")
+    result.add_argument("--instance-image", default="", help="container image for AMIs that were not registered")
+    result.add_argument("--instance-prefix", default="instance", help="prefix of container names, unique per emulator")
+    result.add_argument(
+        "--registry", default="", help=f"host:port of the registry for ECR; password in ${PASSWORD_VARIABLE}"
+    )
+    result.add_argument(
+        "--registry-certificate", type=Path, help="CA certificate of the registry, for instances to trust"
+    )
+    result.add_argument("--hold-hooks", action="store_true", help="without Docker: leave lifecycle hooks to the caller")
+    result.add_argument("--preload", action="store_true", help="load the code of all services right after the start")
+    return result
 
 
 def main() -> int:
@@ -45,24 +53,24 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
 
-    from rehearsal.cloud.cloud import Cloud, Options
+    from rehearsal.cloud.emulator import CloudEmulator, EmulatorOptions
 
-    cloud = Cloud(Options(**arguments, registry_password=os.environ.get(PASSWORD_VARIABLE, "")))
+    emulator = CloudEmulator(EmulatorOptions(**arguments, registry_password=os.environ.get(PASSWORD_VARIABLE, "")))
     try:
-        _announce(ready, cloud.endpoints())
+        _publish_endpoints(ready, emulator.endpoints())
         stopped.wait()
     finally:
-        cloud.close()
+        emulator.close()
     return 0
 
 
-def _announce(ready: Path | None, endpoints: dict[str, str]) -> None:
+def _publish_endpoints(ready: Path | None, endpoints: dict[str, str]) -> None:
     text = json.dumps(endpoints | {"pid": os.getpid()}, default=str)
-    print(text, flush=True)  # noqa: T201 - for whoever started it by hand
+    print(text, flush=True)  # noqa: T201 - for a person who starts it by hand
     if ready:
         partial = ready.with_suffix(".partial")
         partial.write_text(text)
-        partial.replace(ready)  # so that whoever waits for it never reads half
+        partial.replace(ready)  # atomic: a waiting reader never sees half of it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The emulated account as the controller reads it: groups, instances, and what an instance knows of itself."""
+"""Emulated AWS account as the controller reads it: groups, instances, and each instance's metadata."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from moto.ec2.models import ec2_backends
 from moto.elbv2.models import elbv2_backends
 from moto.iam.models import iam_backends
 
-from rehearsal.cloud.additions.members import Lifecycle, Member
-from rehearsal.cloud.metadata import About
+from rehearsal.cloud.additions.members import LifecycleState, Member
+from rehearsal.cloud.metadata import InstanceMetadata
 
 
 def _existing(backends: Any) -> Iterator[Any]:
@@ -25,7 +25,7 @@ def groups() -> list[Any]:
     return [group for backend in _existing(autoscaling_backends) for group in list(backend.autoscaling_groups.values())]
 
 
-def balancer_backends() -> list[Any]:
+def load_balancer_backends() -> list[Any]:
     return list(_existing(elbv2_backends))
 
 
@@ -43,16 +43,16 @@ def instance_at(address: str) -> Any | None:
 
 
 def color_at(address: str) -> str:
-    """The color of the machine at this address; empty when none is there, or it has none."""
+    """Color of the instance at this address; empty without an instance or a Color tag."""
     instance = instance_at(address)
     tags = instance.get_tags() if instance else []
     return next((str(tag["value"]) for tag in tags if tag["key"] == "Color"), "")
 
 
-def address_of(instance: str) -> str | None:
+def address_of(instance_id: str) -> str | None:
     for backend in _existing(ec2_backends):
-        if found := backend.get_instance_by_id(instance):
-            return str(found.private_ip)
+        if instance := backend.get_instance_by_id(instance_id):
+            return str(instance.private_ip)
     return None
 
 
@@ -62,33 +62,33 @@ def member_of(instance: Any) -> Member | None:
     return next((member for member in members if member.instance_id == instance.id), None)
 
 
-def about(address: str) -> About | None:
-    """What the metadata service tells the machine at this address."""
+def metadata_of(address: str) -> InstanceMetadata | None:
+    """Metadata of the instance at this address; None without one."""
     instance = instance_at(address)
     if instance is None:
         return None
     member = member_of(instance)
     profile = _profile(instance)
     visible = instance.metadata_options.instance_metadata_tags == "enabled"
-    return About(
-        instance=instance.id,
+    return InstanceMetadata(
+        instance_id=instance.id,
         ami=instance.image_id,
         instance_type=instance.instance_type,
         address=address,
         hostname=instance.private_dns_name,
         zone=instance.placement.zone,
         region=instance.region_name,
-        account=instance.owner_id,
+        account_id=instance.owner_id,
         user_data=base64.b64decode(str(instance.user_data)) if instance.user_data else b"",
         role=profile.roles[0].name if profile and profile.roles else "",
         profile_arn=profile.arn if profile else "",
-        target_lifecycle_state=Lifecycle(member.lifecycle_state).goal if member else "",
+        target_lifecycle_state=LifecycleState(member.lifecycle_state).target_state if member else "",
         tags={tag["key"]: tag["value"] for tag in instance.get_tags()} if visible else {},
     )
 
 
 def _profile(instance: Any) -> Any | None:
-    """The instance profile named by the launch template; moto's instances of a group forget it."""
+    """Instance profile of the group's launch template; moto does not keep it with the instance."""
     group = getattr(instance, "autoscaling_group", None)
     if group is None or group.ec2_launch_template is None:
         return None

@@ -1,4 +1,4 @@
-"""A machine's own record of its boot, as an entry of the report."""
+"""Boot record of an instance, as an entry of the report."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 
-def boot(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One entry of report.json's `boots`, from a row whose machine has written its record."""
+def boot_entry(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One entry of report.json's `boots`; None for a row whose instance has not written its record."""
     status = row["boot"]
     if not status:
         return None
@@ -16,17 +16,17 @@ def boot(row: Mapping[str, Any]) -> dict[str, Any] | None:
         "instance": row["instance"],
         "release": status.get("release", ""),
         "state": status.get("state", ""),
-        "seconds": _between(status.get("started"), status.get("finished")),
+        "seconds": _seconds_between(status.get("started"), status.get("finished")),
         "steps": status.get("steps", {}),
     }
 
 
-def _between(started: Any, finished: Any) -> float | None:
-    """Seconds from one moment to another, given as numbers or in ISO 8601; None while one is missing."""
+def _seconds_between(started: Any, finished: Any) -> float | None:
+    """Both are epoch seconds or ISO 8601; None while one is missing."""
     if not started or not finished:
         return None
-    return round(_moment(finished) - _moment(started), 3)
+    return round(_timestamp(finished) - _timestamp(started), 3)
 
 
-def _moment(value: Any) -> float:
+def _timestamp(value: Any) -> float:
     return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)

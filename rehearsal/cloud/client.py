@@ -1,4 +1,4 @@
-"""What the rehearsal asks of a running cloud, in words of its own: of machines, calls, faults, notices."""
+"""Client of the AWS emulator's control API: instances, boot records, API calls, faults, SNS messages."""
 
 from __future__ import annotations
 
@@ -10,104 +10,102 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rehearsal.cloud.boot_record import boot
-from rehearsal.cloud.notification import Notice
+from rehearsal.cloud.boot_record import boot_entry
+from rehearsal.cloud.sns_message import SnsMessage
 
 TIMEOUT_S = 10
 
 
-class RefusedError(Exception):
-    """What was asked can't be done; the cloud says why."""
+class ControlError(Exception):
+    """The emulator refused a control request; the message holds its reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CloudClient:
-    """`control` is the URL of that name in the cloud's ready file."""
+    """`control` is the URL of that name in the emulator's ready file."""
 
     control: str
 
     def register_image(self, ami: str, image: str) -> None:
-        """From now on, machines of this AMI are containers of this image."""
-        self._ask("POST", "images", {"ami": ami, "image": image})
+        """From now on, instances of this AMI are containers of this image."""
+        self._request("POST", "images", {"ami": ami, "image": image})
 
     def state(self) -> dict[str, Any]:
-        """`instances` (present), `gone` (terminated), `images`, `calls`; see roster.row for an instance."""
-        return self._ask("GET", "state")
+        """`instances` and `terminated` (rows of instance_rows.row), `images`, `last_error`, `calls`."""
+        return self._request("GET", "state")
 
-    def machines(self) -> list[dict[str, Any]]:
+    def instances(self) -> list[dict[str, Any]]:
         return list(self.state()["instances"])
 
     def boots(self) -> list[dict[str, Any]]:
-        """report.json's `boots`: every boot that wrote its record, those of terminated machines first."""
-        self._ask("POST", "boots")
+        """report.json's `boots`: every boot that wrote its record, those of terminated instances first."""
+        self._request("POST", "boots")
         state = self.state()
-        return [found for row in (*state["gone"], *state["instances"]) if (found := boot(row))]
+        return [entry for row in (*state["terminated"], *state["instances"]) if (entry := boot_entry(row))]
 
-    def refresh_boots(self, instances: Sequence[str]) -> None:
-        """Have the boot records of these instances read again; the states after this one hold them."""
-        self._ask("POST", "boots", {"instances": list(instances)})
+    def refresh_boot_records(self, instance_ids: Sequence[str]) -> None:
+        """Have the boot records of these instances read again, for later calls of `state`."""
+        self._request("POST", "boots", {"instances": list(instance_ids)})
 
     def write_calls(self) -> int:
-        """How many calls so far have changed the account, without those that machines made themselves."""
+        """Number of API calls so far that changed the account, without those of the instances themselves."""
         state = self.state()
-        machines = {row["address"] for row in (*state["gone"], *state["instances"])}
-        return sum(call["count"] for call in state["calls"] if call["writes"] and call["caller"] not in machines)
+        own = {row["address"] for row in (*state["terminated"], *state["instances"])}
+        return sum(call["count"] for call in state["calls"] if call["writes"] and call["caller"] not in own)
 
     def set_fault(
         self, service: str, mode: str, *, seconds: float = 0.0, addresses: Sequence[str] = (), color: str = ""
     ) -> None:
-        """See faults.Fault; it takes the place of one of the same service that hits the same callers.
+        """Set an AwsFault; it replaces one of the same service, addresses and color.
 
-        Raises RefusedError, naming the value and what is allowed.
+        Raises ControlError, naming the value and what is allowed.
         """
         fault = {"service": service, "mode": mode, "seconds": seconds, "addresses": list(addresses), "color": color}
-        self._ask("POST", "faults", fault)
+        self._request("POST", "faults", fault)
 
     def clear_faults(self) -> None:
-        """Answers that a slow fault holds back go out at once."""
-        self._ask("DELETE", "faults")
+        """Clear all faults; responses that a slow fault delays are sent at once."""
+        self._request("DELETE", "faults")
 
     def faults(self) -> list[dict[str, Any]]:
-        """Those in force: as given, with `requests` that it has hit and `first`, when (ISO 8601), or None."""
-        return list(self._ask("GET", "faults")["faults"])
+        """Active faults, each with `requests` (number affected) and `first` (time of the first, ISO 8601, or None)."""
+        return list(self._request("GET", "faults")["faults"])
 
-    def set_zones_gone(self, *zones: str) -> None:
-        """Groups launch nothing in these availability zones from now on, and in all others again."""
-        self._ask("POST", "zones", {"gone": list(zones)})
+    def set_failed_zones(self, *zones: str) -> None:
+        """Make launches fail in exactly these availability zones."""
+        self._request("POST", "zones", {"failed": list(zones)})
 
-    def notices(self, since: datetime | None = None) -> list[Notice]:
-        """Every message published to a topic, or those from that moment on, in their order."""
-        rows = self._ask("GET", "notices")["notices"]
-        told = [_notice(row) for row in rows]
-        return [notice for notice in told if since is None or notice.time >= since]
+    def sns_messages(self, since: datetime | None = None) -> list[SnsMessage]:
+        """Messages published to any topic, all or those since a time, in order of publication."""
+        messages = [_sns_message(row) for row in self._request("GET", "messages")["messages"]]
+        return [message for message in messages if since is None or message.time >= since]
 
-    def notices_after(self, number: int) -> list[Notice]:
-        """Those published since the one of this number."""
-        rows = self._ask("GET", f"notices/{number}")["notices"]
-        return [_notice(row) for row in rows]
+    def sns_messages_after(self, number: int) -> list[SnsMessage]:
+        """Messages published after the one of this number."""
+        return [_sns_message(row) for row in self._request("GET", f"messages/{number}")["messages"]]
 
     def set_alarm_scale(self, scale: float) -> None:
-        """From now on 60 seconds of the alarms' periods count as 60 / scale; 1 to 60, and 1 at first.
+        """Shorten alarms' periods by this factor, 1 to 60: 60 seconds count as 60 / scale. The default is 1.
 
-        Raises RefusedError.
+        Raises ControlError.
         """
-        self._ask("POST", "time-scale", {"alarms": scale})
+        self._request("POST", "time-scale", {"alarms": scale})
 
     def gaps(self) -> list[dict[str, str]]:
-        """What the rehearsal's AWS has in moto's place, and why: report.json's `gaps`."""
-        return list(self._ask("GET", "gaps")["gaps"])
+        """Differences between the emulator, moto and AWS, with reasons: report.json's `gaps`."""
+        return list(self._request("GET", "gaps")["gaps"])
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self.control}/{path}", data=data, method=method)  # noqa: S310 - our own
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-                answer: dict[str, Any] = json.loads(response.read())
+                content: dict[str, Any] = json.loads(response.read())
         except urllib.error.HTTPError as error:
-            raise RefusedError(json.loads(error.read())["error"]) from error
-        return answer
+            raise ControlError(json.loads(error.read())["error"]) from error
+        return content
 
 
-def _notice(row: dict[str, Any]) -> Notice:
+def _sns_message(row: dict[str, Any]) -> SnsMessage:
     typed = {"time": datetime.fromisoformat(row["time"]), "undelivered": tuple(row["undelivered"])}
-    return Notice(**row | typed)
+    return SnsMessage(**row | typed)

@@ -1,4 +1,4 @@
-"""The files that tell a machine where the rehearsal's AWS is, mounted over its image: nothing else differs from AWS."""
+"""Config files mounted into instances: the emulator's endpoints, and credentials. Nothing else differs from AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCKER_FILE = "/etc/systemd/system/docker.service.d/10-credentials.conf"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Addresses as machines see them."""
+    """Addresses that instances use."""
 
     aws: str
     metadata: str
@@ -30,7 +30,7 @@ def endpoints_text(endpoints: Endpoints) -> str:
 
 
 def credentials_text() -> str:
-    """Docker's awslogs driver looks for the instance role at 169.254.169.254 only, where no server is here."""
+    """Docker's awslogs driver reads the instance role from 169.254.169.254 only, where nothing listens here."""
     return '[Service]\nEnvironment="AWS_ACCESS_KEY_ID=rehearsal" "AWS_SECRET_ACCESS_KEY=rehearsal"\n'
 
 

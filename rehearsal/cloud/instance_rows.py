@@ -1,4 +1,4 @@
-"""Machines as the rehearsal's live view and report show them: one plain row each."""
+"""Instance rows for the control API, the playground's page and the report."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from rehearsal.cloud.additions import groups
 from rehearsal.cloud.additions.members import Member
-from rehearsal.cloud.instances import Machines
+from rehearsal.cloud.instances import Instances
 
 
-def row(member: Member, machines: Machines, image: str) -> dict[str, Any]:
+def row(member: Member, instances: Instances, image: str) -> dict[str, Any]:
     instance, group = member.instance, member.auto_scaling_group
     tags = {tag["Key"]: tag["Value"] for tag in group.tags}
     return {
@@ -23,10 +23,10 @@ def row(member: Member, machines: Machines, image: str) -> dict[str, Any]:
         "lifecycle": str(member.lifecycle_state),
         "health": member.health_status,
         "targets": {tg.arn: health(tg, instance.id) for tg in groups.target_groups(group)},
-        "machine": str(machines.phase(instance.id)),
-        "moves": [{"state": state, "at": at} for state, at in member.moves],
+        "container": str(instances.phase(instance.id)),
+        "transitions": [{"state": state, "at": at} for state, at in member.transitions],
         "cause": member.cause,
-        "boot": dict(machines.status(instance.id)),
+        "boot": dict(instances.boot_record(instance.id)),
     }
 
 

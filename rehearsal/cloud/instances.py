@@ -1,4 +1,4 @@
-"""Machines: containers of the machine image with systemd, each at the private address of its instance."""
+"""EC2 instances as containers with systemd, each at the private address of its instance."""
 
 from __future__ import annotations
 
@@ -12,62 +12,62 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from rehearsal.cloud.container_exits import Endings
+from rehearsal.cloud.container_exits import ContainerExitListener
 
-LABEL = "bluegreen.machines"
+LABEL = "bluegreen.instances"
 STATUS_FILE = "/var/lib/bluegreen/status.json"
 COMMAND_SECONDS = 60
 REBOOT_SECONDS = 10  # systemd in a container halts in well under a second; a stuck unit is killed after this
 JOURNAL_LINES = CONSOLE_LINES = 2000
-# A machine that powers itself off ends so: the kernel interrupts its first process. One that is killed from outside
-# ends with 137, and EC2 hears nothing of it.
-POWERED_OFF = (0, 130)
-AT_A_TIME = 4  # docker commands in parallel: more only queue up in the daemon
+# Of an instance that powers itself off: the kernel interrupts its first process. One that is killed from outside exits
+# with 137, which EC2 does not notice.
+POWER_OFF_EXIT_CODES = (0, 130)
+MAX_COMMANDS = 4  # docker commands in parallel: more only queue up in the daemon
 
 # What systemd and an inner dockerd need, on cgroup v1, without CAP_SYS_RESOURCE, which some hosts can't grant.
-MACHINE_FLAGS = (
+INSTANCE_FLAGS = (
     *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm", "--cgroupns", "host"),
-    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - inside the machine
+    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp"),  # noqa: S108 - inside the instance
     *("--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
-    *("--volume", "/var/lib/docker"),  # a volume of the machine's own: overlay on overlay fails
+    *("--volume", "/var/lib/docker"),  # a volume per instance: overlay on overlay fails
     *("--stop-signal", "SIGRTMIN+3"),  # systemd's signal for a clean halt
     "--tty",  # its console, for systemd and for units that write there
 )
 
 
-class Phase(StrEnum):
-    """How far a machine is, as the controller sees it."""
+class InstancePhase(StrEnum):
+    """State of an instance's container."""
 
     ABSENT = "absent"
     STARTING = "starting"
     RUNNING = "running"
-    ENDED = "ended"  # it powered itself off
+    POWERED_OFF = "powered-off"  # by the instance itself
     REMOVING = "removing"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """One machine to run."""
+class InstanceSpec:
+    """One instance to start."""
 
-    instance: str
+    instance_id: str
     address: str
     image: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """A file of this machine that is to be seen, read only, inside every rehearsed one."""
+    """A file of this host, mounted read-only into every instance."""
 
     source: Path
     target: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
-    """Where machines run. `prefix` names this cloud's machines, and only they are ever touched."""
+class InstanceHost:
+    """Where instances run. `prefix` begins the names of this emulator's containers; no others are ever touched."""
 
     docker_host: str
     network: str
@@ -76,192 +76,194 @@ class Ground:
     evidence: Path
 
 
-class Machines(Protocol):
-    """What is asked of machines; all calls return at once, but for `console`, which waits for Docker."""
+class Instances(Protocol):
+    """Instances by id. All calls return at once, except `console` and `refresh_all_boot_records`, which wait."""
 
-    def phase(self, instance: str) -> Phase: ...
+    def phase(self, instance_id: str) -> InstancePhase: ...
 
-    def start(self, machine: Machine) -> None: ...
+    def start(self, spec: InstanceSpec) -> None: ...
 
-    def remove(self, instance: str) -> None: ...
+    def remove(self, instance_id: str) -> None: ...
 
-    def reboot(self, instance: str) -> None: ...
+    def reboot(self, instance_id: str) -> None: ...
 
-    def instances(self) -> set[str]: ...
+    def ids(self) -> set[str]: ...
 
-    def status(self, instance: str) -> Mapping[str, Any]: ...
+    def boot_record(self, instance_id: str) -> Mapping[str, Any]: ...
 
-    def console(self, instance: str) -> str: ...
+    def console(self, instance_id: str) -> str: ...
 
-    def look(self, instance: str) -> None: ...
+    def refresh_boot_record(self, instance_id: str) -> None: ...
 
-    def look_now(self) -> None: ...
+    def refresh_all_boot_records(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def run_command(ground: Ground, machine: Machine) -> list[str]:
-    name = f"{ground.prefix}-{machine.instance}"
-    mounts = [f"type=bind,src={mount.source},dst={mount.target},readonly" for mount in ground.mounts]
+def run_command(host: InstanceHost, spec: InstanceSpec) -> list[str]:
+    name = f"{host.prefix}-{spec.instance_id}"
+    mounts = [f"type=bind,src={mount.source},dst={mount.target},readonly" for mount in host.mounts]
     return [
-        *("docker", "run", "--detach", "--name", name, "--label", f"{LABEL}={ground.prefix}"),
-        *("--network", ground.network, "--ip", machine.address),
-        *("--hostname", f"ip-{machine.address.replace('.', '-')}"),
-        *MACHINE_FLAGS,
+        *("docker", "run", "--detach", "--name", name, "--label", f"{LABEL}={host.prefix}"),
+        *("--network", host.network, "--ip", spec.address),
+        *("--hostname", f"ip-{spec.address.replace('.', '-')}"),
+        *INSTANCE_FLAGS,
         *(part for mount in mounts for part in ("--mount", mount)),
-        machine.image,
+        spec.image,
     ]
 
 
-class ContainerMachines:
-    """Machines as containers of one Docker daemon, worked on in threads of their own."""
+class ContainerInstances:
+    """Instances as containers of one Docker daemon; commands run in a thread pool."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._phases: dict[str, Phase] = {}
-        self._statuses: dict[str, dict[str, Any]] = {}
+    def __init__(self, host: InstanceHost) -> None:
+        self._host = host
+        self._phases: dict[str, InstancePhase] = {}
+        self._boot_records: dict[str, dict[str, Any]] = {}
         self._rebooting: set[str] = set()
         self._lock = threading.Lock()
-        self._hands = ThreadPoolExecutor(AT_A_TIME, "machines")
-        ground.evidence.mkdir(parents=True, exist_ok=True)
-        self._endings = Endings(ground.docker_host, f"{LABEL}={ground.prefix}", self._hear_of_end)
+        self._pool = ThreadPoolExecutor(MAX_COMMANDS, "instances")
+        host.evidence.mkdir(parents=True, exist_ok=True)
+        self._exits = ContainerExitListener(host.docker_host, f"{LABEL}={host.prefix}", self._on_exit)
 
-    def phase(self, instance: str) -> Phase:
+    def phase(self, instance_id: str) -> InstancePhase:
         with self._lock:
-            return self._phases.get(instance, Phase.ABSENT)
+            return self._phases.get(instance_id, InstancePhase.ABSENT)
 
-    def instances(self) -> set[str]:
+    def ids(self) -> set[str]:
         with self._lock:
             return set(self._phases)
 
-    def status(self, instance: str) -> Mapping[str, Any]:
-        """The boot's own record, as last looked at; it outlives the machine."""
+    def boot_record(self, instance_id: str) -> Mapping[str, Any]:
+        """The boot's own record as of the last refresh, also of a terminated instance."""
         with self._lock:
-            return self._statuses.get(instance, {})
+            return self._boot_records.get(instance_id, {})
 
-    def console(self, instance: str) -> str:
-        """What the machine wrote to its console so far; it outlives the machine."""
-        kept = self._ground.evidence / f"{instance}.console"
-        return kept.read_text() if kept.exists() else self._shown(instance)
+    def console(self, instance_id: str) -> str:
+        """Console output so far, also of a terminated instance."""
+        saved = self._host.evidence / f"{instance_id}.console"
+        return saved.read_text() if saved.exists() else self._container_log(instance_id)
 
-    def start(self, machine: Machine) -> None:
-        self._set(machine.instance, Phase.STARTING)
-        self._submit(self._start, machine)
+    def start(self, spec: InstanceSpec) -> None:
+        self._set(spec.instance_id, InstancePhase.STARTING)
+        self._submit(self._start, spec)
 
-    def remove(self, instance: str) -> None:
-        self._set(instance, Phase.REMOVING)
-        self._submit(self._remove, instance)
+    def remove(self, instance_id: str) -> None:
+        self._set(instance_id, InstancePhase.REMOVING)
+        self._submit(self._remove, instance_id)
 
-    def reboot(self, instance: str) -> None:
-        self._submit(self._reboot, instance)
+    def reboot(self, instance_id: str) -> None:
+        self._submit(self._reboot, instance_id)
 
-    def look(self, instance: str) -> None:
-        self._submit(self._look, instance)
+    def refresh_boot_record(self, instance_id: str) -> None:
+        self._submit(self._read_boot_record, instance_id)
 
-    def look_now(self) -> None:
-        for done in [self._hands.submit(self._guarded, self._look, instance) for instance in self.instances()]:
+    def refresh_all_boot_records(self) -> None:
+        for done in [self._pool.submit(self._log_failure, self._read_boot_record, id) for id in self.ids()]:
             done.result()
 
     def close(self) -> None:
-        """Removes every machine of this cloud, also those that another thread is just starting."""
-        self._endings.close()
-        self._hands.shutdown(wait=True, cancel_futures=True)
-        listed = self._docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self._ground.prefix}")
+        """Removes every instance of this emulator, also those that another thread is just starting."""
+        self._exits.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        listed = self._docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self._host.prefix}")
         if names := listed.stdout.split():
             self._docker("rm", "--force", "--volumes", *names)
 
-    def _start(self, machine: Machine) -> None:
-        done = self._run(run_command(self._ground, machine))
+    def _start(self, spec: InstanceSpec) -> None:
+        done = self._run(run_command(self._host, spec))
         if done.returncode:
-            self._note(machine.instance, f"start failed: {done.stderr.strip()}")
-            self._docker("rm", "--force", "--volumes", self._name(machine.instance))
-        self._move(machine.instance, (Phase.STARTING,), Phase.FAILED if done.returncode else Phase.RUNNING)
+            self._log_error(spec.instance_id, f"start failed: {done.stderr.strip()}")
+            self._docker("rm", "--force", "--volumes", self._name(spec.instance_id))
+        outcome = InstancePhase.FAILED if done.returncode else InstancePhase.RUNNING
+        self._move(spec.instance_id, (InstancePhase.STARTING,), outcome)
 
-    def _reboot(self, instance: str) -> None:
+    def _reboot(self, instance_id: str) -> None:
         with self._lock:
-            self._rebooting.add(instance)
+            self._rebooting.add(instance_id)
         try:
-            done = self._docker("restart", "--time", str(REBOOT_SECONDS), self._name(instance))
+            done = self._docker("restart", "--time", str(REBOOT_SECONDS), self._name(instance_id))
         finally:
             with self._lock:
-                self._rebooting.discard(instance)
+                self._rebooting.discard(instance_id)
         if done.returncode:
-            self._note(instance, f"reboot failed: {done.stderr.strip()}")
+            self._log_error(instance_id, f"reboot failed: {done.stderr.strip()}")
 
-    def _hear_of_end(self, name: str, code: int) -> None:
-        if code in POWERED_OFF:
-            self._submit(self._see_end, name.removeprefix(f"{self._ground.prefix}-"))
+    def _on_exit(self, name: str, code: int) -> None:
+        if code in POWER_OFF_EXIT_CODES:
+            self._submit(self._note_power_off, name.removeprefix(f"{self._host.prefix}-"))
 
-    def _see_end(self, instance: str) -> None:
-        """What ends and is there again, or soon will be, was rebooted."""
+    def _note_power_off(self, instance_id: str) -> None:
+        """A container that exits and runs again, or soon will, was rebooted."""
         with self._lock:
-            if instance in self._rebooting:
+            if instance_id in self._rebooting:
                 return
-        done = self._docker("inspect", "--format", "{{.State.Status}}", self._name(instance))
+        done = self._docker("inspect", "--format", "{{.State.Status}}", self._name(instance_id))
         if done.stdout.strip() == "exited":
-            self._look_at_ended(instance)
-            self._move(instance, (Phase.STARTING, Phase.RUNNING), Phase.ENDED)
+            self._copy_boot_record(instance_id)
+            self._move(instance_id, (InstancePhase.STARTING, InstancePhase.RUNNING), InstancePhase.POWERED_OFF)
 
-    def _look_at_ended(self, instance: str) -> None:
-        """Nothing can be run in it any more; its disk is still there."""
-        copy = self._ground.evidence / f"{instance}.status.json"
-        if self._docker("cp", f"{self._name(instance)}:{STATUS_FILE}", str(copy)).returncode == 0:
+    def _copy_boot_record(self, instance_id: str) -> None:
+        """Of an exited container: nothing can be executed in it any more, but its disk is still there."""
+        copy = self._host.evidence / f"{instance_id}.status.json"
+        if self._docker("cp", f"{self._name(instance_id)}:{STATUS_FILE}", str(copy)).returncode == 0:
             with self._lock:
-                self._statuses[instance] = _parsed(copy.read_text())
+                self._boot_records[instance_id] = _parsed(copy.read_text())
 
-    def _remove(self, instance: str) -> None:
-        self._look(instance)
-        journal = self._docker("exec", self._name(instance), "journalctl", "--no-pager", "--lines", str(JOURNAL_LINES))
+    def _remove(self, instance_id: str) -> None:
+        self._read_boot_record(instance_id)
+        name = self._name(instance_id)
+        journal = self._docker("exec", name, "journalctl", "--no-pager", "--lines", str(JOURNAL_LINES))
         if journal.returncode == 0:
-            (self._ground.evidence / f"{instance}.journal").write_text(journal.stdout)
-        (self._ground.evidence / f"{instance}.console").write_text(self._shown(instance))
-        self._docker("rm", "--force", "--volumes", self._name(instance))
+            (self._host.evidence / f"{instance_id}.journal").write_text(journal.stdout)
+        (self._host.evidence / f"{instance_id}.console").write_text(self._container_log(instance_id))
+        self._docker("rm", "--force", "--volumes", name)
         with self._lock:
-            self._phases.pop(instance, None)
+            self._phases.pop(instance_id, None)
 
-    def _shown(self, instance: str) -> str:
-        return self._docker("logs", "--tail", str(CONSOLE_LINES), self._name(instance)).stdout
+    def _container_log(self, instance_id: str) -> str:
+        return self._docker("logs", "--tail", str(CONSOLE_LINES), self._name(instance_id)).stdout
 
-    def _look(self, instance: str) -> None:
-        done = self._docker("exec", self._name(instance), "cat", STATUS_FILE)
-        if done.returncode == 0 and (status := _parsed(done.stdout)):
+    def _read_boot_record(self, instance_id: str) -> None:
+        done = self._docker("exec", self._name(instance_id), "cat", STATUS_FILE)
+        if done.returncode == 0 and (record := _parsed(done.stdout)):
             with self._lock:
-                self._statuses[instance] = status
+                self._boot_records[instance_id] = record
 
-    def _set(self, instance: str, phase: Phase) -> None:
+    def _set(self, instance_id: str, phase: InstancePhase) -> None:
         with self._lock:
-            self._phases[instance] = phase
+            self._phases[instance_id] = phase
 
-    def _move(self, instance: str, before: Collection[Phase], to: Phase) -> None:
-        """Only out of these phases: the machine may have ended, or be on its way out, since."""
+    def _move(self, instance_id: str, before: Collection[InstancePhase], to: InstancePhase) -> None:
+        """Only out of these phases: the instance may have powered off, or be in removal, since."""
         with self._lock:
-            if self._phases.get(instance) in before:
-                self._phases[instance] = to
+            if self._phases.get(instance_id) in before:
+                self._phases[instance_id] = to
 
     def _submit(self, work: Callable[[Any], None], argument: object) -> None:
-        self._hands.submit(self._guarded, work, argument)
+        self._pool.submit(self._log_failure, work, argument)
 
-    def _guarded(self, work: Callable[[Any], None], argument: object) -> None:
+    def _log_failure(self, work: Callable[[Any], None], argument: object) -> None:
         """A daemon that hangs or is gone must show in the evidence, not vanish in a thread."""
         try:
             work(argument)
         except (OSError, subprocess.SubprocessError) as error:
-            instance = argument.instance if isinstance(argument, Machine) else str(argument)
-            self._note(instance, f"{work.__name__.strip('_')} failed: {error}")
-            self._set(instance, Phase.FAILED)
+            instance_id = argument.instance_id if isinstance(argument, InstanceSpec) else str(argument)
+            self._log_error(instance_id, f"{work.__name__.strip('_')} failed: {error}")
+            self._set(instance_id, InstancePhase.FAILED)
 
-    def _note(self, instance: str, line: str) -> None:
-        with (self._ground.evidence / f"{instance}.errors").open("a") as errors:
+    def _log_error(self, instance_id: str, line: str) -> None:
+        with (self._host.evidence / f"{instance_id}.errors").open("a") as errors:
             errors.write(f"{line}\n")
 
-    def _name(self, instance: str) -> str:
-        return f"{self._ground.prefix}-{instance}"
+    def _name(self, instance_id: str) -> str:
+        return f"{self._host.prefix}-{instance_id}"
 
     def _docker(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._run(["docker", *arguments])
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        command = [command[0], "--host", self._ground.docker_host, *command[1:]]
+        command = [command[0], "--host", self._host.docker_host, *command[1:]]
         return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
 
 
@@ -269,42 +271,42 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
     except ValueError:
-        return {}  # caught while it was being written: the next look finds it whole
+        return {}  # read while it was being written: the next refresh reads all of it
     return parsed if isinstance(parsed, dict) else {}
 
 
-class NamesOnly:
-    """Machines that exist in name only, for work on the account without a Docker daemon: they run at once."""
+class NullInstances:
+    """Instances without containers, for tests of the account alone: they count as running at once."""
 
     def __init__(self) -> None:
-        self._names: set[str] = set()
+        self._ids: set[str] = set()
 
-    def phase(self, instance: str) -> Phase:
-        return Phase.RUNNING if instance in self._names else Phase.ABSENT
+    def phase(self, instance_id: str) -> InstancePhase:
+        return InstancePhase.RUNNING if instance_id in self._ids else InstancePhase.ABSENT
 
-    def instances(self) -> set[str]:
-        return set(self._names)
+    def ids(self) -> set[str]:
+        return set(self._ids)
 
-    def status(self, instance: str) -> Mapping[str, Any]:
+    def boot_record(self, instance_id: str) -> Mapping[str, Any]:
         return {}
 
-    def start(self, machine: Machine) -> None:
-        self._names.add(machine.instance)
+    def start(self, spec: InstanceSpec) -> None:
+        self._ids.add(spec.instance_id)
 
-    def remove(self, instance: str) -> None:
-        self._names.discard(instance)
+    def remove(self, instance_id: str) -> None:
+        self._ids.discard(instance_id)
 
-    def reboot(self, instance: str) -> None:
-        """Nothing runs that could be started anew."""
+    def reboot(self, instance_id: str) -> None:
+        """Nothing runs that could be rebooted."""
 
-    def console(self, instance: str) -> str:
+    def console(self, instance_id: str) -> str:
         return ""
 
-    def look(self, instance: str) -> None:
-        """There is nothing to see."""
+    def refresh_boot_record(self, instance_id: str) -> None:
+        """Nothing boots."""
 
-    def look_now(self) -> None:
-        """There is nothing to see."""
+    def refresh_all_boot_records(self) -> None:
+        """Nothing boots."""
 
     def close(self) -> None:
-        self._names.clear()
+        self._ids.clear()

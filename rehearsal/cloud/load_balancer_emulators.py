@@ -1,4 +1,4 @@
-"""What stands before the machines: the real front door, or none, as when only the account is emulated."""
+"""Load balancer of the emulated account: HAProxy, kept in sync with the account, or none for tests of the account."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from rehearsal.load_balancer.emulator import LoadBalancerEmulator
 from rehearsal.load_balancer.model import INITIAL, LoadBalancerModel, TargetHealth
 
 
-class Door(Protocol):
-    """What the controller asks of the load balancer's stand-in."""
+class LoadBalancerControl(Protocol):
+    """Load balancers of the account, as the controller and CloudWatch use them."""
 
-    def see(self, backends: list[Any]) -> None:
-        """Takes a picture of the account, while nobody else may change it."""
+    def snapshot(self, backends: list[Any]) -> None:
+        """Copy the account's load balancers; call it while the account can't change."""
 
-    def follow(self) -> Mapping[Key, TargetHealth] | None:
-        """Does what the picture says, and tells how its targets are; None when nobody checks them."""
+    def sync(self) -> Mapping[Key, TargetHealth] | None:
+        """Apply the last snapshot; return the targets' health, None without health checks."""
 
     def drain(self, target_group: Any, target: str) -> None:
-        """Returns when the target has nothing more to finish."""
+        """Return when the target has finished its requests, or its deregistration delay is over."""
 
     def traffic(self) -> Mapping[RequestOutcome, int]:
-        """How many requests of each kind ended since the last call."""
+        """Number of requests of each kind that ended since the last call."""
 
     def close(self) -> None: ...
 
 
-class NoDoor:
-    """Nobody comes in: registered targets count as healthy and have nothing to finish."""
+class NullLoadBalancer:
+    """No traffic: registered targets count as healthy and drain at once."""
 
-    def see(self, backends: list[Any]) -> None:
+    def snapshot(self, backends: list[Any]) -> None:
         """There is nothing to set up."""
 
-    def follow(self) -> Mapping[Key, TargetHealth] | None:
+    def sync(self) -> Mapping[Key, TargetHealth] | None:
         return None
 
     def drain(self, target_group: Any, target: str) -> None:
-        """No request is on its way."""
+        """No request is in flight."""
 
     def traffic(self) -> Mapping[RequestOutcome, int]:
         return {}
@@ -50,32 +50,32 @@ class NoDoor:
         """Nothing was opened."""
 
 
-class FollowingDoor:
-    """The front door, kept as the account's load balancers say."""
+class SyncedLoadBalancer:
+    """HAProxy, in sync with the account's load balancers."""
 
     def __init__(self, run_dir: Path, bind: str) -> None:
-        self._door = LoadBalancerEmulator(run_dir, bind)
+        self._emulator = LoadBalancerEmulator(run_dir, bind)
         self._model = LoadBalancerModel()
-        self._places: Mapping[Key, load_balancers.Place] = {}
+        self._addresses: Mapping[Key, load_balancers.TargetAddress] = {}
 
-    def see(self, backends: list[Any]) -> None:
+    def snapshot(self, backends: list[Any]) -> None:
         self._model = load_balancers.model_of(backends)
-        self._places = load_balancers.places_of(backends)
+        self._addresses = load_balancers.target_addresses(backends)
 
-    def follow(self) -> Mapping[Key, TargetHealth] | None:
-        self._door.apply(self._model)
-        found = self._door.health()
-        return {(arn, id): found.get((arn, *place), INITIAL) for (arn, id), place in self._places.items()}
+    def sync(self) -> Mapping[Key, TargetHealth] | None:
+        self._emulator.apply(self._model)
+        healths = self._emulator.health()
+        return {(arn, id): healths.get((arn, *address), INITIAL) for (arn, id), address in self._addresses.items()}
 
     def drain(self, target_group: Any, target: str) -> None:
-        leaving = draining(target_group).get(target)
+        registration = draining(target_group).get(target)
         address = load_balancers.address_of(target)
-        if leaving and address:
+        if registration and address:
             delay = load_balancers.deregistration_delay(target_group)
-            self._door.drain(target_group.arn, address, int(leaving["Port"]), delay)
+            self._emulator.drain(target_group.arn, address, int(registration["Port"]), delay)
 
     def traffic(self) -> Mapping[RequestOutcome, int]:
-        return self._door.traffic()
+        return self._emulator.traffic()
 
     def close(self) -> None:
-        self._door.close()
+        self._emulator.close()

@@ -1,4 +1,4 @@
-"""The account's load balancers in the front door's words."""
+"""Load balancers, listeners and target groups of the account, as the load balancer emulator's model."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ GAPS = [
     Gap(
         service="elbv2",
         action="(HTTPS listeners)",
-        reason="the front door has no certificate of a domain here: only HTTP listeners are opened",
+        reason="the load balancer emulator has no certificate: only HTTP listeners are opened",
     ),
     Gap(
         service="elbv2",
         action="(first health check)",
-        reason="moto's targets are always healthy; here HAProxy asks, a new one each 0.3 s, then at the group's pace",
+        reason="moto's targets are always healthy; here HAProxy checks them, a new one every 0.3 s, then at the "
+        "group's interval",
     ),
 ]
 
-Place = tuple[str, int]  # address, port
+TargetAddress = tuple[str, int]  # address, port
 
 CONFIGS = {
     ConditionKind.HTTP_HEADER: "HttpHeaderConfig",
@@ -49,16 +50,19 @@ STATUS = re.compile(r"\d{3}")  # redirects name theirs HTTP_301
 
 
 def model_of(backends: list[Any]) -> LoadBalancerModel:
-    balancers = [balancer for backend in backends for balancer in backend.load_balancers.values()]
+    balancers = [load_balancer for backend in backends for load_balancer in backend.load_balancers.values()]
     listeners = [
-        _listener(listener) for balancer in balancers for listener in balancer.listeners.values() if _open(listener)
+        _listener(listener)
+        for load_balancer in balancers
+        for listener in load_balancer.listeners.values()
+        if _open(listener)
     ]
     groups = {group.arn: _target_group(group) for backend in backends for group in backend.target_groups.values()}
     return LoadBalancerModel(listeners=tuple(listeners), target_groups=groups)
 
 
-def places_of(backends: list[Any]) -> dict[Key, Place]:
-    """Where each registered target listens; those whose instance has gone have no place."""
+def target_addresses(backends: list[Any]) -> dict[Key, TargetAddress]:
+    """Address and port by registered target, without targets whose instance is gone."""
     return {
         (group.arn, target["Id"]): (address, int(target["Port"]))
         for backend in backends
@@ -105,7 +109,7 @@ def _condition(condition: dict[str, Any]) -> Condition:
 
 
 def _action(actions: list[Any]) -> Action:
-    """The last action is what a request gets; those before it, authentication, are not rehearsed."""
+    """The last action is the one that responds; those before it, for authentication, are not emulated."""
     data = actions[-1].data
     match data["Type"]:
         case "forward":
@@ -113,13 +117,13 @@ def _action(actions: list[Any]) -> Action:
         case "redirect":
             return _redirect(data["RedirectConfig"])
         case "fixed-response":
-            given = data["FixedResponseConfig"]
+            config = data["FixedResponseConfig"]
             return FixedResponse(
-                status=int(given["StatusCode"]),
-                content_type=given.get("ContentType") or "text/plain",
-                body=given.get("MessageBody") or "",
+                status=int(config["StatusCode"]),
+                content_type=config.get("ContentType") or "text/plain",
+                body=config.get("MessageBody") or "",
             )
-    raise ValueError(f"action {data['Type']}: forward, redirect and fixed-response are what the front door can do")
+    raise ValueError(f"action {data['Type']}: allowed are forward, redirect and fixed-response")
 
 
 def _forward(data: dict[str, Any]) -> Forward:
@@ -128,10 +132,10 @@ def _forward(data: dict[str, Any]) -> Forward:
     return Forward(weights={data["TargetGroupArn"]: 1})
 
 
-def _redirect(given: dict[str, Any]) -> Redirect:
-    found = STATUS.search(str(given["StatusCode"]))
-    named = {key.lower(): value for key, value in given.items() if key != "StatusCode" and value is not None}
-    return Redirect(status=int(found.group()) if found else Redirect.status, **named)
+def _redirect(config: dict[str, Any]) -> Redirect:
+    status = STATUS.search(str(config["StatusCode"]))
+    fields = {key.lower(): value for key, value in config.items() if key != "StatusCode" and value is not None}
+    return Redirect(status=int(status.group()) if status else Redirect.status, **fields)
 
 
 def _target_group(group: Any) -> TargetGroupModel:

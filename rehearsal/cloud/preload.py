@@ -1,4 +1,4 @@
-"""Each service of the emulated AWS asked once, so that its code is loaded before a stopwatch runs."""
+"""Preloading of the emulator's services: one request to each, so that no timed request waits for imports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-# A cheap read of every service that the program, the machines or the scripts use; the first call costs 60 to 500 ms.
+# A cheap read of every service that the program, the instances or the scripts use; the first call costs 60 to 500 ms.
 READS = {
     "ec2": "describe_vpcs",
     "elbv2": "describe_load_balancers",
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 
 
 def start(url: str) -> threading.Thread:
-    thread = threading.Thread(target=_ask_all, args=(url,), name="warm", daemon=True)
+    thread = threading.Thread(target=_request_all, args=(url,), name="preload", daemon=True)
     thread.start()
     return thread
 
 
-def _ask_all(url: str) -> None:
-    make: Any = boto3.session.Session(
+def _request_all(url: str) -> None:
+    create_client: Any = boto3.session.Session(
         aws_access_key_id="rehearsal",
         aws_secret_access_key="rehearsal",  # noqa: S106 - the emulator takes any
         region_name="us-east-1",
     ).client
     for service, read in READS.items():
         try:
-            getattr(make(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1})), read)()
+            getattr(create_client(service, endpoint_url=url, config=Config(retries={"total_max_attempts": 1})), read)()
         except (BotoCoreError, ClientError) as error:
-            log.warning("warm failed service=%s error=%s", service, error)  # it costs time later, no more
+            log.warning("preload failed service=%s error=%s", service, error)  # it costs time later, no more

@@ -1,4 +1,4 @@
-"""One HTTP server for the emulated AWS and, under /_rehearsal/, for what the rehearsal asks of it."""
+"""HTTP server of the AWS emulator, with its control API under /_rehearsal/."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from rehearsal.cloud.additions.actions import CALLER, CALLS, LOCK, Call
-from rehearsal.cloud.faults.injection import Faults
-from rehearsal.cloud.faults.middleware import CLOCK, troubled
+from rehearsal.cloud.faults.injection import FaultInjector
+from rehearsal.cloud.faults.middleware import CLOCK, with_faults
 
 CONTROL = "/_rehearsal/"
 RESET = "/moto-api/reset"
-SHUTDOWN_S = 0.1  # how soon a listening thread notices that it shall end
-Answer = tuple[HTTPStatus, dict[str, Any]]
-Control = Callable[[str, str, dict[str, Any]], Answer]  # method, path below CONTROL, body
+SHUTDOWN_S = 0.1  # how often a listening thread checks whether it was shut down
+ControlResponse = tuple[HTTPStatus, dict[str, Any]]
+ControlHandler = Callable[[str, str, dict[str, Any]], ControlResponse]  # method, path below CONTROL, body
 
 
-class Server:
-    """Listens from construction, and answers in threads until `close`."""
+class AwsServer:
+    """Listens from construction until `close`, with a thread per request."""
 
-    def __init__(self, address: str, port: int, control: Control, faults: Faults) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
+    def __init__(self, address: str, port: int, control: ControlHandler, faults: FaultInjector) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request
         app = _application(DomainDispatcherApplication(create_backend_app), control, faults)
-        self._server = make_server(address, port, app, threaded=True, request_handler=_Handler)
+        self._server = make_server(address, port, app, threaded=True, request_handler=_AwsHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(SHUTDOWN_S,), name="aws", daemon=True)
         self._thread.start()
 
@@ -46,38 +46,42 @@ class Server:
         self._thread.join()
 
 
-class _Handler(MotoRequestHandler):
-    """Its Date is AWS's, of whose clock a fault may say that it is off."""
+class _AwsHandler(MotoRequestHandler):
+    """Its Date header is that of AWS's clock, which a fault can skew."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         now = time.time() + getattr(CLOCK, "ahead", 0.0)
         return str(super().date_time_string(now if timestamp is None else timestamp))
 
 
-def _application(moto: Any, control: Control, faults: Faults) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+def _application(
+    moto: Any, control: ControlHandler, faults: FaultInjector
+) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     def emulated(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         CALLER.address = environ["REMOTE_ADDR"]
         if "/s3/aws4_request" in environ.get("HTTP_AUTHORIZATION", ""):
             CALLS[Call(caller=CALLER.address, service="s3", action=environ["REQUEST_METHOD"])] += 1
-        # A reset empties an account while it makes it anew: nobody may look at it meanwhile.
+        # A reset empties the account and sets it up again: the controller must not read it meanwhile.
         with LOCK if environ.get("PATH_INFO") == RESET else contextlib.nullcontext():
-            answer: Iterable[bytes] = moto(environ, start_response)
-        return answer
+            response: Iterable[bytes] = moto(environ, start_response)
+        return response
 
-    aws = troubled(emulated, faults)
+    aws = with_faults(emulated, faults)
 
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path.startswith(CONTROL):
-            return _controlled(control, path.removeprefix(CONTROL), environ, start_response)
+            return _control_response(control, path.removeprefix(CONTROL), environ, start_response)
         return aws(environ, start_response)
 
     return application
 
 
-def _controlled(control: Control, path: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    status, answer = _answered(control, path, environ)
-    text = json.dumps(answer, default=str).encode()
+def _control_response(
+    control: ControlHandler, path: str, environ: dict[str, Any], start_response: Any
+) -> Iterable[bytes]:
+    status, content = _call_control(control, path, environ)
+    text = json.dumps(content, default=str).encode()
     start_response(
         f"{status.value} {status.phrase}",
         [("Content-Type", "application/json"), ("Content-Length", str(len(text)))],
@@ -85,14 +89,14 @@ def _controlled(control: Control, path: str, environ: dict[str, Any], start_resp
     return [text]
 
 
-def _answered(control: Control, path: str, environ: dict[str, Any]) -> Answer:
+def _call_control(control: ControlHandler, path: str, environ: dict[str, Any]) -> ControlResponse:
     text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     try:
         body = json.loads(text) if text else {}
     except ValueError as error:
         return HTTPStatus.BAD_REQUEST, {"error": f"the body isn't JSON: {error}"}
     if not isinstance(body, dict):
-        return HTTPStatus.BAD_REQUEST, {"error": f"the body {body!r}: an object is needed"}
+        return HTTPStatus.BAD_REQUEST, {"error": f"the body {body!r}: allowed is a JSON object"}
     try:
         return control(environ["REQUEST_METHOD"], path, body)
     except ValueError as error:

@@ -43,7 +43,7 @@ def record_of(fixture: Fixture, instance: str) -> dict[str, Any]:
 
     def reason() -> str | None:
         fixture.cloud.boots()  # makes the emulator read the running instances' records
-        rows = [*fixture.cloud.state()["gone"], *fixture.cloud.machines()]
+        rows = [*fixture.cloud.state()["terminated"], *fixture.cloud.instances()]
         record.update(next((row["boot"] for row in rows if row["instance"] == instance), {}))
         return None if record.get("finished") else f"{instance} has no record of a finished boot"
 

@@ -129,7 +129,7 @@ class Fixture:
 
     def notifications(self, since: float) -> list[Notification]:
         """Messages of the alerts topic since then."""
-        messages = self.cloud.notices(datetime.fromtimestamp(since, UTC))
+        messages = self.cloud.sns_messages(datetime.fromtimestamp(since, UTC))
         return [
             Notification(at=message.time.timestamp(), subject=message.subject, message=message.message)
             for message in messages
@@ -150,7 +150,7 @@ class Fixture:
 
     def instances(self, color: Color) -> list[dict[str, Any]]:
         """Existing instances, in the form of `rehearsal.cloud.instance_rows`."""
-        return [row for row in self.cloud.machines() if row["color"] == color]
+        return [row for row in self.cloud.instances() if row["color"] == color]
 
     def container(self, instance: str) -> str:
         """Container id of a running instance. Raises LookupError."""
@@ -183,7 +183,7 @@ class Fixture:
             return f"the traffic weights are {fleet.weights}"
         if live.release != RELEASE or live.healthy < INSTANCES:
             return f"{LIVE} has {live.healthy} healthy instances of {live.release}"
-        rows = self.cloud.machines()
+        rows = self.cloud.instances()
         if len(rows) != INSTANCES or any(row["lifecycle"] != "InService" for row in rows):
             return f"instances: {[(row['color'], row['instance'], row['lifecycle']) for row in rows]}"
         return None

@@ -69,12 +69,12 @@ def zone_lost(fixture: Fixture) -> Outcome:
     lost = [row["instance"] for row in fixture.instances(LIVE) if row["zone"] == zone]
     if len(lost) == INSTANCES:
         raise DrillError(f"all {INSTANCES} instances are in {zone}: none would be left")
-    fixture.cloud.set_zones_gone(zone)
+    fixture.cloud.set_failed_zones(zone)
     try:
         outcome = _lose_instances(fixture, lost, note=f"{zone} with {len(lost)} of {INSTANCES} instances")
         zones = {row["zone"] for row in fixture.instances(LIVE) if row["lifecycle"] == "InService"}
     finally:
-        fixture.cloud.set_zones_gone()
+        fixture.cloud.set_failed_zones()
     if zone in zones:
         raise DrillError(f"an instance is in service in {zone}, which is down")
     return outcome

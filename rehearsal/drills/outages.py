@@ -83,7 +83,7 @@ def _gets_traffic(row: dict[str, Any]) -> bool:
 def complete_termination(fixture: Fixture, lost: Sequence[str]) -> None:
     """Complete the termination hook of killed instances, for which AWS would wait until the hook's timeout."""
     scaling = fixture.environment.client("autoscaling")
-    for row in fixture.cloud.machines():
+    for row in fixture.cloud.instances():
         if row["instance"] not in lost or row["lifecycle"] != WAITING:
             continue
         hooks = scaling.describe_lifecycle_hooks(AutoScalingGroupName=row["group"])["LifecycleHooks"]

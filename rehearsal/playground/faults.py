@@ -40,7 +40,7 @@ class PlaygroundFault:
 
 
 def _in_service(fixture: Fixture, color: Color) -> list[dict[str, Any]]:
-    rows = [row for row in fixture.instances(color) if row["lifecycle"] == IN_SERVICE and row["machine"] == "running"]
+    rows = [row for row in fixture.instances(color) if row["lifecycle"] == IN_SERVICE and row["container"] == "running"]
     running = set(fixture.environment.docker.run("ps", "--format", "{{.Names}}").split())
     found = [row for row in rows if any(name.endswith(row["instance"]) for name in running)]
     if not found:
@@ -64,8 +64,8 @@ def _lose_zone(fixture: Fixture, color: Color, until: ExitStack) -> Injection:
     rows = _in_service(fixture, color)
     zone = str(rows[0]["zone"])
     lost = [str(row["instance"]) for row in rows if row["zone"] == zone]
-    until.callback(fixture.cloud.set_zones_gone)
-    fixture.cloud.set_zones_gone(zone)
+    until.callback(fixture.cloud.set_failed_zones)
+    fixture.cloud.set_failed_zones(zone)
     outages.kill_instances(fixture, lost)
     return Injection(
         did=f"took {zone} away: killed {', '.join(lost)} of {color}, and nothing launches there until restore",

@@ -176,7 +176,7 @@ class Observer:
     def _read_instances(self) -> None:
         state = self._environment.cloud.state()
         if booting := [row["instance"] for row in state["instances"] if overview.is_booting(row)]:
-            self._environment.cloud.refresh_boots(booting)
+            self._environment.cloud.refresh_boot_records(booting)
         rows = {row["instance"]: overview.instance_row(row) for row in state["instances"]}
         if self._instances is not None:
             self._log(overview.instance_changes(self._instances, rows))
@@ -195,7 +195,7 @@ class Observer:
         self._board.update(alarms=rows)
 
     def _read_notifications(self) -> None:
-        fresh = self._environment.cloud.notices_after(self._last_message)
+        fresh = self._environment.cloud.sns_messages_after(self._last_message)
         self._last_message = max((message.number for message in fresh), default=self._last_message)
         self._board.add_notifications(
             overview.notification_row(message.number, message.time.timestamp(), message.subject, message.message)

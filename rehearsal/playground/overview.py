@@ -50,7 +50,7 @@ def instance_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "health": next(iter(targets)) if len(targets) == 1 else "unused" if not targets else ", ".join(sorted(targets)),
         "cause": row["cause"].removeprefix(OUT_OF_SERVICE),
         "boot": boot_text(boot),
-        "since": row["moves"][0]["at"],
+        "since": row["transitions"][0]["at"],
     }
 
 

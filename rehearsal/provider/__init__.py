@@ -1,1 +1,1 @@
-"""Pulumi provider plugins `aws` and `docker` for the emulator: the types and properties that this project uses."""
+"""Pulumi provider plugins `aws` and `docker` for the AWS emulator: types and properties that this project uses."""

@@ -1,4 +1,4 @@
-"""What changed between two sets of inputs, by property path, and what follows from it."""
+"""Differences between two sets of inputs, by property path."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from .values import Unknown
+from .values import UnknownValue
 
 Path = tuple[str | int, ...]
 _TOKEN = re.compile(r'\["([^"]+)"\]|\[(\d+|\*)\]|([^.\[\]]+)')
@@ -14,18 +14,18 @@ _PLAIN = re.compile(r"[^.\[\]\"]+")
 _ABSENT = object()
 
 
-def parse(path: str) -> Path:
-    """Pulumi's property path: a.b, a[0], a["b.c"], with * for any key or index."""
+def parse_path(path: str) -> Path:
+    """Parse a property path of Pulumi: a.b, a[0], a["b.c"], with * for any key or index."""
     return tuple(
         int(index) if index.isdigit() else quoted or index or name for quoted, index, name in _TOKEN.findall(path)
     )
 
 
-def show(path: Path) -> str:
-    return "".join(_shown(part) for part in path).removeprefix(".")
+def format_path(path: Path) -> str:
+    return "".join(_format_part(part) for part in path).removeprefix(".")
 
 
-def _shown(part: str | int) -> str:
+def _format_part(part: str | int) -> str:
     if isinstance(part, int):
         return f"[{part}]"
     return f".{part}" if _PLAIN.fullmatch(part) else f'["{part}"]'
@@ -38,25 +38,25 @@ def has(value: Any, path: Path) -> bool:
 
 
 def changes(old: Any, new: Any, at: Path = ()) -> list[Path]:
-    """Paths of the leaves that differ. A value unknown until the deployment counts as different."""
-    if isinstance(new, Unknown) or isinstance(old, Unknown):
+    """Paths of the leaves that differ. A value that is unknown in a preview counts as different."""
+    if isinstance(new, UnknownValue) or isinstance(old, UnknownValue):
         return [at]
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
         return [path for key in keys for path in changes(old.get(key, _ABSENT), new.get(key, _ABSENT), (*at, key))]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = enumerate(zip(old, new, strict=True))
-        return [path for index, (was, now) in pairs for path in changes(was, now, (*at, index))]
+        return [path for index, (before, after) in pairs for path in changes(before, after, (*at, index))]
     return [] if old == new else [at]
 
 
 def matches(pattern: Path, path: Path) -> bool:
-    """Whether a changed path lies under the pattern, or holds it (the whole object came or went)."""
-    return all(want in ("*", part) for want, part in zip(pattern, path, strict=False))
+    """Whether a changed path is below the pattern, or above it (an object was added or removed)."""
+    return all(expected in ("*", part) for expected, part in zip(pattern, path, strict=False))
 
 
-def touched(paths: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
-    parsed = [parse(pattern) for pattern in patterns]
+def matching(paths: Iterable[Path], patterns: Iterable[str]) -> list[Path]:
+    parsed = [parse_path(pattern) for pattern in patterns]
     return [path for path in paths if any(matches(pattern, path) for pattern in parsed)]
 
 

@@ -1,4 +1,4 @@
-"""What the cloud has in place of an input, told as the program would tell it: only a real difference is one."""
+"""Drift detection: AWS's actual values normalized to the declared inputs, so that only real differences remain."""
 
 from __future__ import annotations
 
@@ -8,68 +8,68 @@ from typing import Any
 
 from .values import Secret, plain
 
-# Objects whose every key counts. Of any other one only the keys that the program gave do: the rest are AWS's defaults.
+# Objects of which every key is compared. Of others only the declared keys are: the rest are AWS's defaults.
 _MAPS = frozenset({"tags", "dimensions", "inputPaths"})
 
 
-def settled(given: Any, found: Any, key: str = "") -> Any:
-    """The given value where the found one means the same, in its own shape; else what was found, None for nothing."""
-    if isinstance(given, Secret):
-        value = settled(given.value, found, key)
-        return given if value == given.value else Secret(value)
-    if found is None:
-        return given if _nothing(given) else None
-    if isinstance(given, Mapping) and isinstance(found, Mapping):
-        return _object(given, found, exact=key in _MAPS)
-    if isinstance(given, list) and isinstance(found, (list, tuple)):
-        return _set(given, list(found))
-    return given if _same(given, found) else _like(given, found)
+def normalize(declared: Any, actual: Any, key: str = "") -> Any:
+    """The declared value where the actual one is equivalent; else the actual one, in the declared type, or None."""
+    if isinstance(declared, Secret):
+        value = normalize(declared.value, actual, key)
+        return declared if value == declared.value else Secret(value)
+    if actual is None:
+        return declared if _is_empty(declared) else None
+    if isinstance(declared, Mapping) and isinstance(actual, Mapping):
+        return _object(declared, actual, exact=key in _MAPS)
+    if isinstance(declared, list) and isinstance(actual, (list, tuple)):
+        return _set(declared, list(actual))
+    return declared if _is_equivalent(declared, actual) else _convert(declared, actual)
 
 
-def _nothing(value: Any) -> bool:
-    """Absent and empty are one in AWS's answers."""
+def _is_empty(value: Any) -> bool:
+    """AWS's responses don't distinguish absent from empty."""
     if isinstance(value, Mapping):
-        return all(_nothing(item) for item in value.values())
+        return all(_is_empty(item) for item in value.values())
     return value in (None, False, "", 0) or value == []
 
 
-def _object(given: Mapping[str, Any], found: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
-    keys = [*given, *(key for key in found if exact and key not in given)]
-    values = {key: settled(given[key], found.get(key), key) if key in given else found[key] for key in keys}
+def _object(declared: Mapping[str, Any], actual: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
+    keys = [*declared, *(key for key in actual if exact and key not in declared)]
+    values = {key: normalize(declared[key], actual.get(key), key) if key in declared else actual[key] for key in keys}
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _set(given: list[Any], found: list[Any]) -> list[Any]:
-    """AWS answers most lists in an order of its own: each given item takes the found one that it is most like."""
-    rest = list(found)
-    values: list[Any] = [None] * len(given)
-    for index, each in enumerate(given):
-        twin = next((one for one in rest if plain(settled(each, one)) == plain(each)), None)
-        if twin is not None:
-            rest.remove(twin)
-            values[index] = each
-    for index, each in enumerate(given):
+def _set(declared: list[Any], actual: list[Any]) -> list[Any]:
+    """AWS returns most lists in any order: each declared item is compared with the most similar actual one."""
+    rest = list(actual)
+    values: list[Any] = [None] * len(declared)
+    for index, item in enumerate(declared):
+        match = next((candidate for candidate in rest if plain(normalize(item, candidate)) == plain(item)), None)
+        if match is not None:
+            rest.remove(match)
+            values[index] = item
+    for index, item in enumerate(declared):
         if values[index] is None and rest:
-            nearest = max(rest, key=lambda one: _likeness(each, one))
+            nearest = max(rest, key=lambda candidate: _similarity(item, candidate))
             rest.remove(nearest)
-            values[index] = settled(each, nearest)
+            values[index] = normalize(item, nearest)
     return [value for value in values if value is not None] + rest
 
 
-def _likeness(given: Any, found: Any) -> int:
-    if isinstance(given, Mapping) and isinstance(found, Mapping):
-        return sum(_same(value, found.get(key)) for key, value in given.items())
+def _similarity(declared: Any, actual: Any) -> int:
+    if isinstance(declared, Mapping) and isinstance(actual, Mapping):
+        return sum(_is_equivalent(value, actual.get(key)) for key, value in declared.items())
     return 0
 
 
-def _same(given: Any, found: Any) -> bool:
-    if isinstance(given, bool) or isinstance(found, bool):
-        return _text(given) == _text(found)
-    if given == found or str(given) == str(found):
+def _is_equivalent(declared: Any, actual: Any) -> bool:
+    if isinstance(declared, bool) or isinstance(actual, bool):
+        return _text(declared) == _text(actual)
+    if declared == actual or str(declared) == str(actual):
         return True
-    if isinstance(given, str) and isinstance(found, str):
-        return _document(given) is not None and _document(given) == _document(found)
-    return _number(given) is not None and _number(given) == _number(found)  # 60 and "60.0"
+    if isinstance(declared, str) and isinstance(actual, str):
+        return _document(declared) is not None and _document(declared) == _document(actual)
+    return _number(declared) is not None and _number(declared) == _number(actual)  # 60 and "60.0"
 
 
 def _text(value: Any) -> str:
@@ -84,34 +84,34 @@ def _number(value: Any) -> float | None:
 
 
 def _document(text: str) -> Any:
-    """A JSON document in a form in which two that mean the same are equal."""
+    """A JSON document in canonical form; None for other text."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return _folded(json.loads(text))
+        return _canonical(json.loads(text))
     except ValueError:
         return None
 
 
-def _folded(value: Any) -> Any:
-    """In policies a list of one is that one, and the order of a list of texts means nothing."""
+def _canonical(value: Any) -> Any:
+    """In policies a list of one item equals the item, and lists of texts are unordered."""
     if isinstance(value, dict):
-        return {key: _folded(item) for key, item in value.items()}
+        return {key: _canonical(item) for key, item in value.items()}
     if not isinstance(value, list):
         return value
     if len(value) == 1:
-        return _folded(value[0])
-    texts = all(isinstance(item, str) for item in value)
-    return sorted(value) if texts else [_folded(item) for item in value]
+        return _canonical(value[0])
+    is_text = all(isinstance(item, str) for item in value)
+    return sorted(value) if is_text else [_canonical(item) for item in value]
 
 
-def _like(given: Any, found: Any) -> Any:
-    """In the given value's type: AWS answers true where the provider types "true", and the other way round."""
-    if isinstance(given, bool) and found in ("true", "false"):
-        return found == "true"
-    if isinstance(given, str) and not isinstance(found, str) and not isinstance(found, (Mapping, list)):
-        return _text(found) if isinstance(found, bool) else str(found)
-    if isinstance(given, (int, float)) and not isinstance(given, bool) and isinstance(found, str):
-        number = _number(found)
-        return found if number is None else int(number) if number.is_integer() else number
-    return found
+def _convert(declared: Any, actual: Any) -> Any:
+    """The actual value in the declared value's type: AWS returns true where the provider has "true", and vice versa."""
+    if isinstance(declared, bool) and actual in ("true", "false"):
+        return actual == "true"
+    if isinstance(declared, str) and not isinstance(actual, str) and not isinstance(actual, (Mapping, list)):
+        return _text(actual) if isinstance(actual, bool) else str(actual)
+    if isinstance(declared, (int, float)) and not isinstance(declared, bool) and isinstance(actual, str):
+        number = _number(actual)
+        return actual if number is None else int(number) if number.is_integer() else number
+    return actual

@@ -1,16 +1,16 @@
-"""Provider functions (`aws.get_…`) that the programs call."""
+"""Provider functions (`aws.get_…`) that this project's programs call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from .cloud import Cloud
+from .aws_clients import AwsClients
 from .values import Props
 
-Function = Callable[[Cloud, Props], Props]
+Function = Callable[[AwsClients, Props], Props]
 
 
-def invoke(token: str, cloud: Cloud, args: Props) -> Props:
+def invoke(token: str, aws: AwsClients, args: Props) -> Props:
     try:
         function, supported = _FUNCTIONS[token]
     except KeyError:
@@ -18,35 +18,40 @@ def invoke(token: str, cloud: Cloud, args: Props) -> Props:
             f"{token}: the rehearsal's provider has no such function; add it to rehearsal/provider/invokes.py"
         ) from None
     if others := sorted(args.keys() - supported):
-        raise ValueError(f"{token}: arguments that the rehearsal's provider does not support: {', '.join(others)}")
-    return args | function(cloud, args)
+        raise ValueError(f"{token}: arguments are not supported by the rehearsal's provider: {', '.join(others)}")
+    return args | function(aws, args)
 
 
-def _caller(cloud: Cloud, args: Props) -> Props:
-    found = cloud.client("sts").get_caller_identity()
-    return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
-
-
-def _partition(cloud: Cloud, args: Props) -> Props:
-    return {"id": cloud.partition, "partition": cloud.partition}
-
-
-def _zones(cloud: Cloud, args: Props) -> Props:
-    filters = [{"Name": each["name"], "Values": each["values"]} for each in args.get("filters") or []]
-    zones = cloud.client("ec2").describe_availability_zones(Filters=filters)["AvailabilityZones"]
-    kept = [zone for zone in zones if args.get("state") in (None, zone["State"])]
-    kept.sort(key=lambda zone: str(zone["ZoneName"]))
+def _caller(aws: AwsClients, args: Props) -> Props:
+    identity = aws.client("sts").get_caller_identity()
     return {
-        "id": cloud.region,
-        "names": [zone["ZoneName"] for zone in kept],
-        "zoneIds": [zone["ZoneId"] for zone in kept],
+        "id": identity["Account"],
+        "accountId": identity["Account"],
+        "arn": identity["Arn"],
+        "userId": identity["UserId"],
     }
 
 
-def _token(cloud: Cloud, args: Props) -> Props:
-    data = cloud.client("ecr").get_authorization_token()["authorizationData"][0]
+def _partition(aws: AwsClients, args: Props) -> Props:
+    return {"id": aws.partition, "partition": aws.partition}
+
+
+def _zones(aws: AwsClients, args: Props) -> Props:
+    filters = [{"Name": filter_["name"], "Values": filter_["values"]} for filter_ in args.get("filters") or []]
+    zones = aws.client("ec2").describe_availability_zones(Filters=filters)["AvailabilityZones"]
+    selected = [zone for zone in zones if args.get("state") in (None, zone["State"])]
+    selected.sort(key=lambda zone: str(zone["ZoneName"]))
     return {
-        "id": cloud.region,
+        "id": aws.region,
+        "names": [zone["ZoneName"] for zone in selected],
+        "zoneIds": [zone["ZoneId"] for zone in selected],
+    }
+
+
+def _token(aws: AwsClients, args: Props) -> Props:
+    data = aws.client("ecr").get_authorization_token()["authorizationData"][0]
+    return {
+        "id": aws.region,
         "authorizationToken": data["authorizationToken"],
         "proxyEndpoint": data["proxyEndpoint"],
     }

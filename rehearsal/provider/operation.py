@@ -1,4 +1,4 @@
-"""Deadline and cancellation of the call that a handler works for."""
+"""Timeout and cancellation of a provider call."""
 
 from __future__ import annotations
 
@@ -39,16 +39,15 @@ def current() -> Operation:
 
 
 def until(reason: Callable[[], str | None], *, what: str, timeout_s: float, pause_s: float = 0.2) -> None:
-    """Poll until `reason` returns None.
+    """Poll until `reason` returns None. A custom timeout of the resource replaces `timeout_s`.
 
-    A custom timeout of the resource takes the place of `timeout_s`. Raises TimeoutError with the last reason, or
-    CancelledError.
+    Raises TimeoutError with the last reason, or CancelledError.
     """
     operation = current()
-    limit = operation.timeout_s or timeout_s
-    end = time.monotonic() + limit
+    timeout = operation.timeout_s or timeout_s
+    deadline = time.monotonic() + timeout
     while (last := reason()) is not None:
-        if time.monotonic() >= end:
-            raise TimeoutError(f"waited {limit:g} s for {what}: {last}")
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {what}: {last}")
         if operation.cancelled.wait(pause_s):
             raise CancelledError(f"cancelled while waiting for {what}: {last}")

@@ -1,4 +1,4 @@
-"""Installation of the provider plugins into a Pulumi home of the rehearsal's own."""
+"""Installation of the provider plugins into a separate Pulumi home."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from rehearsal.cli import warmed
+from rehearsal.cli import fork_client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("aws", "docker")
 
 
 def install(home: Path, packages: tuple[str, ...] = PACKAGES) -> None:
-    """Put the plugins where `pulumi plugin install --file` would; `home` is what PULUMI_HOME names.
+    """Install the plugins as `pulumi plugin install --file` would; `home` is the PULUMI_HOME.
 
-    They bear the versions that the installed SDKs ask for, so that Pulumi takes them without a download.
+    They have the versions that the installed SDKs request, so that Pulumi uses them without a download.
     """
     for package in packages:
         folder = home / "plugins" / f"resource-{package}-v{version(f'pulumi-{package}')}"
@@ -27,6 +27,6 @@ def install(home: Path, packages: tuple[str, ...] = PACKAGES) -> None:
 
 
 def _launcher(package: str) -> str:
-    # -P: a program's own modules must not stand before the plugin's.
-    command = [sys.executable, "-I", "-S", warmed.__file__, "-P", "-m", "rehearsal.provider", package]
+    # -P: a program's own modules must not shadow the plugin's.
+    command = [sys.executable, "-I", "-S", fork_client.__file__, "-P", "-m", "rehearsal.provider", package]
     return f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.join(command)} "$@"\n'

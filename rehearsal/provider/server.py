@@ -7,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from .service import Provider
+from .service import ProviderService
 
 LOOPBACK = "127.0.0.1"
-MAX_CALLS = 64  # at once: some wait minutes for instances, and must not hold up the others
+MAX_CALLS = 64  # at once: some wait minutes for instances, and must not block the others
 UNLIMITED = -1
 OPTIONS = (
     ("grpc.max_send_message_length", UNLIMITED),
     ("grpc.max_receive_message_length", UNLIMITED),
-    ("grpc.so_reuseport", 0),  # else a second plugin would share a port without a word
+    ("grpc.so_reuseport", 0),  # else a second plugin would silently share the port
 )
 
 
@@ -23,8 +23,8 @@ class PortTakenError(Exception):
     """The requested port is in use."""
 
 
-def start(provider: Provider, port: int = 0) -> tuple[grpc.Server, int]:
-    """Serve on loopback; 0 takes a free port. Raises PortTakenError."""
+def start(provider: ProviderService, port: int = 0) -> tuple[grpc.Server, int]:
+    """Serve on loopback; port 0 selects a free one. Returns the server and its port; raises PortTakenError."""
     server = grpc.server(ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="call"), options=OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     try:

@@ -1,8 +1,8 @@
-"""Supported resource inputs and their types, from `shapes.json`, and the check of a program's inputs against them.
+"""Supported resource inputs and their types, from `shapes.json`, and validation of a program's inputs.
 
-A type in the file is a scalar's name, {"list": type}, {"map": type}, or an object: its `properties`, those that are
-`required`, and as `unsupported` the names that the SDK has besides. `python -m tests.rehearsal.provider.census`
-writes the file from what the programs use.
+A type in the file is a scalar's name, {"list": type}, {"map": type}, or an object: its `properties`, the `required`
+ones, and the SDK's other names as `unsupported`. `python -m tests.rehearsal.provider.shape_generator` generates the
+file from what the programs use.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from .difference import Path as PropertyPath
-from .difference import show
-from .values import Props, Secret, Unknown
+from .difference import format_path
+from .values import Props, Secret, UnknownValue
 
 FILE: Final = Path(__file__).with_name("shapes.json")
-GENERATE: Final = "python -m tests.rehearsal.provider.census"
+GENERATE: Final = "python -m tests.rehearsal.provider.shape_generator"
 
 Type = str | Mapping[str, Any]
 
@@ -32,24 +32,24 @@ _BOOLEANS = {"true": True, "false": False}
 
 @dataclass(frozen=True)
 class Problem:
-    """One input that the provider refuses; `path` as Pulumi writes it: `actions[0].forward.targetGroups`."""
+    """One invalid input; `path` as Pulumi writes it: `actions[0].forward.targetGroups`."""
 
     path: str
     reason: str
 
 
 def problems(token: str, inputs: Props) -> list[Problem]:
-    """All that is wrong with a resource's inputs. What is unknown until the deployment fits any type."""
+    """All problems with a resource's inputs. A value that is unknown in a preview fits any type."""
     return list(_problems(_shapes()[token], inputs, ()))
 
 
 def typed(token: str, inputs: Props) -> Props:
-    """Inputs without problems, with each scalar in its property's type: programs may give "80" for 80."""
+    """Valid inputs with each scalar in its property's type: programs may pass "80" for 80."""
     return dict(_typed(_shapes()[token], inputs))
 
 
 def properties(token: str) -> frozenset[str]:
-    """Names of the inputs that are supported."""
+    """Names of the supported inputs."""
     return frozenset(_shapes()[token]["properties"])
 
 
@@ -61,7 +61,7 @@ def _shapes() -> Mapping[str, Any]:
 def _problems(type_: Type, value: Any, path: PropertyPath) -> Iterator[Problem]:
     value = _spread(value)
     content = value.value if isinstance(value, Secret) else value
-    if content is None or isinstance(content, Unknown):
+    if content is None or isinstance(content, UnknownValue):
         return
     if isinstance(type_, str):
         if isinstance(content, (list, Mapping)) or _SCALARS[type_](content) is None:
@@ -78,7 +78,7 @@ def _problems(type_: Type, value: Any, path: PropertyPath) -> Iterator[Problem]:
 
 
 def _spread(value: Any) -> Any:
-    """A secret list or object as one of secrets, so that no reason quotes what is in it."""
+    """A secret list or object as one of secrets, so that no reason quotes its content."""
     if not isinstance(value, Secret):
         return value
     if isinstance(value.value, Mapping):
@@ -97,12 +97,12 @@ def _list_problems(items: Type, value: Any, path: PropertyPath) -> Iterator[Prob
 def _object_problems(type_: Mapping[str, Any], value: Mapping[str, Any], path: PropertyPath) -> Iterator[Problem]:
     for name in type_["required"]:
         if value.get(name) is None:
-            yield Problem(show((*path, name)), f"missing required property {name!r}")
+            yield Problem(format_path((*path, name)), f"missing required property {name!r}")
     for name, item in value.items():
         if name in type_["properties"]:
             yield from _problems(type_["properties"][name], item, (*path, name))
         elif (item.value if isinstance(item, Secret) else item) is not None:
-            yield Problem(show((*path, name)), _unknown(type_, name))
+            yield Problem(format_path((*path, name)), _unknown(type_, name))
 
 
 def _unknown(type_: Mapping[str, Any], name: str) -> str:
@@ -117,7 +117,7 @@ def _unknown(type_: Mapping[str, Any], name: str) -> str:
 
 def _wrong(path: PropertyPath, expected: str, value: Any) -> Problem:
     got = "a list" if isinstance(value, list) else "an object" if isinstance(value, Mapping) else repr(value)
-    return Problem(show(path), f"expected {_article(expected)}, got {got}")
+    return Problem(format_path(path), f"expected {_article(expected)}, got {got}")
 
 
 def _article(type_: str) -> str:
@@ -127,7 +127,7 @@ def _article(type_: str) -> str:
 def _typed(type_: Type, value: Any) -> Any:
     if isinstance(value, Secret):
         return Secret(_typed(type_, value.value))
-    if value is None or isinstance(value, Unknown):
+    if value is None or isinstance(value, UnknownValue):
         return value
     if isinstance(type_, str):
         return _SCALARS[type_](value)
@@ -163,7 +163,7 @@ def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else _BOOLEANS.get(value) if isinstance(value, str) else None
 
 
-# Each makes the scalar of a value, or None of what can't be one, as Terraform converts.
+# Conversions to scalars as Terraform's; None for a value that can't be converted.
 _SCALARS: Mapping[str, Callable[[Any], Any]] = {
     "string": _string,
     "integer": _integer,

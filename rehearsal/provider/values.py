@@ -1,4 +1,4 @@
-"""Property values: plain JSON, plus secrets and what a preview can't know yet."""
+"""Property values: JSON, secrets, and values that are unknown in a preview."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ REFERENCE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 UNKNOWN_TEXT: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 
 
-class Unknown:
-    """A value that exists only after the deployment."""
+class UnknownValue:
+    """A value that is known only after the deployment."""
 
     def __repr__(self) -> str:
         return "output<unknown>"
 
 
-UNKNOWN: Final = Unknown()
+UNKNOWN: Final = UnknownValue()
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A value that must not be shown; equal to another secret of the same value."""
+    """A value that must not be printed; equal to another secret of the same value."""
 
     value: Any
 
@@ -75,7 +75,7 @@ def to_value(value: Any) -> struct_pb2.Value:
     if isinstance(value, Secret):
         marked = {SIGNATURE: to_value(SECRET), "value": to_value(value.value)}
         return struct_pb2.Value(struct_value=struct_pb2.Struct(fields=marked))
-    if isinstance(value, Unknown):
+    if isinstance(value, UnknownValue):
         return struct_pb2.Value(string_value=UNKNOWN_TEXT)
     if isinstance(value, Mapping):
         return struct_pb2.Value(struct_value=to_struct(value))
@@ -95,7 +95,7 @@ def _scalar(value: Any) -> struct_pb2.Value:
 
 
 def plain(value: Any) -> Any:
-    """The same value without the secret marks: what a cloud call takes."""
+    """The same value without secret marks, for calls to AWS."""
     if isinstance(value, Secret):
         return plain(value.value)
     if isinstance(value, Mapping):
@@ -106,7 +106,7 @@ def plain(value: Any) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    return _any(value, Unknown)
+    return _any(value, UnknownValue)
 
 
 def _any(value: Any, kind: type) -> bool:

@@ -17,7 +17,7 @@ from ami.boot.masking import Secrets
 from ami.boot.metadata import Identity, Metadata
 from ami.boot.retrying import Deadline
 from ami.boot.status import Status
-from rehearsal.cloud.metadata import About, MetadataServer
+from rehearsal.cloud.metadata import InstanceMetadata, MetadataServer
 from rehearsal.host.docker_engine import find_client, pings
 from rehearsal.host.sandbox import Sandbox
 from tests.ami.releases import TlsServer, rootfs
@@ -63,16 +63,16 @@ class Imds:
         self.instance = INSTANCE
         self.target = "InService"
 
-    def _about(self, _: str) -> About:
-        return About(
-            instance=self.instance,
+    def _about(self, _: str) -> InstanceMetadata:
+        return InstanceMetadata(
+            instance_id=self.instance,
             ami="ami-1",
             instance_type="t3.small",
             address="127.0.0.1",
             hostname="machine",
             zone=f"{REGION}a",
             region=REGION,
-            account="123456789012",
+            account_id="123456789012",
             user_data=self.user_data.encode(),
             target_lifecycle_state=self.target,
         )

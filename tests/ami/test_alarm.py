@@ -13,7 +13,7 @@ from ami.boot.retrying import Deadline
 from checks.colors import Color
 from components.color_alarms import ColorAlarms
 from config.alerts import AlarmSettings
-from rehearsal.provider.handlers.alarms import CompositeAlarm, MetricAlarm
+from rehearsal.provider.handlers.alarms import CompositeAlarmHandler, MetricAlarmHandler
 from tests.ami.group import Mailbox
 from tests.declared import CONTEXT, declare
 from tests.rehearsal.cloud.fleet import REGION, Running, wait
@@ -51,8 +51,8 @@ def mailbox(aws: Running) -> Mailbox:
         )
     )
     for alarm in declared.all("cloudwatch.MetricAlarm").values():
-        MetricAlarm().create(account, alarm.inputs)  # type: ignore[arg-type]
-    CompositeAlarm().create(account, declared.one("cloudwatch.CompositeAlarm").inputs)  # type: ignore[arg-type]
+        MetricAlarmHandler().create(account, alarm.inputs)  # type: ignore[arg-type]
+    CompositeAlarmHandler().create(account, declared.one("cloudwatch.CompositeAlarm").inputs)  # type: ignore[arg-type]
     return made
 
 

@@ -16,9 +16,9 @@ from rehearsal.workspace import Workspace
 from tests.ci.runner import Runner
 from tests.ci.workflows import ROOT
 from tests.github import GitHubServer, github_server
-from tests.rehearsal.pulumi.conftest import _cloud, _warm, calls, cli, cloud, secrets_provider, workspace
+from tests.rehearsal.pulumi.conftest import _cloud, _fork_server, calls, cli, cloud, secrets_provider, workspace
 
-__all__ = ["_cloud", "_warm", "calls", "cli", "cloud", "secrets_provider", "workspace"]
+__all__ = ["_cloud", "_fork_server", "calls", "cli", "cloud", "secrets_provider", "workspace"]
 
 STACKS = ("dev", "prod")
 STACK_FILES = tuple(f"Pulumi.{stack}.yaml" for stack in STACKS)

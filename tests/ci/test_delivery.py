@@ -1,6 +1,6 @@
 """From a commit on main to users, and what people can do then: the workflows' commands, in an AWS without instances.
 
-What instances make of a release, the rehearsal shows; here a front answers in their place.
+What instances make of a release, the rehearsal shows; here a stub answers in their place.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.ci.conftest import STACKS, Repository, make_repository
 from tests.ci.runner import JobResult, Runner
 from tests.ci.workflows import ROOT
 from tests.rehearsal.cloud.fleet import REGION, Running
-from tests.rehearsal.pulumi import packer_stand_in
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi import packer_stub
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
 LIMIT_S = 900
 
@@ -28,22 +28,26 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(LIMIT_S)]
 
 
 @pytest.fixture
-def fronts(cloud: Running) -> Iterator[dict[str, Front]]:
-    """What stands before the instances of each stack."""
-    opened = {name: Front(cloud.client, stack=name) for name in STACKS}
+def load_balancers(cloud: Running) -> Iterator[dict[str, LoadBalancerStub]]:
+    """The load balancer of each stack."""
+    opened = {name: LoadBalancerStub(cloud.client, stack=name) for name in STACKS}
     yield opened
-    for front in opened.values():
-        front.close()
+    for load_balancer in opened.values():
+        load_balancer.close()
 
 
 @pytest.fixture
 def repository(
-    tmp_path: Path, workspace: Workspace, secrets_provider: str, cloud: Running, fronts: dict[str, Front]
+    tmp_path: Path,
+    workspace: Workspace,
+    secrets_provider: str,
+    cloud: Running,
+    load_balancers: dict[str, LoadBalancerStub],
 ) -> Repository:
-    """Both stacks beside each other, each with a front of its own, and a machine image in the account."""
-    for name, front in fronts.items():
+    """Both stacks beside each other, each with a load balancer of its own, and a machine image in the account."""
+    for name, load_balancer in load_balancers.items():
         stack = workspace.create_stack(name, secrets_provider=secrets_provider)
-        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
+        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(load_balancer.port)}
         stack.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
     bake()
     return make_repository(tmp_path / "repository", workspace.project)
@@ -51,7 +55,7 @@ def repository(
 
 def bake() -> str:
     """The id of another machine image, as `make image` would build it."""
-    return packer_stand_in.build(ROOT / "ami", [f"region={REGION}", f"git_commit={'0' * 40}"])
+    return packer_stub.build(ROOT / "ami", [f"region={REGION}", f"git_commit={'0' * 40}"])
 
 
 def served(repository: Repository, name: str) -> tuple[str, str]:
@@ -70,14 +74,14 @@ DELIVERY = ["make setup", "sync-config", "up", "publish", "deploy", "cutover", "
 
 
 def test_main_to_dev_and_prod_then_by_hand_and_at_night(
-    runner: Runner, repository: Repository, fronts: dict[str, Front]
+    runner: Runner, repository: Repository, load_balancers: dict[str, LoadBalancerStub]
 ) -> None:
     """One test, as each step stands on the one before."""
     runner.environment = {**runner.environment, "BLUEGREEN_BAKE_SECONDS": "2"}
     first_release(runner, repository)
     second_release(runner, repository)
     by_hand(runner, repository)
-    bad_release(runner, repository, fronts["dev"])
+    bad_release(runner, repository, load_balancers["dev"])
     fresh_image(runner, repository)
 
 
@@ -119,13 +123,13 @@ def by_hand(runner: Runner, repository: Repository) -> None:
     assert {job.result for job in require(runner.run("drift.yml", event_name="schedule")).values()} == {"success"}
 
 
-def bad_release(runner: Runner, repository: Repository, front: Front) -> None:
+def bad_release(runner: Runner, repository: Repository, load_balancer: LoadBalancerStub) -> None:
     """A release that can't reach its database is stopped in dev before a user sees it, and prod never gets it."""
     (repository.folder / "examples" / "hello" / "NEWS").write_text("third\n")
     repository.commit("v3")
-    front.broken.add("blue")
+    load_balancer.broken.add("blue")
     done = runner.run("deploy.yml")
-    front.broken.clear()
+    load_balancer.broken.clear()
     assert (done["dev"].result, done["prod"].result) == ("failure", "skipped")
     assert done["dev/deliver"].commands == DELIVERY[: DELIVERY.index("cutover") + 1]
     assert done["dev/deliver"].steps[-1].code == 3

@@ -1,4 +1,4 @@
-"""What moto lacks, or answers unlike AWS: `extend_moto()` puts it into the moto of this process."""
+"""Additions to moto: what it lacks or does unlike AWS. `extend_moto()` patches the moto of this process."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from rehearsal.cloud.additions import (
     actions,
     activities,
     alarms,
-    balancers,
-    consoles,
+    console_output,
     events,
     groups,
-    hooks,
     images,
     internet_gateways,
     launch_templates,
+    lifecycle_hooks,
+    load_balancers,
     metrics,
-    names,
+    name_rules,
     nat_gateways,
-    notifications,
     object_versions,
     policies,
     reboots,
     registries,
     scaling_policies,
     security_groups,
+    sns,
     target_health,
     vpn,
 )
-from rehearsal.cloud.additions.gap import Facts, Gap
+from rehearsal.cloud.additions.gap import EmulatorContext, Gap
 
 PARTS = (
     actions,
     activities,
     alarms,
     groups,
-    hooks,
+    lifecycle_hooks,
     images,
     internet_gateways,
     launch_templates,
     metrics,
-    names,
+    name_rules,
     nat_gateways,
-    notifications,
+    sns,
     object_versions,
     policies,
     reboots,
@@ -51,12 +51,12 @@ PARTS = (
     vpn,
 )
 
-GAPS: list[Gap] = [gap for part in (*PARTS, balancers, consoles, events, registries) for gap in part.GAPS]
+GAPS: list[Gap] = [gap for part in (*PARTS, load_balancers, console_output, events, registries) for gap in part.GAPS]
 
 
-def extend_moto(facts: Facts) -> None:
+def extend_moto(context: EmulatorContext) -> None:
     for part in PARTS:
         part.extend()
-    balancers.extend(facts)
-    consoles.extend(facts)
-    registries.extend(facts)
+    load_balancers.extend(context)
+    console_output.extend(context)
+    registries.extend(context)

@@ -1,4 +1,4 @@
-"""Actions that moto lacks fail at once and by name, calls are counted, and what touches machines takes turns."""
+"""API actions: clear errors for those that moto lacks, call counts, and a lock for those on instances."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="all",
         action="(actions that moto lacks)",
-        reason="moto answers 500, which clients retry for many minutes; here 400 with the code NotEmulated, at once",
+        reason="moto returns 500, which clients retry for many minutes; here it is 400 with the code NotEmulated",
     ),
 ]
 
 LOCK = threading.RLock()  # moto keeps no locks; the controller changes the same groups, instances and targets
-MACHINE_SERVICES = frozenset({"autoscaling", "ec2", "elbv2"})
-# A key at work is none of the account's changes either.
+INSTANCE_SERVICES = frozenset({"autoscaling", "ec2", "elbv2"})
+# Using a key doesn't change the account either.
 READS = (
     *("Assume", "BatchGet", "Decrypt", "Describe", "Encrypt", "Filter", "GenerateDataKey", "Get", "Head", "List"),
     *("Lookup", "Search", "Simulate"),
@@ -35,7 +35,7 @@ READS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One kind of call: S3's are named by their HTTP method, all others by their action."""
+    """One kind of API call: S3's are named by their HTTP method, all others by their action."""
 
     caller: str
     service: str
@@ -47,32 +47,32 @@ class Call:
 
 
 CALLS: Counter[Call] = Counter()
-CALLER = threading.local()  # `.address`, set by the server for the thread that answers one request
+CALLER = threading.local()  # `.address`, set by the server for the thread that handles a request
 
 _call_plain_action = BaseResponse.call_action
 
 
 def extend() -> None:
-    put_into(BaseResponse, call_action=_call_action)
+    replace_methods(BaseResponse, call_action=_call_action)
 
 
 def _call_action(self: Any) -> Any:
     CALLS[Call(caller=CALLER.address, service=self.service_name, action=str(self._get_action()))] += 1
-    turn = LOCK if self.service_name in MACHINE_SERVICES else contextlib.nullcontext()
+    turn = LOCK if self.service_name in INSTANCE_SERVICES else contextlib.nullcontext()
     with turn:
         try:
             return _call_plain_action(self)
         except NotImplementedError as error:
-            return _refused(self, "NotEmulated", f"{self._get_action()}: {error or 'moto has no such action'}")
+            return _error_response(self, "NotEmulated", f"{self._get_action()}: {error or 'moto has no such action'}")
         except Exception as error:
-            # Whatever moto stumbles over: no client should retry it, and the developer needs the place.
+            # A bug in moto or an addition: no client should retry it, and the developer needs the traceback.
             traceback.print_exc(file=sys.stderr)
-            return _refused(self, "EmulatorFault", f"{self._get_action()}: {type(error).__name__}: {error}")
+            return _error_response(self, "EmulatorFault", f"{self._get_action()}: {type(error).__name__}: {error}")
 
 
-class Refused(ServiceException):
-    """A class outside moto: for its own plain one, moto looks up a service by the name of its module, and fails."""
+class EmulatorError(ServiceException):
+    """A client error. It is defined outside moto, which looks up the service by the module of an exception's class."""
 
 
-def _refused(response: Any, code: str, message: str) -> Any:
-    return response.serialized(ActionResult(Refused(code, message)))
+def _error_response(response: Any, code: str, message: str) -> Any:
+    return response.serialized(ActionResult(EmulatorError(code, message)))

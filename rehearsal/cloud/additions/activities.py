@@ -1,4 +1,4 @@
-"""Scaling activities: what a group did, why, and what came of it, newest first; in AWS's own words."""
+"""Scaling activities of Auto Scaling groups, with AWS's descriptions, causes and status messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
@@ -22,13 +22,13 @@ GAPS = [
     ),
 ]
 
-# Causes and messages by which others tell what happened: EC2 Auto Scaling's user guide, "Troubleshoot health checks"
-# and "Retrieve an error message from scaling activities".
-OUT = "an instance was taken out of service in response to"
-STOPPED = f"{OUT} an EC2 health check indicating it has been terminated or stopped."
-UNHEALTHY_BY_ELB = f"{OUT} an ELB system health check failure."
-UNHEALTHY_BY_USER = f"{OUT} a user health-check."
-REQUESTED = f"{OUT} a user request."
+# Causes and status messages as in EC2 Auto Scaling's user guide, "Troubleshoot health checks" and "Retrieve an error
+# message from scaling activities".
+OUT_OF_SERVICE = "an instance was taken out of service in response to"
+STOPPED = f"{OUT_OF_SERVICE} an EC2 health check indicating it has been terminated or stopped."
+UNHEALTHY_BY_ELB = f"{OUT_OF_SERVICE} an ELB system health check failure."
+UNHEALTHY_BY_USER = f"{OUT_OF_SERVICE} a user health-check."
+REQUESTED = f"{OUT_OF_SERVICE} a user request."
 REPLACED = "an instance was launched in response to an unhealthy instance needing to be replaced."
 NEEDED = "an instance was started in response to a difference between desired and actual capacity."
 NEVER_HEALTHY = "Instance became unhealthy while waiting for instance to be in InService state."
@@ -37,8 +37,8 @@ NOT_STARTED = f"{NEVER_HEALTHY} Termination Reason: Client.InternalError: Client
 Activity = dict[str, Any]
 
 
-class Status(StrEnum):
-    """Those of AWS's status codes that an activity has here."""
+class ActivityStatus(StrEnum):
+    """AWS's status codes, as far as they are emulated."""
 
     WAITING = "MidLifecycleAction"
     IN_PROGRESS = "InProgress"
@@ -48,20 +48,21 @@ class Status(StrEnum):
 
 
 def extend() -> None:
-    put_into(AutoScalingResponse, describe_scaling_activities=_describe_scaling_activities)
+    replace_methods(AutoScalingResponse, describe_scaling_activities=_describe_scaling_activities)
 
 
-def abandoned(token: str, *, by_timeout: bool) -> str:
-    why = "Heartbeat Timeout" if by_timeout else "Lifecycle Action Completed with ABANDON Result"
-    return (
-        f"Instance failed to complete user's Lifecycle Action: Lifecycle Action with token {token} was abandoned: {why}"
-    )
+def abandoned_message(token: str, *, by_timeout: bool) -> str:
+    reason = "Heartbeat Timeout" if by_timeout else "Lifecycle Action Completed with ABANDON Result"
+    action = f"Lifecycle Action with token {token} was abandoned"
+    return f"Instance failed to complete user's Lifecycle Action: {action}: {reason}"
 
 
-def begin(group: Any, description: str, cause: str, *, subnet: Any, status: Status = Status.IN_PROGRESS) -> Activity:
-    """`subnet` is moto's, or None for an instance of none."""
+def begin(
+    group: Any, description: str, cause: str, *, subnet: Any, status: ActivityStatus = ActivityStatus.IN_PROGRESS
+) -> Activity:
+    """Start an activity. `subnet` is moto's, None for an instance without one."""
     now = datetime.now(UTC)
-    place = {"Subnet ID": subnet.id, "Availability Zone": subnet.availability_zone} if subnet else {}
+    zone = {"Subnet ID": subnet.id, "Availability Zone": subnet.availability_zone} if subnet else {}
     activity = {
         "ActivityId": str(uuid.uuid4()),
         "AutoScalingGroupName": group.name,
@@ -73,14 +74,14 @@ def begin(group: Any, description: str, cause: str, *, subnet: Any, status: Stat
         "StatusCode": str(status),
         "StatusMessage": "",
         "Progress": 50,
-        "Details": json.dumps(place),
+        "Details": json.dumps(zone),
     }
-    _of(group.autoscaling_backend).append(activity)
+    _activities(group.autoscaling_backend).append(activity)
     return activity
 
 
-def end(activity: Activity, status: Status = Status.SUCCESSFUL, message: str = "") -> None:
-    """Nothing for one that has ended."""
+def finish(activity: Activity, status: ActivityStatus = ActivityStatus.SUCCESSFUL, message: str = "") -> None:
+    """Finish an activity; no effect on a finished one."""
     if activity["EndTime"] is not None:
         return
     reason = f".  Status Reason: {message}" if message else ""
@@ -93,12 +94,12 @@ def end(activity: Activity, status: Status = Status.SUCCESSFUL, message: str = "
     )
 
 
-def _of(backend: Any) -> list[Activity]:
+def _activities(backend: Any) -> list[Activity]:
     activities: list[Activity] = backend.__dict__.setdefault("activities_of_groups", [])
     return activities
 
 
 def _describe_scaling_activities(self: Any) -> Any:
     name = self._get_param("AutoScalingGroupName")
-    wanted = [a for a in _of(self.autoscaling_backend) if name in (None, a["AutoScalingGroupName"])]
-    return ActionResult({"Activities": wanted[::-1][: self._get_int_param("MaxRecords") or 100]})
+    matching = [a for a in _activities(self.autoscaling_backend) if name in (None, a["AutoScalingGroupName"])]
+    return ActionResult({"Activities": matching[::-1][: self._get_int_param("MaxRecords") or 100]})

@@ -1,4 +1,4 @@
-"""Alarms that tell: composite ones too, with a history, and with messages to their topics when they change."""
+"""CloudWatch alarms with actions on SNS topics, an alarm history, and composite alarms."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from moto.sns.models import sns_backends
 
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 from rehearsal.cloud.cloudwatch import composite_rules
-from rehearsal.cloud.cloudwatch.alarm_evaluation import State
+from rehearsal.cloud.cloudwatch.alarm_evaluation import AlarmState
 from rehearsal.cloud.cloudwatch.composite_rules import RuleError
 
 GAPS = [
@@ -32,12 +32,12 @@ GAPS = [
     Gap(
         service="cloudwatch",
         action="alarm states and actions",
-        reason="moto judges no alarm and tells nobody; here each is judged every second over the periods that end "
-        "just then, where AWS takes whole minutes, and its actions reach SNS topics, no others",
+        reason="moto evaluates no alarm and runs no action; here each is evaluated every second over the periods that "
+        "end then, where AWS uses full minutes, and only actions on SNS topics run",
     ),
 ]
 
-HISTORY = 2000  # items kept of an account in a region
+MAX_HISTORY = 2000  # items of an account in a region
 SUBJECT_LIMIT = 100  # characters, SNS's
 
 log = logging.getLogger(__name__)
@@ -46,19 +46,19 @@ _update_plain = Alarm.update_state
 
 
 def extend() -> None:
-    # What a rule stands in makes it a composite one; the rest of the two actions is the same.
-    put_into(
+    # An AlarmRule makes it a composite alarm; otherwise the two actions are the same.
+    replace_methods(
         CloudWatchResponse,
         put_composite_alarm=_put_composite_alarm,
         describe_alarm_history=_describe_alarm_history,
     )
-    put_into(CloudWatchBackend, put_metric_alarm=_put_metric_alarm)
-    put_into(Alarm, update_state=_update_state)
+    replace_methods(CloudWatchBackend, put_metric_alarm=_put_metric_alarm)
+    replace_methods(Alarm, update_state=_update_state)
 
 
 def _put_composite_alarm(self: Any) -> Any:
     try:
-        composite_rules.names(self._get_param("AlarmRule"))
+        composite_rules.alarm_names(self._get_param("AlarmRule"))
     except RuleError as error:
         raise ValidationError(str(error)) from error
     return CloudWatchResponse.put_metric_alarm(self)
@@ -69,19 +69,19 @@ def _put_metric_alarm(self: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         before = self.alarms.get(name)
         alarm = _put_plain(self, name, *args, **kwargs)
         if before is None:
-            alarm.state_value = State.INSUFFICIENT_DATA.value
-            _remember(alarm, "ConfigurationUpdate", f'Alarm "{name}" created')
+            alarm.state_value = AlarmState.INSUFFICIENT_DATA.value
+            _record_history(alarm, "ConfigurationUpdate", f'Alarm "{name}" created')
             return alarm
-        # Whoever changes an alarm changes nothing about its state; the next judgement does.
-        kept = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
-        for part in kept:
+        # A changed alarm keeps its state until the next evaluation.
+        retained = ("state_value", "state_reason", "state_reason_data", "state_updated_timestamp", "history")
+        for part in retained:
             setattr(alarm, part, getattr(before, part))
-        _remember(alarm, "ConfigurationUpdate", f'Alarm "{name}" updated')
+        _record_history(alarm, "ConfigurationUpdate", f'Alarm "{name}" updated')
         return alarm
 
 
 def _update_state(self: Any, reason: str, reason_data: str, state_value: str) -> None:
-    """Also for a state that is set by hand, which the next judgement overrules."""
+    """Also for SetAlarmState, until the next evaluation."""
     before = self.state_value
     _update_plain(self, reason, reason_data, state_value)
     if before == state_value:
@@ -91,32 +91,32 @@ def _update_state(self: Any, reason: str, reason_data: str, state_value: str) ->
         "oldState": {"stateValue": before},
         "newState": {"stateValue": state_value, "stateReason": reason},
     }
-    _remember(self, "StateUpdate", f"Alarm updated from {before} to {state_value}", data)
+    _record_history(self, "StateUpdate", f"Alarm updated from {before} to {state_value}", data)
     actions = _actions(self) if self.actions_enabled else []
     if actions:
         message = json.dumps(_message(self, before))
         subject = f'{state_value}: "{self.name}" in {self.region_name}'[:SUBJECT_LIMIT]
-        # A webhook behind a topic may take its time; the other alarms' judgement does not wait for it.
-        threading.Thread(target=_tell, args=(self, actions, subject, message), daemon=True).start()
+        # A webhook of a topic may be slow; the evaluation of other alarms must not wait for it.
+        threading.Thread(target=_run_actions, args=(self, actions, subject, message), daemon=True).start()
 
 
 def _actions(alarm: Any) -> list[str]:
-    by_state = {State.ALARM: alarm.alarm_actions, State.OK: alarm.ok_actions}
+    by_state = {AlarmState.ALARM: alarm.alarm_actions, AlarmState.OK: alarm.ok_actions}
     return list(by_state.get(alarm.state_value, alarm.insufficient_data_actions))
 
 
-def _tell(alarm: Any, actions: list[str], subject: str, message: str) -> None:
+def _run_actions(alarm: Any, actions: list[str], subject: str, message: str) -> None:
     for action in actions:
         topic = sns_backends[account_of(alarm)][alarm.region_name].topics.get(action)
         if topic is None:
-            _remember(alarm, "Action", f"Failed to execute action {action}")
+            _record_history(alarm, "Action", f"Failed to execute action {action}")
             continue
         try:
             topic.publish(message, subject)
-            _remember(alarm, "Action", f"Successfully executed action {action}")
+            _record_history(alarm, "Action", f"Successfully executed action {action}")
         except Exception as error:
             log.exception("alarm action failed alarm=%s action=%s", alarm.name, action)
-            _remember(alarm, "Action", f"Failed to execute action {action}: {error}")
+            _record_history(alarm, "Action", f"Failed to execute action {action}: {error}")
 
 
 def account_of(alarm: Any) -> str:
@@ -124,8 +124,8 @@ def account_of(alarm: Any) -> str:
 
 
 def _message(alarm: Any, before: str) -> dict[str, Any]:
-    """What a topic gets, in the words of CloudWatch."""
-    told = {
+    """Message to the topic, in CloudWatch's format."""
+    message = {
         "AlarmName": alarm.name,
         "AlarmDescription": alarm.description,
         "AWSAccountId": account_of(alarm),
@@ -139,7 +139,7 @@ def _message(alarm: Any, before: str) -> dict[str, Any]:
         "AlarmActions": alarm.alarm_actions,
         "InsufficientDataActions": alarm.insufficient_data_actions,
     }
-    return told | ({"AlarmRule": alarm.rule} if alarm.rule else {"Trigger": _trigger(alarm)})
+    return message | ({"AlarmRule": alarm.rule} if alarm.rule else {"Trigger": _trigger(alarm)})
 
 
 def _trigger(alarm: Any) -> dict[str, Any]:
@@ -166,11 +166,11 @@ def _trigger(alarm: Any) -> dict[str, Any]:
 
 
 def _history(backend: Any) -> deque[dict[str, Any]]:
-    found: deque[dict[str, Any]] = backend.__dict__.setdefault("alarm_history", deque(maxlen=HISTORY))
-    return found
+    history: deque[dict[str, Any]] = backend.__dict__.setdefault("alarm_history", deque(maxlen=MAX_HISTORY))
+    return history
 
 
-def _remember(alarm: Any, kind: str, summary: str, data: Mapping[str, Any] | None = None) -> None:
+def _record_history(alarm: Any, kind: str, summary: str, data: Mapping[str, Any] | None = None) -> None:
     item = {
         "AlarmName": alarm.name,
         "AlarmType": "CompositeAlarm" if alarm.rule else "MetricAlarm",
@@ -183,26 +183,26 @@ def _remember(alarm: Any, kind: str, summary: str, data: Mapping[str, Any] | Non
 
 
 def _describe_alarm_history(self: Any) -> ActionResult:
-    asked = self._get_params()
-    found = list(_asked_for(list(_history(self.cloudwatch_backend)), asked))
-    if asked.get("ScanBy") != "TimestampAscending":
-        found.reverse()
-    return ActionResult({"AlarmHistoryItems": found[: int(asked.get("MaxRecords") or HISTORY)]})
+    parameters = self._get_params()
+    history = list(_matching_history(list(_history(self.cloudwatch_backend)), parameters))
+    if parameters.get("ScanBy") != "TimestampAscending":
+        history.reverse()
+    return ActionResult({"AlarmHistoryItems": history[: int(parameters.get("MaxRecords") or MAX_HISTORY)]})
 
 
-def _asked_for(items: list[dict[str, Any]], asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    begin, end = (_moment(asked.get(name)) for name in ("StartDate", "EndDate"))
+def _matching_history(items: list[dict[str, Any]], parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    begin, end = (_moment(parameters.get(name)) for name in ("StartDate", "EndDate"))
     for item in items:
-        if asked.get("AlarmName") not in (None, item["AlarmName"]):
+        if parameters.get("AlarmName") not in (None, item["AlarmName"]):
             continue
-        if asked.get("HistoryItemType") not in (None, item["HistoryItemType"]):
+        if parameters.get("HistoryItemType") not in (None, item["HistoryItemType"]):
             continue
-        # Metric alarms alone, unless the question names more.
-        if item["AlarmType"] not in (asked.get("AlarmTypes") or ["MetricAlarm"]):
+        # Only metric alarms, unless the request names more types.
+        if item["AlarmType"] not in (parameters.get("AlarmTypes") or ["MetricAlarm"]):
             continue
         if (begin is None or item["Timestamp"] >= begin) and (end is None or item["Timestamp"] <= end):
             yield item
 
 
-def _moment(given: datetime | None) -> datetime | None:
-    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
+def _moment(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time

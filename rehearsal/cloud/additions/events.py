@@ -1,4 +1,4 @@
-"""Auto Scaling's events on the account's own bus, and topics that hear of those that a rule matches."""
+"""EventBridge events of Auto Scaling groups, and SNS topics as targets of rules."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ GAPS = [
     Gap(
         service="autoscaling",
         action="(events)",
-        reason="moto's groups send none; here EventBridge gets those of instances that were terminated or could not be "
-        "launched, no others, and each at once and for certain, where AWS promises its best effort",
+        reason="moto's groups send none; here EventBridge receives those of terminated instances and of failed "
+        "launches, no others, and each at once and reliably, where AWS's delivery is best effort",
     ),
     Gap(
         service="events",
         action="(topics as targets of rules)",
-        reason="moto sends events to none, and puts texts into a template without the quotes that make them JSON; "
-        "here a topic gets what EventBridge would send, though nobody asks whether the target's role may publish",
+        reason="moto sends events to none, and inserts texts into a template without the quotes that make them JSON; "
+        "here a topic receives what EventBridge would send, but the target's permission to publish is not checked",
     ),
 ]
 
@@ -41,17 +41,17 @@ log = logging.getLogger(__name__)
 
 
 def send(group: Any, kind: str, activity: Activity, instance: str = "") -> None:
-    """Rules hear of the activity as it is now. `kind` is the detail-type, `instance` empty where there is none."""
+    """Send the activity's present state as an event. `kind` is the detail-type; `instance` may be empty."""
     event = _event(group, kind, activity, instance)
-    # A webhook behind a topic may take its time, and the group's caller holds the lock.
-    threading.Thread(target=_deliver, args=(event,), name="events", daemon=True).start()
+    # A webhook of a topic may be slow, and the group's caller holds the lock.
+    threading.Thread(target=_dispatch, args=(event,), name="events", daemon=True).start()
 
 
 def _event(group: Any, kind: str, activity: Activity, instance: str) -> dict[str, Any]:
     _, partition, _, region, account, _ = group.arn.split(":", 5)
     now = datetime.now(UTC)
     launches = kind == NOT_LAUNCHED
-    about = [f"arn:{partition}:ec2:{region}:{account}:instance/{instance}"] if instance else []
+    instances = [f"arn:{partition}:ec2:{region}:{account}:instance/{instance}"] if instance else []
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -60,7 +60,7 @@ def _event(group: Any, kind: str, activity: Activity, instance: str) -> dict[str
         "account": account,
         "time": f"{now:%Y-%m-%dT%H:%M:%SZ}",
         "region": region,
-        "resources": [group.arn, *about],
+        "resources": [group.arn, *instances],
         "detail": {
             **{key: activity[key] for key in ("ActivityId", "Cause", "Description", "StatusCode", "StatusMessage")},
             "AutoScalingGroupName": group.name,
@@ -79,19 +79,19 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
-def _deliver(event: Any) -> None:
+def _dispatch(event: Any) -> None:
     bus = events_backends[event["account"]][event["region"]].event_buses["default"]
     for rule in list(bus.rules.values()):
-        # A rule without a pattern follows a schedule, and moto would let it match everything.
+        # A rule without a pattern is a schedule, which moto would match with every event.
         if rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(event):
             for target in list(rule.targets):
-                _tell(target, event, rule.name)
+                _publish(target, event, rule.name)
 
 
-def _tell(target: Mapping[str, Any], event: dict[str, Any], rule: str) -> None:
+def _publish(target: Mapping[str, Any], event: dict[str, Any], rule: str) -> None:
     topic = sns_backends[event["account"]][event["region"]].topics.get(target["Arn"])
     if topic is None:
-        log.warning("event not delivered rule=%s target=%s reason=no such topic here", rule, target["Arn"])
+        log.warning("event not delivered rule=%s target=%s reason=unknown topic", rule, target["Arn"])
         return
     try:
         topic.publish(message(target, event))
@@ -100,9 +100,10 @@ def _tell(target: Mapping[str, Any], event: dict[str, Any], rule: str) -> None:
 
 
 def message(target: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """What a target gets of an event: all of it, a part, a constant, or a template with parts in it.
+    """Message to a target: the event, a part of it, a constant, or a template with parts of it.
 
-    ValueError where a path leads to nothing or the outcome is no JSON: EventBridge counts a failed invocation then.
+    Raises ValueError for a path without a value and for a result that is not JSON: EventBridge counts a failed
+    invocation then.
     """
     if "Input" in target:
         return str(target["Input"])
@@ -115,27 +116,27 @@ def message(target: Mapping[str, Any], event: Mapping[str, Any]) -> str:
 
 
 def _at(path: str, event: Mapping[str, Any]) -> Any:
-    """By dots only, as EventBridge takes paths."""
-    found: Any = event
+    """Dots only, as in EventBridge's paths."""
+    value: Any = event
     for key in path.removeprefix("$").split(".")[1:]:
-        if not isinstance(found, Mapping) or key not in found:
+        if not isinstance(value, Mapping) or key not in value:
             raise ValueError(f"path {path}: the event has nothing there")
-        found = found[key]
-    return found
+        value = value[key]
+    return value
 
 
 def _filled(template: str, values: Mapping[str, Any]) -> str:
-    """Inside of a text a value stands as text, outside as JSON."""
+    """Values are inserted as text within a JSON string, as JSON elsewhere."""
 
-    def inside(found: re.Match[str]) -> str:
-        value = values[found[1]]
+    def inside(match: re.Match[str]) -> str:
+        value = values[match[1]]
         return json.dumps(value if isinstance(value, str) else json.dumps(value))[1:-1]
 
     pieces, end = [], 0
     for text in _TEXT.finditer(template):
-        pieces += [_NAME.sub(lambda found: json.dumps(values[found[1]]), template[end : text.start()])]
+        pieces += [_NAME.sub(lambda match: json.dumps(values[match[1]]), template[end : text.start()])]
         pieces += [_NAME.sub(inside, text[0])]
         end = text.end()
-    filled = "".join([*pieces, _NAME.sub(lambda found: json.dumps(values[found[1]]), template[end:])])
+    filled = "".join([*pieces, _NAME.sub(lambda match: json.dumps(values[match[1]]), template[end:])])
     json.loads(filled)
     return filled

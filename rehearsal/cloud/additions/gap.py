@@ -1,4 +1,4 @@
-"""The words in which an addition says what it adds and why; the rehearsal's report shows them."""
+"""Gaps between the emulator and AWS, as the report lists them, and the context of the additions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """One thing that moto lacks or answers unlike AWS, or that the rehearsal leaves out on purpose."""
+    """One action that moto lacks or does unlike AWS, or that the rehearsal leaves out on purpose."""
 
     service: str
     action: str
@@ -16,10 +16,10 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What the emulated account can't know by itself: where its load balancer and registry really are.
+class EmulatorContext:
+    """Addresses of the load balancer and of the registry, and console output, for the emulated account.
 
-    An empty value leaves moto's own answer. `console` gives what an instance's machine wrote to its console.
+    With an empty value moto's own response stays. `console` returns the console output of an instance id.
     """
 
     dns_name: str = ""

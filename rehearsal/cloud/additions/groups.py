@@ -1,4 +1,4 @@
-"""Auto Scaling groups whose members have AWS's lifecycle: pending, in service, on standby, terminating."""
+"""Auto Scaling groups with the lifecycle of their instances: pending, in service, standby, terminating."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from moto.core.responses import EmptyResult
 from moto.ec2.models.instances import StateReason
 
 from rehearsal.cloud.additions import activities, events, images
-from rehearsal.cloud.additions.activities import Status
+from rehearsal.cloud.additions.activities import ActivityStatus
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.members import Lifecycle, Member, Transition
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.members import LifecycleState, Member, Transition
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="autoscaling",
         action="(lifecycle of instances)",
-        reason="moto's instances are InService at once and gone at once; here they wait for their hooks, drain, and "
-        "leave the group when their machine is gone",
+        reason="moto's instances are InService at once and terminated at once; here they wait for lifecycle hooks, "
+        "drain, and leave the group when their container is removed",
     ),
     Gap(
         service="autoscaling",
@@ -38,18 +38,18 @@ GAPS = [
         service="autoscaling",
         action="(EC2 status checks)",
         reason="an instance that powers itself off is stopped, whatever its launch template says, and replaced at "
-        "once, also while it waits for its launch hook; one that is killed from outside runs on for EC2, which would "
-        "take minutes to see it: only the load balancer notices",
+        "once, also while it waits for its launch hook; one that is killed from outside stays running for EC2, which "
+        "would take minutes to notice: only the load balancer's health checks fail",
     ),
     Gap(
         service="autoscaling",
         action="PutScalingPolicy",
-        reason="policies are kept and described, but no alarm ever changes a group's capacity",
+        reason="policies are stored and described, but no alarm ever changes a group's capacity",
     ),
 ]
 
-# Availability zones that fail: nothing can be launched there. What runs there is the caller's to end.
-ZONES_GONE: set[str] = set()
+# Availability zones in which launches fail. Running instances stay: the caller ends them.
+FAILED_ZONES: set[str] = set()
 LAUNCHING = "Launching a new EC2 instance"
 SHUT_DOWN = "Client.InstanceInitiatedShutdown: Instance initiated shutdown"
 
@@ -57,13 +57,13 @@ _notify_plain = AutoScalingBackend.notify_terminate_instances
 
 
 def extend() -> None:
-    put_into(
+    replace_methods(
         FakeAutoScalingGroup,
         active_instances=_active_instances,
         replace_autoscaling_group_instances=_replace_autoscaling_group_instances,
         set_desired_capacity=_set_desired_capacity,
     )
-    put_into(
+    replace_methods(
         AutoScalingBackend,
         update_attached_target_groups=_update_attached_target_groups,
         terminate_instance=_terminate_instance,
@@ -71,7 +71,7 @@ def extend() -> None:
         enter_standby_instances=_enter_standby_instances,
         exit_standby_instances=_exit_standby_instances,
     )
-    put_into(AutoScalingResponse, delete_auto_scaling_group=_delete_auto_scaling_group)
+    replace_methods(AutoScalingResponse, delete_auto_scaling_group=_delete_auto_scaling_group)
 
 
 def members(group: Any) -> list[Member]:
@@ -79,73 +79,76 @@ def members(group: Any) -> list[Member]:
 
 
 def launch(group: Any, count: int, cause: str) -> bool:
-    """Whether it could; nothing is launched while the group's process Launch is suspended, whoever asks."""
+    """False when a launch failed. Nothing is launched while the group's process Launch is suspended."""
     if "Launch" in group._suspended_processes:
         return True
     for _ in range(count):
-        subnet = _emptiest_subnet(group, cause)
-        if error := images.refusal(group.ec2_backend, group.image_id):  # it was there when the group was made
-            _refuse(group, subnet, cause, f"{error.message}. Launching EC2 instance failed.")
+        subnet = _least_used_subnet(group, cause)
+        if error := images.image_error(group.ec2_backend, group.image_id):  # it existed when the group was created
+            _fail_launch(group, subnet, cause, f"{error.message}. Launching EC2 instance failed.")
             return False
         instance = _run_instance(group, subnet.id if subnet else None)
         member = Member(instance, group)
         group.instance_states.append(member)
-        held = member.hold(Transition.LAUNCHING)
-        if held:
-            member.move(Lifecycle.PENDING_WAIT)
-        doing, status = f"{LAUNCHING}: {instance.id}", Status.WAITING if held else Status.IN_PROGRESS
-        member.activity = activities.begin(group, doing, cause, subnet=subnet, status=status)
+        waiting = member.wait_for_hooks(Transition.LAUNCHING)
+        if waiting:
+            member.move(LifecycleState.PENDING_WAIT)
+        description, status = (
+            f"{LAUNCHING}: {instance.id}",
+            ActivityStatus.WAITING if waiting else ActivityStatus.IN_PROGRESS,
+        )
+        member.activity = activities.begin(group, description, cause, subnet=subnet, status=status)
     return True
 
 
-def dismiss(member: Member, cause: str) -> None:
-    """Takes a member out of the load balancer and begins its end; what follows is the controller's."""
-    if Lifecycle(member.lifecycle_state).leaves:
+def terminate(member: Member, cause: str) -> None:
+    """Deregister a member and start its termination, which the controller finishes."""
+    if LifecycleState(member.lifecycle_state).is_terminating:
         return
     deregister(member)
     if member.activity:
-        activities.end(member.activity)  # of a launch that was under way nobody says what AWS calls it
+        activities.finish(member.activity)  # AWS doesn't document the status of an interrupted launch
     member.cause = cause
-    member.move(Lifecycle.TERMINATING)
-    _begin_end(member, cause)
+    member.move(LifecycleState.TERMINATING)
+    _begin_termination(member, cause)
 
 
-def give_up(member: Member, message: str) -> None:
-    """Ends a launch that came to nothing, and the machine of it."""
+def abandon_launch(member: Member, message: str) -> None:
+    """Cancel a launch and terminate its instance."""
     group, activity = member.auto_scaling_group, member.activity
     if activity:
-        activities.end(activity, Status.CANCELLED, message)
+        activities.finish(activity, ActivityStatus.CANCELLED, message)
         events.send(group, events.NOT_LAUNCHED, activity, member.instance_id)
-    dismiss(member, message)
+    terminate(member, message)
 
 
 def put_in_service(member: Member) -> None:
     if member.activity:
-        activities.end(member.activity)
-    member.move(Lifecycle.IN_SERVICE)
+        activities.finish(member.activity)
+    member.move(LifecycleState.IN_SERVICE)
     _update_attached_target_groups(member.auto_scaling_group.autoscaling_backend, member.auto_scaling_group_name)
 
 
-def forget(member: Member) -> None:
-    """The last step: the instance is terminated and no longer a part of its group."""
+def remove(member: Member) -> None:
+    """Last step of a termination: the instance leaves its group."""
     group = member.auto_scaling_group
     group.instance_states = [other for other in group.instance_states if other is not member]
     if member.instance.state != "terminated":
         group.ec2_backend.terminate_instances([member.instance_id])
-    if Lifecycle(member.lifecycle_state).leaves:
-        _finish_end(member)
+    if LifecycleState(member.lifecycle_state).is_terminating:
+        _finish_termination(member)
 
 
-def _begin_end(member: Member, cause: str) -> None:
-    group, doing = member.auto_scaling_group, f"Terminating EC2 instance: {member.instance_id}"
-    member.activity = activities.begin(group, doing, cause, subnet=_subnet_of(member))
+def _begin_termination(member: Member, cause: str) -> None:
+    group, description = member.auto_scaling_group, f"Terminating EC2 instance: {member.instance_id}"
+    member.activity = activities.begin(group, description, cause, subnet=_subnet_of(member))
 
 
-def _finish_end(member: Member) -> None:
-    """AWS's event still calls the activity in progress."""
+def _finish_termination(member: Member) -> None:
+    """In AWS's event the activity is still in progress."""
     if member.activity:
         events.send(member.auto_scaling_group, events.TERMINATED, member.activity, member.instance_id)
-        activities.end(member.activity)
+        activities.finish(member.activity)
 
 
 def _subnet_of(member: Member) -> Any:
@@ -154,7 +157,7 @@ def _subnet_of(member: Member) -> Any:
 
 
 def power_off(member: Member) -> None:
-    """What EC2 does, by default, with an instance that shuts itself down."""
+    """Stop the instance, as EC2 does by default with one that shuts itself down."""
     if member.instance.state == "running":
         member.instance.stop()
         member.instance.state_reason = StateReason(SHUT_DOWN, SHUT_DOWN.partition(":")[0])
@@ -171,25 +174,25 @@ def deregister(member: Member) -> None:
             target_group.deregister([{"Id": member.instance_id}])
 
 
-def _emptiest_subnet(group: Any, cause: str) -> Any:
-    """A launch into a zone that is gone fails, and AWS tries the others."""
+def _least_used_subnet(group: Any, cause: str) -> Any:
+    """A launch in a failed zone fails; AWS tries the others then."""
     if not group.vpc_zone_identifier:
         return None
-    subnets = [group.ec2_backend.get_subnet(one) for one in group.vpc_zone_identifier.split(",")]
-    taken = Counter(m.instance.subnet_id for m in members(group) if Lifecycle(m.lifecycle_state).counts)
-    wanted = sorted(subnets, key=lambda subnet: taken[subnet.id])
-    if all(subnet.availability_zone in ZONES_GONE for subnet in wanted):
-        return wanted[0]
-    while wanted[0].availability_zone in ZONES_GONE:
-        zone = wanted[0].availability_zone
-        why = f"There is no capacity in the Availability Zone {zone}. Launching EC2 instance failed."
-        _refuse(group, wanted.pop(0), cause, why)
-    return wanted[0]
+    subnets = [group.ec2_backend.get_subnet(subnet_id) for subnet_id in group.vpc_zone_identifier.split(",")]
+    counts = Counter(m.instance.subnet_id for m in members(group) if LifecycleState(m.lifecycle_state).is_active)
+    candidates = sorted(subnets, key=lambda subnet: counts[subnet.id])
+    if all(subnet.availability_zone in FAILED_ZONES for subnet in candidates):
+        return candidates[0]
+    while candidates[0].availability_zone in FAILED_ZONES:
+        zone = candidates[0].availability_zone
+        reason = f"There is no capacity in the Availability Zone {zone}. Launching EC2 instance failed."
+        _fail_launch(group, candidates.pop(0), cause, reason)
+    return candidates[0]
 
 
-def _refuse(group: Any, subnet: Any, cause: str, why: str) -> None:
+def _fail_launch(group: Any, subnet: Any, cause: str, reason: str) -> None:
     activity = activities.begin(group, LAUNCHING, cause, subnet=subnet)
-    activities.end(activity, Status.FAILED, why)
+    activities.finish(activity, ActivityStatus.FAILED, reason)
     events.send(group, events.NOT_LAUNCHED, activity)
 
 
@@ -218,7 +221,7 @@ def _run_instance(group: Any, subnet: str | None) -> Any:
 
 
 def _active_instances(self: Any) -> list[Member]:
-    return [member for member in members(self) if Lifecycle(member.lifecycle_state).counts]
+    return [member for member in members(self) if LifecycleState(member.lifecycle_state).is_active]
 
 
 def _replace_autoscaling_group_instances(self: Any, count_needed: int, propagated_tags: dict[str, str]) -> None:
@@ -230,26 +233,33 @@ def _set_desired_capacity(self: Any, new_capacity: int | None) -> None:
     actual, desired = len(self.active_instances()), int(self.desired_capacity or 0)
     if actual > desired:
         difference = "a difference between desired and actual capacity"
-        for member in _least_needed(self)[: actual - desired]:
-            dismiss(member, f"{activities.OUT} {difference}, shrinking the capacity from {actual} to {desired}.")
+        for member in _scale_in_order(self)[: actual - desired]:
+            terminate(
+                member, f"{activities.OUT_OF_SERVICE} {difference}, shrinking the capacity from {actual} to {desired}."
+            )
     elif actual < desired:
         launch(self, desired - actual, activities.NEEDED)
 
 
-def _least_needed(group: Any) -> list[Member]:
-    """Those not yet serving go first, then the oldest, as the default termination policy has it."""
+def _scale_in_order(group: Any) -> list[Member]:
+    """Those not yet in service first, then the oldest, as with the default termination policy."""
     free = [member for member in group.active_instances() if not member.protected_from_scale_in]
     return sorted(
-        free, key=lambda m: (m.lifecycle_state == Lifecycle.IN_SERVICE, m.health_status == "Healthy", m.moves[0][1])
+        free,
+        key=lambda m: (
+            m.lifecycle_state == LifecycleState.IN_SERVICE,
+            m.health_status == "Healthy",
+            m.transitions[0][1],
+        ),
     )
 
 
 def _update_attached_target_groups(self: Any, group_name: str) -> None:
-    """Members are targets while they are in service: earlier they can't answer, later they drain."""
+    """Only members in service are targets."""
     group = self.autoscaling_groups.get(group_name)
     for target_group in target_groups(group) if group else ():
         for member in members(group):
-            if member.lifecycle_state == Lifecycle.IN_SERVICE and member.instance_id not in target_group.targets:
+            if member.lifecycle_state == LifecycleState.IN_SERVICE and member.instance_id not in target_group.targets:
                 target_group.register([{"Id": member.instance_id, "Port": target_group.port}])
 
 
@@ -269,18 +279,18 @@ def _terminate_instance(self: Any, instance_id: str, should_decrement: bool) -> 
     before = group.desired_capacity
     if should_decrement:
         group.desired_capacity = before - 1
-    dismiss(member, activities.REQUESTED)
+    terminate(member, activities.REQUESTED)
     return TerminateInstanceActivity(member.instance, before)
 
 
 def _notify_terminate_instances(self: Any, instance_ids: list[str]) -> None:
-    """EC2 has ended instances that are still in a group: somebody did it behind the group's back."""
+    """EC2 has terminated instances that are still in a group, by a call outside Auto Scaling."""
     for group in list(self.autoscaling_groups.values()):
         for member in members(group):
             if member.instance_id in instance_ids:
                 member.cause = activities.STOPPED
-                _begin_end(member, activities.STOPPED)
-                _finish_end(member)
+                _begin_termination(member, activities.STOPPED)
+                _finish_termination(member)
     _notify_plain(self, instance_ids)
 
 
@@ -298,17 +308,17 @@ def _enter_standby_instances(self: Any, group_name: str, instance_ids: list[str]
         group.desired_capacity -= len(entered)
     for member in entered:
         deregister(member)
-        member.move(Lifecycle.STANDBY)
+        member.move(LifecycleState.STANDBY)
     return [_standby_activity(member, "Moving EC2 instance to Standby", should_decrement) for member in entered]
 
 
 def _exit_standby_instances(self: Any, group_name: str, instance_ids: list[str]) -> list[Any]:
     group = self.autoscaling_groups[group_name]
-    back = [_find(self, instance_id) for instance_id in instance_ids]
-    for member in back:
+    returning = [_find(self, instance_id) for instance_id in instance_ids]
+    for member in returning:
         group.desired_capacity += 1
         put_in_service(member)
-    return [_standby_activity(member, "Moving EC2 instance out of Standby", True) for member in back]
+    return [_standby_activity(member, "Moving EC2 instance out of Standby", True) for member in returning]
 
 
 def _standby_activity(member: Member, verb: str, changed: bool) -> Any:
@@ -319,7 +329,7 @@ def _standby_activity(member: Member, verb: str, changed: bool) -> Any:
 
 
 def _delete_auto_scaling_group(self: Any) -> Any:
-    """Refused while instances are left, as AWS does; ForceDelete ends them without their hooks."""
+    """Refused while the group has instances, as on AWS; ForceDelete terminates them without their hooks."""
     name, force = self._get_param("AutoScalingGroupName"), self._get_bool_param("ForceDelete", False)
     backend = self.autoscaling_backend
     group = backend.autoscaling_groups.get(name)
@@ -333,13 +343,13 @@ def _delete_auto_scaling_group(self: Any) -> Any:
         )
     for member in members(group):
         deregister(member)
-        forget(member)
+        remove(member)
     del backend.autoscaling_groups[name]
     backend.lifecycle_hooks = {k: h for k, h in backend.lifecycle_hooks.items() if h.auto_scaling_group_name != name}
     return EmptyResult()
 
 
-def replacements_first(group: Any) -> bool:
-    """Whether an unhealthy member stays until its replacement serves (maintenance policy of at least 100 percent)."""
+def launches_before_terminating(group: Any) -> bool:
+    """Whether an unhealthy member stays until its replacement is in service (MinHealthyPercentage of at least 100)."""
     policy = getattr(group, "maintenance_policy", None) or {}
     return int(policy.get("MinHealthyPercentage", 0)) >= 100

@@ -1,4 +1,4 @@
-"""Instances start from images that exist, and only those."""
+"""AMI checks: launches and launch templates need an existing image."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError, MalformedAMII
 from moto.ec2.models import EC2Backend
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import check_before
+from rehearsal.cloud.additions.patching import validate_before
 
 GAPS = [
     Gap(
         service="ec2",
         action="RunInstances",
-        reason="moto starts instances from images that don't exist; here they are refused by AWS's codes. "
-        "CreateLaunchTemplate takes any image, as AWS's does",
+        reason="moto launches instances from images that don't exist; here they are refused with AWS's error codes. "
+        "CreateLaunchTemplate accepts any image, as on AWS",
     ),
     Gap(
         service="autoscaling",
         action="CreateAutoScalingGroup, UpdateAutoScalingGroup",
-        reason="moto takes launch templates whose image doesn't exist; here, as on AWS, no group does",
+        reason="moto accepts launch templates whose image doesn't exist; here they are refused, as on AWS",
     ),
 ]
 
@@ -31,13 +31,13 @@ _IMAGE_ID = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
 
 
 def extend() -> None:
-    check_before(EC2Backend, "run_instances", _check_run)
+    validate_before(EC2Backend, "run_instances", _check_run)
     for method in ("create_auto_scaling_group", "update_auto_scaling_group"):
-        check_before(AutoScalingResponse, method, _check_group)
+        validate_before(AutoScalingResponse, method, _check_group)
 
 
-def refusal(ec2: Any, image: str) -> EC2ClientError | None:
-    """Why no instance can start from this image, or None."""
+def image_error(ec2: Any, image: str) -> EC2ClientError | None:
+    """The error of a launch from this image, or None."""
     if not _IMAGE_ID.fullmatch(image):
         return MalformedAMIIdError([image])
     if image in ec2.deleted_amis:
@@ -47,12 +47,14 @@ def refusal(ec2: Any, image: str) -> EC2ClientError | None:
 
 def _check_run(self: Any, image_id: str | None, *args: Any, **kwargs: Any) -> None:
     image = image_id or self._get_template_from_args(kwargs["launch_template"]).image_id
-    if error := refusal(self, image):
+    if error := image_error(self, image):
         raise error
 
 
 def _check_group(self: Any) -> None:
-    """Before anything of the group is made or changed."""
-    named, ec2 = self._get_param("LaunchTemplate", {}), self.autoscaling_backend.ec2_backend
-    if named and (error := refusal(ec2, ec2._get_template_from_args({"Version": "$Default", **named}).image_id)):
+    """Before anything of the group is created or changed."""
+    template, ec2 = self._get_param("LaunchTemplate", {}), self.autoscaling_backend.ec2_backend
+    if template and (
+        error := image_error(ec2, ec2._get_template_from_args({"Version": "$Default", **template}).image_id)
+    ):
         raise ValidationError(f"You must use a valid fully-formed launch template. {error.message}")

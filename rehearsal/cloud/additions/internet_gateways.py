@@ -1,4 +1,4 @@
-"""What needs an internet gateway attached to its VPC is refused without one."""
+"""Internet gateway checks: public addresses need one attached to the VPC."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import check_before
+from rehearsal.cloud.additions.patching import validate_before
 
 GAPS = [
     Gap(
         service="ec2",
         action="AssociateAddress",
-        reason="moto gives public addresses to VPCs without an internet gateway; here, as on AWS, it is refused",
+        reason="moto associates public addresses in VPCs without an internet gateway; here it is refused, as on AWS",
     ),
 ]
 
@@ -22,13 +22,15 @@ NOT_ATTACHED = "Gateway.NotAttached"
 
 
 def extend() -> None:
-    check_before(EC2Backend, "associate_address", _check_association)
+    validate_before(EC2Backend, "associate_address", _check_association)
 
 
 def is_attached(ec2: Any, vpc: str) -> bool:
-    """A default VPC has its gateway from the start, which moto leaves out."""
+    """A default VPC has a gateway from the start, which moto leaves out."""
     gateways = ec2.internet_gateways.values()
-    return bool(ec2.get_vpc(vpc).is_default) or any(one.vpc is not None and one.vpc.id == vpc for one in gateways)
+    return bool(ec2.get_vpc(vpc).is_default) or any(
+        gateway.vpc is not None and gateway.vpc.id == vpc for gateway in gateways
+    )
 
 
 def _check_association(self: Any, instance: Any = None, eni: Any = None, *args: Any, **kwargs: Any) -> None:

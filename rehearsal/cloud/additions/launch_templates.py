@@ -1,4 +1,4 @@
-"""Launch templates that describe no tags beyond those they were given for their instances."""
+"""Launch templates: tag specifications as requested, and AWS's error for an unknown id."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from moto.ec2.exceptions import InvalidLaunchTemplateIdNotFound
 from moto.ec2.models.launch_templates import LaunchTemplateBackend
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="ec2",
         action="CreateLaunchTemplate",
-        reason="moto adds the template's own tags to those of its instances, and each refresh would show a change",
+        reason="moto adds the template's own tags to those of its instances, which each refresh would report as drift",
     ),
     Gap(
         service="ec2",
         action="DeleteLaunchTemplate",
-        reason="moto calls an unknown id an unknown name, and the provider takes that for a failure instead of gone",
+        reason="moto reports an unknown id as an unknown name, which the provider takes for a failure",
     ),
 ]
 
@@ -30,7 +30,7 @@ _create_plain, _delete_plain = (
 
 
 def extend() -> None:
-    put_into(
+    replace_methods(
         LaunchTemplateBackend,
         create_launch_template=_create_launch_template,
         delete_launch_template=_delete_launch_template,
@@ -44,7 +44,9 @@ def _delete_launch_template(self: Any, name: str, tid: str | None) -> Any:
 
 
 def _create_launch_template(self: Any, name: str, description: str, template_data: dict[str, Any], tags: Any) -> Any:
-    given = [s for s in template_data.pop("TagSpecifications", None) or () if s["ResourceType"] != "launch-template"]
-    if given:
-        template_data["TagSpecifications"] = given
+    specifications = [
+        s for s in template_data.pop("TagSpecifications", None) or () if s["ResourceType"] != "launch-template"
+    ]
+    if specifications:
+        template_data["TagSpecifications"] = specifications
     return _create_plain(self, name, description, template_data, tags)

@@ -1,4 +1,4 @@
-"""A group's members: the states of AWS's lifecycle, and the hooks that hold an instance in one of them."""
+"""Group members: instances of an Auto Scaling group with lifecycle state and pending hooks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from moto.autoscaling.models import InstanceState
 
-from rehearsal.cloud.additions.activities import Activity, abandoned
+from rehearsal.cloud.additions.activities import Activity, abandoned_message
 
 
-class Lifecycle(StrEnum):
-    """The states of a group's member that last long enough to be seen."""
+class LifecycleState(StrEnum):
+    """Lifecycle states of AWS that last long enough to be observed."""
 
     PENDING = "Pending"
     PENDING_WAIT = "Pending:Wait"
@@ -25,24 +25,24 @@ class Lifecycle(StrEnum):
     TERMINATING_PROCEED = "Terminating:Proceed"
 
     @property
-    def counts(self) -> bool:
-        """Whether a member in this state is part of the group's capacity."""
-        return self in (Lifecycle.PENDING, Lifecycle.PENDING_WAIT, Lifecycle.IN_SERVICE)
+    def is_active(self) -> bool:
+        """Whether a member in this state counts as capacity of the group."""
+        return self in (LifecycleState.PENDING, LifecycleState.PENDING_WAIT, LifecycleState.IN_SERVICE)
 
     @property
-    def leaves(self) -> bool:
+    def is_terminating(self) -> bool:
         return self.startswith("Terminating")
 
     @property
-    def goal(self) -> str:
-        """What the metadata's autoscaling/target-lifecycle-state says: Terminated as soon as the way out begins."""
-        if self.leaves:
+    def target_state(self) -> str:
+        """Value of the metadata's autoscaling/target-lifecycle-state: Terminated from the start of a termination."""
+        if self.is_terminating:
             return "Terminated"
-        return "Standby" if self is Lifecycle.STANDBY else "InService"
+        return "Standby" if self is LifecycleState.STANDBY else "InService"
 
 
 class Transition(StrEnum):
-    """What a lifecycle hook can hold up."""
+    """Transitions that a lifecycle hook can delay."""
 
     LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
     TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -50,7 +50,7 @@ class Transition(StrEnum):
 
 @dataclass(kw_only=True)
 class PendingAction:
-    """A hook that holds a member until somebody completes it or its heartbeat runs out."""
+    """A lifecycle action that delays a member until it is completed or its heartbeat times out."""
 
     hook: str
     heartbeat: int
@@ -64,30 +64,30 @@ class PendingAction:
 
 
 class Member(InstanceState):
-    """One instance of a group, with what holds it and the times of its moves."""
+    """One instance of a group, with its pending lifecycle actions and state transitions."""
 
     def __init__(self, instance: Any, group: Any) -> None:
         super().__init__(
             instance,
-            lifecycle_state=Lifecycle.PENDING,
+            lifecycle_state=LifecycleState.PENDING,
             protected_from_scale_in=group.new_instances_protected_from_scale_in,
             autoscaling_group=group,
         )
         self.actions: list[PendingAction] = []
-        self.moves: list[tuple[str, float]] = [(str(Lifecycle.PENDING), time.time())]
+        self.transitions: list[tuple[str, float]] = [(str(LifecycleState.PENDING), time.time())]
         self.since = time.monotonic()
         self.cause = ""
-        self.activity: Activity | None = None  # the last: its launch, then its end
+        self.activity: Activity | None = None  # the last: of its launch, then of its termination
 
-    def move(self, to: Lifecycle) -> None:
+    def move(self, to: LifecycleState) -> None:
         self.lifecycle_state = to
-        if to not in (Lifecycle.PENDING_WAIT, Lifecycle.TERMINATING_WAIT):
-            self.actions = []  # nothing holds it here: completing an action late is an error
-        self.moves.append((str(to), time.time()))
+        if to not in (LifecycleState.PENDING_WAIT, LifecycleState.TERMINATING_WAIT):
+            self.actions = []  # completing an action late is an error
+        self.transitions.append((str(to), time.time()))
         self.since = time.monotonic()
 
-    def hold(self, transition: Transition) -> bool:
-        """Starts to wait for the group's hooks of this kind; False when it has none."""
+    def wait_for_hooks(self, transition: Transition) -> bool:
+        """Start to wait for the group's hooks of this transition; False when it has none."""
         group, now = self.auto_scaling_group, time.monotonic()
         hooks = group.autoscaling_backend.describe_lifecycle_hooks(group.name)
         self.actions = [
@@ -102,13 +102,13 @@ class Member(InstanceState):
         ]
         return bool(self.actions)
 
-    def abandoned(self) -> str:
-        """The words of the hook that gave this member up."""
-        given_up = next(action for action in self.actions if action.outcome(time.monotonic()) == "ABANDON")
-        return abandoned(given_up.token, by_timeout=not given_up.result)
+    def abandoned_message(self) -> str:
+        """Status message of the lifecycle action that was abandoned."""
+        action = next(action for action in self.actions if action.outcome(time.monotonic()) == "ABANDON")
+        return abandoned_message(action.token, by_timeout=not action.result)
 
     def outcome(self) -> str:
-        """CONTINUE once every hook said so, ABANDON as soon as one does, empty while some are open."""
+        """CONTINUE once every hook has, ABANDON as soon as one has, empty while some are open."""
         results = [action.outcome(time.monotonic()) for action in self.actions]
         if "ABANDON" in results:
             return "ABANDON"

@@ -1,4 +1,4 @@
-"""Metrics that are kept by the second for a bounded time, and queries on them as CloudWatch answers them."""
+"""CloudWatch metrics API: PutMetricData, ListMetrics, GetMetricData and GetMetricStatistics on the metric store."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from moto.core.responses import ActionResult
 
 from rehearsal.cloud.additions.actions import LOCK
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 from rehearsal.cloud.cloudwatch import metric_queries
 from rehearsal.cloud.cloudwatch.metric_math import MathError
-from rehearsal.cloud.cloudwatch.metric_queries import Asked, Query
-from rehearsal.cloud.cloudwatch.metric_store import KEPT_S, Metric, StatisticError, Store, statistic
+from rehearsal.cloud.cloudwatch.metric_queries import MetricQuery, MetricStat
+from rehearsal.cloud.cloudwatch.metric_store import RETENTION_S, MetricId, MetricStore, StatisticError, statistic
 
 GAPS = [
     Gap(
         service="cloudwatch",
         action="GetMetricData, GetMetricStatistics",
-        reason="moto knows no percentiles and no metric math, and begins periods where the question begins; here they "
-        f"begin at whole periods, and data of the last {KEPT_S // 60} minutes is kept and told at once",
+        reason="moto has no percentiles and no metric math, and aligns periods with the start of a query; here periods "
+        f"are aligned as on AWS, and data of the last {RETENTION_S // 60} minutes is available, at once",
     ),
 ]
 
@@ -33,45 +33,47 @@ _statistics_plain = CloudWatchResponse.get_metric_statistics
 
 
 def extend() -> None:
-    put_into(
+    replace_methods(
         CloudWatchBackend,
         put_metric_data=_put_metric_data,
         get_all_metrics=_get_all_metrics,
         get_metric_data=_get_metric_data,
     )
-    put_into(CloudWatchResponse, get_metric_statistics=_get_metric_statistics)
+    replace_methods(CloudWatchResponse, get_metric_statistics=_get_metric_statistics)
 
 
-def store_of(backend: Any) -> Store:
+def store_of(backend: Any) -> MetricStore:
     """The metrics of an account in a region."""
-    found: Store = backend.__dict__.setdefault("kept_metrics", Store())
-    return found
+    store: MetricStore = backend.__dict__.setdefault("kept_metrics", MetricStore())
+    return store
 
 
-def metric_of(namespace: str | None, name: str, dimensions: Iterable[Mapping[str, str]]) -> Metric:
-    held = frozenset((each["Name"], each["Value"]) for each in dimensions)
-    return Metric(namespace=str(namespace), name=name, dimensions=held)
+def parse_metric(namespace: str | None, name: str, dimensions: Iterable[Mapping[str, str]]) -> MetricId:
+    pairs = frozenset((dimension["Name"], dimension["Value"]) for dimension in dimensions)
+    return MetricId(namespace=str(namespace), name=name, dimensions=pairs)
 
 
 def _put_metric_data(self: Any, namespace: str, metric_data: list[dict[str, Any]]) -> None:
     with LOCK:
         _put_plain(self, namespace, metric_data)
-        taken, self.metric_data = self.metric_data, []
+        data, self.metric_data = self.metric_data, []
     store = store_of(self)
-    for datum in taken:
-        metric = Metric(
+    for datum in data:
+        metric = MetricId(
             namespace=namespace, name=datum.name, dimensions=frozenset((d.name, d.value) for d in datum.dimensions)
         )
         at, unit = _moment(datum.timestamp).timestamp(), datum.unit or "None"
         if isinstance(datum, MetricAggregatedDatum):
-            store.add_set(metric, at, unit, total=datum.sum, count=datum.sample_count, least=datum.min, most=datum.max)
+            store.add_statistics(
+                metric, at, unit, total=datum.sum, count=datum.sample_count, minimum=datum.min, maximum=datum.max
+            )
         else:
             store.add(metric, at, {datum.value: 1}, unit)
 
 
 def _get_all_metrics(self: Any) -> list[Any]:
-    """For ListMetrics: one datum a metric says all that is told there."""
-    kept = [
+    """For ListMetrics, which needs one datum of each metric."""
+    metrics = [
         MetricDatum(
             namespace=metric.namespace,
             name=metric.name,
@@ -80,9 +82,9 @@ def _get_all_metrics(self: Any) -> list[Any]:
             timestamp=None,
             unit=unit,
         )
-        for metric, unit in store_of(self).known()
+        for metric, unit in store_of(self).metrics()
     ]
-    return [*kept, *self.aws_metric_data]
+    return [*metrics, *self.aws_metric_data]
 
 
 def _get_metric_data(
@@ -94,57 +96,60 @@ def _get_metric_data(
 ) -> list[dict[str, Any]]:
     begin, end = _range(start_time, end_time)
     try:
-        found = metric_queries.answer([query_of(query) for query in queries], store_of(self), _within(begin, end))
+        store = metric_queries.evaluate([parse_query(query) for query in queries], store_of(self), _within(begin, end))
     except (MathError, StatisticError) as error:
         raise ValidationError(str(error)) from error
-    rows = [(query, found[query["Id"]]) for query in queries if query["Id"] in found]
-    down = scan_by == "TimestampDescending"
+    rows = [(query, store[query["Id"]]) for query in queries if query["Id"] in store]
+    descending = scan_by == "TimestampDescending"
     return [
         {
             "id": query["Id"],
             "label": _label(query),
-            "timestamps": [datetime.fromtimestamp(at, UTC) for at in sorted(line, reverse=down)],
-            "values": [line[at] for at in sorted(line, reverse=down)],
+            "timestamps": [datetime.fromtimestamp(at, UTC) for at in sorted(series, reverse=descending)],
+            "values": [series[at] for at in sorted(series, reverse=descending)],
             "status_code": "Complete",
         }
-        for query, line in rows
+        for query, series in rows
     ]
 
 
-def query_of(given: Mapping[str, Any]) -> Query:
-    """From the API's own words; raises ValidationError."""
-    returned = given.get("ReturnData", True)
-    if "MetricStat" not in given:
-        return Query(
-            id=given["Id"], expression=given["Expression"], period=int(given.get("Period") or 0), returned=returned
+def parse_query(request: Mapping[str, Any]) -> MetricQuery:
+    """A query from the API's request; raises ValidationError."""
+    return_data = request.get("ReturnData", True)
+    if "MetricStat" not in request:
+        return MetricQuery(
+            id=request["Id"],
+            expression=request["Expression"],
+            period=int(request.get("Period") or 0),
+            return_data=return_data,
         )
-    said = given["MetricStat"]
-    asked = Asked(
-        metric=metric_of(
-            said["Metric"]["Namespace"], said["Metric"]["MetricName"], said["Metric"].get("Dimensions", [])
+    stat = request["MetricStat"]
+    metric_stat = MetricStat(
+        metric=parse_metric(
+            stat["Metric"]["Namespace"], stat["Metric"]["MetricName"], stat["Metric"].get("Dimensions", [])
         ),
-        period=_period(said["Period"]),
-        stat=said["Stat"],
-        unit=said.get("Unit"),
+        period=_period(stat["Period"]),
+        stat=stat["Stat"],
+        unit=stat.get("Unit"),
     )
-    return Query(id=given["Id"], asked=asked, returned=returned)
+    return MetricQuery(id=request["Id"], metric_stat=metric_stat, return_data=return_data)
 
 
 def _get_metric_statistics(self: Any) -> ActionResult:
-    # moto's own refuses what is missing; percentiles it takes and never answers.
+    # For moto's validation; it accepts percentiles but never returns them.
     _statistics_plain(self)
-    asked = self._get_params()
-    period = _period(asked["Period"])
-    begin, end = _range(asked["StartTime"], asked["EndTime"])
-    metric = metric_of(asked["Namespace"], asked["MetricName"], asked.get("Dimensions", []))
-    plain, extended = asked.get("Statistics") or [], asked.get("ExtendedStatistics") or []
+    parameters = self._get_params()
+    period = _period(parameters["Period"])
+    begin, end = _range(parameters["StartTime"], parameters["EndTime"])
+    metric = parse_metric(parameters["Namespace"], parameters["MetricName"], parameters.get("Dimensions", []))
+    plain, extended = parameters.get("Statistics") or [], parameters.get("ExtendedStatistics") or []
     points = []
     for start in _within(begin, end)(period):
         store = store_of(self.cloudwatch_backend)
-        seconds = [second for _at, second in store.seconds(metric, start, start + period, asked.get("Unit"))]
+        seconds = [second for _at, second in store.seconds(metric, start, start + period, parameters.get("Unit"))]
         if seconds:
-            points.append(_point(start, seconds, plain, extended, asked.get("Unit")))
-    return ActionResult({"Label": asked["MetricName"], "Datapoints": points})
+            points.append(_point(start, seconds, plain, extended, parameters.get("Unit")))
+    return ActionResult({"Label": parameters["MetricName"], "Datapoints": points})
 
 
 def _point(
@@ -152,15 +157,15 @@ def _point(
 ) -> dict[str, Any]:
     try:
         values = {name: statistic(seconds, name) for name in plain}
-        shares = {name: statistic(seconds, name) for name in extended}
+        percentile_values = {name: statistic(seconds, name) for name in extended}
     except StatisticError as error:
         raise InvalidParameterValue(str(error)) from error
-    percentiles = {"ExtendedStatistics": shares} if shares else {}
+    percentiles = {"ExtendedStatistics": percentile_values} if percentile_values else {}
     return {"Timestamp": datetime.fromtimestamp(start, UTC), "Unit": unit or "None", **values, **percentiles}
 
 
 def _within(begin: float, end: float) -> metric_queries.Starts:
-    """Whole periods, as CloudWatch's: also the one that `begin` is in the middle of."""
+    """Aligned periods, as CloudWatch's, from the one that `begin` is in."""
     return lambda period: range(int(begin // period) * period, int(-(-end // 1)), period)
 
 
@@ -169,16 +174,18 @@ def _range(start: datetime, end: datetime) -> tuple[float, float]:
     if begin >= until:
         raise ValidationError(f"StartTime {start} must be before EndTime {end}")
     now = datetime.now(UTC).timestamp()
-    return max(begin, now - 2 * KEPT_S), min(until, now + KEPT_S)  # no more is kept: so that no answer gets long
+    return max(begin, now - 2 * RETENTION_S), min(
+        until, now + RETENTION_S
+    )  # the store holds no more: keeps the response short
 
 
-def _moment(given: datetime) -> datetime:
-    """moto's own times have no zone, and are UTC."""
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+def _moment(request: datetime) -> datetime:
+    """moto's own times are UTC without a time zone."""
+    return request if request.tzinfo else request.replace(tzinfo=UTC)
 
 
-def _period(given: Any) -> int:
-    period = int(given)
+def _period(request: Any) -> int:
+    period = int(request)
     if period not in (1, 5, 10, 20, 30) and (period < 60 or period % 60):
         raise InvalidParameterValue(f"period {period}: 1, 5, 10, 20, 30 or a multiple of 60 is allowed")
     return period

@@ -1,4 +1,4 @@
-"""NAT gateways fail in a VPC without an internet gateway; deleted, they give address and network interface back."""
+"""NAT gateways: failure without an internet gateway, release of the address on deletion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moto.ec2.models import EC2Backend
 
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.internet_gateways import NOT_ATTACHED, is_attached
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
@@ -19,7 +19,7 @@ GAPS = [
     Gap(
         service="ec2",
         action="DeleteNatGateway",
-        reason="moto leaves the address with the deleted gateway; here another gateway can take it",
+        reason="moto leaves the address associated with the deleted gateway; here it is released",
     ),
 ]
 
@@ -27,7 +27,7 @@ _create_plain, _delete_plain = EC2Backend.create_nat_gateway, EC2Backend.delete_
 
 
 def extend() -> None:
-    put_into(EC2Backend, create_nat_gateway=_create_nat_gateway, delete_nat_gateway=_delete_nat_gateway)
+    replace_methods(EC2Backend, create_nat_gateway=_create_nat_gateway, delete_nat_gateway=_delete_nat_gateway)
 
 
 def _create_nat_gateway(
@@ -36,7 +36,7 @@ def _create_nat_gateway(
     vpc = self.get_subnet(subnet_id).vpc_id
     if connectivity_type == "private" or is_attached(self, vpc):
         return _create_plain(self, subnet_id, allocation_id, tags, connectivity_type)
-    # AWS makes it, and says what is wrong with it later; it takes no address.
+    # AWS creates it and sets its state to failed later, without the address.
     gateway: Any = _create_plain(self, subnet_id, "", tags, "private")
     gateway.connectivity_type, gateway.state = "public", "failed"
     gateway.failure_code, gateway.failure_message = NOT_ATTACHED, f"Network {vpc} has no Internet gateway attached"

@@ -1,4 +1,4 @@
-"""How an addition takes the place of a part of moto."""
+"""Patching of moto's classes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 
-def put_into(owner: Any, **functions: Callable[..., Any]) -> None:
-    """Sets methods on a class of moto; the type checker, rightly, refuses the plain assignment."""
+def replace_methods(owner: Any, **functions: Callable[..., Any]) -> None:
+    """Set methods on a class of moto; the type checker refuses the plain assignment."""
     for name, function in functions.items():
         setattr(owner, name, function)
 
 
-def check_before(owner: Any, method: str, check: Callable[..., None]) -> None:
-    """Passes each call of a method to `check` first, which refuses it by raising; nothing has happened then."""
+def validate_before(owner: Any, method: str, check: Callable[..., None]) -> None:
+    """Call `check` before a method, with its arguments; an exception of `check` prevents the call."""
     plain = getattr(owner, method)
 
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
         check(self, *args, **kwargs)
         return plain(self, *args, **kwargs)
 
-    put_into(owner, **{method: checked})
+    replace_methods(owner, **{method: checked})

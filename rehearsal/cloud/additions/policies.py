@@ -1,4 +1,4 @@
-"""Bucket and identity policies whose Deny under a condition is weighed as not met, as it is for honest requests."""
+"""Bucket and identity policies: a Deny with a condition is ignored, as its condition is not evaluated."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="s3",
         action="bucket policies",
-        reason="moto takes a Deny with a condition (TLS only) for unconditional and refuses every read; "
-        "here such a Deny is passed over, so the rehearsal proves nothing about it",
+        reason="moto treats a Deny with a condition (TLS only) as unconditional and refuses every read; "
+        "here such a Deny is ignored, so the rehearsal proves nothing about it",
     ),
 ]
 
@@ -22,7 +22,7 @@ _is_plainly_permitted = IAMPolicyStatement.is_action_permitted
 
 
 def extend() -> None:
-    put_into(IAMPolicyStatement, is_action_permitted=_is_action_permitted)
+    replace_methods(IAMPolicyStatement, is_action_permitted=_is_action_permitted)
 
 
 def _is_action_permitted(self: Any, *args: Any, **kwargs: Any) -> Any:

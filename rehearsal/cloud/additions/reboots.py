@@ -1,4 +1,4 @@
-"""RebootInstances reaches the machine behind the instance."""
+"""RebootInstances: requests for the controller, which restarts the container."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from typing import Any
 from moto.ec2.models.instances import Instance
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
-    Gap(service="ec2", action="RebootInstances", reason="moto only sets the state; here systemd starts anew"),
-    Gap(service="ec2", action="StopInstances, StartInstances", reason="only the state changes: machines run on"),
+    Gap(service="ec2", action="RebootInstances", reason="moto only sets the state; here the container restarts"),
+    Gap(
+        service="ec2", action="StopInstances, StartInstances", reason="only the state changes: containers keep running"
+    ),
 ]
 
-ASKED: deque[str] = deque()  # instance ids, for the controller
+REQUESTED_REBOOTS: deque[str] = deque()  # instance ids, for the controller
 
 _reboot_plain = Instance.reboot
 
 
 def extend() -> None:
-    put_into(Instance, reboot=_reboot)
+    replace_methods(Instance, reboot=_reboot)
 
 
 def _reboot(self: Any) -> None:
     _reboot_plain(self)
-    ASKED.append(self.id)
+    REQUESTED_REBOOTS.append(self.id)

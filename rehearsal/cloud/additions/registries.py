@@ -1,4 +1,4 @@
-"""ECR repositories and authorization tokens that lead to a registry which really stores images."""
+"""ECR repositories and authorization tokens for a registry on this host."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from moto.core.responses import ActionResult
 from moto.ecr.models import Repository
 from moto.ecr.responses import ECRResponse
 
-from rehearsal.cloud.additions.gap import Facts, Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.gap import EmulatorContext, Gap
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="ecr",
         action="CreateRepository, GetAuthorizationToken",
-        reason="repositoryUri, proxyEndpoint and password are those of a real registry on this machine; "
-        "DescribeImages and scanning know nothing of what is pushed there",
+        reason="repositoryUri, proxyEndpoint and password are those of a registry on this host; DescribeImages and "
+        "scanning don't see the images in it",
     ),
 ]
 
@@ -28,22 +28,22 @@ _init_plain = Repository.__init__
 _authorize_plain = ECRResponse.get_authorization_token
 
 
-def extend(facts: Facts) -> None:
-    def remember_uri(self: Any, *args: Any, **kwargs: Any) -> None:
+def extend(context: EmulatorContext) -> None:
+    def init_with_uri(self: Any, *args: Any, **kwargs: Any) -> None:
         _init_plain(self, *args, **kwargs)
-        if facts.registry:
-            self.uri = f"{facts.registry}/{self.name}"
+        if context.registry:
+            self.uri = f"{context.registry}/{self.name}"
 
     def get_authorization_token(self: Any) -> Any:
-        return ActionResult({"authorizationData": [_token(facts)]}) if facts.registry else _authorize_plain(self)
+        return ActionResult({"authorizationData": [_token(context)]}) if context.registry else _authorize_plain(self)
 
-    put_into(Repository, __init__=remember_uri)
-    put_into(ECRResponse, get_authorization_token=get_authorization_token)
+    replace_methods(Repository, __init__=init_with_uri)
+    replace_methods(ECRResponse, get_authorization_token=get_authorization_token)
 
 
-def _token(facts: Facts) -> dict[str, Any]:
+def _token(context: EmulatorContext) -> dict[str, Any]:
     return {
-        "authorizationToken": base64.b64encode(f"AWS:{facts.registry_password}".encode()).decode(),
+        "authorizationToken": base64.b64encode(f"AWS:{context.registry_password}".encode()).decode(),
         "expiresAt": datetime.now(UTC) + timedelta(hours=TOKEN_HOURS),
-        "proxyEndpoint": f"https://{facts.registry}",
+        "proxyEndpoint": f"https://{context.registry}",
     }

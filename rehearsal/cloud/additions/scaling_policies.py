@@ -1,4 +1,4 @@
-"""Scaling policies that are described as they were given."""
+"""Scaling policies: descriptions that match the request."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from moto.autoscaling.responses import AutoScalingResponse
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
         service="autoscaling",
         action="DescribePolicies",
-        reason="moto forgets whether a policy is enabled and invents a predictive configuration: Pulumi's own engine "
-        "would set both right at every run",
+        reason="moto drops whether a policy is enabled and invents a predictive configuration: Pulumi would update "
+        "both at every run",
     ),
 ]
 
@@ -22,7 +22,7 @@ _put_plain = AutoScalingResponse.put_scaling_policy
 
 
 def extend() -> None:
-    put_into(AutoScalingResponse, put_scaling_policy=_put_scaling_policy)
+    replace_methods(AutoScalingResponse, put_scaling_policy=_put_scaling_policy)
 
 
 def _put_scaling_policy(self: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Security group rules that keep their description also when they name another group."""
+"""Security group rules: descriptions of rules that reference another group."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ GAPS = [
     Gap(
         service="ec2",
         action="DescribeSecurityGroupRules",
-        reason="moto tells the description only of rules that name an address range: every refresh would find the "
-        "others' gone",
+        reason="moto returns the description only of rules with an address range: every refresh would report the "
+        "others' as removed",
     ),
 ]
 
@@ -23,5 +23,5 @@ def extend() -> None:
 
 
 def _description(self: Any) -> str | None:
-    found = self.ip_range.get("Description") or self.source_group.get("Description")
-    return str(found) if found else None
+    description = self.ip_range.get("Description") or self.source_group.get("Description")
+    return str(description) if description else None

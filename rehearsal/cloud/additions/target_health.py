@@ -1,4 +1,4 @@
-"""Targets whose health is what the front door's own checks say, and which drain before they are gone."""
+"""Target health from the load balancer emulator's checks, and draining of deregistered targets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from moto.elbv2.exceptions import InvalidTargetError, TargetGroupNotFoundError
 from moto.elbv2.models import ELBv2Backend, FakeHealthStatus, FakeTargetGroup, elbv2_backends
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 from rehearsal.load_balancer.model import DRAINING, HEALTHY, INITIAL, NOT_IN_USE, NOT_REGISTERED, TargetHealth
 
 GAPS = [
     Gap(
         service="elbv2",
         action="DescribeTargetHealth",
-        reason="moto calls every target healthy; here the front door's HTTP checks decide, and targets drain",
+        reason="moto reports every target as healthy; here HAProxy's HTTP health checks decide, and targets drain",
     ),
 ]
 
@@ -25,57 +25,57 @@ GAPS = [
 Key = tuple[str, str]  # target group ARN, target id
 
 
-class Ledger:
-    """What the front door last said of each target; without a front door every registered target is healthy."""
+class TargetHealthCache:
+    """Last known health of each target; without a load balancer emulator every registered target is healthy."""
 
     def __init__(self) -> None:
-        self._known: Mapping[Key, TargetHealth] | None = None
+        self._healths: Mapping[Key, TargetHealth] | None = None
 
-    def write(self, known: Mapping[Key, TargetHealth] | None) -> None:
-        self._known = known  # replaced as a whole: readers see one moment
+    def write(self, healths: Mapping[Key, TargetHealth] | None) -> None:
+        self._healths = healths  # replaced at once: readers see a consistent state
 
     def read(self, target_group: str, target: str) -> TargetHealth:
-        if self._known is None:
+        if self._healths is None:
             return HEALTHY
-        return self._known.get((target_group, target), INITIAL)
+        return self._healths.get((target_group, target), INITIAL)
 
 
-LEDGER = Ledger()
+TARGET_HEALTH = TargetHealthCache()
 
 
 def extend() -> None:
-    put_into(FakeTargetGroup, deregister=_deregister, health_for=_health_for)
-    put_into(ELBv2Backend, describe_target_health=_describe_target_health)
-    plain = FakeTargetGroup.register
+    replace_methods(FakeTargetGroup, deregister=_deregister, health_for=_health_for)
+    replace_methods(ELBv2Backend, describe_target_health=_describe_target_health)
+    register_plain = FakeTargetGroup.register
 
     def register(self: Any, targets: list[dict[str, Any]]) -> None:
-        plain(self, targets)
+        register_plain(self, targets)
         for target in targets:
             draining(self).pop(target["Id"], None)
 
-    put_into(FakeTargetGroup, register=register)
+    replace_methods(FakeTargetGroup, register=register)
 
 
 def draining(target_group: Any) -> dict[str, dict[str, Any]]:
-    """The targets that take nothing new but still finish what they have: id -> target, with `Since`."""
-    found: dict[str, dict[str, Any]] = target_group.__dict__.setdefault("draining_targets", {})
-    return found
+    """Draining targets by id, each with `Since`."""
+    targets: dict[str, dict[str, Any]] = target_group.__dict__.setdefault("draining_targets", {})
+    return targets
 
 
 def drained(target_group: Any, target: str) -> None:
-    if found := draining(target_group).pop(target, None):
-        target_group.deregistered_targets[target] = found
+    if registration := draining(target_group).pop(target, None):
+        target_group.deregistered_targets[target] = registration
 
 
 def in_use(backend: Any, arn: str) -> bool:
-    return any(arn in groups_behind(backend, balancer) for balancer in backend.load_balancers.values())
+    return any(arn in groups_behind(backend, load_balancer) for load_balancer in backend.load_balancers.values())
 
 
-def groups_behind(backend: Any, balancer: Any) -> set[str]:
-    """ARNs of the target groups that a rule of the balancer names."""
+def groups_behind(backend: Any, load_balancer: Any) -> set[str]:
+    """ARNs of the target groups in the load balancer's rules."""
     return {
         arn
-        for listener in balancer.listeners.values()
+        for listener in load_balancer.listeners.values()
         for rule in listener.rules.values()
         for action in rule.actions
         for arn in backend._get_target_group_arns_from(action_data=action.data)
@@ -84,19 +84,19 @@ def groups_behind(backend: Any, balancer: Any) -> set[str]:
 
 def _deregister(self: Any, targets: list[dict[str, Any]]) -> None:
     for target in targets:
-        found = self.targets.pop(target["Id"], None)
-        if found is None and target["Id"] not in draining(self):
+        registration = self.targets.pop(target["Id"], None)
+        if registration is None and target["Id"] not in draining(self):
             raise InvalidTargetError()
-        if found is not None:
-            draining(self)[target["Id"]] = {**found, "Since": time.monotonic()}
+        if registration is not None:
+            draining(self)[target["Id"]] = {**registration, "Since": time.monotonic()}
 
 
 def _health_for(self: Any, target: dict[str, Any], ec2_backend: Any) -> Any:
     registered = self.targets.get(target["Id"]) or draining(self).get(target["Id"])
     port = (registered or target).get("Port", self.port)
     health = _health(self, target["Id"])
-    words = (str(health.state), health.reason or None, health.description or None)
-    return FakeHealthStatus(target["Id"], port, self.health_check_port, *words)
+    details = (str(health.state), health.reason or None, health.description or None)
+    return FakeHealthStatus(target["Id"], port, self.health_check_port, *details)
 
 
 def _health(target_group: Any, target: str) -> TargetHealth:
@@ -105,12 +105,12 @@ def _health(target_group: Any, target: str) -> TargetHealth:
         return DRAINING
     if target not in target_group.targets:
         return NOT_REGISTERED
-    return LEDGER.read(target_group.arn, target) if in_use(backend, target_group.arn) else NOT_IN_USE
+    return TARGET_HEALTH.read(target_group.arn, target) if in_use(backend, target_group.arn) else NOT_IN_USE
 
 
 def _describe_target_health(self: Any, target_group_arn: str, targets: list[dict[str, Any]]) -> list[Any]:
     target_group = self.target_groups.get(target_group_arn)
     if target_group is None:
         raise TargetGroupNotFoundError()
-    asked = targets or [*target_group.targets.values(), *draining(target_group).values()]
-    return [target_group.health_for(target, self.ec2_backend) for target in asked]
+    selected = targets or [*target_group.targets.values(), *draining(target_group).values()]
+    return [target_group.health_for(target, self.ec2_backend) for target in selected]

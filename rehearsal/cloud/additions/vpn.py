@@ -1,4 +1,4 @@
-"""VPN connections with their tunnels' options, keys and static routes, and route tables that learn from a gateway."""
+"""VPN connections with tunnel options, pre-shared keys and static routes, and route propagation of VPN gateways."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from moto.ec2.responses import EC2Response
 from moto.secretsmanager.models import secretsmanager_backends
 
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 from rehearsal.cloud.additions.vpn_document import customer_gateway_configuration
 
 GAPS = [
     Gap(
         service="ec2",
         action="CreateVpnConnection",
-        reason="moto drops all options; here they are kept, each connection has addresses and keys of its own, and its "
-        "tunnels stay down: no IPsec is behind them",
+        reason="moto drops all options; here they are stored, each connection has its own addresses and keys, and its "
+        "tunnels stay down: there is no IPsec",
     ),
     Gap(
         service="ec2",
         action="ModifyVpnTunnelOptions, CreateVpnConnectionRoute, DeleteVpnConnectionRoute, EnableVgwRoutePropagation, "
         "DisableVgwRoutePropagation",
-        reason="moto lacks them, and the filters by which clients wait for a route; propagation is noted at the table, "
-        "and adds no routes to it",
+        reason="moto lacks them, and the filters by which clients wait for a route; propagation is recorded with the "
+        "table, but adds no routes to it",
     ),
     Gap(
         service="ec2",
         action="CreateCustomerGateway, CreateTransitGatewayVpcAttachment",
-        reason="moto drops the extended AS number of the one and the tags of the other",
+        reason="moto drops the extended AS number of the first and the tags of the second",
     ),
     Gap(
         service="ec2",
         action="SearchTransitGatewayRoutes",
-        reason="moto answers a route's attachments as one, which clients read as none",
+        reason="moto returns a route's attachments as an object instead of a list, which clients read as none",
     ),
 ]
 
@@ -53,8 +53,8 @@ DEFAULTS = {
     "StartupAction": "add",
     "EnableTunnelLifecycleControl": False,
 }
-# A request's names that the answer spells in another way.
-ANSWERED = {
+# Request names that are spelt differently in responses.
+RESPONSE_NAMES = {
     "DPDTimeoutSeconds": "DpdTimeoutSeconds",
     "DPDTimeoutAction": "DpdTimeoutAction",
     "IKEVersions": "IkeVersions",
@@ -70,7 +70,7 @@ _delete_connection_plain = EC2Response.delete_vpn_connection
 
 
 def extend() -> None:
-    put_into(
+    replace_methods(
         EC2Response,
         create_vpn_connection=_create_vpn_connection,
         delete_vpn_connection=_delete_vpn_connection,
@@ -83,7 +83,7 @@ def extend() -> None:
         create_transit_gateway_vpc_attachment=_create_transit_gateway_vpc_attachment,
         search_transit_gateway_routes=_search_transit_gateway_routes,
     )
-    put_into(VPNConnection, get_filter_value=_get_filter_value)
+    replace_methods(VPNConnection, get_filter_value=_get_filter_value)
     setattr(VPNConnection, "customer_gateway_configuration", property(customer_gateway_configuration))  # noqa: B010
     setattr(VPNConnection, "routes", property(_routes))  # noqa: B010 - properties, not functions
     setattr(VPNConnection, "vgw_telemetry", property(_telemetry))  # noqa: B010
@@ -93,8 +93,8 @@ def extend() -> None:
 def _create_vpn_connection(self: Any) -> Any:
     result: Any = _create_connection_plain(self)
     connection = result.result["VpnConnection"]
-    given = self._get_param("Options", {}) or {}
-    tunnels = list(given.get("TunnelOptions") or ())
+    requested = self._get_param("Options", {}) or {}
+    tunnels = list(requested.get("TunnelOptions") or ())
     connection.options = {
         "EnableAcceleration": False,
         "StaticRoutesOnly": False,
@@ -102,35 +102,35 @@ def _create_vpn_connection(self: Any) -> Any:
         "RemoteIpv4NetworkCidr": "0.0.0.0/0",
         "OutsideIpAddressType": "PublicIpv4",
         "TunnelInsideIpVersion": "ipv4",
-        **given,
+        **requested,
         "TunnelOptions": [_tunnel(connection.id, tunnels, number) for number in range(2)],
     }
     connection.pre_shared_key_arn = None
     if self._get_param("PreSharedKeyStorage") == IN_SECRETS_MANAGER:
-        connection.pre_shared_key_arn = _keep_keys(self, connection)
+        connection.pre_shared_key_arn = _store_keys(self, connection)
     return result
 
 
-def _tunnel(id: str, given: list[dict[str, Any]], number: int) -> dict[str, Any]:
-    """Addresses of a range for documentation: nobody has them, and the office's end (203.0.113.10) is in another."""
+def _tunnel(id: str, requested: list[dict[str, Any]], number: int) -> dict[str, Any]:
+    """Outside addresses from another documentation range than the rehearsal's customer gateway (203.0.113.10)."""
     digest = hashlib.sha256(f"{id}-{number}".encode()).digest()
-    made = {
+    generated = {
         "OutsideIpAddress": f"198.51.100.{2 * (digest[0] % 120) + number + 1}",
         "TunnelInsideCidr": f"169.254.{10 + digest[1] % 100}.{4 * (digest[2] % 32) + 128 * number}/30",
         "PreSharedKey": f"k{digest.hex()[:31]}",
     }
-    return DEFAULTS | made | _answered(given[number] if number < len(given) else {})
+    return DEFAULTS | generated | _response_keys(requested[number] if number < len(requested) else {})
 
 
-def _answered(given: dict[str, Any]) -> dict[str, Any]:
-    return {ANSWERED.get(name, name): value for name, value in given.items() if value is not None}
+def _response_keys(requested: dict[str, Any]) -> dict[str, Any]:
+    return {RESPONSE_NAMES.get(name, name): value for name, value in requested.items() if value is not None}
 
 
-def _keep_keys(self: Any, connection: Any) -> str:
-    """In an answer of this kind AWS leaves the keys out; the provider knows by their stand-in where they are kept."""
-    keys = {each["OutsideIpAddress"]: each["PreSharedKey"] for each in connection.options["TunnelOptions"]}
-    for each in connection.options["TunnelOptions"]:
-        each["PreSharedKey"] = REDACTED
+def _store_keys(self: Any, connection: Any) -> str:
+    """Store the keys in Secrets Manager: AWS's response holds placeholders then, by which the provider detects it."""
+    keys = {tunnel["OutsideIpAddress"]: tunnel["PreSharedKey"] for tunnel in connection.options["TunnelOptions"]}
+    for tunnel in connection.options["TunnelOptions"]:
+        tunnel["PreSharedKey"] = REDACTED
     secret = _secrets(self).create_managed_secret(
         service_name="s2svpn", secret_id=f"s2svpn!{connection.id}", secret_string=json.dumps(keys)
     )
@@ -153,7 +153,7 @@ def _modify_vpn_tunnel_options(self: Any) -> Any:
     connection, address = _connection(self), self._get_param("VpnTunnelOutsideIpAddress")
     for tunnel in connection.options["TunnelOptions"]:
         if tunnel["OutsideIpAddress"] == address:
-            tunnel |= _answered(self._get_param("TunnelOptions", {}) or {})
+            tunnel |= _response_keys(self._get_param("TunnelOptions", {}) or {})
     return ActionResult({"VpnConnection": connection})
 
 
@@ -174,8 +174,8 @@ def _delete_vpn_connection_route(self: Any) -> Any:
 
 
 def _static_cidrs(connection: Any) -> set[str]:
-    found: set[str] = getattr(connection, "static_cidrs", set())
-    return found
+    cidrs: set[str] = getattr(connection, "static_cidrs", set())
+    return cidrs
 
 
 def _get_filter_value(self: Any, filter_name: str, method_name: str | None = None) -> Any:
@@ -198,12 +198,12 @@ def _telemetry(self: Any) -> list[dict[str, Any]]:
     tunnels = (self.options or {}).get("TunnelOptions", ())
     return [
         {
-            "OutsideIpAddress": each["OutsideIpAddress"],
+            "OutsideIpAddress": tunnel["OutsideIpAddress"],
             "Status": "DOWN",
             "StatusMessage": "IPSEC IS DOWN",
             "AcceptedRouteCount": 0,
         }
-        for each in tunnels
+        for tunnel in tunnels
     ]
 
 
@@ -221,8 +221,8 @@ def _disable_vgw_route_propagation(self: Any) -> Any:
 
 
 def _gateways(table: Any) -> set[str]:
-    found: set[str] = getattr(table, "propagating_gateways", set())
-    return found
+    gateways: set[str] = getattr(table, "propagating_gateways", set())
+    return gateways
 
 
 def _propagating(self: Any) -> list[dict[str, str]]:
@@ -244,7 +244,7 @@ def _create_transit_gateway_vpc_attachment(self: Any) -> Any:
 
 def _search_transit_gateway_routes(self: Any) -> Any:
     result: Any = _search_routes_plain(self)
-    routes = [dict(each) for each in result.result["routeSet"]]
+    routes = [dict(route) for route in result.result["routeSet"]]
     for route in routes:
         if isinstance(attached := route.get("transitGatewayAttachments"), dict):
             route["transitGatewayAttachments"] = [attached]

@@ -1,4 +1,4 @@
-"""The customer gateway configuration, AWS's own XML about a VPN connection, of what the emulator holds."""
+"""Customer gateway configuration: AWS's XML document of a VPN connection."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NETMASK, PREFIX = "255.255.255.252", 30
 
 
 def customer_gateway_configuration(connection: Any) -> str:
-    """XML of one of moto's connections: addresses, keys where AWS tells them, and what both ends agree on.
+    """XML of one of moto's connections: addresses, pre-shared keys unless redacted, IKE and IPsec parameters.
 
     Empty for a deleted one.
     """
-    if connection.state == "deleted":  # its gateways may be gone
+    if connection.state == "deleted":  # its gateways may be deleted
         return ""
     options, backend = connection.options or {}, connection.ec2_backend
-    office = backend.get_customer_gateway(connection.customer_gateway_id)
+    customer_gateway = backend.get_customer_gateway(connection.customer_gateway_id)
     root = ElementTree.Element("vpn_connection", id=connection.id)
     _fill(
         root,
@@ -31,9 +31,13 @@ def customer_gateway_configuration(connection: Any) -> str:
     )
     if options.get("StaticRoutesOnly"):
         _fill(root, {"vpn_connection_attributes": STATIC})
-    ends = {"office": office.ip_address, "asn": office.bgp_asn, "amazon_asn": _amazon_asn(connection)}
+    addresses = {
+        "customer_gateway": customer_gateway.ip_address,
+        "asn": customer_gateway.bgp_asn,
+        "amazon_asn": _amazon_asn(connection),
+    }
     for tunnel in options.get("TunnelOptions", ()):
-        _fill(root, {"ipsec_tunnel": _tunnel(tunnel, ends)})
+        _fill(root, {"ipsec_tunnel": _tunnel(tunnel, addresses)})
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -44,12 +48,12 @@ def _amazon_asn(connection: Any) -> str:
     return str(backend.transit_gateways[connection.transit_gateway_id].options["AmazonSideAsn"])
 
 
-def _tunnel(tunnel: dict[str, Any], ends: dict[str, str]) -> dict[str, Any]:
+def _tunnel(tunnel: dict[str, Any], addresses: dict[str, str]) -> dict[str, Any]:
     inside = IPv4Network(tunnel["TunnelInsideCidr"])
     group = f"group{_values(tunnel, 'Phase1DHGroupNumbers', '2')}"
     return {
-        "customer_gateway": _end(ends["office"], str(inside[2]), ends["asn"]),
-        "vpn_gateway": _end(tunnel["OutsideIpAddress"], str(inside[1]), ends["amazon_asn"]),
+        "customer_gateway": _gateway(addresses["customer_gateway"], str(inside[2]), addresses["asn"]),
+        "vpn_gateway": _gateway(tunnel["OutsideIpAddress"], str(inside[1]), addresses["amazon_asn"]),
         "ike": {
             "authentication_protocol": _values(tunnel, "Phase1IntegrityAlgorithms", "sha1"),
             "encryption_protocol": _values(tunnel, "Phase1EncryptionAlgorithms", "aes-128-cbc"),
@@ -74,12 +78,12 @@ def _tunnel(tunnel: dict[str, Any], ends: dict[str, str]) -> dict[str, Any]:
 
 
 def _values(tunnel: dict[str, Any], key: str, default: str) -> str:
-    """The first that is allowed: the XML has room for one."""
-    found = tunnel.get(key) or ()
-    return str(found[0]["Value"]).lower() if found else default
+    """The first value: the XML holds only one."""
+    values = tunnel.get(key) or ()
+    return str(values[0]["Value"]).lower() if values else default
 
 
-def _end(outside: str, inside: str, asn: str) -> dict[str, Any]:
+def _gateway(outside: str, inside: str, asn: str) -> dict[str, Any]:
     return {
         "tunnel_outside_address": {"ip_address": outside},
         "tunnel_inside_address": {"ip_address": inside, "network_mask": NETMASK, "network_cidr": str(PREFIX)},

@@ -1,1 +1,1 @@
-"""CloudWatch of the emulated AWS: metrics, metric math, alarms and composite alarms."""
+"""CloudWatch of the emulator: metrics, metric math, alarms and composite alarms."""

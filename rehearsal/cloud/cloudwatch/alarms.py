@@ -1,4 +1,4 @@
-"""Every alarm of the account, judged at a moment."""
+"""Alarm evaluation for the account: metric alarms, then composite alarms."""
 
 from __future__ import annotations
 
@@ -12,61 +12,63 @@ from typing import Any
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.metrics import store_of
 from rehearsal.cloud.cloudwatch import composite_rules, metric_queries
-from rehearsal.cloud.cloudwatch.alarm_evaluation import COMPARISONS, Bound, Missing, State, judge
+from rehearsal.cloud.cloudwatch.alarm_evaluation import COMPARISONS, AlarmState, AlarmThreshold, MissingData, evaluate
 from rehearsal.cloud.cloudwatch.composite_rules import RuleError
-from rehearsal.cloud.cloudwatch.metric_queries import Asked, Query
-from rehearsal.cloud.cloudwatch.metric_store import Metric
+from rehearsal.cloud.cloudwatch.metric_queries import MetricQuery, MetricStat
+from rehearsal.cloud.cloudwatch.metric_store import MetricId
 
-MOST_SCALE = 60.0
-UNJUDGED = "Unchecked: not judged here: "
+MAX_SCALE = 60.0
+NOT_EVALUATED = "Unchecked: not evaluated here: "
 
 log = logging.getLogger(__name__)
 
 
 class ScaleError(ValueError):
-    """A time scale that is not allowed."""
+    """A time scale out of bounds."""
 
 
 @dataclass(kw_only=True)
-class Alarms:
+class AlarmEvaluator:
     """`scale` shortens the periods of all metric alarms: at 10, 60 seconds count as 6."""
 
     scale: float = 1.0
 
     def set_scale(self, scale: object) -> None:
         """Raises ScaleError."""
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MOST_SCALE:
-            raise ScaleError(f"time scale {scale!r}: a number from 1 to {MOST_SCALE:g} is allowed")
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MAX_SCALE:
+            raise ScaleError(f"time scale {scale!r}: a number from 1 to {MAX_SCALE:g} is allowed")
         self.scale = float(scale)
 
     def gaps(self) -> list[Gap]:
         if self.scale == 1:
             return []
-        told = f"a rehearsal is shorter than AWS's minutes: 60 s of an alarm's period count as {60 / self.scale:.3g} s"
-        return [Gap(service="cloudwatch", action="(periods of alarms)", reason=told)]
+        reason = (
+            f"a rehearsal is shorter than AWS's periods: 60 s of an alarm's period count as {60 / self.scale:.3g} s"
+        )
+        return [Gap(service="cloudwatch", action="(periods of alarms)", reason=reason)]
 
-    def judge(self, backend: Any, now: float) -> None:
-        """`now` in seconds since the epoch: the last periods end there."""
+    def evaluate(self, backend: Any, now: float) -> None:
+        """Update the state of each alarm. `now`, in epoch seconds, is the end of the last periods."""
         alarms = list(backend.alarms.values())
         for alarm in alarms:
             if alarm.rule is None:
-                self._judge_metric_alarm(backend, alarm, int(now))
+                self._evaluate_metric_alarm(backend, alarm, int(now))
         composites = [alarm for alarm in alarms if alarm.rule is not None]
-        # Alarms over alarms may stand over each other: a change goes up one floor a pass.
+        # Composite alarms may refer to each other: a change reaches the next level in the next pass.
         for _ in composites:
-            if not any([_judge_composite(backend, alarm) for alarm in composites]):
+            if not any([_evaluate_composite(backend, alarm) for alarm in composites]):
                 break
 
-    def _judge_metric_alarm(self, backend: Any, alarm: Any, now: int) -> None:
+    def _evaluate_metric_alarm(self, backend: Any, alarm: Any, now: int) -> None:
         points: list[float | None] = []
         try:
             points = self._points(backend, alarm, now)
-            verdict = judge(_bound(alarm), points)
-        except (ArithmeticError, KeyError, TypeError, ValueError) as error:  # as AWS would have refused to put it
-            verdict = (State.INSUFFICIENT_DATA, f"{UNJUDGED}{error}")
-        if verdict is not None and _news(alarm, *verdict):
+            result = evaluate(_threshold(alarm), points)
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:  # AWS would have refused the alarm
+            result = (AlarmState.INSUFFICIENT_DATA, f"{NOT_EVALUATED}{error}")
+        if result is not None and _is_change(alarm, *result):
             data = {"version": "1.0", "threshold": alarm.threshold, "recentDatapoints": points} if points else {}
-            alarm.update_state(verdict[1], json.dumps(data), verdict[0].value)
+            alarm.update_state(result[1], json.dumps(data), result[0].value)
 
     def _points(self, backend: Any, alarm: Any, now: int) -> list[float | None]:
         queries = list(self._queries(alarm))
@@ -75,58 +77,59 @@ class Alarms:
         def starts(period: int) -> range:
             return range(now - periods * period, now, period)
 
-        (line,) = metric_queries.answer(queries, store_of(backend), starts).values()
-        longest = max((query.asked.period for query in queries if query.asked), default=60)
-        return [line.get(start) for start in starts(longest)]
+        (series,) = metric_queries.evaluate(queries, store_of(backend), starts).values()
+        period = max((query.metric_stat.period for query in queries if query.metric_stat), default=60)
+        return [series.get(start) for start in starts(period)]
 
-    def _queries(self, alarm: Any) -> Iterator[Query]:
+    def _queries(self, alarm: Any) -> Iterator[MetricQuery]:
         if not alarm.metric_data_queries:
             stat = alarm.extended_statistic or alarm.statistic
             metric = _metric(alarm.namespace, alarm.metric_name, alarm.dimensions)
-            yield Query(id="metric", asked=self._asked(metric, alarm.period, stat, alarm.unit))
-        # One of them says that it is what is judged; that one alone may also say nothing.
+            yield MetricQuery(id="metric", metric_stat=self._metric_stat(metric, alarm.period, stat, alarm.unit))
+        # One query has ReturnData, which may be left out when it is the only one.
         chosen = [query.id for query in alarm.metric_data_queries if query.return_data]
         for query in alarm.metric_data_queries:
-            returned = query.id in chosen or not chosen
+            return_data = query.id in chosen or not chosen
             if query.metric_stat is None:
-                yield Query(id=query.id, expression=query.expression, returned=returned)
+                yield MetricQuery(id=query.id, expression=query.expression, return_data=return_data)
                 continue
-            said = query.metric_stat
-            metric = _metric(said.metric.namespace, said.metric.metric_name, said.metric.dimensions)
-            yield Query(id=query.id, asked=self._asked(metric, said.period, said.stat, said.unit), returned=returned)
+            stat = query.metric_stat
+            metric = _metric(stat.metric.namespace, stat.metric.metric_name, stat.metric.dimensions)
+            metric_stat = self._metric_stat(metric, stat.period, stat.stat, stat.unit)
+            yield MetricQuery(id=query.id, metric_stat=metric_stat, return_data=return_data)
 
-    def _asked(self, metric: Metric, period: Any, stat: str, unit: str | None) -> Asked:
-        return Asked(metric=metric, period=max(1, round(int(period) / self.scale)), stat=stat, unit=unit)
-
-
-def _news(alarm: Any, state: State, reason: str) -> bool:
-    return state != alarm.state_value or (reason.startswith(UNJUDGED) and reason != alarm.state_reason)
+    def _metric_stat(self, metric: MetricId, period: Any, stat: str, unit: str | None) -> MetricStat:
+        return MetricStat(metric=metric, period=max(1, round(int(period) / self.scale)), stat=stat, unit=unit)
 
 
-def _metric(namespace: str, name: str, dimensions: Any) -> Metric:
-    return Metric(namespace=namespace, name=name, dimensions=frozenset((each.name, each.value) for each in dimensions))
+def _is_change(alarm: Any, state: AlarmState, reason: str) -> bool:
+    return state != alarm.state_value or (reason.startswith(NOT_EVALUATED) and reason != alarm.state_reason)
 
 
-def _bound(alarm: Any) -> Bound:
-    return Bound(
+def _metric(namespace: str, name: str, dimensions: Any) -> MetricId:
+    return MetricId(namespace=namespace, name=name, dimensions=frozenset((one.name, one.value) for one in dimensions))
+
+
+def _threshold(alarm: Any) -> AlarmThreshold:
+    return AlarmThreshold(
         comparison=COMPARISONS[alarm.comparison_operator],
-        threshold=float(alarm.threshold),
+        value=float(alarm.threshold),
         datapoints=int(alarm.datapoints_to_alarm or alarm.evaluation_periods),
-        missing=Missing(alarm.treat_missing_data or Missing.MISSING),
+        missing=MissingData(alarm.treat_missing_data or MissingData.MISSING),
     )
 
 
-def _judge_composite(backend: Any, alarm: Any) -> bool:
+def _evaluate_composite(backend: Any, alarm: Any) -> bool:
     """Whether its state changed."""
 
     def state_of(named: str) -> str | None:
-        found = backend.alarms.get(_name(named))
-        return None if found is None else str(found.state_value)
+        other = backend.alarms.get(_name(named))
+        return None if other is None else str(other.state_value)
 
     try:
-        state = State.ALARM if composite_rules.holds(alarm.rule, state_of) else State.OK
+        state = AlarmState.ALARM if composite_rules.is_alarm(alarm.rule, state_of) else AlarmState.OK
     except RuleError:
-        log.exception("alarm rule not understood alarm=%s", alarm.name)
+        log.exception("alarm rule invalid alarm=%s", alarm.name)
         return False
     if state == alarm.state_value:
         return False
@@ -135,12 +138,12 @@ def _judge_composite(backend: Any, alarm: Any) -> bool:
 
 
 def _reason(backend: Any, alarm: Any) -> str:
-    """The alarm of the rule that changed last."""
-    asked = {_name(named) for named in composite_rules.names(alarm.rule)}
-    below = [backend.alarms[name] for name in asked if name in backend.alarms]
-    if not below:
-        return "The rule asks for no alarm that is there."
-    last = max(below, key=lambda each: each.state_updated_timestamp)
+    """Names the alarm of the rule whose state changed last."""
+    names = {_name(named) for named in composite_rules.alarm_names(alarm.rule)}
+    children = [backend.alarms[name] for name in names if name in backend.alarms]
+    if not children:
+        return "The rule refers to no existing alarm."
+    last = max(children, key=lambda child: child.state_updated_timestamp)
     at: datetime = last.state_updated_timestamp.replace(tzinfo=UTC)
     return f"{last.alarm_arn} transitioned to {last.state_value} at {at:%A %d %B, %Y %H:%M:%S} UTC"
 

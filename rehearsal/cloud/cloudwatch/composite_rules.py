@@ -1,4 +1,4 @@
-"""The rules of composite alarms: which states of which alarms make one."""
+"""Composite alarm rules: parsing and evaluation."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ StateOf = Callable[[str], str | None]  # of an alarm's name or ARN; None when th
 
 
 class RuleError(ValueError):
-    """A rule that is none; the message holds it."""
+    """An invalid rule; the message quotes it."""
 
 
-def holds(rule: str, state_of: StateOf) -> bool:
-    """Whether the rule makes an alarm now; an alarm that isn't there is in no state. Raises RuleError."""
-    return _true(_parsed(rule, state_of).body)
+def is_alarm(rule: str, state_of: StateOf) -> bool:
+    """Whether the rule is true now; an alarm that doesn't exist is in no state. Raises RuleError."""
+    return _is_true(_parsed(rule, state_of).body)
 
 
-def names(rule: str) -> list[str]:
-    """The alarms that a rule asks for, in its order; raises RuleError."""
-    asked: list[str] = []
+def alarm_names(rule: str) -> list[str]:
+    """Names or ARNs of the alarms in a rule, in order; raises RuleError."""
+    names: list[str] = []
 
-    def remember(name: str) -> None:
-        asked.append(name)
+    def collect(name: str) -> None:
+        names.append(name)
 
-    _parsed(rule, remember)
-    return asked
+    _parsed(rule, collect)
+    return names
 
 
 def _parsed(rule: str, state_of: StateOf) -> ast.Expression:
@@ -43,11 +43,11 @@ def _parsed(rule: str, state_of: StateOf) -> ast.Expression:
     while at < len(rule):
         token = TOKEN.match(rule, at)
         if token is None:
-            raise RuleError(f"alarm rule {rule!r}: not understood from {rule[at : at + 20]!r} on")
+            raise RuleError(f"alarm rule {rule!r}: syntax error at {rule[at : at + 20]!r}")
         words.append(_word(token, state_of))
         at = token.end()
     try:
-        # Python's words have the same precedence; all that they stand between is True and False.
+        # Python's operators have the same precedence; their operands are only True and False.
         return ast.parse("".join(words).strip(), mode="eval")
     except SyntaxError as error:
         raise RuleError(f"alarm rule {rule!r}: ALARM(name), OK(name), AND, OR, NOT and brackets are allowed") from error
@@ -60,14 +60,14 @@ def _word(token: re.Match[str], state_of: StateOf) -> str:
     return WORDS[token["word"]] if token["word"] else str(token["bracket"])
 
 
-def _true(node: ast.expr) -> bool:
+def _is_true(node: ast.expr) -> bool:
     match node:
         case ast.BoolOp(op=ast.And(), values=values):
-            return all(_true(value) for value in values)
+            return all(_is_true(value) for value in values)
         case ast.BoolOp(op=ast.Or(), values=values):
-            return any(_true(value) for value in values)
+            return any(_is_true(value) for value in values)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _true(operand)
+            return not _is_true(operand)
         case ast.Constant(value=bool() as truth):
             return truth
     raise RuleError(f"alarm rule: {ast.unparse(node)} is neither true nor false")

@@ -1,1 +1,1 @@
-"""Fault injection into the emulated AWS."""
+"""Fault injection into the AWS emulator."""

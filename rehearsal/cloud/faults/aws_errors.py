@@ -1,4 +1,4 @@
-"""Errors as AWS words them: each protocol has its own shape, and each service its own name for the same trouble."""
+"""AWS error responses by protocol: format, error code and message."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from enum import Enum, auto
 from http import HTTPStatus
 from xml.sax.saxutils import escape
 
-MOST_SKEW = timedelta(minutes=15)  # between a request's clock and AWS's
+MAX_SKEW = timedelta(minutes=15)  # between a request's clock and AWS's
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class Protocol(Enum):
-    """How a service's answers are written."""
+    """Wire protocol of a service's responses."""
 
     REST_XML = auto()
     EC2 = auto()
@@ -25,94 +25,96 @@ class Protocol(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class ErrorResponse:
     status: HTTPStatus
     code: str
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Signed:
-    """What a request says of its own time; `valid` is set for a presigned one, which lives longer than 15 minutes."""
+class SignatureTime:
+    """When a request was signed; `valid` is set for a presigned one, which may live longer than 15 minutes."""
 
     at: datetime
     valid: timedelta | None = None
 
 
-def unavailable(protocol: Protocol) -> Refusal:
+def unavailable_error(protocol: Protocol) -> ErrorResponse:
     code = {
         Protocol.EC2: "Unavailable",
         Protocol.JSON: "ServiceUnavailableException",
         Protocol.CBOR: "ServiceUnavailableException",
     }.get(protocol, "ServiceUnavailable")
-    return Refusal(status=HTTPStatus.SERVICE_UNAVAILABLE, code=code, message="The service can't answer at the moment.")
+    return ErrorResponse(
+        status=HTTPStatus.SERVICE_UNAVAILABLE, code=code, message="The service can't answer at the moment."
+    )
 
 
-def skewed(protocol: Protocol, signed: Signed, now: datetime) -> Refusal | None:
-    """None when a service whose clock shows `now` takes the request."""
+def clock_skew_error(protocol: Protocol, signed: SignatureTime, now: datetime) -> ErrorResponse | None:
+    """None when a service whose clock shows `now` accepts the request."""
     if signed.valid is not None:
-        return _out_of_its_time(signed.at, signed.valid, now)
-    if abs(now - signed.at) <= MOST_SKEW:
+        return _presigned_error(signed.at, signed.valid, now)
+    if abs(now - signed.at) <= MAX_SKEW:
         return None
     match protocol:
         case Protocol.REST_XML:
-            words = "The difference between the request time and the current time is too large."
-            return Refusal(status=HTTPStatus.FORBIDDEN, code="RequestTimeTooSkewed", message=words)
+            message = "The difference between the request time and the current time is too large."
+            return ErrorResponse(status=HTTPStatus.FORBIDDEN, code="RequestTimeTooSkewed", message=message)
         case Protocol.EC2:
-            return Refusal(status=HTTPStatus.BAD_REQUEST, code="RequestExpired", message="Request has expired.")
+            return ErrorResponse(status=HTTPStatus.BAD_REQUEST, code="RequestExpired", message="Request has expired.")
         case Protocol.QUERY:
-            words = _compared(signed.at, now)
-            return Refusal(status=HTTPStatus.FORBIDDEN, code="SignatureDoesNotMatch", message=words)
+            message = _skew_message(signed.at, now)
+            return ErrorResponse(status=HTTPStatus.FORBIDDEN, code="SignatureDoesNotMatch", message=message)
         case Protocol.JSON | Protocol.CBOR:
-            words = _compared(signed.at, now)
-            return Refusal(status=HTTPStatus.BAD_REQUEST, code="InvalidSignatureException", message=words)
+            message = _skew_message(signed.at, now)
+            return ErrorResponse(status=HTTPStatus.BAD_REQUEST, code="InvalidSignatureException", message=message)
 
 
-def _out_of_its_time(at: datetime, valid: timedelta, now: datetime) -> Refusal | None:
+def _presigned_error(at: datetime, valid: timedelta, now: datetime) -> ErrorResponse | None:
     if now > at + valid:
-        return Refusal(status=HTTPStatus.FORBIDDEN, code="AccessDenied", message="Request has expired")
-    if now < at - MOST_SKEW:
-        return Refusal(status=HTTPStatus.FORBIDDEN, code="AccessDenied", message="Request is not valid yet")
+        return ErrorResponse(status=HTTPStatus.FORBIDDEN, code="AccessDenied", message="Request has expired")
+    if now < at - MAX_SKEW:
+        return ErrorResponse(status=HTTPStatus.FORBIDDEN, code="AccessDenied", message="Request is not valid yet")
     return None
 
 
-def _compared(at: datetime, now: datetime) -> str:
-    minutes = int(MOST_SKEW.total_seconds()) // 60
+def _skew_message(at: datetime, now: datetime) -> str:
+    minutes = int(MAX_SKEW.total_seconds()) // 60
     if at < now:
-        limit = f"{now - MOST_SKEW:{STAMP}} ({now:{STAMP}} - {minutes} min.)"
-        return f"Signature expired: {at:{STAMP}} is now earlier than {limit}"
-    limit = f"{now + MOST_SKEW:{STAMP}} ({now:{STAMP}} + {minutes} min.)"
-    return f"Signature not yet current: {at:{STAMP}} is still later than {limit}"
+        bound = f"{now - MAX_SKEW:{STAMP}} ({now:{STAMP}} - {minutes} min.)"
+        return f"Signature expired: {at:{STAMP}} is now earlier than {bound}"
+    bound = f"{now + MAX_SKEW:{STAMP}} ({now:{STAMP}} + {minutes} min.)"
+    return f"Signature not yet current: {at:{STAMP}} is still later than {bound}"
 
 
-def written(protocol: Protocol, refusal: Refusal) -> tuple[list[tuple[str, str]], bytes]:
+def render(protocol: Protocol, error: ErrorResponse) -> tuple[list[tuple[str, str]], bytes]:
     """(headers without the length, body)."""
     number = str(uuid.uuid4())
     headers = [("x-amz-request-id", number), ("x-amzn-RequestId", number)]
     if protocol in (Protocol.JSON, Protocol.CBOR):
-        return [*headers, *_typed(protocol, refusal)], _object(protocol, refusal)
-    fault = "Receiver" if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "Sender"
-    told = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+        return [*headers, *_json_headers(protocol, error)], _json_body(protocol, error)
+    fault = "Receiver" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "Sender"
+    content = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
     body = {
-        Protocol.REST_XML: f"<Error>{told}<RequestId>{number}</RequestId></Error>",
-        Protocol.EC2: f"<Response><Errors><Error>{told}</Error></Errors><RequestID>{number}</RequestID></Response>",
-        Protocol.QUERY: f"<ErrorResponse><Error><Type>{fault}</Type>{told}</Error>"
+        Protocol.REST_XML: f"<Error>{content}<RequestId>{number}</RequestId></Error>",
+        Protocol.EC2: f"<Response><Errors><Error>{content}</Error></Errors><RequestID>{number}</RequestID></Response>",
+        Protocol.QUERY: f"<ErrorResponse><Error><Type>{fault}</Type>{content}</Error>"
         f"<RequestId>{number}</RequestId></ErrorResponse>",
     }[protocol]
     return [*headers, ("Content-Type", "text/xml")], f'<?xml version="1.0" encoding="UTF-8"?>{body}'.encode()
 
 
-def _typed(protocol: Protocol, refusal: Refusal) -> list[tuple[str, str]]:
+def _json_headers(protocol: Protocol, error: ErrorResponse) -> list[tuple[str, str]]:
     if protocol is Protocol.CBOR:
         return [("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]
-    return [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", refusal.code)]
+    return [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", error.code)]
 
 
-def _object(protocol: Protocol, refusal: Refusal) -> bytes:
-    said = {"__type": refusal.code, "message": refusal.message}
+def _json_body(protocol: Protocol, error: ErrorResponse) -> bytes:
+    content = {"__type": error.code, "message": error.message}
     if protocol is Protocol.JSON:
-        return json.dumps(said).encode()
-    return bytes([0xA0 + len(said)]) + b"".join(_cbor(each) for pair in said.items() for each in pair)
+        return json.dumps(content).encode()
+    return bytes([0xA0 + len(content)]) + b"".join(_cbor(text) for pair in content.items() for text in pair)
 
 
 def _cbor(text: str) -> bytes:

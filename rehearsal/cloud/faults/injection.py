@@ -1,4 +1,4 @@
-"""What of the emulated AWS shall fail, and for whom: set and cleared while it runs."""
+"""Faults of the emulated AWS: which service fails, how, and for which callers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-MOST_SECONDS = 86_400.0  # of a slow answer, or between two clocks: more is a mistyped number
-PATIENCE_S = 0.2  # how soon a held answer notices that its fault is over
+MAX_SECONDS = 86_400.0  # of a slow response, or of clock skew: more is a typing error
+HOLD_POLL_S = 0.2  # how often a delayed response checks whether its fault was cleared
 
 
 class Service(StrEnum):
-    """By the names under which requests to them are signed, as `monitoring` for CloudWatch."""
+    """AWS services by their signing names, as `monitoring` for CloudWatch."""
 
     AUTOSCALING = "autoscaling"
     EC2 = "ec2"
@@ -34,7 +34,7 @@ class Service(StrEnum):
 
 
 class Mode(StrEnum):
-    """`down` answers 503, `slow` late, `cut` half of a body, `skewed` by a clock that is off."""
+    """`down`: 503; `slow`: late responses; `cut`: half of the response body; `skewed`: AWS's clock is off."""
 
     DOWN = "down"
     SLOW = "slow"
@@ -43,14 +43,14 @@ class Mode(StrEnum):
 
 
 class FaultError(ValueError):
-    """A fault that can't be played; the message names the value and what is allowed."""
+    """An invalid fault; the message names the value and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
-    """`seconds`: of `slow`, how late; of `skewed`, how far AWS's clock is ahead of its callers' (negative: behind).
+class AwsFault:
+    """`seconds`: the delay of `slow`, or how far AWS's clock is ahead for `skewed` (negative: behind).
 
-    `addresses` (or networks, as 10.0.0.0/16) and `color` (of the calling machine) narrow down who is hit; empty: all.
+    `addresses` (or networks, as 10.0.0.0/16) and `color` (of the calling instance) select callers; empty: all.
     """
 
     service: Service
@@ -61,10 +61,10 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.mode in (Mode.SLOW, Mode.SKEWED):
-            least = 0.0 if self.mode is Mode.SLOW else -MOST_SECONDS
-            if not least <= self.seconds <= MOST_SECONDS or self.seconds == 0:
+            minimum = 0.0 if self.mode is Mode.SLOW else -MAX_SECONDS
+            if not minimum <= self.seconds <= MAX_SECONDS or self.seconds == 0:
                 raise FaultError(
-                    f"seconds={self.seconds:g} of {self.mode}: {least:g} to {MOST_SECONDS:g} is allowed, not 0"
+                    f"seconds={self.seconds:g} of {self.mode}: {minimum:g} to {MAX_SECONDS:g} is allowed, not 0"
                 )
         elif self.seconds:
             raise FaultError(f"seconds={self.seconds:g} of {self.mode}: only slow and skewed take seconds")
@@ -72,10 +72,10 @@ class Fault:
             _network(address)
 
     @property
-    def victims(self) -> tuple[object, ...]:
+    def scope(self) -> tuple[object, ...]:
         return self.service, self.addresses, self.color
 
-    def hits(self, service: str, address: str, color: Callable[[str], str]) -> bool:
+    def matches(self, service: str, address: str, color: Callable[[str], str]) -> bool:
         if service != self.service:
             return False
         caller = ipaddress.ip_address(address)
@@ -84,12 +84,12 @@ class Fault:
         return not self.color or color(address) == self.color
 
 
-def fault_of(body: dict[str, Any]) -> Fault:
+def parse_fault(body: dict[str, Any]) -> AwsFault:
     """A fault from its JSON; raises FaultError."""
-    fields = set(Fault.__dataclass_fields__)
+    fields = set(AwsFault.__dataclass_fields__)
     if unknown := sorted(body.keys() - fields):
-        raise FaultError(f"field {unknown[0]!r} of a fault: {', '.join(sorted(fields))} are what there is")
-    return Fault(
+        raise FaultError(f"field {unknown[0]!r} of a fault: allowed are {', '.join(sorted(fields))}")
+    return AwsFault(
         service=Service(_one_of("service", Service, body.get("service"))),
         mode=Mode(_one_of("mode", Mode, body.get("mode"))),
         seconds=_number(body.get("seconds", 0)),
@@ -99,8 +99,8 @@ def fault_of(body: dict[str, Any]) -> Fault:
 
 
 @dataclass(kw_only=True)
-class _Played:
-    fault: Fault
+class _ActiveFault:
+    fault: AwsFault
     requests: int = 0
     first: datetime | None = None
 
@@ -110,53 +110,53 @@ class _Played:
 
 
 @dataclass(kw_only=True)
-class Faults:
-    """`color` tells of an address the color of the machine there, or an empty text."""
+class FaultInjector:
+    """Active faults. `color` returns the color of the instance at an address, or an empty text."""
 
     color: Callable[[str], str]
-    _played: list[_Played] = field(default_factory=list)
+    _active: list[_ActiveFault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def set(self, fault: Fault) -> None:
-        """In the place of one of the same service that hits the same callers."""
+    def set(self, fault: AwsFault) -> None:
+        """Replaces one of the same scope."""
         with self._lock:
-            kept = [played for played in self._played if played.fault.victims != fault.victims]
-            self._played = [*kept, _Played(fault=fault)]
+            others = [active for active in self._active if active.fault.scope != fault.scope]
+            self._active = [*others, _ActiveFault(fault=fault)]
 
     def clear(self) -> None:
-        """Answers that are held back go out at once."""
+        """Delayed responses are sent at once."""
         with self._lock:
-            self._played = []
+            self._active = []
 
-    def hitting(self, service: str, address: str) -> list[Fault]:
-        """Those that this request is to suffer, and which count it."""
-        if not self._played:
+    def apply_to(self, service: str, address: str) -> list[AwsFault]:
+        """Faults for this request, which each of them counts."""
+        if not self._active:
             return []
-        found = [played for played in self._played if played.fault.hits(service, address, self.color)]
+        matching = [active for active in self._active if active.fault.matches(service, address, self.color)]
         with self._lock:
-            for played in found:
-                played.count()
-        return [played.fault for played in found]
+            for active in matching:
+                active.count()
+        return [active.fault for active in matching]
 
-    def hold(self, fault: Fault) -> None:
+    def hold(self, fault: AwsFault) -> None:
         """Returns when the slow fault's seconds are over, or it is cleared or replaced."""
         until = time.monotonic() + fault.seconds
-        while (left := until - time.monotonic()) > 0 and any(each.fault == fault for each in self._played):
-            time.sleep(min(left, PATIENCE_S))
+        while (left := until - time.monotonic()) > 0 and any(active.fault == fault for active in self._active):
+            time.sleep(min(left, HOLD_POLL_S))
 
-    def told(self) -> list[dict[str, Any]]:
-        """Each with `requests`, how many it has hit, and `first`, when the first came, or None."""
+    def as_rows(self) -> list[dict[str, Any]]:
+        """Each with `requests` (number affected) and `first` (time of the first, or None)."""
         return [
             {
-                "service": str(played.fault.service),
-                "mode": str(played.fault.mode),
-                "seconds": played.fault.seconds,
-                "addresses": list(played.fault.addresses),
-                "color": played.fault.color,
-                "requests": played.requests,
-                "first": played.first.isoformat() if played.first else None,
+                "service": str(active.fault.service),
+                "mode": str(active.fault.mode),
+                "seconds": active.fault.seconds,
+                "addresses": list(active.fault.addresses),
+                "color": active.fault.color,
+                "requests": active.requests,
+                "first": active.first.isoformat() if active.first else None,
             }
-            for played in self._played
+            for active in self._active
         ]
 
 
@@ -169,17 +169,17 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def _one_of(key: str, allowed: type[StrEnum], value: object) -> str:
     if value not in list(allowed):
-        raise FaultError(f"{key}={value!r}: {', '.join(allowed)} are what there is")
+        raise FaultError(f"{key}={value!r}: allowed are {', '.join(allowed)}")
     return str(value)
 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FaultError(f"seconds={value!r}: a number is needed")
+        raise FaultError(f"seconds={value!r}: allowed is a number")
     return float(value)
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, Iterable) or isinstance(value, str) or not all(isinstance(each, str) for each in value):
-        raise FaultError(f"addresses={value!r}: a list of addresses is needed")
-    return tuple(str(each) for each in value)
+    if not isinstance(value, Iterable) or isinstance(value, str) or not all(isinstance(item, str) for item in value):
+        raise FaultError(f"addresses={value!r}: allowed is a list of addresses")
+    return tuple(str(item) for item in value)

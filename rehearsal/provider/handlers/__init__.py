@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from .base import Handler
 
-# Loaded when a type of theirs is first used: a program rarely needs them all.
+# Imported on first use of one of their types: a program rarely needs them all.
 _MODULES = {
-    "aws:ec2": ("network", "security_groups", "machines", "vpn"),
+    "aws:ec2": ("network", "security_groups", "launch_templates", "vpn"),
     "aws:ec2transitgateway": ("transit_gateways",),
     "aws:vpc": ("security_groups",),
     "aws:s3": ("buckets",),
@@ -23,7 +23,7 @@ _MODULES = {
     "aws:autoscaling": ("scaling",),
     "aws:sns": ("notifications",),
     "aws:ecr": ("image_repositories",),
-    "aws:route53": ("names",),
+    "aws:route53": ("dns_records",),
     "aws:ssm": ("parameters",),
     "docker:index": ("docker_images",),
 }
@@ -35,17 +35,17 @@ class UnknownTypeError(Exception):
 
 @functools.cache
 def _group(group: str) -> dict[str, Handler]:
-    found: dict[str, Handler] = {}
+    handlers: dict[str, Handler] = {}
     for name in _MODULES.get(group, ()):
         module = importlib.import_module(f"{__name__}.{name}")
-        found |= {kind.pulumi_type: kind() for kind in _handlers(vars(module))}
-    return found
+        handlers |= {handler.pulumi_type: handler() for handler in _handlers(vars(module))}
+    return handlers
 
 
 def _handlers(names: dict[str, object]) -> Iterator[type[Handler]]:
-    for each in names.values():
-        if isinstance(each, type) and issubclass(each, Handler) and "pulumi_type" in vars(each):
-            yield each
+    for value in names.values():
+        if isinstance(value, type) and issubclass(value, Handler) and "pulumi_type" in vars(value):
+            yield value
 
 
 def handler_for(token: str) -> Handler:

@@ -1,4 +1,4 @@
-"""CloudWatch alarms, alarms over alarms, and dashboards."""
+"""CloudWatch metric alarms, composite alarms and dashboards."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from .base import (
-    Cloud,
+    AwsClients,
     Created,
     Handler,
     Naming,
     Props,
     describe_one,
-    from_answer,
+    from_response,
     rename_keys,
     tag_changes,
     tag_list,
@@ -23,9 +23,9 @@ from .base import (
 _ACTIONS = {"alarmDescription": "AlarmDescription", "alarmActions": "AlarmActions", "okActions": "OKActions"}
 
 
-class MetricAlarm(Handler):
+class MetricAlarmHandler(Handler):
     pulumi_type = "aws:cloudwatch/metricAlarm:MetricAlarm"
-    naming = Naming(limit=255)
+    naming = Naming(max_length=255)
     tagged = True
     force_new = frozenset({"name"})
     _NAMES: ClassVar = {
@@ -51,89 +51,89 @@ class MetricAlarm(Handler):
             ids = ", ".join(returned) or "none"
             raise ValueError(f"metricQueries: {ids} of {len(queries)}: allowed is exactly one with returnData")
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
-        return Created(id=new["name"], outputs={"arn": cloud.arn("cloudwatch", f"alarm:{new['name']}")})
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        self._put(aws, new)
+        return Created(id=new["name"], outputs={"arn": aws.arn("cloudwatch", f"alarm:{new['name']}")})
 
-    def _put(self, cloud: Cloud, new: Props) -> None:
-        queries = [_query(each) for each in new.get("metricQueries") or []]
+    def _put(self, aws: AwsClients, new: Props) -> None:
+        queries = [_query(query) for query in new.get("metricQueries") or []]
         metric = {"Metrics": queries} if queries else {"Dimensions": _dimensions(new.get("dimensions"))}
         arguments = rename_keys(new, self._NAMES) | metric
-        cloud.client("cloudwatch").put_metric_alarm(**arguments, Tags=tag_list(tags_of(new)))
+        aws.client("cloudwatch").put_metric_alarm(**arguments, Tags=tag_list(tags_of(new)))
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        watch = cloud.client("cloudwatch")
-        found = describe_one(watch.describe_alarms, "MetricAlarms", AlarmNames=[id], AlarmTypes=["MetricAlarm"])
-        if found is None:
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        watch = aws.client("cloudwatch")
+        actual = describe_one(watch.describe_alarms, "MetricAlarms", AlarmNames=[id], AlarmTypes=["MetricAlarm"])
+        if actual is None:
             return None
         return {
-            **from_answer(found, self._NAMES),
-            "dimensions": _dimension_map(found.get("Dimensions")),
-            "metricQueries": [_query_input(each) for each in found.get("Metrics") or []],
-            "tags": _tags(watch, found),
+            **from_response(actual, self._NAMES),
+            "dimensions": _dimension_map(actual.get("Dimensions")),
+            "metricQueries": [_query_input(query) for query in actual.get("Metrics") or []],
+            "tags": _tags(watch, actual),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
-        _retag(cloud, cloud.arn("cloudwatch", f"alarm:{id}"), old, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        self._put(aws, new)
+        _retag(aws, aws.arn("cloudwatch", f"alarm:{id}"), old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("cloudwatch").delete_alarms(AlarmNames=[id])
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("cloudwatch").delete_alarms(AlarmNames=[id])
 
 
-class CompositeAlarm(Handler):
+class CompositeAlarmHandler(Handler):
     pulumi_type = "aws:cloudwatch/compositeAlarm:CompositeAlarm"
     tagged = True
     force_new = frozenset({"alarmName"})
     _NAMES: ClassVar = {"alarmName": "AlarmName", "alarmRule": "AlarmRule", **_ACTIONS}
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        self._put(aws, new)
         name = new["alarmName"]
-        return Created(id=name, outputs={"arn": cloud.arn("cloudwatch", f"alarm:{name}")})
+        return Created(id=name, outputs={"arn": aws.arn("cloudwatch", f"alarm:{name}")})
 
-    def _put(self, cloud: Cloud, new: Props) -> None:
-        cloud.client("cloudwatch").put_composite_alarm(**rename_keys(new, self._NAMES), Tags=tag_list(tags_of(new)))
+    def _put(self, aws: AwsClients, new: Props) -> None:
+        aws.client("cloudwatch").put_composite_alarm(**rename_keys(new, self._NAMES), Tags=tag_list(tags_of(new)))
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        watch = cloud.client("cloudwatch")
-        found = describe_one(watch.describe_alarms, "CompositeAlarms", AlarmNames=[id], AlarmTypes=["CompositeAlarm"])
-        return None if found is None else {**from_answer(found, self._NAMES), "tags": _tags(watch, found)}
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        watch = aws.client("cloudwatch")
+        actual = describe_one(watch.describe_alarms, "CompositeAlarms", AlarmNames=[id], AlarmTypes=["CompositeAlarm"])
+        return None if actual is None else {**from_response(actual, self._NAMES), "tags": _tags(watch, actual)}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
-        _retag(cloud, cloud.arn("cloudwatch", f"alarm:{id}"), old, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        self._put(aws, new)
+        _retag(aws, aws.arn("cloudwatch", f"alarm:{id}"), old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("cloudwatch").delete_alarms(AlarmNames=[id])
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("cloudwatch").delete_alarms(AlarmNames=[id])
 
 
-class Dashboard(Handler):
+class DashboardHandler(Handler):
     pulumi_type = "aws:cloudwatch/dashboard:Dashboard"
     force_new = frozenset({"dashboardName"})
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        self._put(aws, new)
         name = new["dashboardName"]
         # A dashboard belongs to the account, not to a region.
-        return Created(id=name, outputs={"dashboardArn": f"arn:aws:cloudwatch::{cloud.account}:dashboard/{name}"})
+        return Created(id=name, outputs={"dashboardArn": f"arn:aws:cloudwatch::{aws.account}:dashboard/{name}"})
 
-    def _put(self, cloud: Cloud, new: Props) -> None:
-        answer = cloud.client("cloudwatch").put_dashboard(
+    def _put(self, aws: AwsClients, new: Props) -> None:
+        response = aws.client("cloudwatch").put_dashboard(
             DashboardName=new["dashboardName"], DashboardBody=new["dashboardBody"]
         )
-        if faults := answer.get("DashboardValidationMessages"):
+        if faults := response.get("DashboardValidationMessages"):
             raise ValueError(f"dashboard {new['dashboardName']}: {faults[0].get('Message')}")
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = cloud.client("cloudwatch").get_dashboard(DashboardName=id)
-        return {"dashboardBody": found["DashboardBody"]}
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = aws.client("cloudwatch").get_dashboard(DashboardName=id)
+        return {"dashboardBody": actual["DashboardBody"]}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        self._put(aws, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("cloudwatch").delete_dashboards(DashboardNames=[id])
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("cloudwatch").delete_dashboards(DashboardNames=[id])
 
 
 _QUERY = {"id": "Id", "expression": "Expression", "label": "Label"}
@@ -145,12 +145,12 @@ def _dimensions(dimensions: Mapping[str, str] | None) -> list[dict[str, str]]:
     return [{"Name": key, "Value": value} for key, value in (dimensions or {}).items()]
 
 
-def _dimension_map(found: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    return {each["Name"]: each["Value"] for each in found or []}
+def _dimension_map(actual: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
+    return {dimension["Name"]: dimension["Value"] for dimension in actual or []}
 
 
 def _query(query: Mapping[str, Any]) -> dict[str, Any]:
-    """A query as CloudWatch takes it: an expression over others, or one metric."""
+    """A query in CloudWatch's format: an expression over others, or one metric."""
     request = rename_keys(query, _QUERY) | {"ReturnData": bool(query.get("returnData"))}
     if metric := query.get("metric"):
         source = rename_keys(metric, _METRIC) | {"Dimensions": _dimensions(metric.get("dimensions"))}
@@ -158,12 +158,14 @@ def _query(query: Mapping[str, Any]) -> dict[str, Any]:
     return request
 
 
-def _query_input(found: Mapping[str, Any]) -> dict[str, Any]:
-    query = from_answer(found, _QUERY) | {"returnData": found.get("ReturnData")}
-    if statistic := found.get("MetricStat"):
+def _query_input(actual: Mapping[str, Any]) -> dict[str, Any]:
+    query = from_response(actual, _QUERY) | {"returnData": actual.get("ReturnData")}
+    if statistic := actual.get("MetricStat"):
         metric = statistic["Metric"]
         dimensions = _dimension_map(metric.get("Dimensions"))
-        query["metric"] = from_answer(metric, _METRIC) | from_answer(statistic, _STATISTIC) | {"dimensions": dimensions}
+        query["metric"] = (
+            from_response(metric, _METRIC) | from_response(statistic, _STATISTIC) | {"dimensions": dimensions}
+        )
     return query
 
 
@@ -171,11 +173,11 @@ def _tags(watch: Any, alarm: Mapping[str, Any]) -> dict[str, str]:
     return tag_map(watch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
 
 
-def _retag(cloud: Cloud, arn: str, old: Props, new: Props) -> None:
-    """The put takes tags of a new alarm only."""
-    watch = cloud.client("cloudwatch")
-    gone, present = tag_changes(old, new)
-    if gone:
-        watch.untag_resource(ResourceARN=arn, TagKeys=gone)
-    if present:
-        watch.tag_resource(ResourceARN=arn, Tags=tag_list(present))
+def _retag(aws: AwsClients, arn: str, old: Props, new: Props) -> None:
+    """The put call accepts tags of a new alarm only."""
+    watch = aws.client("cloudwatch")
+    removed, updated = tag_changes(old, new)
+    if removed:
+        watch.untag_resource(ResourceARN=arn, TagKeys=removed)
+    if updated:
+        watch.tag_resource(ResourceARN=arn, Tags=tag_list(updated))

@@ -1,4 +1,4 @@
-"""Resource handlers in general: create, read, update, delete; auto-naming, tags, and AWS's errors."""
+"""Base of resource handlers: create, read, update, delete; auto-naming, tags, AWS's errors."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from rehearsal.provider.cloud import Client, Cloud
+from rehearsal.provider.aws_clients import AwsClients, Client
 from rehearsal.provider.operation import until
 from rehearsal.provider.values import Props
 
-_GONE = re.compile(r"NotFound|NoSuch|DoesNotExist|Unknown(Image|Repository)|\.Gone|^404$")
+_NOT_FOUND = re.compile(r"NotFound|NoSuch|DoesNotExist|Unknown(Image|Repository)|\.Gone|^404$")
 _BUSY = re.compile(
     r"DependencyViolation|ResourceInUse|DeleteConflict|InUse$|ScalingActivityInProgress|OperationAborted"
 )
-_ABSENT_TEXT = re.compile(r"not found|does not exist|doesn't exist|no such", re.IGNORECASE)
+_NOT_FOUND_TEXT = re.compile(r"not found|does not exist|doesn't exist|no such", re.IGNORECASE)
 _HEX_DIGITS = 7  # as in Pulumi's own names
 
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """Auto-naming of a resource type: the input that holds the physical name, and the limit of its length."""
+    """Auto-naming of a resource type: the input with the physical name, and its maximum length."""
 
     key: str = "name"
     prefix_key: str = "namePrefix"
-    limit: int = 255
+    max_length: int = 255
     lower: bool = False
 
     def complete(self, inputs: Props, *, proposed: str, old: Props | None, seed: bytes = b"") -> Props:
-        """The inputs with a name: the program's, the resource's present one, or `proposed` and a suffix.
+        """Inputs with a name: the program's, the resource's current one, or `proposed` and a suffix.
 
-        The suffix follows from Pulumi's `seed`, so that an update gives the name that its preview showed.
+        The suffix is derived from Pulumi's `seed`, so that an update uses the name of its preview.
         """
         if inputs.get(self.key) is not None:
             return inputs
@@ -44,59 +44,59 @@ class Naming:
 
     def fresh(self, prefix: str, seed: bytes = b"") -> str:
         suffix = hashlib.sha256(seed).hexdigest() if seed else secrets.token_hex(_HEX_DIGITS)
-        name = f"{prefix[: self.limit - _HEX_DIGITS]}{suffix[:_HEX_DIGITS]}"
+        name = f"{prefix[: self.max_length - _HEX_DIGITS]}{suffix[:_HEX_DIGITS]}"
         return name.lower() if self.lower else name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """A new resource's id, and the outputs that only the answer to its creation has."""
+    """Id of a new resource, and outputs that only the response to its creation has."""
 
     id: str
     outputs: Props = field(default_factory=dict)
 
 
 class Handler:
-    """One type of resource. The inputs it gets are complete (name, default tags), plain, and in Pulumi's names."""
+    """One resource type. Its inputs are complete (name, default tags), without secret marks, and in Pulumi's names."""
 
     pulumi_type: ClassVar[str]
     naming: ClassVar[Naming | None] = None
     tagged: ClassVar[bool] = False
     defaults: ClassVar[Mapping[str, Any]] = {}
-    # Inputs whose change needs another resource, as in the Terraform provider's ForceNew.
+    # Inputs whose change replaces the resource, as ForceNew in the Terraform provider.
     force_new: ClassVar[frozenset[str]] = frozenset()
-    # The old resource is deleted before the new one is created, as both can't exist at once.
-    delete_first: ClassVar[bool] = False
-    # Outputs that any update changes, so that a preview can't know them.
-    moving: ClassVar[frozenset[str]] = frozenset()
+    # Old and new resource can't exist at once.
+    delete_before_replace: ClassVar[bool] = False
+    # Outputs that any update changes: unknown in a preview.
+    volatile_outputs: ClassVar[frozenset[str]] = frozenset()
     secret_outputs: ClassVar[frozenset[str]] = frozenset()
 
     def check(self, inputs: Props) -> None:
-        """Raise ValueError on inputs that AWS would refuse during the deployment."""
+        """Raise ValueError for inputs that AWS would refuse during the deployment."""
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        """Only the call that makes the resource: Pulumi records what it made also when `complete` fails."""
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        """Only the call that creates the resource: Pulumi records it also when `complete` fails."""
         raise NotImplementedError
 
-    def complete(self, cloud: Cloud, id: str, new: Props) -> None:
-        """The rest of a creation: what takes more calls, and waiting."""
+    def complete(self, aws: AwsClients, id: str, new: Props) -> None:
+        """The rest of a creation: further calls, and waiting."""
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        """Outputs beyond the inputs; None when the resource is gone."""
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        """Outputs other than the inputs; None when the resource doesn't exist."""
         return {}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        """Actual values of the inputs, in Pulumi's names; only a refresh calls it. None when the resource is gone.
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        """Actual values of the inputs, in Pulumi's names, for a refresh. None when the resource doesn't exist.
 
-        `tags` holds every tag. A value of None is gone; a key that is left out counts as unchanged. Types and order
-        may be AWS's (true for "true"): drift.settled compares.
+        `tags` holds every tag. A value of None was removed; a key that is left out counts as unchanged. Types and order
+        may be AWS's (true for "true"): see drift.normalize.
         """
         return {}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
         raise ValueError(f"{self.pulumi_type} can't be changed in place: {', '.join(changed(old, new))}.")
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
         raise NotImplementedError
 
 
@@ -110,36 +110,36 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any], *keys: str) -> bool:
 
 
 def drop_none(**values: Any) -> dict[str, Any]:
-    """Arguments of a call without those that are None, which boto3 refuses."""
+    """Arguments without None, which boto3 refuses."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def rename_keys(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of a call from properties: {"cidrBlock": "CidrBlock"}."""
+    """Arguments of a call from properties, by names as {"cidrBlock": "CidrBlock"}; without None."""
     return {theirs: source[ours] for ours, theirs in names.items() if source.get(ours) is not None}
 
 
 def to_aws_keys(value: Any) -> Any:
-    """Nested properties with AWS's capitals: {"fieldName": 1} becomes {"FieldName": 1}."""
+    """Nested properties in AWS's CamelCase: {"fieldName": 1} becomes {"FieldName": 1}."""
     if isinstance(value, Mapping):
         return {key[:1].upper() + key[1:]: to_aws_keys(item) for key, item in value.items() if item is not None}
     return [to_aws_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def to_pulumi_keys(value: Any) -> Any:
-    """AWS's answer with Pulumi's capitals: the reverse of `to_aws_keys`."""
+    """AWS's response in Pulumi's camelCase: the reverse of `to_aws_keys`."""
     if isinstance(value, Mapping):
         return {key[:1].lower() + key[1:]: to_pulumi_keys(item) for key, item in value.items()}
     return [to_pulumi_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def from_answer(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Properties from AWS's answer, the reverse of `rename_keys`; None for what it lacks."""
+def from_response(source: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Properties from AWS's response, the reverse of `rename_keys`; None for missing ones."""
     return {ours: source.get(theirs) for ours, theirs in names.items()}
 
 
 def tag_map(tags: Iterable[Mapping[str, Any]] | None) -> dict[str, str]:
-    """AWS's list of tags as the map that programs give."""
+    """AWS's list of tags as a map."""
     return {str(tag["Key"]): str(tag.get("Value", "")) for tag in tags or ()}
 
 
@@ -162,9 +162,9 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def is_gone(error: Exception) -> bool:
+def is_not_found(error: Exception) -> bool:
     code = error_code(error)
-    return bool(_GONE.search(code)) or (code == "ValidationError" and bool(_ABSENT_TEXT.search(str(error))))
+    return bool(_NOT_FOUND.search(code)) or (code == "ValidationError" and bool(_NOT_FOUND_TEXT.search(str(error))))
 
 
 def is_busy(error: Exception) -> bool:
@@ -176,15 +176,15 @@ def first(items: Iterable[Any]) -> Any | None:
 
 
 def describe_one(call: Callable[..., Any], result: str, /, **query: Any) -> Any | None:
-    """The first item of a describe call's answer; None when AWS has no such resource."""
+    """First item of a describe call's response; None when there is no such resource."""
     from botocore.exceptions import ClientError
 
     try:
         return first(call(**query)[result])
     except ClientError as error:
-        if is_gone(error):
+        if is_not_found(error):
             return None
         raise
 
 
-__all__ = ["Client", "Cloud", "Created", "Handler", "Naming", "Props", "until"]
+__all__ = ["AwsClients", "Client", "Created", "Handler", "Naming", "Props", "until"]

@@ -1,19 +1,19 @@
-"""Budgets, and who is notified of them."""
+"""Budgets and their notifications."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .base import Cloud, Created, Handler, Naming, Props
+from .base import AwsClients, Created, Handler, Naming, Props
 
 
-class Budget(Handler):
+class BudgetHandler(Handler):
     pulumi_type = "aws:budgets/budget:Budget"
-    naming = Naming(limit=100)
+    naming = Naming(max_length=100)
     force_new = frozenset({"name"})
     tagged = True
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
+    def create(self, aws: AwsClients, new: Props) -> Created:
         budget = {
             "BudgetName": new["name"],
             "BudgetType": new["budgetType"],
@@ -21,47 +21,49 @@ class Budget(Handler):
             "BudgetLimit": {"Amount": new["limitAmount"], "Unit": new["limitUnit"]},
         }
         notifications = [
-            {"Notification": _notification(each), "Subscribers": _subscribers(each)}
-            for each in new.get("notifications") or []
+            {"Notification": _notification(notification), "Subscribers": _subscribers(notification)}
+            for notification in new.get("notifications") or []
         ]
-        cloud.client("budgets").create_budget(
-            AccountId=cloud.account, Budget=budget, NotificationsWithSubscribers=notifications
+        aws.client("budgets").create_budget(
+            AccountId=aws.account, Budget=budget, NotificationsWithSubscribers=notifications
         )
-        return Created(id=f"{cloud.account}:{new['name']}")
+        return Created(id=f"{aws.account}:{new['name']}")
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
         account, _, name = id.partition(":")
-        cloud.client("budgets").describe_budget(AccountId=account, BudgetName=name)
-        return {"arn": f"arn:{cloud.partition}:budgets::{account}:budget/{name}"}
+        aws.client("budgets").describe_budget(AccountId=account, BudgetName=name)
+        return {"arn": f"arn:{aws.partition}:budgets::{account}:budget/{name}"}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
         account, _, name = id.partition(":")
-        found = cloud.client("budgets").describe_budget(AccountId=account, BudgetName=name)["Budget"]
+        actual = aws.client("budgets").describe_budget(AccountId=account, BudgetName=name)["Budget"]
         return {
-            "limitAmount": found["BudgetLimit"]["Amount"],
-            "limitUnit": found["BudgetLimit"]["Unit"],
-            "timeUnit": found["TimeUnit"],
-            "budgetType": found["BudgetType"],
+            "limitAmount": actual["BudgetLimit"]["Amount"],
+            "limitUnit": actual["BudgetLimit"]["Unit"],
+            "timeUnit": actual["TimeUnit"],
+            "budgetType": actual["BudgetType"],
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        """moto 5.2.5 has no UpdateBudget, nor tags of budgets: another budget takes the name."""
-        self.delete(cloud, id, old)
-        self.create(cloud, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        """moto 5.2.5 has no UpdateBudget and no tags of budgets: a new budget of the same name replaces it."""
+        self.delete(aws, id, old)
+        self.create(aws, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
         account, _, name = id.partition(":")
-        cloud.client("budgets").delete_budget(AccountId=account, BudgetName=name)
+        aws.client("budgets").delete_budget(AccountId=account, BudgetName=name)
 
 
-def _notification(each: Props) -> dict[str, Any]:
+def _notification(notification: Props) -> dict[str, Any]:
     return {
-        "NotificationType": each["notificationType"],
-        "ComparisonOperator": each["comparisonOperator"],
-        "Threshold": each["threshold"],
-        "ThresholdType": each["thresholdType"],
+        "NotificationType": notification["notificationType"],
+        "ComparisonOperator": notification["comparisonOperator"],
+        "Threshold": notification["threshold"],
+        "ThresholdType": notification["thresholdType"],
     }
 
 
-def _subscribers(each: Props) -> list[dict[str, str]]:
-    return [{"SubscriptionType": "EMAIL", "Address": email} for email in each.get("subscriberEmailAddresses") or []]
+def _subscribers(notification: Props) -> list[dict[str, str]]:
+    return [
+        {"SubscriptionType": "EMAIL", "Address": email} for email in notification.get("subscriberEmailAddresses") or []
+    ]

@@ -1,66 +1,74 @@
-"""EC2 resources in general: tags set at creation, descriptions by id."""
+"""Base of EC2 resource handlers: tags at creation, describe calls by id."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .base import Client, Cloud, Handler, Props, describe_one, from_answer, tag_changes, tag_list, tag_map, tags_of
-
-# What moto calls a kind in DescribeTags, where AWS calls it otherwise.
-_EMULATED_KINDS = {"natgateway": "nat-gateway", "elastic-ip": "vpc-elastic-ip", "vpc-flow-log": "flow-logs"}
+from .base import (
+    AwsClients,
+    Client,
+    Handler,
+    Props,
+    describe_one,
+    from_response,
+    tag_changes,
+    tag_list,
+    tag_map,
+    tags_of,
+)
 
 
 class Ec2Handler(Handler):
     """An EC2 resource with tags and an ARN of the plain form."""
 
     tagged = True
-    # EC2's name of the kind, in tag specifications and in ARNs.
+    # EC2's resource type, in tag specifications and ARNs.
     kind: ClassVar[str]
-    # The describe call, the key of its answer, and the argument that takes ids.
-    describe: ClassVar[tuple[str, str, str]]
-    # Inputs and what the describe call names them.
+    # Name of the describe call, key of its response, and argument for ids.
+    describe_call: ClassVar[tuple[str, str, str]]
+    # Names of inputs in the describe call's response.
     fields: ClassVar[Mapping[str, str]] = {}
 
     def tag_specification(self, new: Props) -> dict[str, Any]:
         tags = tags_of(new)
         return {"TagSpecifications": [{"ResourceType": self.kind, "Tags": tag_list(tags)}]} if tags else {}
 
-    def described(self, cloud: Cloud, id: str) -> dict[str, Any] | None:
-        call, result, argument = self.describe
-        return describe_one(getattr(cloud.client("ec2"), call), result, **{argument: [id]})
+    def describe(self, aws: AwsClients, id: str) -> dict[str, Any] | None:
+        call, result, argument = self.describe_call
+        return describe_one(getattr(aws.client("ec2"), call), result, **{argument: [id]})
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = self.described(cloud, id)
-        return None if found is None else {"arn": self.arn(cloud, id), **self.outputs(cloud, found)}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = self.describe(aws, id)
+        return None if actual is None else {"arn": self.arn(aws, id), **self.outputs(aws, actual)}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = self.described(cloud, id)
-        if found is None:
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = self.describe(aws, id)
+        if actual is None:
             return None
         return {
-            "tags": tag_map(found.get("Tags")),
-            **from_answer(found, self.fields),
-            **self.more(cloud, found, inputs),
+            "tags": tag_map(actual.get("Tags")),
+            **from_response(actual, self.fields),
+            **self.extra_inputs(aws, actual, inputs),
         }
 
-    def more(self, cloud: Cloud, found: dict[str, Any], inputs: Props) -> Props:
-        """Current inputs that don't stand in the description under a name of their own."""
+    def extra_inputs(self, aws: AwsClients, actual: dict[str, Any], inputs: Props) -> Props:
+        """Actual inputs that are not a field of the describe call's response."""
         return {}
 
-    def arn(self, cloud: Cloud, id: str) -> str:
-        return cloud.arn("ec2", f"{self.kind}/{id}")
+    def arn(self, aws: AwsClients, id: str) -> str:
+        return aws.arn("ec2", f"{self.kind}/{id}")
 
-    def outputs(self, cloud: Cloud, found: dict[str, Any]) -> Props:
+    def outputs(self, aws: AwsClients, actual: dict[str, Any]) -> Props:
         return {}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        update_tags(cloud.client("ec2"), id, old, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        update_tags(aws.client("ec2"), id, old, new)
 
 
 def update_tags(ec2: Client, id: str, old: Props, new: Props) -> None:
-    gone, present = tag_changes(old, new)
-    if gone:
-        ec2.delete_tags(Resources=[id], Tags=[{"Key": key} for key in gone])
-    if present:
-        ec2.create_tags(Resources=[id], Tags=tag_list(present))
+    removed, updated = tag_changes(old, new)
+    if removed:
+        ec2.delete_tags(Resources=[id], Tags=[{"Key": key} for key in removed])
+    if updated:
+        ec2.create_tags(Resources=[id], Tags=tag_list(updated))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .base import (
+    AwsClients,
     Client,
-    Cloud,
     Created,
     Handler,
     Naming,
@@ -15,7 +15,7 @@ from .base import (
     describe_one,
     differs,
     first,
-    from_answer,
+    from_response,
     rename_keys,
     tag_changes,
     tag_list,
@@ -26,8 +26,8 @@ from .base import (
     until,
 )
 
-_NAME_LIMIT = 32  # AWS's, for balancers and target groups
-_BALANCER_S = 600.0
+_MAX_NAME_LENGTH = 32  # AWS's, for load balancers and target groups
+_ACTIVE_TIMEOUT_S = 600.0
 
 
 def _tags(new: Props) -> dict[str, Any]:
@@ -36,11 +36,11 @@ def _tags(new: Props) -> dict[str, Any]:
 
 
 def _update_tags(elb: Client, arn: str, old: Props, new: Props) -> None:
-    gone, present = tag_changes(old, new)
-    if gone:
-        elb.remove_tags(ResourceArns=[arn], TagKeys=gone)
-    if present:
-        elb.add_tags(ResourceArns=[arn], Tags=tag_list(present))
+    removed, updated = tag_changes(old, new)
+    if removed:
+        elb.remove_tags(ResourceArns=[arn], TagKeys=removed)
+    if updated:
+        elb.add_tags(ResourceArns=[arn], Tags=tag_list(updated))
 
 
 def _text(value: Any) -> str:
@@ -51,8 +51,8 @@ def _attributes(new: Props, names: Mapping[str, str]) -> dict[str, str]:
     return {theirs: _text(new[ours]) for ours, theirs in names.items() if new.get(ours) is not None}
 
 
-def _current_attributes(answer: Mapping[str, Any]) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in answer["Attributes"]}
+def _current_attributes(response: Mapping[str, Any]) -> dict[str, str]:
+    return {attribute["Key"]: attribute["Value"] for attribute in response["Attributes"]}
 
 
 def _current_tags(elb: Client, arn: str) -> Props:
@@ -63,9 +63,9 @@ def _pairs(attributes: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in attributes.items()]
 
 
-class LoadBalancer(Handler):
+class LoadBalancerHandler(Handler):
     pulumi_type = "aws:lb/loadBalancer:LoadBalancer"
-    naming = Naming(limit=_NAME_LIMIT)
+    naming = Naming(max_length=_MAX_NAME_LENGTH)
     tagged = True
     force_new = frozenset({"name", "loadBalancerType"})
     _NAMES: ClassVar = {
@@ -78,8 +78,8 @@ class LoadBalancer(Handler):
         "prefix": "access_logs.s3.prefix",
     }
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        elb = cloud.client("elbv2")
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        elb = aws.client("elbv2")
         names = {
             "name": "Name",
             "subnets": "Subnets",
@@ -89,10 +89,10 @@ class LoadBalancer(Handler):
         created = elb.create_load_balancer(**rename_keys(new, names), Scheme="internet-facing", **_tags(new))
         return Created(id=created["LoadBalancers"][0]["LoadBalancerArn"])
 
-    def complete(self, cloud: Cloud, id: str, new: Props) -> None:
-        elb = cloud.client("elbv2")
+    def complete(self, aws: AwsClients, id: str, new: Props) -> None:
+        elb = aws.client("elbv2")
         self._attribute(elb, id, {}, new)
-        until(lambda: self._not_active(elb, id), what=f"load balancer {new['name']}", timeout_s=_BALANCER_S)
+        until(lambda: self._not_active(elb, id), what=f"load balancer {new['name']}", timeout_s=_ACTIVE_TIMEOUT_S)
 
     def _not_active(self, elb: Client, arn: str) -> str | None:
         state = elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"][0]["State"]["Code"]
@@ -110,32 +110,32 @@ class LoadBalancer(Handler):
         if changes := {key: value for key, value in now.items() if was.get(key) != value}:
             elb.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=_pairs(changes))
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = describe_one(cloud.client("elbv2").describe_load_balancers, "LoadBalancers", LoadBalancerArns=[id])
-        if found is None:
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = describe_one(aws.client("elbv2").describe_load_balancers, "LoadBalancers", LoadBalancerArns=[id])
+        if actual is None:
             return None
         return {
             "arn": id,
             "arnSuffix": id.partition("loadbalancer/")[2],
-            "dnsName": found["DNSName"],
-            "zoneId": found.get("CanonicalHostedZoneId"),
+            "dnsName": actual["DNSName"],
+            "zoneId": actual.get("CanonicalHostedZoneId"),
         }
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_load_balancers(LoadBalancerArns=[id])["LoadBalancers"][0]
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        elb = aws.client("elbv2")
+        actual = elb.describe_load_balancers(LoadBalancerArns=[id])["LoadBalancers"][0]
         attributes = _current_attributes(elb.describe_load_balancer_attributes(LoadBalancerArn=id))
         return {
-            "loadBalancerType": found["Type"],
-            "subnets": [zone["SubnetId"] for zone in found.get("AvailabilityZones", [])],
-            "securityGroups": found.get("SecurityGroups"),
-            "accessLogs": from_answer(attributes, self._LOGS),
-            **from_answer(attributes, self._NAMES),
+            "loadBalancerType": actual["Type"],
+            "subnets": [zone["SubnetId"] for zone in actual.get("AvailabilityZones", [])],
+            "securityGroups": actual.get("SecurityGroups"),
+            "accessLogs": from_response(attributes, self._LOGS),
+            **from_response(attributes, self._NAMES),
             **_current_tags(elb, id),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        elb = cloud.client("elbv2")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        elb = aws.client("elbv2")
         if differs(old, new, "securityGroups"):
             elb.set_security_groups(LoadBalancerArn=id, SecurityGroups=new.get("securityGroups") or [])
         if differs(old, new, "subnets"):
@@ -143,13 +143,13 @@ class LoadBalancer(Handler):
         self._attribute(elb, id, old, new)
         _update_tags(elb, id, old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("elbv2").delete_load_balancer(LoadBalancerArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("elbv2").delete_load_balancer(LoadBalancerArn=id)
 
 
-class TargetGroup(Handler):
+class TargetGroupHandler(Handler):
     pulumi_type = "aws:lb/targetGroup:TargetGroup"
-    naming = Naming(limit=_NAME_LIMIT)
+    naming = Naming(max_length=_MAX_NAME_LENGTH)
     tagged = True
     force_new = frozenset({"name", "port", "protocol", "targetType", "vpcId"})
     _NAMES: ClassVar = {"deregistrationDelay": "deregistration_delay.timeout_seconds"}
@@ -167,54 +167,54 @@ class TargetGroup(Handler):
         matcher = {"Matcher": {"HttpCode": check["matcher"]}} if check.get("matcher") else {}
         return rename_keys(check, self._CHECK) | matcher
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        elb = cloud.client("elbv2")
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        elb = aws.client("elbv2")
         created = elb.create_target_group(
             Name=new["name"], **rename_keys(new, self._FIXED), **self._check(new), **_tags(new)
         )
         return Created(id=created["TargetGroups"][0]["TargetGroupArn"])
 
-    def complete(self, cloud: Cloud, id: str, new: Props) -> None:
-        self._attribute(cloud.client("elbv2"), id, {}, new)
+    def complete(self, aws: AwsClients, id: str, new: Props) -> None:
+        self._attribute(aws.client("elbv2"), id, {}, new)
 
     def _attribute(self, elb: Client, arn: str, old: Props, new: Props) -> None:
         if differs(old, new, *self._NAMES):
             attributes = _pairs(_attributes(new, self._NAMES))
             elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=attributes)
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = describe_one(cloud.client("elbv2").describe_target_groups, "TargetGroups", TargetGroupArns=[id])
-        if found is None:
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = describe_one(aws.client("elbv2").describe_target_groups, "TargetGroups", TargetGroupArns=[id])
+        if actual is None:
             return None
         return {"arn": id, "arnSuffix": id.rpartition(":")[2]}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_target_groups(TargetGroupArns=[id])["TargetGroups"][0]
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        elb = aws.client("elbv2")
+        actual = elb.describe_target_groups(TargetGroupArns=[id])["TargetGroups"][0]
         attributes = _current_attributes(elb.describe_target_group_attributes(TargetGroupArn=id))
-        check = from_answer(found, self._CHECK) | {"matcher": (found.get("Matcher") or {}).get("HttpCode")}
+        check = from_response(actual, self._CHECK) | {"matcher": (actual.get("Matcher") or {}).get("HttpCode")}
         return {
-            **from_answer(found, self._FIXED),
-            **from_answer(attributes, self._NAMES),
+            **from_response(actual, self._FIXED),
+            **from_response(attributes, self._NAMES),
             "healthCheck": check,
             **_current_tags(elb, id),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        elb = cloud.client("elbv2")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        elb = aws.client("elbv2")
         if differs(old, new, "healthCheck"):
             elb.modify_target_group(TargetGroupArn=id, **self._check(new))
         self._attribute(elb, id, old, new)
         _update_tags(elb, id, old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("elbv2").delete_target_group(TargetGroupArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("elbv2").delete_target_group(TargetGroupArn=id)
 
 
 def _action(action: Props) -> dict[str, Any]:
     request: dict[str, Any] = {"Type": action["type"]}
     if forward := action.get("forward"):
-        groups = [rename_keys(each, _TARGETS) for each in forward["targetGroups"]]
+        groups = [rename_keys(group, _TARGETS) for group in forward["targetGroups"]]
         request["ForwardConfig"] = {"TargetGroups": groups}
     if redirect := action.get("redirect"):
         request["RedirectConfig"] = to_aws_keys(redirect)
@@ -231,13 +231,13 @@ def _actions(actions: list[Props]) -> list[dict[str, Any]]:
 
 
 def _current_actions(actions: list[dict[str, Any]]) -> list[Props]:
-    return [_current_action(each) for each in sorted(actions, key=lambda each: int(each.get("Order") or 0))]
+    return [_current_action(action) for action in sorted(actions, key=lambda action: int(action.get("Order") or 0))]
 
 
 def _current_action(action: Mapping[str, Any]) -> Props:
-    """AWS answers a forward to one group in two ways, of which it may leave out the longer one."""
+    """AWS returns a forward to one target group in two formats, of which it may leave out ForwardConfig."""
     groups = (action.get("ForwardConfig") or {}).get("TargetGroups") or [action]
-    targets = [from_answer(each, _TARGETS) for each in groups if each.get("TargetGroupArn")]
+    targets = [from_response(group, _TARGETS) for group in groups if group.get("TargetGroupArn")]
     return {
         "type": action["Type"],
         "forward": {"targetGroups": targets} if targets else None,
@@ -246,11 +246,11 @@ def _current_action(action: Mapping[str, Any]) -> Props:
     }
 
 
-class Listener(Handler):
+class ListenerHandler(Handler):
     pulumi_type = "aws:lb/listener:Listener"
     tagged = True
     force_new = frozenset({"loadBalancerArn"})
-    delete_first = True  # a balancer has one listener a port
+    delete_before_replace = True  # a load balancer has one listener per port
 
     def _arguments(self, new: Props) -> dict[str, Any]:
         names = {"port": "Port", "protocol": "Protocol", "sslPolicy": "SslPolicy"}
@@ -262,37 +262,37 @@ class Listener(Handler):
             **({"Certificates": [certificate]} if certificate else {}),
         }
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        created = cloud.client("elbv2").create_listener(
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        created = aws.client("elbv2").create_listener(
             LoadBalancerArn=new["loadBalancerArn"], **self._arguments(new), **_tags(new)
         )
         return Created(id=created["Listeners"][0]["ListenerArn"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = describe_one(cloud.client("elbv2").describe_listeners, "Listeners", ListenerArns=[id])
-        return None if found is None else {"arn": id, "protocol": found["Protocol"]}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = describe_one(aws.client("elbv2").describe_listeners, "Listeners", ListenerArns=[id])
+        return None if actual is None else {"arn": id, "protocol": actual["Protocol"]}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_listeners(ListenerArns=[id])["Listeners"][0]
-        certificate = first(found.get("Certificates") or []) or {}
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        elb = aws.client("elbv2")
+        actual = elb.describe_listeners(ListenerArns=[id])["Listeners"][0]
+        certificate = first(actual.get("Certificates") or []) or {}
         return {
-            "port": found.get("Port"),
-            "protocol": found.get("Protocol"),
-            "sslPolicy": found.get("SslPolicy"),
+            "port": actual.get("Port"),
+            "protocol": actual.get("Protocol"),
+            "sslPolicy": actual.get("SslPolicy"),
             "certificateArn": certificate.get("CertificateArn"),
-            "defaultActions": _current_actions(found["DefaultActions"]),
+            "defaultActions": _current_actions(actual["DefaultActions"]),
             **_current_tags(elb, id),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        elb = cloud.client("elbv2")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        elb = aws.client("elbv2")
         if self._arguments(old) != self._arguments(new):
             elb.modify_listener(ListenerArn=id, **self._arguments(new))
         _update_tags(elb, id, old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("elbv2").delete_listener(ListenerArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("elbv2").delete_listener(ListenerArn=id)
 
 
 _CONDITIONS = {
@@ -314,48 +314,48 @@ def _current_condition(condition: Mapping[str, Any]) -> Props:
     return {}
 
 
-class ListenerRule(Handler):
+class ListenerRuleHandler(Handler):
     pulumi_type = "aws:lb/listenerRule:ListenerRule"
     tagged = True
     force_new = frozenset({"listenerArn"})
-    delete_first = True  # a listener has one rule a priority
+    delete_before_replace = True  # a listener has one rule per priority
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        created = cloud.client("elbv2").create_rule(
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        created = aws.client("elbv2").create_rule(
             ListenerArn=new["listenerArn"],
             Priority=new["priority"],
-            Conditions=[_condition(each) for each in new["conditions"]],
+            Conditions=[_condition(condition) for condition in new["conditions"]],
             Actions=_actions(new["actions"]),
             **_tags(new),
         )
         return Created(id=created["Rules"][0]["RuleArn"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = describe_one(cloud.client("elbv2").describe_rules, "Rules", RuleArns=[id])
-        return None if found is None else {"arn": id, "priority": int(found["Priority"])}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = describe_one(aws.client("elbv2").describe_rules, "Rules", RuleArns=[id])
+        return None if actual is None else {"arn": id, "priority": int(actual["Priority"])}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_rules(RuleArns=[id])["Rules"][0]
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        elb = aws.client("elbv2")
+        actual = elb.describe_rules(RuleArns=[id])["Rules"][0]
         return {
-            "priority": found["Priority"],
-            "conditions": [_current_condition(each) for each in found["Conditions"]],
-            "actions": _current_actions(found["Actions"]),
+            "priority": actual["Priority"],
+            "conditions": [_current_condition(condition) for condition in actual["Conditions"]],
+            "actions": _current_actions(actual["Actions"]),
             **_current_tags(elb, id),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        elb = cloud.client("elbv2")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        elb = aws.client("elbv2")
         if differs(old, new, "priority"):
             elb.set_rule_priorities(RulePriorities=[{"RuleArn": id, "Priority": new["priority"]}])
         changes: dict[str, Any] = {}
         if differs(old, new, "conditions"):
-            changes["Conditions"] = [_condition(each) for each in new["conditions"]]
+            changes["Conditions"] = [_condition(condition) for condition in new["conditions"]]
         if differs(old, new, "actions"):
             changes["Actions"] = _actions(new["actions"])
         if changes:
             elb.modify_rule(RuleArn=id, **changes)
         _update_tags(elb, id, old, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("elbv2").delete_rule(RuleArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("elbv2").delete_rule(RuleArn=id)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .base import (
-    Cloud,
+    AwsClients,
     Created,
     Handler,
     Naming,
     Props,
     differs,
-    from_answer,
+    from_response,
     rename_keys,
     tag_changes,
     tag_list,
@@ -20,55 +20,55 @@ from .base import (
 )
 
 
-class Topic(Handler):
+class TopicHandler(Handler):
     pulumi_type = "aws:sns/topic:Topic"
-    naming = Naming(limit=256)
+    naming = Naming(max_length=256)
     tagged = True
     force_new = frozenset({"name"})
     _NAMES: ClassVar = {"kmsMasterKeyId": "KmsMasterKeyId"}
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
+    def create(self, aws: AwsClients, new: Props) -> Created:
         attributes = rename_keys(new, self._NAMES)
-        created = cloud.client("sns").create_topic(Name=new["name"], Attributes=attributes, Tags=tag_list(tags_of(new)))
+        created = aws.client("sns").create_topic(Name=new["name"], Attributes=attributes, Tags=tag_list(tags_of(new)))
         return Created(id=created["TopicArn"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        cloud.client("sns").get_topic_attributes(TopicArn=id)
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        aws.client("sns").get_topic_attributes(TopicArn=id)
         return {"arn": id}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        sns = cloud.client("sns")
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        sns = aws.client("sns")
         tags = sns.list_tags_for_resource(ResourceArn=id)["Tags"]
-        found = sns.get_topic_attributes(TopicArn=id)["Attributes"]
-        return from_answer(found, self._NAMES) | {"tags": tag_map(tags)}
+        actual = sns.get_topic_attributes(TopicArn=id)["Attributes"]
+        return from_response(actual, self._NAMES) | {"tags": tag_map(tags)}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        sns = cloud.client("sns")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        sns = aws.client("sns")
         for ours, theirs in self._NAMES.items():
             if differs(old, new, ours):
                 sns.set_topic_attributes(TopicArn=id, AttributeName=theirs, AttributeValue=new.get(ours) or "")
-        gone, present = tag_changes(old, new)
-        if gone:
-            sns.untag_resource(ResourceArn=id, TagKeys=gone)
-        if present:
-            sns.tag_resource(ResourceArn=id, Tags=tag_list(present))
+        removed, updated = tag_changes(old, new)
+        if removed:
+            sns.untag_resource(ResourceArn=id, TagKeys=removed)
+        if updated:
+            sns.tag_resource(ResourceArn=id, Tags=tag_list(updated))
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("sns").delete_topic(TopicArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("sns").delete_topic(TopicArn=id)
 
 
-class TopicSubscription(Handler):
+class TopicSubscriptionHandler(Handler):
     pulumi_type = "aws:sns/topicSubscription:TopicSubscription"
     force_new = frozenset({"topic", "protocol", "endpoint"})
     _NAMES: ClassVar = {"topic": "TopicArn", "protocol": "Protocol", "endpoint": "Endpoint"}
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        created = cloud.client("sns").subscribe(**rename_keys(new, self._NAMES), ReturnSubscriptionArn=True)
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        created = aws.client("sns").subscribe(**rename_keys(new, self._NAMES), ReturnSubscriptionArn=True)
         return Created(id=created["SubscriptionArn"], outputs={"arn": created["SubscriptionArn"]})
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        cloud.client("sns").get_subscription_attributes(SubscriptionArn=id)
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        aws.client("sns").get_subscription_attributes(SubscriptionArn=id)
         return {}
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("sns").unsubscribe(SubscriptionArn=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("sns").unsubscribe(SubscriptionArn=id)

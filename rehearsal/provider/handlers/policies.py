@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .base import (
-    Cloud,
+    AwsClients,
     Created,
     Handler,
     Naming,
@@ -19,58 +19,58 @@ from .base import (
     tags_of,
 )
 
-MAX_VERSIONS = 5  # of one policy, in IAM
+MAX_VERSIONS = 5  # per policy, IAM's limit
 
 
-class Policy(Handler):
+class ManagedPolicyHandler(Handler):
     pulumi_type = "aws:iam/policy:Policy"
-    naming = Naming(limit=128)
+    naming = Naming(max_length=128)
     tagged = True
     force_new = frozenset({"name", "path"})
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
+    def create(self, aws: AwsClients, new: Props) -> Created:
         names = {"name": "PolicyName", "path": "Path", "policy": "PolicyDocument"}
-        created = cloud.client("iam").create_policy(**rename_keys(new, names), Tags=tag_list(tags_of(new)))["Policy"]
+        created = aws.client("iam").create_policy(**rename_keys(new, names), Tags=tag_list(tags_of(new)))["Policy"]
         return Created(id=created["Arn"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = cloud.client("iam").get_policy(PolicyArn=id)["Policy"]
-        return {"arn": found["Arn"]}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = aws.client("iam").get_policy(PolicyArn=id)["Policy"]
+        return {"arn": actual["Arn"]}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        iam = cloud.client("iam")
-        found = iam.get_policy(PolicyArn=id)["Policy"]
-        version = iam.get_policy_version(PolicyArn=id, VersionId=found["DefaultVersionId"])["PolicyVersion"]
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        iam = aws.client("iam")
+        actual = iam.get_policy(PolicyArn=id)["Policy"]
+        version = iam.get_policy_version(PolicyArn=id, VersionId=actual["DefaultVersionId"])["PolicyVersion"]
         return {
             "policy": json.dumps(version["Document"]),
             "tags": tag_map(iam.list_policy_tags(PolicyArn=id)["Tags"]),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        iam = cloud.client("iam")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        iam = aws.client("iam")
         if differs(old, new, "policy"):
-            self._make_room(cloud, id)
+            self._delete_oldest_version(aws, id)
             iam.create_policy_version(PolicyArn=id, PolicyDocument=new["policy"], SetAsDefault=True)
-        gone, present = tag_changes(old, new)
-        if gone:
-            iam.untag_policy(PolicyArn=id, TagKeys=gone)
-        if present:
-            iam.tag_policy(PolicyArn=id, Tags=tag_list(present))
+        removed, updated = tag_changes(old, new)
+        if removed:
+            iam.untag_policy(PolicyArn=id, TagKeys=removed)
+        if updated:
+            iam.tag_policy(PolicyArn=id, Tags=tag_list(updated))
 
-    def _make_room(self, cloud: Cloud, id: str) -> None:
-        versions = _old_versions(cloud, id)
+    def _delete_oldest_version(self, aws: AwsClients, id: str) -> None:
+        versions = _old_versions(aws, id)
         if len(versions) >= MAX_VERSIONS - 1:
-            cloud.client("iam").delete_policy_version(PolicyArn=id, VersionId=versions[0]["VersionId"])
+            aws.client("iam").delete_policy_version(PolicyArn=id, VersionId=versions[0]["VersionId"])
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        iam = cloud.client("iam")
-        for version in _old_versions(cloud, id):
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        iam = aws.client("iam")
+        for version in _old_versions(aws, id):
             iam.delete_policy_version(PolicyArn=id, VersionId=version["VersionId"])
         iam.delete_policy(PolicyArn=id)
 
 
-def _old_versions(cloud: Cloud, arn: str) -> list[dict[str, Any]]:
+def _old_versions(aws: AwsClients, arn: str) -> list[dict[str, Any]]:
     """All but the default version, the oldest first."""
-    versions = cloud.client("iam").list_policy_versions(PolicyArn=arn)["Versions"]
-    replaced = [each for each in versions if not each["IsDefaultVersion"]]
-    return sorted(replaced, key=lambda each: int(each["VersionId"].removeprefix("v")))
+    versions = aws.client("iam").list_policy_versions(PolicyArn=arn)["Versions"]
+    replaced = [version for version in versions if not version["IsDefaultVersion"]]
+    return sorted(replaced, key=lambda version: int(version["VersionId"].removeprefix("v")))

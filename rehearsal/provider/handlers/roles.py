@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from .base import (
-    Cloud,
+    AwsClients,
     Created,
     Handler,
     Naming,
@@ -20,28 +20,28 @@ from .base import (
 )
 
 
-class Role(Handler):
+class RoleHandler(Handler):
     pulumi_type = "aws:iam/role:Role"
-    naming = Naming(limit=64)
+    naming = Naming(max_length=64)
     tagged = True
     force_new = frozenset({"name", "path"})
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
+    def create(self, aws: AwsClients, new: Props) -> Created:
         names = {
             "name": "RoleName",
             "path": "Path",
             "assumeRolePolicy": "AssumeRolePolicyDocument",
             "permissionsBoundary": "PermissionsBoundary",
         }
-        cloud.client("iam").create_role(**rename_keys(new, names), Tags=tag_list(tags_of(new)))
+        aws.client("iam").create_role(**rename_keys(new, names), Tags=tag_list(tags_of(new)))
         return Created(id=new["name"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        role = cloud.client("iam").get_role(RoleName=id)["Role"]
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        role = aws.client("iam").get_role(RoleName=id)["Role"]
         return {"arn": role["Arn"]}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        role = cloud.client("iam").get_role(RoleName=id)["Role"]
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        role = aws.client("iam").get_role(RoleName=id)["Role"]
         return {
             "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
             "path": role["Path"],
@@ -49,95 +49,95 @@ class Role(Handler):
             "tags": tag_map(role.get("Tags")),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        iam = cloud.client("iam")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        iam = aws.client("iam")
         if differs(old, new, "assumeRolePolicy"):
             iam.update_assume_role_policy(RoleName=id, PolicyDocument=new["assumeRolePolicy"])
         if differs(old, new, "permissionsBoundary"):
-            self._set_boundary(cloud, id, new.get("permissionsBoundary"))
-        gone, present = tag_changes(old, new)
-        if gone:
-            iam.untag_role(RoleName=id, TagKeys=gone)
-        if present:
-            iam.tag_role(RoleName=id, Tags=tag_list(present))
+            self._set_boundary(aws, id, new.get("permissionsBoundary"))
+        removed, updated = tag_changes(old, new)
+        if removed:
+            iam.untag_role(RoleName=id, TagKeys=removed)
+        if updated:
+            iam.tag_role(RoleName=id, Tags=tag_list(updated))
 
-    def _set_boundary(self, cloud: Cloud, id: str, boundary: str | None) -> None:
+    def _set_boundary(self, aws: AwsClients, id: str, boundary: str | None) -> None:
         if boundary:
-            cloud.client("iam").put_role_permissions_boundary(RoleName=id, PermissionsBoundary=boundary)
+            aws.client("iam").put_role_permissions_boundary(RoleName=id, PermissionsBoundary=boundary)
         else:
-            cloud.client("iam").delete_role_permissions_boundary(RoleName=id)
+            aws.client("iam").delete_role_permissions_boundary(RoleName=id)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("iam").delete_role(RoleName=id)
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("iam").delete_role(RoleName=id)
 
 
-class RolePolicy(Handler):
+class RolePolicyHandler(Handler):
     pulumi_type = "aws:iam/rolePolicy:RolePolicy"
-    naming = Naming(limit=128)
+    naming = Naming(max_length=128)
     force_new = frozenset({"name", "role"})
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        self._put(aws, new)
         return Created(id=f"{new['role']}:{new['name']}")
 
-    def _put(self, cloud: Cloud, new: Props) -> None:
-        cloud.client("iam").put_role_policy(RoleName=new["role"], PolicyName=new["name"], PolicyDocument=new["policy"])
+    def _put(self, aws: AwsClients, new: Props) -> None:
+        aws.client("iam").put_role_policy(RoleName=new["role"], PolicyName=new["name"], PolicyDocument=new["policy"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        cloud.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        aws.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
         return {}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = cloud.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
-        return {"policy": json.dumps(found["PolicyDocument"])}
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = aws.client("iam").get_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"])
+        return {"policy": json.dumps(actual["PolicyDocument"])}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        self._put(aws, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("iam").delete_role_policy(RoleName=state["role"], PolicyName=state["name"])
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("iam").delete_role_policy(RoleName=state["role"], PolicyName=state["name"])
 
 
-class InstanceProfile(Handler):
+class InstanceProfileHandler(Handler):
     pulumi_type = "aws:iam/instanceProfile:InstanceProfile"
-    naming = Naming(limit=128)
+    naming = Naming(max_length=128)
     tagged = True
     force_new = frozenset({"name", "path"})
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        iam = cloud.client("iam")
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        iam = aws.client("iam")
         names = {"name": "InstanceProfileName", "path": "Path"}
         iam.create_instance_profile(**rename_keys(new, names), Tags=tag_list(tags_of(new)))
         return Created(id=new["name"])
 
-    def complete(self, cloud: Cloud, id: str, new: Props) -> None:
+    def complete(self, aws: AwsClients, id: str, new: Props) -> None:
         if new.get("role"):
-            cloud.client("iam").add_role_to_instance_profile(InstanceProfileName=id, RoleName=new["role"])
+            aws.client("iam").add_role_to_instance_profile(InstanceProfileName=id, RoleName=new["role"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
-        return {"arn": found["Arn"]}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = aws.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
+        return {"arn": actual["Arn"]}
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
-        role = first(each["RoleName"] for each in found["Roles"])
-        return {"role": role, "path": found["Path"], "tags": tag_map(found.get("Tags"))}
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = aws.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
+        role = first(profile_role["RoleName"] for profile_role in actual["Roles"])
+        return {"role": role, "path": actual["Path"], "tags": tag_map(actual.get("Tags"))}
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        iam = cloud.client("iam")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        iam = aws.client("iam")
         if differs(old, new, "role"):
             if old.get("role"):
                 iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=old["role"])
             if new.get("role"):
                 iam.add_role_to_instance_profile(InstanceProfileName=id, RoleName=new["role"])
-        gone, present = tag_changes(old, new)
-        if gone:
-            iam.untag_instance_profile(InstanceProfileName=id, TagKeys=gone)
-        if present:
-            iam.tag_instance_profile(InstanceProfileName=id, Tags=tag_list(present))
+        removed, updated = tag_changes(old, new)
+        if removed:
+            iam.untag_instance_profile(InstanceProfileName=id, TagKeys=removed)
+        if updated:
+            iam.tag_instance_profile(InstanceProfileName=id, Tags=tag_list(updated))
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        iam = cloud.client("iam")
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        iam = aws.client("iam")
         for role in iam.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
             iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
         iam.delete_instance_profile(InstanceProfileName=id)

@@ -5,27 +5,27 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .base import (
+    AwsClients,
     Client,
-    Cloud,
     Created,
     Handler,
     Naming,
     Props,
     describe_one,
     drop_none,
-    from_answer,
+    from_response,
     rename_keys,
     to_aws_keys,
     to_pulumi_keys,
     until,
 )
 
-_DRAIN_S = 600.0
+_DRAIN_TIMEOUT_S = 600.0
 
 
-class Group(Handler):
+class AutoScalingGroupHandler(Handler):
     pulumi_type = "aws:autoscaling/group:Group"
-    naming = Naming(limit=255)
+    naming = Naming(max_length=255)
     force_new = frozenset({"name", "namePrefix", "initialLifecycleHooks"})
     _SIZES: ClassVar = {
         "minSize": "MinSize",
@@ -52,9 +52,9 @@ class Group(Handler):
             arguments["InstanceMaintenancePolicy"] = to_aws_keys(policy)
         return arguments
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        client, name = cloud.client("autoscaling"), new["name"]
-        hooks = [rename_keys(each, _HOOK) for each in new.get("initialLifecycleHooks") or []]
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        client, name = aws.client("autoscaling"), new["name"]
+        hooks = [rename_keys(hook, _HOOK) for hook in new.get("initialLifecycleHooks") or []]
         client.create_auto_scaling_group(
             AutoScalingGroupName=name,
             **self._arguments(new),
@@ -63,19 +63,19 @@ class Group(Handler):
         )
         return Created(id=name)
 
-    def complete(self, cloud: Cloud, id: str, new: Props) -> None:
-        self._collect_metrics(cloud.client("autoscaling"), id, {}, new)
+    def complete(self, aws: AwsClients, id: str, new: Props) -> None:
+        self._collect_metrics(aws.client("autoscaling"), id, {}, new)
 
     def _tags(self, new: Props) -> list[dict[str, Any]]:
         return [
             {
                 "ResourceId": new["name"],
                 "ResourceType": "auto-scaling-group",
-                "Key": each["key"],
-                "Value": each["value"],
-                "PropagateAtLaunch": bool(each["propagateAtLaunch"]),
+                "Key": tag["key"],
+                "Value": tag["value"],
+                "PropagateAtLaunch": bool(tag["propagateAtLaunch"]),
             }
-            for each in new.get("tags") or []
+            for tag in new.get("tags") or []
         ]
 
     def _collect_metrics(self, client: Client, name: str, old: Props, new: Props) -> None:
@@ -87,31 +87,31 @@ class Group(Handler):
                 AutoScalingGroupName=name, Metrics=sorted(now - was), Granularity="1Minute"
             )
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = _group(cloud, id)
-        if found is None:
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = _group(aws, id)
+        if actual is None:
             return None
         return {
-            "arn": found["AutoScalingGroupARN"],
+            "arn": actual["AutoScalingGroupARN"],
         }
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        """Without the initial hooks: they are an input of the creation only."""
-        found = _group(cloud, id)
-        if found is None:
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        """Without the initial lifecycle hooks: they are an input of the creation only."""
+        actual = _group(aws, id)
+        if actual is None:
             return None
-        return from_answer(found, self._SIZES) | {
-            "launchTemplate": from_answer(found.get("LaunchTemplate") or {}, self._TEMPLATE),
-            "vpcZoneIdentifiers": [zone for zone in found.get("VPCZoneIdentifier", "").split(",") if zone],
-            "targetGroupArns": found.get("TargetGroupARNs"),
-            "enabledMetrics": [each["Metric"] for each in found.get("EnabledMetrics") or []],
-            "tags": [_current_tag(tag) for tag in found.get("Tags", [])],
-            # moto 5.2.5 forgets the policy: where there is none, it counts as unchanged.
-            **drop_none(instanceMaintenancePolicy=to_pulumi_keys(found.get("InstanceMaintenancePolicy"))),
+        return from_response(actual, self._SIZES) | {
+            "launchTemplate": from_response(actual.get("LaunchTemplate") or {}, self._TEMPLATE),
+            "vpcZoneIdentifiers": [zone for zone in actual.get("VPCZoneIdentifier", "").split(",") if zone],
+            "targetGroupArns": actual.get("TargetGroupARNs"),
+            "enabledMetrics": [metric["Metric"] for metric in actual.get("EnabledMetrics") or []],
+            "tags": [_current_tag(tag) for tag in actual.get("Tags", [])],
+            # moto 5.2.5 doesn't store the policy: a missing one counts as unchanged.
+            **drop_none(instanceMaintenancePolicy=to_pulumi_keys(actual.get("InstanceMaintenancePolicy"))),
         }
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        client = cloud.client("autoscaling")
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        client = aws.client("autoscaling")
         changes = self._arguments(new)
         if self._arguments(old) != changes:
             client.update_auto_scaling_group(AutoScalingGroupName=id, **changes)
@@ -128,24 +128,24 @@ class Group(Handler):
 
     def _retag(self, client: Client, old: Props, new: Props) -> None:
         was, now = self._tags(old), self._tags(new)
-        kept = {tag["Key"] for tag in now}
-        if gone := [tag for tag in was if tag["Key"] not in kept]:
-            client.delete_tags(Tags=gone)
-        if present := [tag for tag in now if tag not in was]:
-            client.create_or_update_tags(Tags=present)
+        declared = {tag["Key"] for tag in now}
+        if removed := [tag for tag in was if tag["Key"] not in declared]:
+            client.delete_tags(Tags=removed)
+        if updated := [tag for tag in now if tag not in was]:
+            client.create_or_update_tags(Tags=updated)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        """Scale in to zero first, so that its instances leave the target groups and drain; then delete and wait."""
-        client = cloud.client("autoscaling")
-        if _group(cloud, id) is None:
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        """Scale in to zero first, so that instances are deregistered and drain; then delete the group and wait."""
+        client = aws.client("autoscaling")
+        if _group(aws, id) is None:
             return
         client.update_auto_scaling_group(AutoScalingGroupName=id, MinSize=0, MaxSize=0, DesiredCapacity=0)
-        until(lambda: _instances(cloud, id), what=f"Auto Scaling group {id} to empty", timeout_s=_DRAIN_S)
+        until(lambda: _instances(aws, id), what=f"Auto Scaling group {id} to empty", timeout_s=_DRAIN_TIMEOUT_S)
         client.delete_auto_scaling_group(AutoScalingGroupName=id)
         until(
-            lambda: None if _group(cloud, id) is None else "it is still there",
-            what=f"Auto Scaling group {id} to go",
-            timeout_s=_DRAIN_S,
+            lambda: None if _group(aws, id) is None else "it still exists",
+            what=f"deletion of Auto Scaling group {id}",
+            timeout_s=_DRAIN_TIMEOUT_S,
         )
 
 
@@ -153,14 +153,14 @@ def _current_tag(tag: dict[str, Any]) -> Props:
     return {"key": tag["Key"], "value": tag["Value"], "propagateAtLaunch": tag["PropagateAtLaunch"]}
 
 
-def _group(cloud: Cloud, name: str) -> dict[str, Any] | None:
-    describe = cloud.client("autoscaling").describe_auto_scaling_groups
+def _group(aws: AwsClients, name: str) -> dict[str, Any] | None:
+    describe = aws.client("autoscaling").describe_auto_scaling_groups
     return describe_one(describe, "AutoScalingGroups", AutoScalingGroupNames=[name])
 
 
-def _instances(cloud: Cloud, name: str) -> str | None:
-    instances = (_group(cloud, name) or {}).get("Instances", [])
-    states = [f"{each['InstanceId']} is {each['LifecycleState']}" for each in instances]
+def _instances(aws: AwsClients, name: str) -> str | None:
+    instances = (_group(aws, name) or {}).get("Instances", [])
+    states = [f"{instance['InstanceId']} is {instance['LifecycleState']}" for instance in instances]
     return ", ".join(states) or None
 
 
@@ -172,9 +172,9 @@ _HOOK = {
 }
 
 
-class Policy(Handler):
+class ScalingPolicyHandler(Handler):
     pulumi_type = "aws:autoscaling/policy:Policy"
-    naming = Naming(limit=255)
+    naming = Naming(max_length=255)
     force_new = frozenset({"name", "autoscalingGroupName"})
     _NAMES: ClassVar = {
         "name": "PolicyName",
@@ -182,34 +182,34 @@ class Policy(Handler):
         "policyType": "PolicyType",
     }
 
-    def create(self, cloud: Cloud, new: Props) -> Created:
-        self._put(cloud, new)
+    def create(self, aws: AwsClients, new: Props) -> Created:
+        self._put(aws, new)
         return Created(id=new["name"])
 
-    def read(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = self._described(cloud, id, inputs)
-        return None if found is None else {"arn": found["PolicyARN"]}
+    def read(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = self._describe(aws, id, inputs)
+        return None if actual is None else {"arn": actual["PolicyARN"]}
 
-    def _described(self, cloud: Cloud, id: str, inputs: Props) -> dict[str, Any] | None:
-        ask = cloud.client("autoscaling").describe_policies
+    def _describe(self, aws: AwsClients, id: str, inputs: Props) -> dict[str, Any] | None:
+        describe = aws.client("autoscaling").describe_policies
         group = inputs["autoscalingGroupName"]
-        return describe_one(ask, "ScalingPolicies", AutoScalingGroupName=group, PolicyNames=[id])
+        return describe_one(describe, "ScalingPolicies", AutoScalingGroupName=group, PolicyNames=[id])
 
-    def current(self, cloud: Cloud, id: str, inputs: Props) -> Props | None:
-        found = self._described(cloud, id, inputs)
-        if found is None:
+    def current(self, aws: AwsClients, id: str, inputs: Props) -> Props | None:
+        actual = self._describe(aws, id, inputs)
+        if actual is None:
             return None
-        tracking = to_pulumi_keys(found.get("TargetTrackingConfiguration"))
-        return from_answer(found, self._NAMES) | {"targetTrackingConfiguration": tracking}
+        tracking = to_pulumi_keys(actual.get("TargetTrackingConfiguration"))
+        return from_response(actual, self._NAMES) | {"targetTrackingConfiguration": tracking}
 
-    def _put(self, cloud: Cloud, new: Props) -> None:
+    def _put(self, aws: AwsClients, new: Props) -> None:
         tracking = drop_none(TargetTrackingConfiguration=to_aws_keys(new.get("targetTrackingConfiguration")))
-        cloud.client("autoscaling").put_scaling_policy(**rename_keys(new, self._NAMES), **tracking)
+        aws.client("autoscaling").put_scaling_policy(**rename_keys(new, self._NAMES), **tracking)
 
-    def update(self, cloud: Cloud, id: str, old: Props, new: Props) -> None:
-        self._put(cloud, new)
+    def update(self, aws: AwsClients, id: str, old: Props, new: Props) -> None:
+        self._put(aws, new)
 
-    def delete(self, cloud: Cloud, id: str, state: Props) -> None:
-        cloud.client("autoscaling").delete_policy(
+    def delete(self, aws: AwsClients, id: str, state: Props) -> None:
+        aws.client("autoscaling").delete_policy(
             AutoScalingGroupName=state["autoscalingGroupName"], PolicyName=state["name"]
         )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.rehearsal.cli.machine import Machine
+from tests.rehearsal.cli.host import Host
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(folder=tmp_path)
+def host(tmp_path: Path) -> Host:
+    return Host(folder=tmp_path)

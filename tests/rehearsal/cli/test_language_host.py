@@ -1,4 +1,4 @@
-"""The language host under a real CLI, which is never built here: `python -m rehearsal.cli` does that once."""
+"""Language host with a real CLI, which these tests never build: `python -m rehearsal.cli` does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.cli import CliMissingError, Origin, PulumiCli, ensure_cli, pulumi_environment
 from rehearsal.host.processes import ProcessIdentity, identify, marked
-from tests.rehearsal.cli.machine import wait_until
+from tests.rehearsal.cli.host import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -41,12 +41,12 @@ MARK = "BLUEGREEN_TEST_RUN"
 @pytest.fixture(scope="session")
 def cli() -> PulumiCli:
     try:
-        found = ensure_cli(notify=lambda _text: None, environment={**os.environ, "BLUEGREEN_INSTALL": "0"})
+        cli = ensure_cli(notify=lambda _text: None, environment={**os.environ, "BLUEGREEN_INSTALL": "0"})
     except CliMissingError as error:
         pytest.skip(str(error))
-    if found.origin is not Origin.BUILT:
-        pytest.skip(f"{found.program} has a language host of its own")
-    return found
+    if cli.origin is not Origin.BUILT:
+        pytest.skip(f"{cli.program} has its own language host")
+    return cli
 
 
 class Project:
@@ -55,7 +55,7 @@ class Project:
         self.cli = cli
         (folder / "Pulumi.yaml").write_text("name: small\nruntime: python\n")
         (folder / "backend").mkdir()
-        # Of this environment only what names no CLI, backend, home or cloud.
+        # Only variables that name no CLI, backend, home or cloud.
         self.environment = {
             "PATH": os.pathsep.join([*map(str, cli.folders), os.environ["PATH"]]),
             "HOME": str(folder / "user"),
@@ -113,14 +113,14 @@ def test_a_program_runs_with_its_config_and_without_a_warning(project: Project) 
     assert not (project.folder / "user").exists()
 
 
-def test_a_secret_of_the_config_stays_one(project: Project) -> None:
+def test_a_secret_config_value_stays_secret(project: Project) -> None:
     project.program('pulumi.export("key", pulumi.Config().require_secret("key"))\n')
     project.run("config", "set", "--secret", "key", "hush")
     code, output = project.up()
     assert (code, "key: [secret]" in output) == (0, True), output
 
 
-def test_it_is_the_python_of_the_folders(project: Project) -> None:
+def test_programs_run_with_the_python_of_the_folders(project: Project) -> None:
     project.program('import sys\npulumi.export("python", sys.executable)\n')
     assert f'python: "{Path(sys.executable).with_name("python3")}"' in project.up()[1]
 
@@ -132,13 +132,13 @@ def python_command(project: Project, options: str) -> None:
     project.environment["PULUMI_PYTHON_CMD"] = str(path)
 
 
-def test_another_python_can_be_named(project: Project) -> None:
+def test_another_python_can_be_set(project: Project) -> None:
     python_command(project, "-B")
     project.program('import os\npulumi.export("named", os.environ["NAMED"])\n')
     assert 'named: "yes"' in project.up()[1]
 
 
-def test_a_python_without_the_sdk_is_named(project: Project) -> None:
+def test_a_python_without_the_sdk_is_reported(project: Project) -> None:
     python_command(project, "-S")
     project.program("")
     code, output = project.up()

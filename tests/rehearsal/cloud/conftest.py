@@ -1,4 +1,4 @@
-"""A running cloud without machines, whose clients see an account that is empty before each test."""
+"""A running AWS emulator without containers, whose account is empty before each test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.rehearsal.cloud.fleet import (
     Fleet,
     Maker,
     Running,
-    balancer,
     create_group,
+    load_balancer,
     network,
     start,
     stop,
@@ -45,7 +45,7 @@ def cloud(running: Running) -> Running:
 def make_fleet(cloud: Running) -> Maker:
     def make(**changes: Any) -> Fleet:
         subnets = network(cloud)
-        target_group, listener = balancer(cloud, subnets, 80)
+        target_group, listener = load_balancer(cloud, subnets, 80)
         group = create_group(cloud, subnets, target_group, **changes)
         return Fleet(cloud=cloud, group=group, target_group=target_group, listener=listener)
 

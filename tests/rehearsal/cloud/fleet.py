@@ -1,4 +1,4 @@
-"""A cloud in a process of its own, and a fleet in its account, for the tests here."""
+"""An AWS emulator in a process of its own, and a fleet in its account, for tests."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ REGISTRY_PASSWORD = "right"
 USER_DATA = "STACK=dev\nCOLOR=blue\nRELEASE=v1\n"
 
 
-class Impatient:
-    """A clock that never sleeps long: what is waited for here is over in a moment."""
+class FastClock:
+    """A clock that polls often: what is waited for here takes a moment."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -39,7 +39,7 @@ class Impatient:
 
 
 def wait(reason: Callable[[], str | None], what: str, deadline_s: float = 20) -> None:
-    wait_until(reason, what=what, deadline_s=deadline_s, clock=Impatient())
+    wait_until(reason, what=what, deadline_s=deadline_s, clock=FastClock())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class Running:
     metadata: str
     control: str
 
-    @functools.cache  # noqa: B019 - a frozen handful of them, for the time of the tests
+    @functools.cache  # noqa: B019 - a few of them, for the time of the tests
     def client(self, service: str) -> Any:
-        make: Any = boto3.client  # typed by service name, which is a variable here
-        return make(
+        create_client: Any = boto3.client  # typed by service name, which is a variable here
+        return create_client(
             service,
             region_name=REGION,
             endpoint_url=self.aws,
@@ -66,7 +66,7 @@ class Running:
 
     def row(self, instance: str) -> Any:
         state = self.state()
-        return next(row for row in state["instances"] + state["gone"] if row["instance"] == instance)
+        return next(row for row in state["instances"] + state["terminated"] if row["instance"] == instance)
 
 
 def start(folder: Path, *arguments: str, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Running]:
@@ -74,9 +74,9 @@ def start(folder: Path, *arguments: str, environment: dict[str, str]) -> tuple[s
     command = [sys.executable, "-m", "rehearsal.cloud", "--state-dir", str(folder), "--ready-file", str(ready)]
     with (folder / "cloud.log").open("wb") as log:
         process = subprocess.Popen([*command, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
-    wait(lambda: _not_ready(process, ready, folder / "cloud.log"), "the cloud", 30)
-    told = json.loads(ready.read_text())
-    return process, Running(aws=told["aws"], metadata=told["metadata"], control=told["control"])
+    wait(lambda: _not_ready(process, ready, folder / "cloud.log"), "the emulator", 30)
+    endpoints = json.loads(ready.read_text())
+    return process, Running(aws=endpoints["aws"], metadata=endpoints["metadata"], control=endpoints["control"])
 
 
 def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -89,13 +89,13 @@ def stop(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 def _not_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str | None:
     if process.poll() is not None:
-        pytest.fail(f"the cloud ended at once: {log.read_text()}")
+        pytest.fail(f"the emulator exited at once: {log.read_text()}")
     return None if ready.exists() else "not ready yet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """A group behind a load balancer's rule, in a network whose addresses are this machine's own loopback ones."""
+    """An Auto Scaling group behind a load balancer, in a network of this host's loopback addresses."""
 
     cloud: Running
     group: str
@@ -153,11 +153,11 @@ DRAIN = {
 
 
 def network(
-    cloud: Running, cidr: str = "127.77.0.0/16", prefix: str = "127.77", *, leads_out: bool = True
+    cloud: Running, cidr: str = "127.77.0.0/16", prefix: str = "127.77", *, internet_gateway: bool = True
 ) -> list[str]:
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
-    if leads_out:
+    if internet_gateway:
         gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     return [
@@ -190,20 +190,20 @@ def template(cloud: Running, image: str = "ami-0deb1a12000000001") -> str:
 
 def create_target_group(cloud: Running, subnets: list[str], name: str, **health: Any) -> str:
     vpc = cloud.client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
-    made = cloud.client("elbv2").create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=vpc, **health)
-    return str(made["TargetGroups"][0]["TargetGroupArn"])
+    created = cloud.client("elbv2").create_target_group(Name=name, Protocol="HTTP", Port=8080, VpcId=vpc, **health)
+    return str(created["TargetGroups"][0]["TargetGroupArn"])
 
 
-def balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tuple[str, str]:
-    """A listener that answers 503 with one rule to a target group: (target group, listener)."""
+def load_balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tuple[str, str]:
+    """A listener with a 503 default action and one rule to a target group: (target group, listener)."""
     elbv2 = cloud.client("elbv2")
     arn = create_target_group(cloud, subnets, "blue", **health)
-    loads = elbv2.create_load_balancer(Name="app", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
+    created = elbv2.create_load_balancer(Name="app", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
     fixed = {
         "Type": "fixed-response",
         "FixedResponseConfig": {"StatusCode": "503", "ContentType": "text/plain", "MessageBody": "nothing here"},
     }
-    listener = elbv2.create_listener(LoadBalancerArn=loads, Port=port, Protocol="HTTP", DefaultActions=[fixed])
+    listener = elbv2.create_listener(LoadBalancerArn=created, Port=port, Protocol="HTTP", DefaultActions=[fixed])
     listener_arn = listener["Listeners"][0]["ListenerArn"]
     elbv2.create_rule(
         ListenerArn=listener_arn,
@@ -215,7 +215,7 @@ def balancer(cloud: Running, subnets: list[str], port: int, **health: Any) -> tu
 
 
 def create_group(cloud: Running, subnets: list[str], target_group: str, **changes: Any) -> str:
-    given = {
+    request = {
         "AutoScalingGroupName": "dev-blue-v1",
         "LaunchTemplate": {"LaunchTemplateId": template(cloud), "Version": "1"},
         "MinSize": 1,
@@ -229,5 +229,5 @@ def create_group(cloud: Running, subnets: list[str], target_group: str, **change
             for key, value in (("Stack", "dev"), ("Color", "blue"), ("Release", "v1"))
         ],
     }
-    cloud.client("autoscaling").create_auto_scaling_group(**given | changes)
-    return str(given["AutoScalingGroupName"])
+    cloud.client("autoscaling").create_auto_scaling_group(**request | changes)
+    return str(request["AutoScalingGroupName"])

@@ -1,4 +1,4 @@
-"""What the additions answer in the place of moto."""
+"""Additions to moto: behavior that differs from moto's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.rehearsal.cloud.fleet import (
     REGISTRY_PASSWORD,
     Maker,
     Running,
-    balancer,
+    load_balancer,
     network,
     template,
 )
@@ -34,17 +34,17 @@ def refused(code: str, message: str) -> Iterator[None]:
     assert (error["Code"], error["Message"]) == (code, message)
 
 
-def test_no_tunnel_of_a_vpn_has_the_address_of_the_offices_end(cloud: Running) -> None:
-    """Both on one wire, one connection in a hundred could not be rehearsed."""
+def test_no_tunnel_of_a_vpn_has_the_address_of_the_customer_gateway(cloud: Running) -> None:
+    """Both are on one network: one connection in a hundred could not be rehearsed."""
     ec2 = cloud.client("ec2")
-    office = ec2.create_customer_gateway(Type="ipsec.1", PublicIp=REMOTE_IP, BgpAsn=65000)["CustomerGateway"]
+    customer_gateway = ec2.create_customer_gateway(Type="ipsec.1", PublicIp=REMOTE_IP, BgpAsn=65000)["CustomerGateway"]
     gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]
-    made = ec2.create_vpn_connection(
-        Type="ipsec.1", CustomerGatewayId=office["CustomerGatewayId"], VpnGatewayId=gateway["VpnGatewayId"]
+    connection = ec2.create_vpn_connection(
+        Type="ipsec.1", CustomerGatewayId=customer_gateway["CustomerGatewayId"], VpnGatewayId=gateway["VpnGatewayId"]
     )["VpnConnection"]
-    outside = [IPv4Address(tunnel["OutsideIpAddress"]) for tunnel in made["Options"]["TunnelOptions"]]
+    outside = [IPv4Address(tunnel["OutsideIpAddress"]) for tunnel in connection["Options"]["TunnelOptions"]]
     assert len(set(outside)) == 2
-    assert all(one in IPv4Network("198.51.100.0/24") for one in outside)
+    assert all(address in IPv4Network("198.51.100.0/24") for address in outside)
     assert IPv4Address(REMOTE_IP) not in IPv4Network("198.51.100.0/24")
 
 
@@ -56,20 +56,20 @@ def test_an_action_that_moto_lacks_fails_at_once_and_by_name(cloud: Running) -> 
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_what_moto_stumbles_over_is_no_server_error(cloud: Running) -> None:
+def test_an_exception_within_moto_is_a_client_error(cloud: Running) -> None:
     with pytest.raises(ClientError) as refused:
-        cloud.client("autoscaling").set_desired_capacity(AutoScalingGroupName="nobody's", DesiredCapacity=1)
+        cloud.client("autoscaling").set_desired_capacity(AutoScalingGroupName="missing", DesiredCapacity=1)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     assert "SetDesiredCapacity" in refused.value.response["Error"]["Message"]
 
 
-def test_a_load_balancer_is_named_after_the_front_door(cloud: Running) -> None:
-    balancer(cloud, network(cloud), 80)
+def test_a_load_balancer_has_the_emulators_dns_name(cloud: Running) -> None:
+    load_balancer(cloud, network(cloud), 80)
     (found,) = cloud.client("elbv2").describe_load_balancers()["LoadBalancers"]
     assert found["DNSName"] == DNS_NAME
 
 
-def test_repositories_and_tokens_lead_to_the_real_registry(cloud: Running) -> None:
+def test_repositories_and_tokens_name_the_local_registry(cloud: Running) -> None:
     ecr = cloud.client("ecr")
     repository = ecr.create_repository(repositoryName="dev/base")["repository"]
     assert repository["repositoryUri"] == f"{REGISTRY}/dev/base"
@@ -78,7 +78,7 @@ def test_repositories_and_tokens_lead_to_the_real_registry(cloud: Running) -> No
     assert base64.b64decode(token["authorizationToken"]).decode() == f"AWS:{REGISTRY_PASSWORD}"
 
 
-def test_a_conditional_denial_does_not_refuse_honest_requests(cloud: Running) -> None:
+def test_a_conditional_deny_is_ignored(cloud: Running) -> None:
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     statement = {
@@ -93,7 +93,7 @@ def test_a_conditional_denial_does_not_refuse_honest_requests(cloud: Running) ->
     assert s3.get_object(Bucket="artifacts", Key="release")["Body"].read() == b"bytes"
 
 
-def test_an_unconditional_denial_still_refuses(cloud: Running) -> None:
+def test_an_unconditional_deny_still_refuses(cloud: Running) -> None:
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="artifacts", Key="release", Body=b"bytes")
@@ -103,7 +103,7 @@ def test_an_unconditional_denial_still_refuses(cloud: Running) -> None:
         s3.get_object(Bucket="artifacts", Key="release")
 
 
-def test_an_object_is_written_once_when_asked_so(cloud: Running) -> None:
+def test_if_none_match_writes_an_object_only_once(cloud: Running) -> None:
     s3 = cloud.client("s3")
     s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="artifacts", Key="lock", Body=b"mine", IfNoneMatch="*")
@@ -113,7 +113,7 @@ def test_an_object_is_written_once_when_asked_so(cloud: Running) -> None:
     assert s3.get_object(Bucket="artifacts", Key="lock")["Body"].read() == b"mine"
 
 
-def test_a_launch_template_keeps_its_own_tags_to_itself(cloud: Running) -> None:
+def test_a_launch_templates_own_tags_are_not_those_of_its_instances(cloud: Running) -> None:
     ec2 = cloud.client("ec2")
     ec2.create_launch_template(
         LaunchTemplateName="tagged",
@@ -133,7 +133,7 @@ def test_a_target_group_that_no_rule_names_is_not_in_use(cloud: Running, make_fl
     assert (found["TargetHealth"]["State"], found["TargetHealth"]["Reason"]) == ("unused", "Target.NotInUse")
 
 
-def test_the_debian_image_that_the_bake_starts_from_is_found_by_its_filter(cloud: Running) -> None:
+def test_the_source_image_of_the_ami_build_is_found_by_its_filter(cloud: Running) -> None:
     images = cloud.client("ec2").describe_images(
         Owners=["136693071363"],
         Filters=[{"Name": "name", "Values": ["debian-12-amd64-*"]}, {"Name": "architecture", "Values": ["x86_64"]}],
@@ -141,7 +141,7 @@ def test_the_debian_image_that_the_bake_starts_from_is_found_by_its_filter(cloud
     assert [image["RootDeviceName"] for image in images["Images"]] == ["/dev/xvda"]
 
 
-def test_calls_are_counted_and_writes_told_from_reads(cloud: Running) -> None:
+def test_calls_are_counted_and_classified_as_reads_or_writes(cloud: Running) -> None:
     def writes() -> int:
         return sum(call["count"] for call in cloud.state()["calls"] if call["writes"])
 
@@ -149,7 +149,7 @@ def test_calls_are_counted_and_writes_told_from_reads(cloud: Running) -> None:
     cloud.client("ec2").describe_vpcs()
     cloud.client("s3").list_buckets()
     assert writes() == before
-    template(cloud)  # a role, a profile, the role put into it, and the template
+    template(cloud)  # a role, a profile, the role added to it, and the template
     cloud.client("s3").create_bucket(Bucket="any", CreateBucketConfiguration={"LocationConstraint": REGION})
     assert writes() == before + 5
 
@@ -164,7 +164,7 @@ def test_a_rule_that_names_a_group_keeps_its_description(cloud: Running) -> None
     assert [rule["Description"] for rule in rules if not rule["IsEgress"]] == ["The load balancer"]
 
 
-def test_a_scaling_policy_is_described_as_it_was_given(make_fleet: Maker) -> None:
+def test_a_scaling_policy_is_described_as_requested(make_fleet: Maker) -> None:
     fleet = make_fleet()
     autoscaling = fleet.cloud.client("autoscaling")
     tracking = {
@@ -182,13 +182,13 @@ def test_a_scaling_policy_is_described_as_it_was_given(make_fleet: Maker) -> Non
     assert "PredictiveScalingConfiguration" not in found
 
 
-def test_every_gap_says_why(running: Running) -> None:
+def test_every_gap_has_a_reason(running: Running) -> None:
     gaps = requests.get(f"{running.control}/gaps", timeout=5).json()["gaps"]
     assert len(gaps) > 10
     assert all(gap["service"] and gap["action"] and len(gap["reason"]) > 20 for gap in gaps)
 
 
-def test_control_says_what_it_knows(running: Running) -> None:
+def test_an_unknown_control_request_is_refused_with_what_is_allowed(running: Running) -> None:
     answer = requests.post(f"{running.control}/images", json={"ami": "ami-1"}, timeout=5)
     assert answer.status_code == 404
     assert "POST images {ami, image}" in answer.json()["error"]
@@ -200,23 +200,22 @@ def test_a_deleted_nat_gateway_frees_its_address(cloud: Running) -> None:
     ec2, subnet = cloud.client("ec2"), network(cloud)[0]
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
     for _ in range(2):
-        made = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
-        ec2.delete_nat_gateway(NatGatewayId=made)
+        gateway = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+        ec2.delete_nat_gateway(NatGatewayId=gateway)
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[address])["Addresses"][0]
     assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
 
 
 def test_without_an_internet_gateway_nothing_gets_a_public_address(cloud: Running) -> None:
     ec2, elbv2 = cloud.client("ec2"), cloud.client("elbv2")
-    subnets = network(cloud, leads_out=False)
+    subnets = network(cloud, internet_gateway=False)
     vpc = ec2.describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
     nat = ec2.create_nat_gateway(SubnetId=subnets[0], AllocationId=address)["NatGateway"]
     assert (nat["State"], nat["FailureCode"]) == ("failed", "Gateway.NotAttached")
     assert nat["FailureMessage"] == f"Network {vpc} has no Internet gateway attached"
     interface = ec2.create_network_interface(SubnetId=subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
-    told = f"Network {vpc} is not attached to any internet gateway"
-    with refused("Gateway.NotAttached", told):
+    with refused("Gateway.NotAttached", f"Network {vpc} is not attached to any internet gateway"):
         ec2.associate_address(AllocationId=address, NetworkInterfaceId=interface)
     with refused("InvalidSubnet", f"VPC {vpc} has no internet gateway"):
         elbv2.create_load_balancer(Name="app", Subnets=subnets)
@@ -225,7 +224,7 @@ def test_without_an_internet_gateway_nothing_gets_a_public_address(cloud: Runnin
     assert private["State"] == "available"
 
 
-def test_with_an_internet_gateway_they_do(cloud: Running) -> None:
+def test_with_an_internet_gateway_public_addresses_are_available(cloud: Running) -> None:
     ec2, subnets = cloud.client("ec2"), network(cloud)
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
     interface = ec2.create_network_interface(SubnetId=subnets[0])["NetworkInterface"]["NetworkInterfaceId"]
@@ -251,11 +250,11 @@ def test_a_bucket_whose_versioning_is_suspended_can_be_emptied_version_by_versio
     s3.delete_bucket(Bucket="versions")
 
 
-def test_a_launch_template_that_is_gone_is_not_found_by_its_id(cloud: Running) -> None:
+def test_a_deleted_launch_template_is_not_found_by_its_id(cloud: Running) -> None:
     ec2 = cloud.client("ec2")
-    made = ec2.create_launch_template(LaunchTemplateName="gone", LaunchTemplateData={"ImageId": "ami-1"})
-    gone = made["LaunchTemplate"]["LaunchTemplateId"]
-    ec2.delete_launch_template(LaunchTemplateId=gone)
+    created = ec2.create_launch_template(LaunchTemplateName="deleted", LaunchTemplateData={"ImageId": "ami-1"})
+    deleted = created["LaunchTemplate"]["LaunchTemplateId"]
+    ec2.delete_launch_template(LaunchTemplateId=deleted)
     with pytest.raises(ClientError) as refused:
-        ec2.delete_launch_template(LaunchTemplateId=gone)
+        ec2.delete_launch_template(LaunchTemplateId=deleted)
     assert refused.value.response["Error"]["Code"] == "InvalidLaunchTemplateId.NotFound"

@@ -1,4 +1,4 @@
-"""Faults that are set while the cloud runs: what callers see of them, who sees them, and that they end."""
+"""Injected faults of AWS services: error responses, selection of callers, clearing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ResponseStreamingError
 
-from rehearsal.cloud.client import CloudClient, RefusedError
+from rehearsal.cloud.client import CloudClient, ControlError
 from tests.rehearsal.cloud.fleet import REGION, Maker, Running
 
 BODY = bytes(range(256)) * 400
-FAR_S = 1200.0  # between two clocks: more than the 15 minutes that AWS takes
+FAR_S = 1200.0  # clock skew: more than the 15 minutes that AWS accepts
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def faulty(cloud: Running) -> Iterator[CloudClient]:
 
 @pytest.fixture
 def s3(cloud: Running) -> Any:
-    found = cloud.client("s3")
-    found.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
-    found.put_object(Bucket="artifacts", Key="release", Body=BODY)
-    return found
+    client = cloud.client("s3")
+    client.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    client.put_object(Bucket="artifacts", Key="release", Body=BODY)
+    return client
 
 
 def read(s3: Any) -> bytes:
@@ -48,17 +48,17 @@ def read(s3: Any) -> bytes:
 def refusal(call: Any, **arguments: Any) -> tuple[int, str]:
     with pytest.raises(ClientError) as refused:
         call(**arguments)
-    answer = refused.value.response
-    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
+    response = refused.value.response
+    return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"]
 
 
 def status_from(cloud: Running, address: str, service: str = "ssm") -> int:
-    """Of a signed request that leaves from this address."""
+    """Of a signed request from this source address."""
     url = f"{cloud.aws}/"
     request = AWSRequest("POST", url, data=b"{}", headers={"X-Amz-Target": "AmazonSSM.DescribeParameters"})
     SigV4Auth(Credentials("rehearsal", "rehearsal"), service, REGION).add_auth(request)
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=5, source_address=(address, 0))
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=5, source_address=(address, 0))
     try:
         connection.request("POST", "/", body=b"{}", headers=dict(request.headers.items()))
         return connection.getresponse().status
@@ -66,7 +66,7 @@ def status_from(cloud: Running, address: str, service: str = "ssm") -> int:
         connection.close()
 
 
-# One service of each protocol: what the SDK makes of the answer proves its shape.
+# Services of each protocol: that the SDK parses the response proves its format.
 DOWN = [
     ("s3", "s3", "list_buckets", "ServiceUnavailable"),
     ("sns", "sns", "list_topics", "ServiceUnavailable"),
@@ -88,7 +88,7 @@ SKEWED = {
 
 
 @pytest.mark.parametrize(("client", "service", "call", "code"), DOWN)
-def test_a_service_that_is_down_answers_503_in_its_own_words(
+def test_a_service_that_is_down_returns_503_with_its_own_error_code(
     cloud: Running, faulty: CloudClient, client: str, service: str, call: str, code: str
 ) -> None:
     faulty.set_fault(service, "down")
@@ -99,18 +99,18 @@ def test_a_service_that_is_down_answers_503_in_its_own_words(
 
 
 @pytest.mark.parametrize(("client", "service", "call"), [row[:3] for row in DOWN])
-def test_a_clock_that_is_off_is_refused_in_the_services_own_words(
+def test_clock_skew_is_refused_with_the_services_own_error_code(
     cloud: Running, faulty: CloudClient, client: str, service: str, call: str
 ) -> None:
     expected = SKEWED.get(client, (400, "InvalidSignatureException"))
     for seconds in (FAR_S, -FAR_S):
         faulty.set_fault(service, "skewed", seconds=seconds)
         assert refusal(getattr(cloud.client(client), call)) == expected
-    faulty.set_fault(service, "skewed", seconds=600)  # less than the 15 minutes that are borne
+    faulty.set_fault(service, "skewed", seconds=600)  # less than the 15 minutes that are accepted
     getattr(cloud.client(client), call)()
 
 
-def test_the_refusal_of_a_late_signature_says_both_times(cloud: Running, faulty: CloudClient) -> None:
+def test_the_error_of_an_expired_signature_names_both_times(cloud: Running, faulty: CloudClient) -> None:
     faulty.set_fault("sns", "skewed", seconds=FAR_S)
     with pytest.raises(ClientError, match=r"Signature expired: \d{8}T\d{6}Z is now earlier than .* - 15 min") as error:
         cloud.client("sns").list_topics()
@@ -118,11 +118,11 @@ def test_the_refusal_of_a_late_signature_says_both_times(cloud: Running, faulty:
     assert abs((date - datetime.now(UTC)).total_seconds() - FAR_S) < 5
 
 
-def test_a_presigned_request_is_good_for_as_long_as_it_says(cloud: Running, faulty: CloudClient, s3: Any) -> None:
-    """Its own time counts, not the 15 minutes; only one from the future is refused."""
-    asked = {"Bucket": "artifacts", "Key": "release"}
-    make: Any = boto3.client
-    client = make(
+def test_a_presigned_request_is_valid_until_it_expires(cloud: Running, faulty: CloudClient, s3: Any) -> None:
+    """Its own validity counts, not the 15 minutes; only one from the future is refused."""
+    parameters = {"Bucket": "artifacts", "Key": "release"}
+    create_client: Any = boto3.client
+    client = create_client(
         "s3",
         region_name=REGION,
         endpoint_url=cloud.aws,
@@ -133,33 +133,33 @@ def test_a_presigned_request_is_good_for_as_long_as_it_says(cloud: Running, faul
 
     def status(seconds: float) -> int:
         faulty.set_fault("s3", "skewed", seconds=seconds)
-        parts = urlsplit(client.generate_presigned_url("get_object", Params=asked, ExpiresIn=1800))
+        parts = urlsplit(client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=1800))
         connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=5)
         connection.request("GET", f"{parts.path}?{parts.query}")
-        answer = connection.getresponse()
-        answer.read()
+        response = connection.getresponse()
+        response.read()
         connection.close()
-        return answer.status
+        return response.status
 
     assert [status(seconds) for seconds in (FAR_S, 2400, -FAR_S)] == [200, 403, 403]
 
 
-def test_a_slow_service_answers_right_but_late(faulty: CloudClient, s3: Any) -> None:
+def test_a_slow_service_responds_correctly_but_late(faulty: CloudClient, s3: Any) -> None:
     faulty.set_fault("s3", "slow", seconds=0.5)
     began = time.monotonic()
     assert read(s3) == BODY
     assert 0.5 <= time.monotonic() - began < 3
 
 
-def test_an_answer_that_is_held_back_goes_out_when_the_fault_is_cleared(faulty: CloudClient, s3: Any) -> None:
+def test_a_delayed_response_is_sent_when_the_fault_is_cleared(faulty: CloudClient, s3: Any) -> None:
     faulty.set_fault("s3", "slow", seconds=50)
     began = time.monotonic()
-    with ThreadPoolExecutor(1) as hand:
-        held = hand.submit(read, s3)
+    with ThreadPoolExecutor(1) as pool:
+        delayed = pool.submit(read, s3)
         while not faulty.faults()[0]["requests"]:
             assert time.monotonic() - began < 10
         faulty.clear_faults()
-        assert held.result(timeout=10) == BODY
+        assert delayed.result(timeout=10) == BODY
 
 
 def test_a_cut_body_ends_before_its_length(faulty: CloudClient, s3: Any) -> None:
@@ -172,13 +172,13 @@ def test_a_cut_body_ends_before_its_length(faulty: CloudClient, s3: Any) -> None
     assert read(s3) == BODY
 
 
-def test_only_the_named_addresses_are_hit(cloud: Running, faulty: CloudClient) -> None:
+def test_a_fault_applies_only_to_its_addresses(cloud: Running, faulty: CloudClient) -> None:
     faulty.set_fault("ssm", "down", addresses=["127.0.0.5", "127.9.0.0/16"])
-    found = {at: status_from(cloud, at) for at in ("127.0.0.1", "127.0.0.5", "127.9.1.1", "127.8.1.1")}
-    assert found == {"127.0.0.1": 200, "127.0.0.5": 503, "127.9.1.1": 503, "127.8.1.1": 200}
+    statuses = {at: status_from(cloud, at) for at in ("127.0.0.1", "127.0.0.5", "127.9.1.1", "127.8.1.1")}
+    assert statuses == {"127.0.0.1": 200, "127.0.0.5": 503, "127.9.1.1": 503, "127.8.1.1": 200}
 
 
-def test_only_the_machines_of_the_color_are_hit(cloud: Running, faulty: CloudClient, make_fleet: Maker) -> None:
+def test_a_fault_applies_only_to_instances_of_its_color(cloud: Running, faulty: CloudClient, make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[])
     address = cloud.row(fleet.member())["address"]
     for color, expected in (("green", 200), ("blue", 503)):
@@ -188,19 +188,19 @@ def test_only_the_machines_of_the_color_are_hit(cloud: Running, faulty: CloudCli
         faulty.clear_faults()
 
 
-def test_a_fault_tells_whom_it_hit_and_a_new_one_takes_its_place(cloud: Running, faulty: CloudClient) -> None:
+def test_a_fault_counts_its_requests_and_a_new_one_replaces_it(cloud: Running, faulty: CloudClient) -> None:
     faulty.set_fault("ssm", "slow", seconds=9)
     faulty.set_fault("ssm", "down")
-    assert [(each["mode"], each["requests"], each["first"]) for each in faulty.faults()] == [("down", 0, None)]
+    assert [(fault["mode"], fault["requests"], fault["first"]) for fault in faulty.faults()] == [("down", 0, None)]
     before = datetime.now(UTC)
     refusal(cloud.client("ssm").describe_parameters)
     refusal(cloud.client("ssm").describe_parameters)
-    (found,) = faulty.faults()
-    assert found["requests"] == 2
-    assert before <= datetime.fromisoformat(found["first"]) <= datetime.now(UTC)
+    (fault,) = faulty.faults()
+    assert fault["requests"] == 2
+    assert before <= datetime.fromisoformat(fault["first"]) <= datetime.now(UTC)
 
 
-def test_what_a_fault_refuses_is_not_counted_as_a_call(cloud: Running, faulty: CloudClient) -> None:
+def test_a_request_that_a_fault_refuses_is_not_counted_as_a_call(cloud: Running, faulty: CloudClient) -> None:
     before = faulty.write_calls()
     faulty.set_fault("ssm", "down")
     refusal(cloud.client("ssm").put_parameter, Name="any", Value="any", Type="String")
@@ -208,17 +208,17 @@ def test_what_a_fault_refuses_is_not_counted_as_a_call(cloud: Running, faulty: C
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("fault", "message"),
     [
-        ({"service": "sqs", "mode": "down"}, "service='sqs': .*s3.* are what there is"),
-        ({"service": "s3", "mode": "gone"}, "mode='gone': down, slow, cut, skewed are what there is"),
+        ({"service": "sqs", "mode": "down"}, "service='sqs': allowed are .*s3.*"),
+        ({"service": "s3", "mode": "gone"}, "mode='gone': allowed are down, slow, cut, skewed$"),
         ({"service": "s3", "mode": "slow"}, "seconds=0 of slow: 0 to 86400 is allowed, not 0"),
         ({"service": "s3", "mode": "slow", "seconds": -1}, "seconds=-1 of slow"),
         ({"service": "s3", "mode": "cut", "seconds": 3}, "seconds=3 of cut: only slow and skewed take seconds"),
         ({"service": "s3", "mode": "down", "addresses": ["blue"]}, "address 'blue'"),
     ],
 )
-def test_a_fault_that_cannot_be_played_is_refused(faulty: CloudClient, given: dict[str, Any], message: str) -> None:
-    with pytest.raises(RefusedError, match=message):
-        faulty.set_fault(**given)
+def test_an_invalid_fault_is_refused(faulty: CloudClient, fault: dict[str, Any], message: str) -> None:
+    with pytest.raises(ControlError, match=message):
+        faulty.set_fault(**fault)
     assert faulty.faults() == []

@@ -1,6 +1,6 @@
-"""Instances of groups are machines: containers at their own addresses that boot, reboot, and go without a trace.
+"""Instances as containers: boot, reboot, power-off, replacement, and removal without remains.
 
-The image here is a shell that does what a boot does first: ask the metadata who it is, and write it down.
+The image here is a shell script that begins as a boot does: it reads the instance id from the metadata and records it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ import pytest
 from rehearsal.cloud.client import CloudClient
 from rehearsal.host.docker_engine import DockerEngine
 from rehearsal.host.sandbox import Sandbox
-from tests.rehearsal.cloud.fleet import BOOT, DRAIN, Fleet, Running, balancer, create_group, network, start, stop, wait
+from tests.rehearsal.cloud.fleet import (
+    BOOT,
+    DRAIN,
+    Fleet,
+    Running,
+    create_group,
+    load_balancer,
+    network,
+    start,
+    stop,
+    wait,
+)
 
 pytestmark = [
     pytest.mark.docker,
@@ -56,7 +67,7 @@ def filesystem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("image")
     script = folder / "boot.sh"
     script.write_text(BOOT_SCRIPT)
-    path = folder / "machine.tar"
+    path = folder / "instance.tar"
     files = {str(shutil.which(program)) for program in PROGRAMS}
     for program in sorted(files):
         linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
@@ -79,7 +90,7 @@ def engine(sandbox: Sandbox, filesystem: Path) -> DockerEngine:
     started = DockerEngine.start(sandbox)
     started.create_network("vpc", sandbox.network)
     command = ["--change", 'CMD ["/usr/bin/bash", "/boot.sh"]', "--change", "ENV PATH=/usr/bin:/bin"]
-    started.run("import", *command, str(filesystem), "machine:1")
+    started.run("import", *command, str(filesystem), "instance:1")
     return started
 
 
@@ -88,7 +99,7 @@ def cloud(sandbox: Sandbox, engine: DockerEngine, tmp_path: Path) -> Iterator[Ru
     process, running = start(
         tmp_path,
         *("--listen", str(sandbox.network[1]), "--docker-host", engine.host, "--network", "vpc"),
-        *("--machine-image", "machine:1", "--machine-prefix", "test"),
+        *("--instance-image", "instance:1", "--instance-prefix", "test"),
         environment={"PATH": os.environ["PATH"]},
     )
     yield running
@@ -103,7 +114,7 @@ def containers(engine: DockerEngine) -> list[str]:
 def fleet_of(cloud: Running, sandbox: Sandbox) -> Fleet:
     cidr = str(sandbox.network)
     subnets = network(cloud, cidr, ".".join(cidr.split(".")[:2]))
-    target_group, listener = balancer(cloud, subnets, 80)
+    target_group, listener = load_balancer(cloud, subnets, 80)
     group = create_group(cloud, subnets, target_group, LifecycleHookSpecificationList=[BOOT, DRAIN])
     return Fleet(cloud=cloud, group=group, target_group=target_group, listener=listener)
 
@@ -121,7 +132,7 @@ def wait_for_boots(client: CloudClient, number: int) -> None:
     wait(reason, f"boot number {number}")
 
 
-def test_a_machine_boots_reboots_and_goes(cloud: Running, sandbox: Sandbox, engine: DockerEngine) -> None:
+def test_an_instance_boots_reboots_and_terminates(cloud: Running, sandbox: Sandbox, engine: DockerEngine) -> None:
     fleet, client = fleet_of(cloud, sandbox), CloudClient(control=cloud.control)
     instance = fleet.member()
     wait_for_boots(client, 1)
@@ -146,20 +157,20 @@ def test_a_machine_boots_reboots_and_goes(cloud: Running, sandbox: Sandbox, engi
     fleet.wait_for([])
     assert containers(engine) == []
     assert engine.run("volume", "ls", "--quiet") == ""
-    assert [found["instance"] for found in client.boots()] == [instance]
+    assert [boot["instance"] for boot in client.boots()] == [instance]
     assert console(cloud, instance) == [f"boot of {instance}"] * 2
 
 
 def power_off(engine: DockerEngine, instance: str) -> None:
-    """From within: what systemd's signal makes of the first process, and what the kernel would."""
+    """From within the container, with systemd's halt signal to the first process."""
     engine.run("exec", f"test-{instance}", "bash", "-c", "kill -s RTMIN+3 1")
 
 
 def cancelled(fleet: Fleet) -> list[tuple[str, str]]:
-    """What the group did that came to nothing, and why."""
-    asked = fleet.cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
-    told = [one for one in asked["Activities"] if one["StatusCode"] == "Cancelled"]
-    return [(one["Description"].partition(".  ")[0], one["StatusMessage"]) for one in told]
+    """Cancelled activities of the group: (description, status message)."""
+    response = fleet.cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
+    activities = [activity for activity in response["Activities"] if activity["StatusCode"] == "Cancelled"]
+    return [(activity["Description"].partition(".  ")[0], activity["StatusMessage"]) for activity in activities]
 
 
 SHUT_DOWN = (
@@ -173,7 +184,7 @@ def ec2_state(fleet: Fleet, instance: str) -> tuple[str, str]:
     return found["State"]["Name"], found["StateReason"]["Code"]
 
 
-def test_a_machine_that_powers_itself_off_during_its_launch_is_a_cancelled_launch(
+def test_an_instance_that_powers_itself_off_during_its_launch_is_a_cancelled_launch(
     cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
     fleet, client = fleet_of(cloud, sandbox), CloudClient(control=cloud.control)
@@ -183,17 +194,17 @@ def test_a_machine_that_powers_itself_off_during_its_launch_is_a_cancelled_launc
     fleet.wait_for(["Pending:Wait", "Terminating:Wait"])
     assert cancelled(fleet) == [(f"Launching a new EC2 instance: {lost}", SHUT_DOWN)]
     assert ec2_state(fleet, lost) == ("stopped", "Client.InstanceInitiatedShutdown")
-    assert cloud.row(lost)["machine"] == "ended"
+    assert cloud.row(lost)["container"] == "powered-off"
     assert [boot["release"] for boot in client.boots() if boot["instance"] == lost] == [lost]
 
     fleet.complete(lost, "drain", "CONTINUE")
     fleet.wait_for(["Pending:Wait"])
     successor = fleet.member()
     assert successor != lost
-    wait(lambda: None if containers(engine) == [f"test-{successor}"] else "still there", "the old machine to go")
+    wait(lambda: None if containers(engine) == [f"test-{successor}"] else "still there", "the old container's removal")
 
 
-def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
+def test_an_instance_that_powers_itself_off_while_in_service_is_replaced(
     cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
     fleet = fleet_of(cloud, sandbox)
@@ -201,7 +212,7 @@ def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
     wait_for_boots(CloudClient(control=cloud.control), 1)
     fleet.complete(lost, "boot", "CONTINUE")
     fleet.wait_for(["InService"])
-    # The grace period is for what runs: an hour of it changes nothing.
+    # The grace period is for running instances: an hour of it changes nothing.
     cloud.client("autoscaling").update_auto_scaling_group(
         AutoScalingGroupName=fleet.group, HealthCheckGracePeriod=3600, HealthCheckType="EC2"
     )
@@ -211,22 +222,22 @@ def test_a_machine_that_powers_itself_off_while_it_serves_is_replaced(
     assert cancelled(fleet) == []
 
 
-def test_a_machine_that_is_killed_from_outside_is_nothing_that_ec2_hears_of(
+def test_ec2_does_not_notice_an_instance_that_is_killed_from_outside(
     cloud: Running, sandbox: Sandbox, engine: DockerEngine
 ) -> None:
     fleet = fleet_of(cloud, sandbox)
     killed = fleet.member()
     wait_for_boots(CloudClient(control=cloud.control), 1)
     engine.run("kill", f"test-{killed}")
-    # Heard of later than the kill: endings are told in their order.
+    # A later exit, after the kill: exits are reported in order.
     cloud.client("autoscaling").update_auto_scaling_group(AutoScalingGroupName=fleet.group, DesiredCapacity=2)
     fleet.wait_for(["Pending:Wait", "Pending:Wait"])
     (second,) = (member["InstanceId"] for member in fleet.members() if member["InstanceId"] != killed)
-    wait(lambda: None if f"test-{second}" in containers(engine) else "no second machine", "a second machine")
+    wait(lambda: None if f"test-{second}" in containers(engine) else "no second container", "a second container")
     power_off_when_ready(cloud, engine, second)
-    wait(lambda: None if cancelled(fleet) else "not noticed", "the second one's end to be noticed")
+    wait(lambda: None if cancelled(fleet) else "not noticed", "the second one's power-off to be noticed")
     assert cancelled(fleet) == [(f"Launching a new EC2 instance: {second}", SHUT_DOWN)]
-    assert (cloud.row(killed)["lifecycle"], cloud.row(killed)["machine"]) == ("Pending:Wait", "running")
+    assert (cloud.row(killed)["lifecycle"], cloud.row(killed)["container"]) == ("Pending:Wait", "running")
 
 
 def power_off_when_ready(cloud: Running, engine: DockerEngine, instance: str) -> None:
@@ -235,37 +246,37 @@ def power_off_when_ready(cloud: Running, engine: DockerEngine, instance: str) ->
     power_off(engine, instance)
 
 
-def test_a_machine_whose_image_is_not_there_is_a_cancelled_launch(
+def test_a_missing_container_image_is_a_cancelled_launch(
     cloud: Running, sandbox: Sandbox, engine: DockerEngine, tmp_path: Path
 ) -> None:
-    CloudClient(control=cloud.control).register_image("ami-0deb1a12000000001", "nobody/made:this")
+    CloudClient(control=cloud.control).register_image("ami-0deb1a12000000001", "missing/image:1")
     fleet = fleet_of(cloud, sandbox)
     failed = fleet.member()
 
     def reason() -> str | None:
-        asked = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
-        states = {activity["StatusCode"] for activity in asked["Activities"]}
+        response = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=fleet.group)
+        states = {activity["StatusCode"] for activity in response["Activities"]}
         return None if "Cancelled" in states else f"activities: {states}"
 
     wait(reason, "a cancelled activity")
-    assert "nobody/made:this" in (tmp_path / "machines" / f"{failed}.errors").read_text()
+    assert "missing/image:1" in (tmp_path / "instances" / f"{failed}.errors").read_text()
     assert containers(engine) == []
 
 
-def test_the_end_of_the_cloud_is_the_end_of_its_machines_only(
+def test_an_emulator_that_ends_removes_only_its_own_containers(
     sandbox: Sandbox, engine: DockerEngine, tmp_path: Path
 ) -> None:
-    engine.run("run", "--detach", "--name", "bystander", "machine:1")
+    engine.run("run", "--detach", "--name", "bystander", "instance:1")
     process, cloud = start(
         tmp_path,
         *("--listen", str(sandbox.network[1]), "--docker-host", engine.host, "--network", "vpc"),
-        *("--machine-image", "machine:1", "--machine-prefix", "test"),
+        *("--instance-image", "instance:1", "--instance-prefix", "test"),
         environment={"PATH": os.environ["PATH"]},
     )
     fleet = fleet_of(cloud, sandbox)
     wait(
-        lambda: None if f"test-{fleet.member()}" in containers(engine) else "no machine yet",
-        "the machine",
+        lambda: None if f"test-{fleet.member()}" in containers(engine) else "no container yet",
+        "the container",
     )
     began = time.monotonic()
     stop(process, tmp_path)

@@ -1,4 +1,4 @@
-"""Members of a group wait for their hooks, serve, drain and leave, as on AWS."""
+"""Lifecycle of Auto Scaling group instances: hooks, health checks, standby, scaling, termination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def autoscaling(fleet: Fleet) -> Any:
     return fleet.cloud.client("autoscaling")
 
 
-def test_an_instance_waits_for_its_launch_hook_before_it_serves(make_fleet: Maker) -> None:
+def test_an_instance_waits_for_its_launch_hook_before_it_is_in_service(make_fleet: Maker) -> None:
     fleet = make_fleet()
     assert fleet.states() == ["Pending:Wait"]
     assert fleet.targets() == {}
@@ -28,7 +28,7 @@ def test_an_instance_waits_for_its_launch_hook_before_it_serves(make_fleet: Make
     assert fleet.targets() == {instance: "healthy"}
 
 
-def test_without_hooks_an_instance_serves_when_its_machine_runs(make_fleet: Maker) -> None:
+def test_without_hooks_an_instance_is_in_service_when_its_container_runs(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[])
     fleet.wait_for(["InService"])
 
@@ -39,56 +39,59 @@ def test_an_abandoned_launch_is_replaced(make_fleet: Maker) -> None:
     fleet.complete(abandoned, "boot", "ABANDON")
     wait(
         lambda: None if abandoned not in [m["InstanceId"] for m in fleet.members()] else "still there",
-        "the abandoned instance to go",
+        "the abandoned instance's removal",
     )
-    # Launches are paused after a failed one, so the replacement comes a little later.
+    # Launches are paused after a failed one: the replacement starts a little later.
     fleet.wait_for(["Pending:Wait"])
-    assert told(fleet, abandoned, "Launching") == (
+    assert activity(fleet, abandoned, "Launching") == (
         "Cancelled",
         "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token … was abandoned: "
         "Lifecycle Action Completed with ABANDON Result",
     )
 
 
-def told(fleet: Fleet, instance: str, doing: str) -> tuple[str, str]:
+def activity(fleet: Fleet, instance: str, kind: str) -> tuple[str, str]:
     """Status and message of the only activity of that kind."""
     activities = autoscaling(fleet).describe_scaling_activities(AutoScalingGroupName=fleet.group)["Activities"]
-    found = [each for each in activities if each["Description"].startswith(f"{doing} ") and instance in str(each)]
-    (only,) = found
+    (only,) = (each for each in activities if each["Description"].startswith(f"{kind} ") and instance in str(each))
     message = re.sub(r"token \S+", "token …", only.get("StatusMessage", ""))
     assert only["Description"].endswith(f"Status Reason: {only['StatusMessage']}" if message else instance)
     assert json.loads(only["Details"])["Availability Zone"].startswith("eu-central-1")
     return only["StatusCode"], message
 
 
-def test_an_activity_goes_from_its_begin_to_its_end(make_fleet: Maker) -> None:
+def test_an_activity_is_in_progress_until_it_finishes(make_fleet: Maker) -> None:
     fleet = make_fleet(MinSize=0, DesiredCapacity=1)
     instance = fleet.member()
-    assert told(fleet, instance, "Launching") == ("MidLifecycleAction", "")
+    assert activity(fleet, instance, "Launching") == ("MidLifecycleAction", "")
     fleet.complete(instance, "boot", "CONTINUE")
     fleet.wait_for(["InService"])
-    assert told(fleet, instance, "Launching") == ("Successful", "")
+    assert activity(fleet, instance, "Launching") == ("Successful", "")
     autoscaling(fleet).set_desired_capacity(AutoScalingGroupName=fleet.group, DesiredCapacity=0)
     fleet.wait_for(["Terminating:Wait"])
-    assert told(fleet, instance, "Terminating") == ("InProgress", "")
+    assert activity(fleet, instance, "Terminating") == ("InProgress", "")
     fleet.complete(instance, "drain", "CONTINUE")
     fleet.wait_for([])
-    assert told(fleet, instance, "Terminating") == ("Successful", "")
+    assert activity(fleet, instance, "Terminating") == ("Successful", "")
 
 
-def test_a_launch_that_nobody_completes_is_cancelled_for_its_heartbeat(make_fleet: Maker) -> None:
+def test_a_launch_that_is_not_completed_is_cancelled_at_its_heartbeat_timeout(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1}])
     silent = fleet.member()
-    wait(lambda: None if told(fleet, silent, "Launching")[0] == "Cancelled" else "waits", "the end of the launch")
-    assert told(fleet, silent, "Launching")[1].endswith("was abandoned: Heartbeat Timeout")
+    wait(lambda: None if activity(fleet, silent, "Launching")[0] == "Cancelled" else "waits", "the end of the launch")
+    assert activity(fleet, silent, "Launching")[1].endswith("was abandoned: Heartbeat Timeout")
 
 
-def test_a_launch_whose_machine_turns_ill_is_cancelled(make_fleet: Maker) -> None:
+def test_a_launch_whose_instance_becomes_unhealthy_is_cancelled(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
-    ill = fleet.member()
-    autoscaling(fleet).set_instance_health(InstanceId=ill, HealthStatus="Unhealthy")
-    wait(lambda: None if told(fleet, ill, "Launching")[0] == "Cancelled" else "waits", "the end of the launch")
-    assert told(fleet, ill, "Launching")[1].startswith("Instance became unhealthy while waiting for instance to be")
+    unhealthy = fleet.member()
+    autoscaling(fleet).set_instance_health(InstanceId=unhealthy, HealthStatus="Unhealthy")
+    wait(
+        lambda: None if activity(fleet, unhealthy, "Launching")[0] == "Cancelled" else "waits", "the end of the launch"
+    )
+    assert activity(fleet, unhealthy, "Launching")[1].startswith(
+        "Instance became unhealthy while waiting for instance to be"
+    )
 
 
 def test_a_group_whose_launches_are_suspended_starts_none_until_they_are_resumed(make_fleet: Maker) -> None:
@@ -103,12 +106,12 @@ def test_a_group_whose_launches_are_suspended_starts_none_until_they_are_resumed
     fleet.wait_for(["Pending:Wait", "Pending:Wait"])
 
 
-def test_a_hook_whose_heartbeat_runs_out_takes_its_default(make_fleet: Maker) -> None:
+def test_a_hook_whose_heartbeat_times_out_has_its_default_result(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
     fleet.wait_for(["InService"])
 
 
-def test_a_heartbeat_gives_another_turn(make_fleet: Maker) -> None:
+def test_a_heartbeat_extends_the_timeout(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT | {"HeartbeatTimeout": 1, "DefaultResult": "CONTINUE"}])
     end, seen = time.monotonic() + 1.8, set()
     while time.monotonic() < end:
@@ -116,7 +119,7 @@ def test_a_heartbeat_gives_another_turn(make_fleet: Maker) -> None:
             AutoScalingGroupName=fleet.group, LifecycleHookName="boot", InstanceId=fleet.member()
         )
         seen.update(fleet.states())
-        time.sleep(0.2)  # the pace of the beats
+        time.sleep(0.2)  # between two heartbeats
     assert seen == {"Pending:Wait"}
     fleet.wait_for(["InService"])
 
@@ -136,7 +139,7 @@ def test_a_terminated_instance_waits_for_its_hook_and_is_replaced(make_fleet: Ma
     assert ec2["Reservations"][0]["Instances"][0]["State"]["Name"] == "terminated"
 
 
-def test_a_smaller_group_lets_go_of_those_that_do_not_serve_yet_first(make_fleet: Maker) -> None:
+def test_scale_in_terminates_pending_instances_first(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT], MinSize=0, DesiredCapacity=1)
     serving = fleet.member()
     fleet.complete(serving, "boot", "CONTINUE")
@@ -148,32 +151,34 @@ def test_a_smaller_group_lets_go_of_those_that_do_not_serve_yet_first(make_fleet
     assert fleet.member() == serving
 
 
-def test_an_instance_marked_unhealthy_is_replaced_after_its_replacement_serves(make_fleet: Maker) -> None:
+def test_with_a_maintenance_policy_the_replacement_is_launched_first(
+    make_fleet: Maker,
+) -> None:
     fleet = make_fleet(
         LifecycleHookSpecificationList=[BOOT],
         InstanceMaintenancePolicy={"MinHealthyPercentage": 100, "MaxHealthyPercentage": 200},
     )
-    sick = fleet.member()
-    fleet.complete(sick, "boot", "CONTINUE")
+    unhealthy = fleet.member()
+    fleet.complete(unhealthy, "boot", "CONTINUE")
     fleet.wait_for(["InService"])
-    autoscaling(fleet).set_instance_health(InstanceId=sick, HealthStatus="Unhealthy")
+    autoscaling(fleet).set_instance_health(InstanceId=unhealthy, HealthStatus="Unhealthy")
     fleet.wait_for(["InService", "Pending:Wait"])
     fleet.complete(_waiting(fleet), "boot", "CONTINUE")
     fleet.wait_for(["InService"])
-    assert fleet.member() != sick
+    assert fleet.member() != unhealthy
 
 
-def test_without_a_maintenance_policy_the_unhealthy_instance_goes_first(make_fleet: Maker) -> None:
+def test_without_a_maintenance_policy_the_unhealthy_instance_is_terminated_first(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[BOOT])
-    sick = fleet.member()
-    fleet.complete(sick, "boot", "CONTINUE")
+    unhealthy = fleet.member()
+    fleet.complete(unhealthy, "boot", "CONTINUE")
     fleet.wait_for(["InService"])
-    autoscaling(fleet).set_instance_health(InstanceId=sick, HealthStatus="Unhealthy")
+    autoscaling(fleet).set_instance_health(InstanceId=unhealthy, HealthStatus="Unhealthy")
     fleet.wait_for(["Pending:Wait"])
-    assert _waiting(fleet) != sick
+    assert _waiting(fleet) != unhealthy
 
 
-def test_on_standby_an_instance_gets_no_users_and_none_in_its_place(make_fleet: Maker) -> None:
+def test_an_instance_on_standby_gets_no_traffic_and_is_not_replaced(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[], MinSize=0, DesiredCapacity=1)
     fleet.wait_for(["InService"])
     instance = fleet.member()
@@ -202,7 +207,7 @@ def test_a_group_with_instances_is_not_deleted_unless_forced(make_fleet: Maker) 
     assert autoscaling(fleet).describe_auto_scaling_groups()["AutoScalingGroups"] == []
 
 
-def test_an_emptied_group_can_be_deleted_once_its_instances_are_gone(make_fleet: Maker) -> None:
+def test_an_emptied_group_can_be_deleted_once_its_instances_are_terminated(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[DRAIN])
     fleet.wait_for(["InService"])
     instance = fleet.member()
@@ -211,24 +216,24 @@ def test_an_emptied_group_can_be_deleted_once_its_instances_are_gone(make_fleet:
     fleet.complete(instance, "drain", "CONTINUE")
     fleet.wait_for([])
     autoscaling(fleet).delete_auto_scaling_group(AutoScalingGroupName=fleet.group)
-    assert fleet.cloud.row(instance)["moves"][-1]["state"] == "Terminating:Proceed"
+    assert fleet.cloud.row(instance)["transitions"][-1]["state"] == "Terminating:Proceed"
 
 
-def test_completing_what_is_not_pending_is_refused_by_name(make_fleet: Maker) -> None:
+def test_completing_a_lifecycle_action_that_is_not_pending_is_refused(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[])
     fleet.wait_for(["InService"])
     with pytest.raises(ClientError, match="No active Lifecycle Action found with instance ID i-"):
         fleet.complete(fleet.member(), "boot", "CONTINUE")
 
 
-def test_hooks_are_described_as_they_were_given(make_fleet: Maker) -> None:
+def test_hooks_are_described_as_requested(make_fleet: Maker) -> None:
     fleet = make_fleet()
     hooks = autoscaling(fleet).describe_lifecycle_hooks(AutoScalingGroupName=fleet.group)["LifecycleHooks"]
     assert [{key: hook[key] for key in BOOT} for hook in hooks] == [BOOT, DRAIN]
     assert all("RoleARN" not in hook and "NotificationTargetARN" not in hook for hook in hooks)
 
 
-def test_ec2_termination_behind_the_group_is_made_good(make_fleet: Maker) -> None:
+def test_an_instance_that_is_terminated_outside_the_group_is_replaced(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[])
     fleet.wait_for(["InService"])
     instance = fleet.member()
@@ -242,16 +247,16 @@ def _waiting(fleet: Fleet) -> str:
     return str(waiting)
 
 
-def test_nothing_is_launched_in_a_zone_that_is_gone(make_fleet: Maker) -> None:
+def test_nothing_is_launched_in_a_failed_zone(make_fleet: Maker) -> None:
     fleet = make_fleet(LifecycleHookSpecificationList=[])
-    asked = CloudClient(control=fleet.cloud.control)
-    asked.set_zones_gone("eu-central-1a")
+    client = CloudClient(control=fleet.cloud.control)
+    client.set_failed_zones("eu-central-1a")
     try:
         autoscaling(fleet).update_auto_scaling_group(AutoScalingGroupName=fleet.group, MaxSize=5, DesiredCapacity=5)
         fleet.wait_for(["InService"] * 5)
         added = [zone for zone in zones(fleet) if zone != "eu-central-1a"]
     finally:
-        asked.set_zones_gone()
+        client.set_failed_zones()
     assert len(added) >= 4
     autoscaling(fleet).update_auto_scaling_group(AutoScalingGroupName=fleet.group, MaxSize=8, DesiredCapacity=8)
     fleet.wait_for(["InService"] * 8)

@@ -1,4 +1,4 @@
-"""What AWS refuses the emulator refuses too, by the same codes."""
+"""Validation as on AWS, with the same error codes: names, duplicates, images."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def refused(code: str, message: str = "") -> Iterator[None]:
 
 
 def create(cloud: Running, kind: str, name: str) -> Any:
-    """The call that makes one of these, with nothing wrong but perhaps its name."""
-    ec2, elbv2, iam, cloudwatch = (cloud.client(one) for one in ("ec2", "elbv2", "iam", "cloudwatch"))
+    """Create a resource of this kind; only its name may be invalid."""
+    ec2, elbv2, iam, cloudwatch = (cloud.client(service) for service in ("ec2", "elbv2", "iam", "cloudwatch"))
     region = {"LocationConstraint": REGION}
     calls: dict[str, Callable[[], Any]] = {
         "load balancer": lambda: elbv2.create_load_balancer(Name=name, Subnets=network(cloud)),
@@ -69,7 +69,7 @@ def create(cloud: Running, kind: str, name: str) -> Any:
 
 
 def vpc(cloud: Running) -> str:
-    """The same one each time."""
+    """The account's default VPC."""
     found = cloud.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     return str(found[0]["VpcId"])
 
@@ -84,13 +84,13 @@ def role(cloud: Running) -> str:
 def create_group(cloud: Running, name: str, image: str) -> Any:
     ec2 = cloud.client("ec2")
     data = {"ImageId": image, "InstanceType": "t3.small"}
-    made = ec2.create_launch_template(LaunchTemplateName=f"template-{next(TEMPLATES)}", LaunchTemplateData=data)
+    created = ec2.create_launch_template(LaunchTemplateName=f"template-{next(TEMPLATES)}", LaunchTemplateData=data)
     return cloud.client("autoscaling").create_auto_scaling_group(
         AutoScalingGroupName=name,
         MinSize=0,
         MaxSize=1,
         VPCZoneIdentifier=network(cloud)[0],
-        LaunchTemplate={"LaunchTemplateId": made["LaunchTemplate"]["LaunchTemplateId"]},
+        LaunchTemplate={"LaunchTemplateId": created["LaunchTemplate"]["LaunchTemplateId"]},
         LifecycleHookSpecificationList=[
             {"LifecycleHookName": "boot", "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}
         ],
@@ -98,7 +98,7 @@ def create_group(cloud: Running, name: str, image: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "longest", "code"),
+    ("kind", "max_length", "code"),
     [
         ("load balancer", 32, "ValidationError"),
         ("target group", 32, "ValidationError"),
@@ -120,10 +120,10 @@ def create_group(cloud: Running, name: str, image: str) -> Any:
         ("bucket", 63, "InvalidBucketName"),
     ],
 )
-def test_a_name_has_the_length_that_aws_allows(cloud: Running, kind: str, longest: int, code: str) -> None:
-    create(cloud, kind, "a" * longest)
+def test_names_have_aws_length_limit(cloud: Running, kind: str, max_length: int, code: str) -> None:
+    create(cloud, kind, "a" * max_length)
     with refused(code):
-        create(cloud, kind, "b" * (longest + 1))
+        create(cloud, kind, "b" * (max_length + 1))
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,13 @@ def test_a_name_has_the_length_that_aws_allows(cloud: Running, kind: str, longes
         ("bucket", ["ab", "aBc", "a_b", "-ab", "ab-", "a..b", "192.168.1.1", "xn--a"], "InvalidBucketName"),
     ],
 )
-def test_a_name_has_the_characters_that_aws_allows(cloud: Running, kind: str, names: list[str], code: str) -> None:
+def test_names_have_only_the_characters_that_aws_allows(cloud: Running, kind: str, names: list[str], code: str) -> None:
     for name in names:
         with refused(code):
             create(cloud, kind, name)
 
 
-def test_what_is_wrong_with_a_name_is_said_as_by_aws(cloud: Running) -> None:
+def test_an_invalid_names_message_is_aws_own(cloud: Running) -> None:
     long = "a" * 65
     with refused("ValidationError", f"The load balancer name '{long}' cannot be longer than '32' characters"):
         create(cloud, "load balancer", long)
@@ -174,13 +174,13 @@ def test_what_is_wrong_with_a_name_is_said_as_by_aws(cloud: Running) -> None:
         ("repository", "RepositoryAlreadyExistsException"),
     ],
 )
-def test_a_second_one_of_the_name_is_refused(cloud: Running, kind: str, code: str) -> None:
+def test_a_duplicate_name_is_refused(cloud: Running, kind: str, code: str) -> None:
     create(cloud, kind, "app")
     with refused(code):
         create(cloud, kind, "app")
 
 
-def test_a_second_group_of_the_name_changes_nothing_of_the_first(make_fleet: Maker, cloud: Running) -> None:
+def test_a_second_group_of_the_same_name_does_not_change_the_first(make_fleet: Maker, cloud: Running) -> None:
     fleet, autoscaling = make_fleet(), cloud.client("autoscaling")
     before = autoscaling.describe_lifecycle_hooks(AutoScalingGroupName=fleet.group)
     with refused("AlreadyExists", f"A group with the name {fleet.group} already exists"):
@@ -189,7 +189,7 @@ def test_a_second_group_of_the_name_changes_nothing_of_the_first(make_fleet: Mak
     assert after["LifecycleHooks"] == before["LifecycleHooks"]
 
 
-def test_security_groups_of_two_vpcs_may_have_one_name(cloud: Running) -> None:
+def test_security_groups_of_two_vpcs_may_have_the_same_name(cloud: Running) -> None:
     ec2 = cloud.client("ec2")
     create(cloud, "security group", "app")
     other = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
@@ -204,20 +204,20 @@ def test_security_groups_of_two_vpcs_may_have_one_name(cloud: Running) -> None:
         ("ami-0123456789ABCDEF0", "InvalidAMIID.Malformed", "Invalid id"),
     ],
 )
-def test_nothing_starts_from_an_image_that_is_not_there(cloud: Running, image: str, code: str, message: str) -> None:
+def test_a_launch_from_a_missing_image_is_refused(cloud: Running, image: str, code: str, message: str) -> None:
     ec2 = cloud.client("ec2")
     with refused(code, message):
         ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
     with refused("ValidationError", f"You must use a valid fully-formed launch template. {message}"):
-        create_group(cloud, "app", image)  # whose launch template was made: AWS looks at its image only here
+        create_group(cloud, "app", image)  # the launch template is created: AWS validates its image only here
     with refused(code, message):
-        (made,) = ec2.describe_launch_templates()["LaunchTemplates"]
-        template = {"LaunchTemplateId": made["LaunchTemplateId"]}
+        (found,) = ec2.describe_launch_templates()["LaunchTemplates"]
+        template = {"LaunchTemplateId": found["LaunchTemplateId"]}
         ec2.run_instances(LaunchTemplate=template, MinCount=1, MaxCount=1)
     assert cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
 
 
-def test_a_group_keeps_its_template_when_the_new_ones_image_is_not_there(cloud: Running) -> None:
+def test_a_group_keeps_its_launch_template_when_the_new_ones_image_is_missing(cloud: Running) -> None:
     autoscaling, ec2 = cloud.client("autoscaling"), cloud.client("ec2")
     create_group(cloud, "app", IMAGE)
     (before,) = autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
@@ -229,14 +229,14 @@ def test_a_group_keeps_its_template_when_the_new_ones_image_is_not_there(cloud: 
     assert (after["LaunchTemplate"], after["MaxSize"]) == (before["LaunchTemplate"], 1)
 
 
-def test_a_group_whose_image_was_deregistered_launches_nothing_more(cloud: Running) -> None:
+def test_a_group_with_a_deregistered_image_fails_to_launch(cloud: Running) -> None:
     autoscaling, ec2 = cloud.client("autoscaling"), cloud.client("ec2")
     image = ec2.register_image(Name="app", RootDeviceName="/dev/xvda")["ImageId"]
     create_group(cloud, "app", image)
     ec2.deregister_image(ImageId=image)
     autoscaling.set_desired_capacity(AutoScalingGroupName="app", DesiredCapacity=1)
     activity = autoscaling.describe_scaling_activities(AutoScalingGroupName="app")["Activities"][0]
-    told = f"The image id '[{image}]' is no longer available. Launching EC2 instance failed."
-    assert (activity["StatusCode"], activity["StatusMessage"]) == ("Failed", told)
+    message = f"The image id '[{image}]' is no longer available. Launching EC2 instance failed."
+    assert (activity["StatusCode"], activity["StatusMessage"]) == ("Failed", message)
     with refused("InvalidAMIID.Unavailable"):
         ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)

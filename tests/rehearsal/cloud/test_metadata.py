@@ -1,4 +1,4 @@
-"""The metadata service tells each address what its own instance may know, and only with a token."""
+"""Instance metadata service: session tokens, and metadata by the caller's address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN = "X-aws-ec2-metadata-token"
 
 
 class FromAddress(HTTPAdapter):
-    """Speaks from one of this machine's loopback addresses: the fleet's network is among them."""
+    """Connects from a loopback address of this host, as the fleet's network has."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -28,7 +28,7 @@ class FromAddress(HTTPAdapter):
 
 
 class Inside:
-    """What a program on the instance does."""
+    """Requests of a program on the instance."""
 
     def __init__(self, fleet: Fleet, instance: str) -> None:
         ec2 = fleet.cloud.client("ec2").describe_instances(InstanceIds=[instance])
@@ -41,8 +41,8 @@ class Inside:
         return self._session.put(f"{self._url}/api/token", headers={TTL: "60"} | headers, timeout=5)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> requests.Response:
-        given = {TOKEN: self.token().text} if headers is None else headers
-        return self._session.get(f"{self._url}/{path}", headers=given, timeout=5)
+        sent = {TOKEN: self.token().text} if headers is None else headers
+        return self._session.get(f"{self._url}/{path}", headers=sent, timeout=5)
 
 
 @pytest.fixture
@@ -55,15 +55,15 @@ def inside(fleet: Fleet) -> Inside:
     return Inside(fleet, fleet.member())
 
 
-def test_without_a_token_nothing_is_told(inside: Inside) -> None:
+def test_metadata_needs_a_token(inside: Inside) -> None:
     assert inside.get("meta-data/instance-id", headers={}).status_code == 401
     assert inside.get("user-data", headers={TOKEN: "made up"}).status_code == 401
 
 
-def test_a_token_is_good_for_its_own_address_only(fleet: Fleet, inside: Inside) -> None:
+def test_a_token_is_valid_for_its_own_address_only(fleet: Fleet, inside: Inside) -> None:
     stolen = inside.token().text
-    answer = requests.get(f"{fleet.cloud.metadata}/latest/user-data", headers={TOKEN: stolen}, timeout=5)
-    assert answer.status_code == 401
+    response = requests.get(f"{fleet.cloud.metadata}/latest/user-data", headers={TOKEN: stolen}, timeout=5)
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize("seconds", ["0", "21601", "soon", ""])
@@ -75,13 +75,13 @@ def test_a_proxy_gets_no_token(inside: Inside) -> None:
     assert inside.token(**{"X-Forwarded-For": "203.0.113.7"}).status_code == 403
 
 
-def test_an_address_without_an_instance_learns_nothing(fleet: Fleet) -> None:
+def test_an_address_without_an_instance_has_no_metadata(fleet: Fleet) -> None:
     url = f"{fleet.cloud.metadata}/latest"
     token = requests.put(f"{url}/api/token", headers={TTL: "60"}, timeout=5).text
     assert requests.get(f"{url}/user-data", headers={TOKEN: token}, timeout=5).status_code == 404
 
 
-def test_an_instance_learns_who_and_where_it_is(fleet: Fleet, inside: Inside) -> None:
+def test_metadata_has_instance_id_region_zone_and_address(fleet: Fleet, inside: Inside) -> None:
     document = json.loads(inside.get("dynamic/instance-identity/document").text)
     assert document["instanceId"] == fleet.member()
     assert document["region"] == REGION
@@ -91,7 +91,7 @@ def test_an_instance_learns_who_and_where_it_is(fleet: Fleet, inside: Inside) ->
     assert inside.get("meta-data/placement/availability-zone").text == document["availabilityZone"]
 
 
-def test_user_data_comes_as_it_was_written(inside: Inside) -> None:
+def test_user_data_is_the_launch_templates(inside: Inside) -> None:
     assert inside.get("user-data").text == USER_DATA
 
 
@@ -103,18 +103,18 @@ def test_the_launch_templates_role_has_credentials(inside: Inside) -> None:
     assert inside.get("meta-data/iam/security-credentials/another").status_code == 404
 
 
-def test_tags_are_told_when_the_launch_template_allows_it(inside: Inside) -> None:
+def test_tags_are_available_when_the_launch_template_enables_them(inside: Inside) -> None:
     assert inside.get("meta-data/tags/instance/Release").text == "v1"
     assert inside.get("meta-data/tags/instance/Color").text == "blue"
 
 
-def test_folders_list_what_they_hold(inside: Inside) -> None:
+def test_folders_list_their_content(inside: Inside) -> None:
     assert "instance-id" in inside.get("meta-data/").text.splitlines()
     assert inside.get("meta-data/placement").text.splitlines() == ["availability-zone", "region"]
     assert inside.get("meta-data/nonsense").status_code == 404
 
 
-def test_the_target_lifecycle_state_turns_when_the_way_out_begins(fleet: Fleet, inside: Inside) -> None:
+def test_the_target_lifecycle_state_is_terminated_from_the_start_of_a_termination(fleet: Fleet, inside: Inside) -> None:
     path = "meta-data/autoscaling/target-lifecycle-state"
     assert inside.get(path).text == "InService"
     instance = fleet.member()

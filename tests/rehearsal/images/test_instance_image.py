@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.cloud.instances import MACHINE_FLAGS
+from rehearsal.cloud.instances import INSTANCE_FLAGS
 from rehearsal.host import apt
 from rehearsal.host.docker_engine import DockerEngine
 from rehearsal.host.sandbox import Sandbox, wait_until
@@ -139,7 +139,7 @@ def test_nothing_of_this_host_or_this_build_stays_in_the_image(engine: DockerEng
 
 
 def test_the_image_boots_with_docker_and_the_boot_program(engine: DockerEngine, instance: BakeResult) -> None:
-    engine.run("run", "--detach", "--name", "boots", "--network", "none", *MACHINE_FLAGS, instance.image)
+    engine.run("run", "--detach", "--name", "boots", "--network", "none", *INSTANCE_FLAGS, instance.image)
     try:
         wait_until(lambda: not_active(engine, "docker.service"), what="the instance's Docker", deadline=60)
         program = engine.run("exec", "boots", "cat", "/opt/bluegreen/boot/__main__.py")

@@ -101,9 +101,9 @@ def test_a_fault_that_fails_half_way_is_undone(monkeypatch: pytest.MonkeyPatch) 
 
 def test_only_an_instance_that_runs_and_serves_is_broken() -> None:
     rows: list[dict[str, Any]] = [
-        {"instance": "i-1", "lifecycle": "InService", "machine": "running"},
-        {"instance": "i-2", "lifecycle": "InService", "machine": "running"},
-        {"instance": "i-3", "lifecycle": "Pending:Wait", "machine": "running"},
+        {"instance": "i-1", "lifecycle": "InService", "container": "running"},
+        {"instance": "i-2", "lifecycle": "InService", "container": "running"},
+        {"instance": "i-3", "lifecycle": "Pending:Wait", "container": "running"},
     ]
     docker = SimpleNamespace(run=lambda *_: "run-i-2\nrun-i-3")
     found = cast(Fixture, SimpleNamespace(instances=lambda _color: rows, environment=SimpleNamespace(docker=docker)))

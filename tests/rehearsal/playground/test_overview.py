@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.cloud.notification import Notice
+from rehearsal.cloud.sns_message import SnsMessage
 from rehearsal.playground import overview
 
 
@@ -23,7 +23,7 @@ def state_row(**changes: Any) -> dict[str, Any]:
         "targets": {"arn": "healthy"},
         "cause": "",
         "boot": {"state": "ready", "steps": {"image": 3.0, "run": 0.4}},
-        "moves": [{"state": "Pending", "at": 100.0}],
+        "transitions": [{"state": "Pending", "at": 100.0}],
         **changes,
     }
 
@@ -179,5 +179,5 @@ def test_a_webhook_that_was_not_notified_is_in_the_log() -> None:
         "subject": "",
         "message": "any",
     }
-    notices = [Notice(**message), Notice(**message, undelivered=("https://hooks.example.org: not sent, why",))]
+    notices = [SnsMessage(**message), SnsMessage(**message, undelivered=("https://hooks.example.org: not sent, why",))]
     assert list(overview.undelivered(notices)) == [("bad", "webhook https://hooks.example.org: not sent, why")]

@@ -1,4 +1,4 @@
-"""Client of the provider: the calls that Pulumi makes for one resource, over gRPC."""
+"""gRPC client of the provider: Pulumi's calls for one resource."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kinds = provider_pb2.PropertyDiff
 
 
 class CallError(Exception):
-    """A call's error; `incomplete` is what Pulumi records all the same."""
+    """Error of a call; `incomplete` is what Pulumi records in spite of it."""
 
     def __init__(self, error: Any) -> None:
         super().__init__(error.details())
@@ -28,12 +28,12 @@ class CallError(Exception):
 
 
 class CheckError(Exception):
-    """What Check refuses: one line a failure."""
+    """Failures of Check, one a line."""
 
 
 @dataclass
 class Resource:
-    """What Pulumi's state holds of a resource, and what its program declares."""
+    """A resource in Pulumi's state, and its declared inputs."""
 
     type: str
     name: str
@@ -58,7 +58,7 @@ def full_type(short: str) -> str:
 
 
 class Client:
-    """Each method makes the calls of one step; steps that change a resource record what the provider answers."""
+    """Each method makes the calls of one step, and records the responses in the resource."""
 
     def __init__(self, stub: provider_pb2_grpc.ResourceProviderStub) -> None:
         self.stub: Any = stub
@@ -98,7 +98,7 @@ class Client:
         return resource
 
     def apply(self, resource: Resource, *, timeout_s: float = 0) -> None:
-        """The creation of what is declared."""
+        """Create the declared resource."""
         self._create(resource, self.check(resource), timeout_s)
 
     def _create(self, resource: Resource, inputs: Props, timeout_s: float = 0, *, preview: bool = False) -> None:
@@ -132,7 +132,7 @@ class Client:
         return self.call("Diff", request)
 
     def update(self, resource: Resource, /, **changes: Any) -> dict[str, str]:
-        """Make what is declared so: in place, or by a replacement. Returns the differences."""
+        """Update the resource to its declaration, in place or by a replacement. Returns the differences."""
         resource.declared |= changes
         news = self.check(resource)
         difference = self._diff(resource, news)
@@ -156,7 +156,7 @@ class Client:
         resource.inputs, resource.outputs, resource.init_errors = news, from_struct(answer.properties), []
 
     def preview_update(self, resource: Resource, /, **changes: Any) -> Props:
-        """Outputs of an update as a preview knows them; the resource stays as it is."""
+        """Outputs of an update as a preview knows them; the resource is not changed."""
         copy = Resource(**vars(resource) | {"declared": resource.declared | changes})
         self._update(copy, self.check(copy), preview=True)
         return copy.outputs
@@ -180,7 +180,7 @@ class Client:
         self.call("Delete", request)
 
     def refresh(self, resource: Resource) -> dict[str, str] | None:
-        """Record what the cloud has; returns what the next update would change, None for a resource that is gone."""
+        """Record the actual state; returns what the next update would change, None for a missing resource."""
         answer = self._read(resource)
         if not answer.id:
             return None

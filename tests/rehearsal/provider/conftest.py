@@ -1,4 +1,4 @@
-"""A moto server that notes the calls it gets, and the provider before it; both in this process."""
+"""A moto server that records API calls, and a provider that uses it; both in this process."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from werkzeug.wrappers import Response
 
 from rehearsal.cloud.additions import (
     alarms,
-    balancers,
     images,
     internet_gateways,
-    names,
+    load_balancers,
+    name_rules,
     nat_gateways,
     object_versions,
     policies,
     vpn,
 )
-from rehearsal.cloud.additions.gap import Facts
+from rehearsal.cloud.additions.gap import EmulatorContext
 from rehearsal.provider.server import start
-from rehearsal.provider.service import Provider
+from rehearsal.provider.service import ProviderService
 
 from .client import Client, Resource
 
 REGION = "us-east-1"
 IMAGE = "ami-12c6146b"
-ONLOOKER = "onlooker"  # in the name of a test's own clients, whose calls are not noted
+TEST_CLIENT = "test-client"  # in the user agent of a test's own clients, whose calls are not recorded
 READING = ("Describe", "Get", "List", "Head", "Search")
 SERVICES = (
     *("autoscaling", "budgets", "cloudwatch", "cloudwatchevents", "cloudwatchlogs", "ec2", "ecr", "elbv2"),
@@ -54,7 +54,7 @@ SERVICES = (
 
 
 class Traffic:
-    """A WSGI layer that notes the provider's AWS calls by action, and refuses those that a test names."""
+    """WSGI middleware that records the provider's AWS calls by action, and refuses those that a test selects."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
@@ -64,8 +64,8 @@ class Traffic:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         action = _action(environ)
-        with self._turn:  # moto keeps no locks, and forgets one of two changes at once
-            if "/moto-api" not in environ["PATH_INFO"] and ONLOOKER not in environ.get("HTTP_USER_AGENT", ""):
+        with self._turn:  # moto has no locks, and loses one of two concurrent changes
+            if "/moto-api" not in environ["PATH_INFO"] and TEST_CLIENT not in environ.get("HTTP_USER_AGENT", ""):
                 self.actions.append(action)
                 self._turn.notify_all()
                 if self._refusals.get(action):
@@ -90,7 +90,7 @@ class Traffic:
 
 
 def _action(environ: dict[str, Any]) -> str:
-    """The action's name where the protocol tells it; the HTTP verb (as Get or Put…) and path otherwise."""
+    """The action's name where the protocol has it; the HTTP verb (as Get or Put…) and path otherwise."""
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return str(target).rpartition(".")[2]
     verb = str(environ["REQUEST_METHOD"]).capitalize()
@@ -102,7 +102,7 @@ def _action(environ: dict[str, Any]) -> str:
 
 
 def _refusal(code: str) -> Response:
-    """In the forms of EC2, of other query services, and of JSON services at once."""
+    """In the formats of EC2, of other query services and of JSON services at once."""
     error = f"<Error><Code>{code}</Code><Message>by order of the test</Message></Error>"
     text = f"<Response>{error}<Errors>{error}</Errors></Response>"
     return Response(text, status=400, headers={"x-amzn-errortype": code})
@@ -117,19 +117,19 @@ def _server() -> Iterator[tuple[str, Traffic]]:
         traffic.append(Traffic(make(*args, **kwargs)))
         return traffic[-1]
 
-    for addition in (alarms, images, internet_gateways, names, nat_gateways, object_versions, policies, vpn):
+    for addition in (alarms, images, internet_gateways, name_rules, nat_gateways, object_versions, policies, vpn):
         addition.extend()
-    balancers.extend(Facts())
+    load_balancers.extend(EmulatorContext())
     services = frozenset(backends.list_of_moto_modules())
     with pytest.MonkeyPatch.context() as patch:
-        # moto looks through its own folder at each request, and botocore through its own for each session.
+        # moto lists its own folder at each request, and botocore its own for each session.
         patch.setattr(backends, "list_of_moto_modules", lambda: services)
         patch.setattr(botocore_session, "create_loader", functools.cache(botocore_session.create_loader))
-        # An empty account begins with images: the one that tests start, instead of 1,300.
+        # An empty account has images: the one that tests launch, instead of 1,300.
         patch.setenv("MOTO_AMIS_PATH", "none of a region's own")
         patch.setattr(amis, "AMIS", [each for each in amis.AMIS if each["ami_id"] == IMAGE])
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        with pytest.MonkeyPatch.context() as starting:  # other servers in this process are not watched
+        with pytest.MonkeyPatch.context() as starting:  # other servers in this process are not recorded
             starting.setattr(threaded_moto_server, "DomainDispatcherApplication", watched)
             server.start()
             host, port = server.get_host_and_port()  # waits until it listens
@@ -150,7 +150,7 @@ def traffic(_server: tuple[str, Traffic], monkeypatch: pytest.MonkeyPatch) -> Tr
 
 @pytest.fixture(scope="session")
 def settings(_server: tuple[str, Traffic]) -> dict[str, Any]:
-    """The provider's, as a rehearsal's stacks have them; objects travel as JSON."""
+    """Provider settings as in a rehearsal's stacks; objects as JSON text."""
     return {
         "region": REGION,
         "accessKey": "testing",
@@ -162,7 +162,7 @@ def settings(_server: tuple[str, Traffic]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def serve(settings: dict[str, Any]) -> Iterator[Client]:
-    server, port = start(Provider("7.0.0"))
+    server, port = start(ProviderService("7.0.0"))
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         client = Client(provider_pb2_grpc.ResourceProviderStub(channel))
         client.configure(**settings)
@@ -178,28 +178,28 @@ def _provider(settings: dict[str, Any]) -> Iterator[Client]:
 
 @pytest.fixture
 def provider(_provider: Client, traffic: Traffic) -> Client:
-    """The provider before the empty account; it keeps its connections from test to test."""
+    """A provider for an empty account; it keeps its connections across tests."""
     return _provider
 
 
 @pytest.fixture
 def own_provider(settings: dict[str, Any], traffic: Traffic) -> Iterator[Client]:
-    """One that a test may configure again, or cancel."""
+    """A provider that a test may reconfigure or cancel."""
     with serve(settings) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def _onlooker(_server: tuple[str, Traffic]) -> Callable[[str], Any]:
+def _test_clients(_server: tuple[str, Traffic]) -> Callable[[str], Any]:
     session: Any = boto3.Session("testing", "testing", region_name=REGION)
-    config = Config(user_agent_extra=ONLOOKER)
+    config = Config(user_agent_extra=TEST_CLIENT)
     return functools.cache(functools.partial(session.client, endpoint_url=_server[0], config=config))
 
 
 @pytest.fixture
-def aws(_onlooker: Callable[[str], Any], traffic: Traffic) -> Callable[[str], Any]:
-    """The test's own clients, whose calls are not noted."""
-    return _onlooker
+def aws(_test_clients: Callable[[str], Any], traffic: Traffic) -> Callable[[str], Any]:
+    """The test's own clients, whose calls are not recorded."""
+    return _test_clients
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_a_key_is_deleted_after_its_window_and_its_alias_at_once(
     assert provider.refresh(key) is None
 
 
-def test_a_key_changed_by_hand_is_put_right(provider: Client, aws: Aws, key: Resource) -> None:
+def test_manual_changes_to_a_key_are_reverted(provider: Client, aws: Aws, key: Resource) -> None:
     assert provider.refresh(key) == {}
     aws("kms").disable_key_rotation(KeyId=key.id)
     aws("kms").tag_resource(KeyId=key.id, Tags=[{"TagKey": "Own", "TagValue": "1"}])
@@ -160,7 +160,7 @@ def test_a_key_changed_by_hand_is_put_right(provider: Client, aws: Aws, key: Res
     assert key_tags(aws, key.id) == {"Stack": "test"}
 
 
-def test_an_alias_that_was_moved_is_moved_back(provider: Client, aws: Aws, key: Resource, alias: Resource) -> None:
+def test_manual_changes_to_an_alias_are_reverted(provider: Client, aws: Aws, key: Resource, alias: Resource) -> None:
     kms = aws("kms")
     kms.update_alias(AliasName="alias/state", TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
     assert provider.refresh(alias) == {"targetKeyId": "update"}
@@ -194,7 +194,7 @@ def test_a_policy_may_change_more_often_than_iam_keeps_versions(provider: Client
     assert iam.list_policies(Scope="Local")["Policies"] == []
 
 
-def test_a_policy_changed_by_hand_is_put_right(provider: Client, aws: Aws, policy: Resource) -> None:
+def test_manual_changes_to_a_policy_are_reverted(provider: Client, aws: Aws, policy: Resource) -> None:
     assert provider.refresh(policy) == {}
     aws("iam").create_policy_version(PolicyArn=policy.id, PolicyDocument=document("s3:*"), SetAsDefault=True)
     assert provider.refresh(policy) == {"policy": "update"}
@@ -213,7 +213,7 @@ def test_a_role_changes_in_place(provider: Client, aws: Aws, policy: Resource, r
     assert "PermissionsBoundary" not in aws("iam").get_role(RoleName="writer")["Role"]
 
 
-def test_a_role_changed_by_hand_is_put_right(provider: Client, aws: Aws, role: Resource) -> None:
+def test_manual_changes_to_a_role_are_reverted(provider: Client, aws: Aws, role: Resource) -> None:
     assert provider.refresh(role) == {}
     aws("iam").update_assume_role_policy(RoleName="writer", PolicyDocument=json.dumps(NOBODY))
     assert provider.refresh(role) == {"assumeRolePolicy": "update"}
@@ -221,20 +221,20 @@ def test_a_role_changed_by_hand_is_put_right(provider: Client, aws: Aws, role: R
     assert aws("iam").get_role(RoleName="writer")["Role"]["AssumeRolePolicyDocument"] == json.loads(TRUST)
 
 
-def test_a_roles_policy_lives(provider: Client, aws: Aws, role: Resource) -> None:
+def test_a_roles_policy_is_created_updated_and_deleted(provider: Client, aws: Aws, role: Resource) -> None:
     inline = provider.create("aws:iam:RolePolicy", "may", role=role["name"], policy=document("s3:Get*"))
-    place = {"RoleName": "writer", "PolicyName": inline["name"]}
+    key = {"RoleName": "writer", "PolicyName": inline["name"]}
     assert inline.id == f"writer:{inline['name']}"
     assert provider.update(inline, policy=document("s3:Put*")) == {"policy": "update"}
-    assert aws("iam").get_role_policy(**place)["PolicyDocument"] == json.loads(document("s3:Put*"))
+    assert aws("iam").get_role_policy(**key)["PolicyDocument"] == json.loads(document("s3:Put*"))
     assert provider.refresh(inline) == {}
-    aws("iam").put_role_policy(**place, PolicyDocument=document("*"))
+    aws("iam").put_role_policy(**key, PolicyDocument=document("*"))
     assert provider.refresh(inline) == {"policy": "update"}
     provider.delete(inline)
     assert provider.refresh(inline) is None
 
 
-def test_an_instance_profile_lives(provider: Client, aws: Aws, role: Resource) -> None:
+def test_an_instance_profile_is_created_updated_and_deleted(provider: Client, aws: Aws, role: Resource) -> None:
     profile = provider.create("aws:iam:InstanceProfile", "of", path="/dev/", role=role["name"])
     assert profile["arn"] == f"arn:aws:iam::{ACCOUNT}:instance-profile/dev/{profile.id}"
     assert provider.update(profile, tags={"Stack": "new"}) == {"tags.Stack": "add"}
@@ -247,7 +247,7 @@ def test_an_instance_profile_lives(provider: Client, aws: Aws, role: Resource) -
     assert aws("iam").list_instance_profiles()["InstanceProfiles"] == []
 
 
-def test_an_identity_provider_lives(provider: Client, aws: Aws, identity: Resource) -> None:
+def test_an_identity_provider_is_created_updated_and_deleted(provider: Client, aws: Aws, identity: Resource) -> None:
     iam, arn = aws("iam"), f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.example.org"
     found = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
     assert (identity["arn"], found["Url"], found["ClientIDList"]) == (arn, "token.example.org", ["sts.amazonaws.com"])
@@ -260,7 +260,7 @@ def test_an_identity_provider_lives(provider: Client, aws: Aws, identity: Resour
     assert iam.list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
 
 
-def test_an_identity_provider_changed_by_hand_is_put_right(provider: Client, aws: Aws, identity: Resource) -> None:
+def test_manual_changes_to_an_identity_provider_are_reverted(provider: Client, aws: Aws, identity: Resource) -> None:
     assert provider.refresh(identity) == {}
     aws("iam").untag_open_id_connect_provider(OpenIDConnectProviderArn=identity.id, TagKeys=["Stack"])
     assert provider.refresh(identity) == {"tags.Stack": "add"}
@@ -268,7 +268,7 @@ def test_an_identity_provider_changed_by_hand_is_put_right(provider: Client, aws
     assert provider.refresh(identity) == {}
 
 
-def test_a_budget_lives(provider: Client, aws: Aws, budget: Resource) -> None:
+def test_a_budget_is_created_updated_and_deleted(provider: Client, aws: Aws, budget: Resource) -> None:
     name = budget["name"]
     assert (budget.id, budget["arn"]) == (f"{ACCOUNT}:{name}", f"arn:aws:budgets::{ACCOUNT}:budget/{name}")
     assert found_budget(aws)["BudgetLimit"] == {"Amount": "100", "Unit": "USD"}
@@ -282,12 +282,12 @@ def test_a_budget_lives(provider: Client, aws: Aws, budget: Resource) -> None:
     assert aws("budgets").describe_budgets(AccountId=ACCOUNT)["Budgets"] == []
 
 
-def test_a_budget_that_was_created_again_by_hand_is_put_right(provider: Client, aws: Aws, budget: Resource) -> None:
+def test_manual_changes_to_a_budget_are_reverted(provider: Client, aws: Aws, budget: Resource) -> None:
     assert provider.refresh(budget) == {}
-    kept = {key: found_budget(aws)[key] for key in ("BudgetName", "BudgetType", "TimeUnit")}
+    retained = {key: found_budget(aws)[key] for key in ("BudgetName", "BudgetType", "TimeUnit")}
     aws("budgets").delete_budget(AccountId=ACCOUNT, BudgetName=budget["name"])
     limit = {"BudgetLimit": {"Amount": "999.0", "Unit": "USD"}}
-    aws("budgets").create_budget(AccountId=ACCOUNT, Budget=kept | limit)
+    aws("budgets").create_budget(AccountId=ACCOUNT, Budget=retained | limit)
     assert provider.refresh(budget) == {"limitAmount": "update"}
     provider.update(budget)
     assert found_budget(aws)["BudgetLimit"]["Amount"] == "100"

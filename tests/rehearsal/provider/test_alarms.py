@@ -1,4 +1,4 @@
-"""Alarms, alarms over alarms, and dashboards: each goes through its whole life against the emulator."""
+"""Metric alarms, composite alarms and dashboards: creation, changes, drift and deletion."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def tags(aws: Aws, arn: str) -> dict[str, str]:
 
 def test_a_metric_alarm_is_created_as_declared(provider: Client, aws: Aws, rate: Resource, traffic: Traffic) -> None:
     assert (rate.id, rate["arn"]) == ("shop-rate", f"{ALARM}:shop-rate")
-    made = metric_alarm(aws)
-    assert (made["Threshold"], made["EvaluationPeriods"], made["TreatMissingData"]) == (5.0, 3, "notBreaching")
-    requests, _, rated = made["Metrics"]
+    created = metric_alarm(aws)
+    assert (created["Threshold"], created["EvaluationPeriods"], created["TreatMissingData"]) == (5.0, 3, "notBreaching")
+    requests, _, rated = created["Metrics"]
     dimensions = {each["Name"]: each["Value"] for each in requests["MetricStat"]["Metric"]["Dimensions"]}
-    assert dimensions == {"Shop": "b", "Country": "a"}  # CloudWatch promises no order
+    assert dimensions == {"Shop": "b", "Country": "a"}  # CloudWatch guarantees no order
     assert (rated["Expression"], rated["ReturnData"]) == ("100 * errors / requests", True)
     traffic.forget()
     assert (provider.update(rate), traffic.actions) == ({}, [])
@@ -94,8 +94,8 @@ def test_a_metric_alarm_is_created_as_declared(provider: Client, aws: Aws, rate:
 
 def test_a_composite_alarm_is_created_as_declared(aws: Aws, bad: Resource) -> None:
     assert (bad.id, bad["arn"]) == ("shop-bad", f"{ALARM}:shop-bad")
-    made = composite_alarm(aws)
-    assert (made["AlarmRule"], made["AlarmActions"], made["OKActions"]) == ("ALARM(shop-rate)", [OPS], [OPS])
+    created = composite_alarm(aws)
+    assert (created["AlarmRule"], created["AlarmActions"], created["OKActions"]) == ("ALARM(shop-rate)", [OPS], [OPS])
     assert tags(aws, bad["arn"]) == {"Stack": "test"}
 
 
@@ -111,25 +111,25 @@ def test_a_metric_alarm_changes_in_place(provider: Client, aws: Aws, rate: Resou
         "metricQueries[0].metric.stat": "update",
         "tags.Stack": "update",
     }
-    made = metric_alarm(aws)
-    assert (made["Threshold"], made["Metrics"][0]["MetricStat"]["Stat"]) == (7.5, "Average")
+    created = metric_alarm(aws)
+    assert (created["Threshold"], created["Metrics"][0]["MetricStat"]["Stat"]) == (7.5, "Average")
     assert tags(aws, rate["arn"]) == {"Stack": "new"}
 
 
 def test_a_composite_alarm_changes_in_place(provider: Client, aws: Aws, bad: Resource) -> None:
     night = "arn:aws:sns:us-east-1:1:night"
     provider.update(bad, alarmRule="NOT OK(shop-rate)", alarmActions=[night], alarmDescription="More", tags={"A": "1"})
-    made = composite_alarm(aws)
-    assert (made["AlarmRule"], made["AlarmActions"]) == ("NOT OK(shop-rate)", [night])
-    assert (made["AlarmDescription"], tags(aws, bad["arn"])) == ("More", {"A": "1"})
+    created = composite_alarm(aws)
+    assert (created["AlarmRule"], created["AlarmActions"]) == ("NOT OK(shop-rate)", [night])
+    assert (created["AlarmDescription"], tags(aws, bad["arn"])) == ("More", {"A": "1"})
 
 
-def test_another_name_is_another_composite_alarm(provider: Client, aws: Aws, bad: Resource) -> None:
-    assert provider.update(bad, alarmName="shop-ill") == {"alarmName": "update-replace"}
-    assert composite_alarm(aws)["AlarmName"] == "shop-ill"
+def test_another_name_replaces_a_composite_alarm(provider: Client, aws: Aws, bad: Resource) -> None:
+    assert provider.update(bad, alarmName="shop-unhealthy") == {"alarmName": "update-replace"}
+    assert composite_alarm(aws)["AlarmName"] == "shop-unhealthy"
 
 
-def test_another_name_is_another_dashboard(provider: Client, aws: Aws, board: Resource) -> None:
+def test_another_name_replaces_a_dashboard(provider: Client, aws: Aws, board: Resource) -> None:
     assert provider.update(board, dashboardName="mall") == {"dashboardName": "update-replace"}
     assert [each["DashboardName"] for each in aws("cloudwatch").list_dashboards()["DashboardEntries"]] == ["mall"]
 
@@ -144,11 +144,11 @@ def test_alarms_and_dashboards_are_deleted(
     assert aws("cloudwatch").list_dashboards()["DashboardEntries"] == []
 
 
-def test_a_metric_alarm_changed_by_hand_is_put_right(provider: Client, aws: Aws, rate: Resource) -> None:
+def test_manual_changes_to_a_metric_alarm_are_reverted(provider: Client, aws: Aws, rate: Resource) -> None:
     assert provider.refresh(rate) == {}
-    made = metric_alarm(aws)
-    kept = ("AlarmName", "AlarmDescription", "ComparisonOperator", "EvaluationPeriods", "Metrics")
-    changed = {key: made[key] for key in kept} | {"Metrics": made["Metrics"][2:] + made["Metrics"][:1]}
+    created = metric_alarm(aws)
+    retained = ("AlarmName", "AlarmDescription", "ComparisonOperator", "EvaluationPeriods", "Metrics")
+    changed = {key: created[key] for key in retained} | {"Metrics": created["Metrics"][2:] + created["Metrics"][:1]}
     aws("cloudwatch").put_metric_alarm(**changed, Threshold=1000.0)
     assert provider.refresh(rate) == {
         "datapointsToAlarm": "add",
@@ -161,7 +161,7 @@ def test_a_metric_alarm_changed_by_hand_is_put_right(provider: Client, aws: Aws,
     assert provider.refresh(rate) == {}
 
 
-def test_a_composite_alarm_changed_by_hand_is_put_right(provider: Client, aws: Aws, bad: Resource) -> None:
+def test_manual_changes_to_a_composite_alarm_are_reverted(provider: Client, aws: Aws, bad: Resource) -> None:
     aws("cloudwatch").put_composite_alarm(AlarmName="shop-bad", AlarmRule="FALSE", AlarmActions=[OPS], OKActions=[OPS])
     aws("cloudwatch").untag_resource(ResourceARN=bad["arn"], TagKeys=["Stack"])
     assert provider.refresh(bad) == {"alarmDescription": "add", "alarmRule": "update", "tags.Stack": "add"}
@@ -170,20 +170,20 @@ def test_a_composite_alarm_changed_by_hand_is_put_right(provider: Client, aws: A
     assert provider.refresh(bad) == {}
 
 
-def test_a_dashboard_in_another_layout_is_the_same(provider: Client, aws: Aws, board: Resource) -> None:
+def test_a_dashboard_in_another_format_is_no_drift(provider: Client, aws: Aws, board: Resource) -> None:
     spaced = json.dumps(json.loads(body("Shop")), indent=2)
     aws("cloudwatch").put_dashboard(DashboardName="shop", DashboardBody=spaced)
     assert provider.refresh(board) == {}
 
 
-def test_a_dashboard_changed_by_hand_is_put_right(provider: Client, aws: Aws, board: Resource) -> None:
+def test_manual_changes_to_a_dashboard_are_reverted(provider: Client, aws: Aws, board: Resource) -> None:
     aws("cloudwatch").put_dashboard(DashboardName="shop", DashboardBody=body("Mine"))
     assert provider.refresh(board) == {"dashboardBody": "update"}
     provider.update(board)
     assert aws("cloudwatch").get_dashboard(DashboardName="shop")["DashboardBody"] == body("Shop")
 
 
-def test_what_was_deleted_by_hand_is_gone(
+def test_manually_deleted_resources_are_not_found(
     provider: Client, aws: Aws, rate: Resource, bad: Resource, board: Resource
 ) -> None:
     aws("cloudwatch").delete_alarms(AlarmNames=["shop-rate", "shop-bad"])

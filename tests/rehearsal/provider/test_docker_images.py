@@ -1,4 +1,4 @@
-"""Images are pulled, tagged and pushed by a real Docker daemon to a real registry."""
+"""Container images: pull, tag and push with a Docker daemon and a registry."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def store(daemon: DockerEngine, tmp_path: Path) -> Iterator[registry.Registry]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    made = registry.Registry(address="127.0.0.1", port=port, folder=tmp_path / "registry", password="secret")
-    with registry.running(made):
-        yield made
+    created = registry.Registry(address="127.0.0.1", port=port, folder=tmp_path / "registry", password="secret")
+    with registry.running(created):
+        yield created
 
 
 def test_an_image_is_copied_into_a_registry_by_digest(

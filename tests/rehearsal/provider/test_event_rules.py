@@ -1,4 +1,4 @@
-"""Rules of events and their targets: each goes through its whole life against the emulator."""
+"""EventBridge rules and targets: creation, changes, drift and deletion."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def target(provider: Client, rule: Resource) -> Resource:
 def found_rule(aws: Aws) -> dict[str, Any]:
     (found,) = aws("events").list_rules()["Rules"]
     tags = aws("events").list_tags_for_resource(ResourceARN=found["Arn"])["Tags"]
-    kept = {key: found.get(key) for key in ("Description", "EventPattern", "State")}
-    return kept | {"Tags": {each["Key"]: each["Value"] for each in tags}}
+    retained = {key: found.get(key) for key in ("Description", "EventPattern", "State")}
+    return retained | {"Tags": {each["Key"]: each["Value"] for each in tags}}
 
 
 def found_target(aws: Aws, rule: Resource) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_target_changes_in_place(provider: Client, aws: Aws, rule: Resource, t
     assert found_target(aws, rule)["InputTransformer"]["InputTemplate"] == '{"name": <who>}'
 
 
-def test_another_id_is_another_target(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
+def test_another_id_replaces_the_target(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
     assert provider.update(target, targetId="others") == {"targetId": "update-replace"}
     assert (target.id, found_target(aws, rule)["Id"]) == (f"{rule.id}-others", "others")
 
@@ -112,7 +112,7 @@ def test_rules_and_targets_are_deleted(provider: Client, aws: Aws, rule: Resourc
     assert aws("events").list_rules()["Rules"] == []
 
 
-def test_a_rule_changed_by_hand_is_put_right(provider: Client, aws: Aws, rule: Resource) -> None:
+def test_manual_changes_to_a_rule_are_reverted(provider: Client, aws: Aws, rule: Resource) -> None:
     assert provider.refresh(rule) == {}
     aws("events").disable_rule(Name=rule.id)
     aws("events").untag_resource(ResourceARN=rule["arn"], TagKeys=["Stack"])
@@ -122,7 +122,7 @@ def test_a_rule_changed_by_hand_is_put_right(provider: Client, aws: Aws, rule: R
     assert provider.refresh(rule) == {}
 
 
-def test_a_target_changed_by_hand_is_put_right(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
+def test_manual_changes_to_a_target_are_reverted(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
     assert provider.refresh(target) == {}
     paths = {"who": "$.detail.who", "more": "$.detail"}
     other = {"InputPathsMap": paths, "InputTemplate": '{"who": <who>}'}
@@ -133,13 +133,13 @@ def test_a_target_changed_by_hand_is_put_right(provider: Client, aws: Aws, rule:
     assert provider.refresh(target) == {}
 
 
-def test_a_pattern_in_another_layout_is_the_same(provider: Client, aws: Aws, rule: Resource) -> None:
+def test_a_pattern_in_another_format_is_no_drift(provider: Client, aws: Aws, rule: Resource) -> None:
     spaced = json.dumps(json.loads(PATTERN), indent=2)
     aws("events").put_rule(Name=rule.id, Description="An instance is lost", EventPattern=spaced)
     assert provider.refresh(rule) == {}
 
 
-def test_what_was_deleted_by_hand_is_gone(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
+def test_manually_deleted_resources_are_not_found(provider: Client, aws: Aws, rule: Resource, target: Resource) -> None:
     aws("events").remove_targets(Rule=rule.id, Ids=["news"])
     assert provider.refresh(target) is None
     aws("events").delete_rule(Name=rule.id)

@@ -1,4 +1,4 @@
-"""Load balancers, target groups, listeners and rules; and the DNS name before them."""
+"""Load balancers, target groups, listeners, rules, and DNS alias records."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def weights(aws: Aws, rule: Resource, colors: dict[str, Resource]) -> dict[str, 
     return {names[each["TargetGroupArn"]]: int(each["Weight"]) for each in groups}
 
 
-def test_a_load_balancer_lives(provider: Client, aws: Aws, load_balancer: Resource) -> None:
+def test_a_load_balancer_is_created_updated_and_deleted(provider: Client, aws: Aws, load_balancer: Resource) -> None:
     (found,) = aws("elbv2").describe_load_balancers()["LoadBalancers"]
     assert (load_balancer["dnsName"], load_balancer["arnSuffix"]) == (
         found["DNSName"],
@@ -105,7 +105,7 @@ def test_a_load_balancer_lives(provider: Client, aws: Aws, load_balancer: Resour
     assert provider.refresh(load_balancer) is None
 
 
-def test_a_load_balancer_changed_by_hand_is_put_right(provider: Client, aws: Aws, load_balancer: Resource) -> None:
+def test_manual_changes_to_a_load_balancer_are_reverted(provider: Client, aws: Aws, load_balancer: Resource) -> None:
     assert provider.refresh(load_balancer) == {}
     off = ("routing.http.drop_invalid_header_fields.enabled", "access_logs.s3.enabled")
     attributes = [{"Key": key, "Value": "false"} for key in off]
@@ -115,7 +115,7 @@ def test_a_load_balancer_changed_by_hand_is_put_right(provider: Client, aws: Aws
     assert provider.refresh(load_balancer) == {}
 
 
-def test_a_target_group_lives(provider: Client, aws: Aws, colors: dict[str, Resource]) -> None:
+def test_a_target_group_is_created_updated_and_deleted(provider: Client, aws: Aws, colors: dict[str, Resource]) -> None:
     blue = colors["blue"]
     assert (blue["arn"], blue["arnSuffix"]) == (blue.id, blue.id.rpartition(":")[2])
     assert provider.update(blue, deregistrationDelay=10) == {"deregistrationDelay": "update"}
@@ -126,7 +126,7 @@ def test_a_target_group_lives(provider: Client, aws: Aws, colors: dict[str, Reso
     assert {each["TargetGroupArn"]: each["Port"] for each in found} == {blue.id: 8081, colors["green"].id: 8080}
 
 
-def test_a_target_group_changed_by_hand_is_put_right(provider: Client, aws: Aws, colors: dict[str, Resource]) -> None:
+def test_manual_changes_to_a_target_group_are_reverted(provider: Client, aws: Aws, colors: dict[str, Resource]) -> None:
     green, elb = colors["green"], aws("elbv2")
     assert provider.refresh(green) == {}
     delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "300"}
@@ -137,7 +137,7 @@ def test_a_target_group_changed_by_hand_is_put_right(provider: Client, aws: Aws,
     assert provider.refresh(green) == {}
 
 
-def test_a_listener_changed_by_hand_is_put_right(provider: Client, aws: Aws, listener: Resource) -> None:
+def test_manual_changes_to_a_listener_are_reverted(provider: Client, aws: Aws, listener: Resource) -> None:
     assert provider.refresh(listener) == {}
     answer = {"StatusCode": "200", "ContentType": "text/plain", "MessageBody": "No release is live."}
     action = {"Type": "fixed-response", "FixedResponseConfig": answer}
@@ -164,7 +164,7 @@ def test_a_rules_weights_change_by_one_call(
     assert (live["priority"], provider.refresh(live)) == (101, {})
 
 
-def test_a_rule_changed_by_hand_is_put_right(
+def test_manual_changes_to_a_rule_are_reverted(
     provider: Client, aws: Aws, live: Resource, colors: dict[str, Resource]
 ) -> None:
     assert provider.refresh(live) == {}
@@ -176,7 +176,7 @@ def test_a_rule_changed_by_hand_is_put_right(
     assert weights(aws, live, colors) == {"blue": 100, "green": 0}
 
 
-def test_a_previews_header_changed_by_hand_is_put_right(
+def test_manual_changes_to_a_previews_header_are_reverted(
     provider: Client, aws: Aws, listener: Resource, colors: dict[str, Resource]
 ) -> None:
     preview = provider.create(
@@ -196,7 +196,9 @@ def test_a_previews_header_changed_by_hand_is_put_right(
     assert provider.refresh(preview) is None
 
 
-def test_a_dns_name_leads_to_a_load_balancer(provider: Client, aws: Aws, load_balancer: Resource) -> None:
+def test_an_alias_record_of_a_load_balancer_is_created_updated_and_deleted(
+    provider: Client, aws: Aws, load_balancer: Resource
+) -> None:
     zone = aws("route53").create_hosted_zone(Name="example.org", CallerReference="it")["HostedZone"]
     alias = {"name": load_balancer["dnsName"], "zoneId": load_balancer["zoneId"], "evaluateTargetHealth": True}
     record = provider.create(

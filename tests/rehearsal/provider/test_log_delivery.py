@@ -1,4 +1,4 @@
-"""Log groups, the streams that archive them, and the filters that feed these."""
+"""Log groups, Firehose delivery streams, and subscription filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .client import CheckError, Client, Resource
 Aws = Callable[[str], Any]
 ROLE = "arn:aws:iam::123456789012:role/writer"
 DESTINATION = {
-    "bucketArn": "arn:aws:s3:::kept-lines",
+    "bucketArn": "arn:aws:s3:::retained-lines",
     "roleArn": ROLE,
     "prefix": "logs/",
     "bufferingSize": 64,
@@ -30,7 +30,7 @@ def group(provider: Client) -> Resource:
 
 @pytest.fixture
 def stream(provider: Client, aws: Aws) -> Resource:
-    aws("s3").create_bucket(Bucket="kept-lines")
+    aws("s3").create_bucket(Bucket="retained-lines")
     return provider.create(
         "aws:kinesis:FirehoseDeliveryStream",
         "it",
@@ -78,7 +78,7 @@ def retention(aws: Aws) -> int | None:
     return days
 
 
-def test_a_log_group_lives(provider: Client, aws: Aws, group: Resource) -> None:
+def test_a_log_group_is_created_updated_and_deleted(provider: Client, aws: Aws, group: Resource) -> None:
     assert (group.id, group["arn"]) == ("/it", "arn:aws:logs:us-east-1:123456789012:log-group:/it")
     assert retention(aws) == 7
     changes = provider.update(group, retentionInDays=None, tags={"Stack": "new"})
@@ -88,7 +88,7 @@ def test_a_log_group_lives(provider: Client, aws: Aws, group: Resource) -> None:
     assert aws("logs").describe_log_groups()["logGroups"] == []
 
 
-def test_a_log_group_changed_by_hand_is_put_right(provider: Client, aws: Aws, group: Resource) -> None:
+def test_manual_changes_to_a_log_group_are_reverted(provider: Client, aws: Aws, group: Resource) -> None:
     assert provider.refresh(group) == {}
     aws("logs").put_retention_policy(logGroupName="/it", retentionInDays=30)
     aws("logs").tag_log_group(logGroupName="/it", tags={"Stack": "mine"})
@@ -103,7 +103,7 @@ def test_a_log_group_changed_by_hand_is_put_right(provider: Client, aws: Aws, gr
 def test_a_stream_is_created_as_declared(provider: Client, aws: Aws, stream: Resource) -> None:
     assert stream.id == stream["arn"] == described(aws)["DeliveryStreamARN"]
     written = destination(aws)
-    assert (written["BucketARN"], written["Prefix"]) == ("arn:aws:s3:::kept-lines", "logs/")
+    assert (written["BucketARN"], written["Prefix"]) == ("arn:aws:s3:::retained-lines", "logs/")
     assert written["BufferingHints"] == {"SizeInMBs": 64, "IntervalInSeconds": 900}
     assert described(aws)["DeliveryStreamEncryptionConfiguration"]["KeyType"] == "AWS_OWNED_CMK"
     assert tags(aws) == [{"Key": "Stack", "Value": "test"}]
@@ -140,7 +140,7 @@ def test_streams_and_filters_are_deleted(provider: Client, aws: Aws, stream: Res
     assert aws("firehose").list_delivery_streams()["DeliveryStreamNames"] == []
 
 
-def test_a_stream_changed_by_hand_is_put_right(provider: Client, aws: Aws, stream: Resource) -> None:
+def test_manual_changes_to_a_stream_are_reverted(provider: Client, aws: Aws, stream: Resource) -> None:
     assert provider.refresh(stream) == {}
     firehose, found = aws("firehose"), described(aws)
     firehose.update_destination(
@@ -161,16 +161,18 @@ def test_a_stream_changed_by_hand_is_put_right(provider: Client, aws: Aws, strea
     assert provider.refresh(stream) == {}
 
 
-def test_a_filter_changed_by_hand_is_put_right(provider: Client, aws: Aws, subscription: Resource) -> None:
+def test_manual_changes_to_a_filter_are_reverted(provider: Client, aws: Aws, subscription: Resource) -> None:
     assert provider.refresh(subscription) == {}
-    kept = {key: found_filter(aws)[key] for key in ("logGroupName", "filterName", "destinationArn", "roleArn")}
-    aws("logs").put_subscription_filter(**kept, filterPattern="mine")
+    retained = {key: found_filter(aws)[key] for key in ("logGroupName", "filterName", "destinationArn", "roleArn")}
+    aws("logs").put_subscription_filter(**retained, filterPattern="mine")
     assert provider.refresh(subscription) == {"filterPattern": "update"}
     provider.update(subscription)
     assert found_filter(aws)["filterPattern"] == ""
 
 
-def test_what_was_deleted_by_hand_is_gone(provider: Client, aws: Aws, stream: Resource, subscription: Resource) -> None:
+def test_manually_deleted_resources_are_not_found(
+    provider: Client, aws: Aws, stream: Resource, subscription: Resource
+) -> None:
     aws("logs").delete_subscription_filter(logGroupName="/it", filterName=subscription["name"])
     aws("firehose").delete_delivery_stream(DeliveryStreamName=stream["name"])
     assert (provider.refresh(stream), provider.refresh(subscription)) == (None, None)

@@ -1,4 +1,4 @@
-"""VPCs and what leads in and out of them: made as declared, changed by hand and put right, deleted."""
+"""VPCs, subnets, gateways, routes, endpoints, security groups: creation, changes, drift and deletion."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_vpc_is_created_as_declared(provider: Client, aws: Aws, vpc: Resource)
     assert (provider.update(vpc), provider.refresh(vpc)) == ({}, {})
 
 
-def test_a_vpc_changed_by_hand_is_put_right(provider: Client, aws: Aws, vpc: Resource) -> None:
+def test_manual_changes_to_a_vpc_are_reverted(provider: Client, aws: Aws, vpc: Resource) -> None:
     ec2 = aws("ec2")
     provider.update(vpc, enableDnsHostnames=True)
     ec2.create_tags(Resources=[vpc.id], Tags=[{"Key": "Name", "Value": "mine"}, {"Key": "By.Hand", "Value": "yes"}])
@@ -78,19 +78,19 @@ def test_a_vpc_changed_by_hand_is_put_right(provider: Client, aws: Aws, vpc: Res
     assert provider.refresh(vpc) == {}
 
 
-def test_tags_of_aws_itself_are_no_drift(provider: Client, aws: Aws, vpc: Resource) -> None:
+def test_tags_by_aws_are_no_drift(provider: Client, aws: Aws, vpc: Resource) -> None:
     aws("ec2").create_tags(Resources=[vpc.id], Tags=[{"Key": "aws:cloudformation:stack", "Value": "x"}])
     assert provider.refresh(vpc) == {}
 
 
-def test_another_range_is_another_vpc(provider: Client, aws: Aws, vpc: Resource) -> None:
+def test_another_cidr_replaces_the_vpc(provider: Client, aws: Aws, vpc: Resource) -> None:
     old = vpc.id
     assert provider.update(vpc, cidrBlock="10.1.0.0/16") == {"cidrBlock": "update-replace"}
     found = {each["VpcId"]: each["CidrBlock"] for each in aws("ec2").describe_vpcs()["Vpcs"] if not each["IsDefault"]}
     assert (found, old in found) == ({vpc.id: "10.1.0.0/16"}, False)
 
 
-def test_a_vpc_that_aws_refuses_is_an_error_in_its_own_words(provider: Client) -> None:
+def test_an_error_of_aws_is_reported_with_its_message(provider: Client) -> None:
     with pytest.raises(CallError) as caught:
         provider.create("aws:ec2:Vpc", "net", cidrBlock="not-a-cidr")
     assert str(caught.value).startswith(
@@ -99,7 +99,7 @@ def test_a_vpc_that_aws_refuses_is_an_error_in_its_own_words(provider: Client) -
     assert caught.value.incomplete is None
 
 
-def test_a_subnet_changed_by_hand_is_put_right(provider: Client, aws: Aws, subnet: Resource) -> None:
+def test_manual_changes_to_a_subnet_are_reverted(provider: Client, aws: Aws, subnet: Resource) -> None:
     assert (subnet["availabilityZone"], provider.refresh(subnet)) == ("us-east-1a", {})
     aws("ec2").delete_tags(Resources=[subnet.id], Tags=[{"Key": "Stack"}])
     aws("ec2").modify_subnet_attribute(SubnetId=subnet.id, MapPublicIpOnLaunch={"Value": True})
@@ -110,13 +110,15 @@ def test_a_subnet_changed_by_hand_is_put_right(provider: Client, aws: Aws, subne
     assert provider.refresh(subnet) is None
 
 
-def test_a_subnets_range_is_freed_before_its_replacement(provider: Client, subnet: Resource, traffic: Traffic) -> None:
+def test_a_subnet_is_deleted_before_its_replacement(provider: Client, subnet: Resource, traffic: Traffic) -> None:
     traffic.forget()
     assert provider.update(subnet, availabilityZone="us-east-1b") == {"availabilityZone": "update-replace"}
     assert traffic.writes == ["DeleteSubnet", "CreateSubnet"]
 
 
-def test_an_internet_gateway_lives(provider: Client, aws: Aws, vpc: Resource, gateway: Resource) -> None:
+def test_an_internet_gateway_is_created_updated_and_deleted(
+    provider: Client, aws: Aws, vpc: Resource, gateway: Resource
+) -> None:
     assert provider.refresh(gateway) == {}
     aws("ec2").detach_internet_gateway(InternetGatewayId=gateway.id, VpcId=vpc.id)
     assert provider.refresh(gateway) == {"vpcId": "add"}
@@ -127,7 +129,7 @@ def test_an_internet_gateway_lives(provider: Client, aws: Aws, vpc: Resource, ga
     assert aws("ec2").describe_internet_gateways()["InternetGateways"] == []
 
 
-def test_a_route_changed_by_hand_is_put_right(
+def test_manual_changes_to_a_route_are_reverted(
     provider: Client, aws: Aws, table: Resource, nat: Resource, gateway: Resource
 ) -> None:
     route = provider.create(
@@ -142,14 +144,18 @@ def test_a_route_changed_by_hand_is_put_right(
     assert (routes(aws, table), provider.refresh(route)) == ({}, None)
 
 
-def test_a_table_is_joined_to_a_subnet(provider: Client, aws: Aws, table: Resource, subnet: Resource) -> None:
+def test_a_route_table_is_associated_with_a_subnet(
+    provider: Client, aws: Aws, table: Resource, subnet: Resource
+) -> None:
     joined = provider.create("aws:ec2:RouteTableAssociation", "joined", routeTableId=table.id, subnetId=subnet.id)
     assert provider.refresh(joined) == {}
     aws("ec2").disassociate_route_table(AssociationId=joined.id)
     assert provider.refresh(joined) is None
 
 
-def test_a_nat_gateway_lives(provider: Client, aws: Aws, subnet: Resource, nat: Resource) -> None:
+def test_a_nat_gateway_is_created_updated_and_deleted(
+    provider: Client, aws: Aws, subnet: Resource, nat: Resource
+) -> None:
     (found,) = aws("ec2").describe_nat_gateways()["NatGateways"]
     assert (found["SubnetId"], provider.refresh(nat)) == (subnet.id, {})
     assert provider.update(nat, tags={"Name": "out"}) == {"tags.Name": "add"}
@@ -164,8 +170,8 @@ def test_a_nat_gateway_without_an_internet_gateway_fails_at_once_and_takes_no_ad
     nat = provider.declare("aws:ec2:NatGateway", "nat", subnetId=subnet.id, allocationId=address.id)
     with pytest.raises(CallError) as caught:
         provider.apply(nat)
-    told = f"NAT gateway {nat.id} failed: Gateway.NotAttached: Network {vpc.id} has no Internet gateway attached"
-    assert str(caught.value) == told
+    message = f"NAT gateway {nat.id} failed: Gateway.NotAttached: Network {vpc.id} has no Internet gateway attached"
+    assert str(caught.value) == message
     assert "AssociationId" not in aws("ec2").describe_addresses(AllocationIds=[address.id])["Addresses"][0]
     provider.delete(nat)
     assert provider.refresh(nat) is None
@@ -183,14 +189,14 @@ def endpoint(provider: Client, vpc: Resource, table: Resource) -> Resource:
     )
 
 
-def test_an_endpoint_lives(provider: Client, endpoint: Resource) -> None:
+def test_an_endpoint_is_created_updated_and_deleted(provider: Client, endpoint: Resource) -> None:
     assert endpoint["arn"] == f"{ARN}:vpc-endpoint/{endpoint.id}"
     assert provider.update(endpoint, tags={"Stack": "new"}) == {"tags.Stack": "add"}
     provider.delete(endpoint)
     assert provider.refresh(endpoint) is None
 
 
-def test_an_endpoint_changed_by_hand_is_put_right(
+def test_manual_changes_to_an_endpoint_are_reverted(
     provider: Client, aws: Aws, table: Resource, endpoint: Resource
 ) -> None:
     assert provider.refresh(endpoint) == {}
@@ -201,7 +207,7 @@ def test_an_endpoint_changed_by_hand_is_put_right(
     assert found["RouteTableIds"] == [table.id]
 
 
-def test_a_flow_log_lives(provider: Client, aws: Aws, vpc: Resource) -> None:
+def test_a_flow_log_is_created_updated_and_deleted(provider: Client, aws: Aws, vpc: Resource) -> None:
     logs = provider.create("aws:cloudwatch:LogGroup", "flow")
     role = "arn:aws:iam::123456789012:role/flow"
     flow = provider.create(
@@ -214,12 +220,12 @@ def test_a_flow_log_lives(provider: Client, aws: Aws, vpc: Resource) -> None:
     assert provider.refresh(flow) is None
 
 
-def test_a_security_group_lets_nothing_through_by_itself(provider: Client, aws: Aws, group: Resource) -> None:
+def test_a_new_security_group_has_no_rules(provider: Client, aws: Aws, group: Resource) -> None:
     assert (rules(aws, group), provider.refresh(group)) == ([], {})
     assert (group["name"][:4], group["arn"]) == ("web-", f"{ARN}:security-group/{group.id}")
 
 
-def test_a_default_security_group_is_emptied(provider: Client, aws: Aws, vpc: Resource) -> None:
+def test_the_rules_of_a_default_security_group_are_removed(provider: Client, aws: Aws, vpc: Resource) -> None:
     default = provider.create("aws:ec2:DefaultSecurityGroup", "locked", vpcId=vpc.id, ingress=[], egress=[])
     query = [{"Name": "vpc-id", "Values": [vpc.id]}, {"Name": "group-name", "Values": ["default"]}]
     (found,) = aws("ec2").describe_security_groups(Filters=query)["SecurityGroups"]
@@ -238,7 +244,7 @@ def test_a_rule_changes_in_place(provider: Client, aws: Aws, group: Resource, in
     assert provider.refresh(ingress) == {}
 
 
-def test_a_rule_changed_by_hand_is_put_right(provider: Client, aws: Aws, group: Resource, ingress: Resource) -> None:
+def test_manual_changes_to_a_rule_are_reverted(provider: Client, aws: Aws, group: Resource, ingress: Resource) -> None:
     narrow = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "CidrIpv4": "10.0.0.0/8"}
     rule = {"SecurityGroupRuleId": ingress.id, "SecurityGroupRule": narrow}
     aws("ec2").modify_security_group_rules(GroupId=group.id, SecurityGroupRules=[rule])
@@ -249,7 +255,7 @@ def test_a_rule_changed_by_hand_is_put_right(provider: Client, aws: Aws, group: 
     assert provider.refresh(ingress) is None
 
 
-def test_a_rule_may_name_a_group_as_its_peer(provider: Client, aws: Aws, group: Resource) -> None:
+def test_a_rule_may_reference_a_group(provider: Client, aws: Aws, group: Resource) -> None:
     egress = provider.create(
         "aws:vpc:SecurityGroupEgressRule",
         "out",

@@ -1,4 +1,4 @@
-"""The plugin as a process: found and started as Pulumi does, and ended with the process that started it."""
+"""Provider plugin as a process: start by Pulumi's launcher, port, exit with the parent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .client import CallError, Client
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = [sys.executable, "-m", "rehearsal.provider", "aws"]
-# Starts its arguments, tells the child's pid, and waits to be killed; the child's first line follows.
+# Starts its arguments, prints the child's pid, and waits to be killed; the child's first line follows.
 PARENT = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); print(child.pid, flush=True); child.wait()"
 DEADLINE_S = 20.0
 
@@ -48,7 +48,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def _runs(pid: int) -> bool:
-    """An ended process may stay as a zombie: whoever it was left to need not fetch its exit code."""
+    """An exited process may stay as a zombie, when its new parent doesn't fetch its exit code."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:
@@ -68,11 +68,11 @@ class Started:
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    made = Started()
-    yield made
-    made.parent.kill()
-    made.parent.communicate()
-    wait_until_gone(made.pid)
+    created = Started()
+    yield created
+    created.parent.kill()
+    created.parent.communicate()
+    wait_until_gone(created.pid)
 
 
 def settings(endpoint: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def settings(endpoint: str) -> dict[str, Any]:
     }
 
 
-def test_a_plugin_tells_its_port_and_serves(started: Started) -> None:
+def test_a_plugin_prints_its_port_and_serves(started: Started) -> None:
     assert info(started.client) == version("pulumi-aws")
 
 
@@ -93,12 +93,12 @@ def test_a_plugin_ends_with_its_parent(started: Started) -> None:
     wait_until_gone(started.pid)
 
 
-def test_a_plugin_ends_with_its_parent_in_the_middle_of_a_call(started: Started) -> None:
+def test_a_plugin_ends_with_its_parent_during_a_call(started: Started) -> None:
     with socket.create_server((LOOPBACK, 0)) as aws, ThreadPoolExecutor(1) as caller:
         started.client.configure(**settings(f"http://{LOOPBACK}:{aws.getsockname()[1]}"))
         call = caller.submit(started.client.create, "aws:ec2:Vpc", "net", cidrBlock="10.0.0.0/16")
         aws.settimeout(DEADLINE_S)
-        connection, _ = aws.accept()  # now the call waits for an answer
+        connection, _ = aws.accept()  # now the call waits for a response
         with connection:
             started.parent.kill()
             wait_until_gone(started.pid)
@@ -107,7 +107,7 @@ def test_a_plugin_ends_with_its_parent_in_the_middle_of_a_call(started: Started)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_plugin_ends_when_it_is_told_to(started: Started, number: int) -> None:
+def test_a_plugin_ends_at_a_signal(started: Started, number: int) -> None:
     os.kill(started.pid, number)
     wait_until_gone(started.pid)
 
@@ -123,10 +123,10 @@ def test_a_port_that_is_taken_is_reported_in_one_sentence() -> None:
 
 @pytest.mark.parametrize("package", plugins.PACKAGES)
 def test_an_installed_plugin_starts_as_pulumi_starts_it(package: str, tmp_path: Path) -> None:
-    """In the program's folder, whose modules don't stand before the plugin's, and with Pulumi's own flags."""
+    """In the program's folder, whose modules don't shadow the plugin's, and with Pulumi's own flags."""
     plugins.install(tmp_path / "home")
     launcher = tmp_path / "home" / "plugins" / f"resource-{package}-v{version(f'pulumi-{package}')}"
-    (tmp_path / "grpc.py").write_text("raise SystemExit('the program stands before the plugin')")
+    (tmp_path / "grpc.py").write_text("raise SystemExit('the program shadows the plugin')")
     command = [f"{launcher}/pulumi-resource-{package}", "--logtostderr", "-v=9", "127.0.0.1:1"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin"}
@@ -137,7 +137,7 @@ def test_an_installed_plugin_starts_as_pulumi_starts_it(package: str, tmp_path: 
         assert (process.wait(DEADLINE_S), process.stdout.read()) == (0, "")
 
 
-def test_an_emulator_that_is_gone_is_reported_by_its_endpoint(own_provider: Client) -> None:
+def test_an_unreachable_emulator_is_reported_with_its_endpoint(own_provider: Client) -> None:
     with socket.create_server((LOOPBACK, 0)) as closed:
         endpoint = f"http://{LOOPBACK}:{closed.getsockname()[1]}"
     own_provider.configure(**settings(endpoint))

@@ -1,4 +1,4 @@
-"""The provider's side of Pulumi's protocol, shown on simple resources."""
+"""Pulumi's provider protocol, tested with simple resources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def group(provider: Client) -> Resource:
 # -- Check ----------------------------------------------------------------------------------------------------------
 
 
-def test_defaults_are_noted_beside_the_programs_inputs(provider: Client) -> None:
+def test_defaults_are_listed_among_the_inputs(provider: Client) -> None:
     vpc = provider.declare("aws:ec2:Vpc", "net", cidrBlock="10.0.0.0/16")
     assert provider.check(vpc) == {
         "cidrBlock": "10.0.0.0/16",
@@ -47,25 +47,25 @@ def test_defaults_are_noted_beside_the_programs_inputs(provider: Client) -> None
     }
 
 
-def test_a_name_is_drawn_from_pulumis_seed(provider: Client) -> None:
+def test_an_auto_name_is_derived_from_pulumis_seed(provider: Client) -> None:
     topic = provider.declare("aws:sns:Topic", "alerts")
     names = [provider.check(topic, seed=seed)["name"] for seed in (b"one", b"one", b"two", b"", b"")]
     assert all(name.startswith("alerts-") and len(name) == len("alerts-1234567") for name in names)
     assert (names[0] == names[1], len(set(names))) == (True, 4)
 
 
-def test_a_drawn_name_obeys_its_types_rules(provider: Client) -> None:
+def test_an_auto_name_obeys_its_types_rules(provider: Client) -> None:
     bucket = provider.declare("aws:s3:Bucket", "Files" * 20)
     name = provider.check(bucket)["bucket"]
     assert (name[:5], name.lower(), len(name)) == ("files", name, 63)
 
 
-def test_a_prefix_takes_the_place_of_the_resources_own_name(provider: Client) -> None:
+def test_a_prefix_replaces_the_resources_logical_name(provider: Client) -> None:
     group = provider.declare("aws:cloudwatch:LogGroup", "logs", namePrefix="/shop/vpn-")
     assert provider.check(group)["name"].startswith("/shop/vpn-")
 
 
-def test_a_drawn_name_stays_until_the_prefix_changes_or_a_name_is_declared(provider: Client) -> None:
+def test_an_auto_name_stays_until_the_prefix_changes_or_a_name_is_declared(provider: Client) -> None:
     group = provider.create("aws:cloudwatch:LogGroup", "logs", namePrefix="a-")
     name = group["name"]
     assert provider.update(group, retentionInDays=7) == {"retentionInDays": "add"}
@@ -79,7 +79,7 @@ def test_a_drawn_name_stays_until_the_prefix_changes_or_a_name_is_declared(provi
 
 
 @pytest.mark.parametrize(("mode", "name"), [(Naming.PROPOSE, "dev-files"), (Naming.ENFORCE, "dev-Files")])
-def test_proposed_names_are_taken(provider: Client, mode: Any, name: str) -> None:
+def test_proposed_names_are_used(provider: Client, mode: Any, name: str) -> None:
     bucket = provider.declare("aws:s3:Bucket", "Files")
     options = Naming(proposed_name="dev-Files", mode=mode)
     assert provider.check(bucket, autonaming=options)["bucket"] == name
@@ -91,7 +91,7 @@ def test_a_proposed_name_that_is_too_long_is_refused(provider: Client) -> None:
         provider.check(role, autonaming=Naming(proposed_name="a" * 65))
 
 
-def test_where_names_are_not_drawn_one_must_be_declared(provider: Client) -> None:
+def test_with_autonaming_disabled_a_name_must_be_declared(provider: Client) -> None:
     off = Naming(mode=Naming.DISABLE)
     with pytest.raises(CheckError, match=r"^name: automatic naming is disabled by pulumi:autonaming: give a name$"):
         provider.check(provider.declare("aws:cloudwatch:LogGroup", "logs"), autonaming=off)
@@ -100,7 +100,7 @@ def test_where_names_are_not_drawn_one_must_be_declared(provider: Client) -> Non
         assert provider.check(group, autonaming=off)["name"].startswith("chosen")
 
 
-def test_default_tags_are_merged_and_told(own_provider: Client, settings: dict[str, Any], aws: Aws) -> None:
+def test_default_tags_are_merged_and_returned(own_provider: Client, settings: dict[str, Any], aws: Aws) -> None:
     own_provider.configure(**settings, defaultTags=json.dumps({"tags": {"Stack": "dev", "Name": "none"}}))
     topic = own_provider.create("aws:sns:Topic", "alerts", tags={"Name": "alerts"})
     assert topic["tags"] == topic["tagsAll"] == {"Stack": "dev", "Name": "alerts"}
@@ -120,21 +120,23 @@ def test_an_unknown_type_is_refused_in_one_sentence(provider: Client, traffic: T
     assert traffic.actions == []
 
 
-# -- Diff, and what follows from it ---------------------------------------------------------------------------------
+# -- Diff, and its updates and replacements -------------------------------------------------------------------------
 
 
-def test_what_did_not_change_makes_no_call(provider: Client, topic: Resource, traffic: Traffic) -> None:
+def test_an_unchanged_resource_makes_no_call(provider: Client, topic: Resource, traffic: Traffic) -> None:
     traffic.forget()
     assert (provider.update(topic), traffic.actions) == ({}, [])
 
 
-def test_what_changed_makes_the_calls_for_it(provider: Client, topic: Resource, traffic: Traffic) -> None:
+def test_a_changed_resource_makes_only_the_calls_for_the_change(
+    provider: Client, topic: Resource, traffic: Traffic
+) -> None:
     traffic.forget()
     assert provider.update(topic, tags={"Stack": "new"}) == {"tags.Stack": "add"}
     assert traffic.writes == ["TagResource"]
 
 
-def test_a_replacement_comes_before_the_deletion(provider: Client, group: Resource, traffic: Traffic) -> None:
+def test_a_replacement_is_created_before_the_deletion(provider: Client, group: Resource, traffic: Traffic) -> None:
     old = group["name"]
     traffic.forget()
     assert provider.update(group, description="two") == {"description": "update-replace"}
@@ -142,7 +144,7 @@ def test_a_replacement_comes_before_the_deletion(provider: Client, group: Resour
     assert group["name"] != old
 
 
-def test_a_name_that_the_program_fixed_is_freed_first(provider: Client, traffic: Traffic) -> None:
+def test_a_resource_with_a_declared_name_is_deleted_first(provider: Client, traffic: Traffic) -> None:
     role = provider.create("aws:iam:Role", "writer", name="writer", path="/a/", assumeRolePolicy="{}")
     traffic.forget()
     assert provider.update(role, path="/b/") == {"path": "update-replace"}
@@ -164,11 +166,11 @@ def test_a_preview_makes_no_call(provider: Client, topic: Resource, traffic: Tra
     assert (provider.diff(topic, kmsMasterKeyId=UNKNOWN), traffic.actions) == ({"kmsMasterKeyId": "update"}, [])
 
 
-def test_inputs_that_are_unknown_are_not_judged(provider: Client) -> None:
+def test_unknown_inputs_are_not_checked(provider: Client) -> None:
     assert provider.check(provider.declare("aws:kms:Alias", "state", name=UNKNOWN, targetKeyId="k"))["name"] is UNKNOWN
 
 
-def test_secrets_are_told_as_such_and_reach_aws_plain(provider: Client, aws: Aws) -> None:
+def test_secrets_are_returned_as_secrets_and_sent_in_plain(provider: Client, aws: Aws) -> None:
     token = provider.create("aws:ssm:Parameter", "token", name="/token", type="String", value=Secret("hush"))
     assert token["value"] == Secret("hush")
     assert aws("ssm").get_parameter(Name="/token")["Parameter"]["Value"] == "hush"
@@ -177,7 +179,7 @@ def test_secrets_are_told_as_such_and_reach_aws_plain(provider: Client, aws: Aws
     assert aws("ssm").get_parameter(Name="/token")["Parameter"]["Value"] == "loud"
 
 
-# -- failures half way ----------------------------------------------------------------------------------------------
+# -- partial failures -----------------------------------------------------------------------------------------------
 
 
 def test_a_resource_that_can_not_be_read_after_its_creation_is_recorded(provider: Client, traffic: Traffic) -> None:
@@ -191,9 +193,7 @@ def test_a_resource_that_can_not_be_read_after_its_creation_is_recorded(provider
     assert provider.refresh(topic) == {}
 
 
-def test_a_creation_that_failed_half_way_is_ended_by_the_next_update(
-    provider: Client, aws: Aws, traffic: Traffic
-) -> None:
+def test_a_partly_failed_creation_is_completed_by_the_next_update(provider: Client, aws: Aws, traffic: Traffic) -> None:
     vpc = provider.declare("aws:ec2:Vpc", "net", cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
     traffic.refuse("ModifyVpcAttribute", times=2)
     with pytest.raises(CallError, match=r"when calling the ModifyVpcAttribute operation: by order of the test$"):
@@ -213,9 +213,7 @@ def test_a_creation_that_aws_refuses_records_nothing(provider: Client, traffic: 
     assert caught.value.incomplete is None
 
 
-def test_an_update_that_failed_half_way_is_ended_by_the_next(
-    provider: Client, topic: Resource, traffic: Traffic
-) -> None:
+def test_a_partly_failed_update_is_completed_by_the_next(provider: Client, topic: Resource, traffic: Traffic) -> None:
     traffic.refuse("TagResource")
     with pytest.raises(CallError) as caught:
         provider.update(topic, kmsMasterKeyId="alias/two", tags={"Stack": "new"})
@@ -228,7 +226,7 @@ def test_an_update_that_failed_half_way_is_ended_by_the_next(
     assert (provider.update(topic), provider.refresh(topic)) == ({}, {})
 
 
-def test_an_update_that_was_answered_with_an_error_though_it_was_made_is_not_made_again(
+def test_an_update_that_took_effect_despite_an_error_is_not_repeated(
     provider: Client, aws: Aws, topic: Resource, traffic: Traffic
 ) -> None:
     aws("sns").set_topic_attributes(TopicArn=topic.id, AttributeName="KmsMasterKeyId", AttributeValue="alias/two")
@@ -240,7 +238,7 @@ def test_an_update_that_was_answered_with_an_error_though_it_was_made_is_not_mad
     assert topic.inputs["kmsMasterKeyId"] == "alias/two"
 
 
-def test_what_is_noted_of_a_failure_is_a_secret(provider: Client, traffic: Traffic) -> None:
+def test_the_actual_inputs_after_a_failure_are_a_secret(provider: Client, traffic: Traffic) -> None:
     token = provider.create("aws:ssm:Parameter", "token", name="/token", type="String", value="one")
     traffic.refuse("AddTagsToResource")
     with pytest.raises(CallError):
@@ -250,7 +248,7 @@ def test_what_is_noted_of_a_failure_is_a_secret(provider: Client, traffic: Traff
     assert (noted.value["value"], noted.value["tags"]) == ("two", {})
 
 
-def test_a_refresh_forgets_what_was_noted(provider: Client, topic: Resource, traffic: Traffic) -> None:
+def test_a_refresh_removes_the_actual_inputs_of_a_failure(provider: Client, topic: Resource, traffic: Traffic) -> None:
     traffic.refuse("TagResource")
     with pytest.raises(CallError):
         provider.update(topic, kmsMasterKeyId="alias/two", tags={"Stack": "new"})
@@ -265,7 +263,7 @@ def test_an_update_that_changed_nothing_records_nothing(provider: Client, topic:
     assert caught.value.incomplete is None
 
 
-def test_an_update_after_which_aws_is_silent_records_nothing(
+def test_a_failed_update_of_an_unreadable_resource_records_nothing(
     provider: Client, topic: Resource, traffic: Traffic
 ) -> None:
     traffic.refuse("TagResource")
@@ -278,25 +276,27 @@ def test_an_update_after_which_aws_is_silent_records_nothing(
 # -- waiting --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_still_in_use_is_deleted_when_it_is_free(provider: Client, group: Resource, traffic: Traffic) -> None:
+def test_a_resource_in_use_is_deleted_once_it_is_not(provider: Client, group: Resource, traffic: Traffic) -> None:
     traffic.forget()
     traffic.refuse("DeleteSecurityGroup", "DependencyViolation", times=2)
     provider.delete(group)
     assert traffic.writes == ["DeleteSecurityGroup"] * 3
 
 
-def test_what_stays_in_use_fails_at_its_custom_timeout(provider: Client, group: Resource, traffic: Traffic) -> None:
+def test_a_resource_that_stays_in_use_fails_at_its_custom_timeout(
+    provider: Client, group: Resource, traffic: Traffic
+) -> None:
     traffic.refuse("DeleteSecurityGroup", "DependencyViolation", times=99)
     with pytest.raises(CallError, match=r"^An error occurred \(DependencyViolation\) when calling the DeleteSecurity"):
         provider.delete(group, timeout_s=0.1)
 
 
-def test_what_is_gone_already_counts_as_deleted(provider: Client, aws: Aws, group: Resource) -> None:
+def test_a_missing_resource_counts_as_deleted(provider: Client, aws: Aws, group: Resource) -> None:
     aws("ec2").delete_security_group(GroupId=group.id)
     provider.delete(group)
 
 
-def test_what_waits_ends_when_pulumi_cancels(own_provider: Client, traffic: Traffic) -> None:
+def test_a_wait_ends_when_pulumi_cancels(own_provider: Client, traffic: Traffic) -> None:
     group = own_provider.create("aws:ec2:SecurityGroup", "web")
     traffic.refuse("DeleteSecurityGroup", "DependencyViolation", times=99)
     with ThreadPoolExecutor(1) as caller:
@@ -307,7 +307,7 @@ def test_what_waits_ends_when_pulumi_cancels(own_provider: Client, traffic: Traf
             call.result(10)
 
 
-def test_what_was_not_ready_at_its_custom_timeout_is_recorded(
+def test_a_resource_that_is_not_ready_at_its_custom_timeout_is_recorded(
     provider: Client, subnet: Resource, gateway: Resource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create, created = EC2Backend.create_nat_gateway, []
@@ -330,7 +330,7 @@ def test_what_was_not_ready_at_its_custom_timeout_is_recorded(
 # -- Read -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_import_takes_an_id_and_keeps_the_name(provider: Client, vpc: Resource) -> None:
+def test_an_import_by_id_keeps_the_name(provider: Client, vpc: Resource) -> None:
     group = provider.create("aws:ec2:SecurityGroup", "web", vpcId=vpc.id, description="one")
     imported = provider.import_("aws:ec2:SecurityGroup", "web", group.id)
     assert imported is not None
@@ -352,14 +352,14 @@ def test_an_import_that_needs_more_than_the_id_says_so(provider: Client) -> None
 # -- the provider itself --------------------------------------------------------------------------------------------
 
 
-def test_a_provider_that_is_configured_again_goes_on_there(own_provider: Client, settings: dict[str, Any]) -> None:
+def test_a_reconfigured_provider_uses_the_new_settings(own_provider: Client, settings: dict[str, Any]) -> None:
     own_provider.call("Cancel", empty_pb2.Empty())
     own_provider.configure(**settings | {"region": SECOND_REGION})
     topic = own_provider.create("aws:sns:Topic", "alerts")
     assert topic.id == f"arn:aws:sns:{SECOND_REGION}:123456789012:{topic['name']}"
 
 
-def test_another_region_is_another_provider(provider: Client) -> None:
+def test_another_region_replaces_the_provider(provider: Client) -> None:
     request = provider_pb2.DiffRequest(
         olds=to_struct({"region": "us-east-1", "profile": "a"}),
         news=to_struct({"region": SECOND_REGION, "profile": "b"}),
@@ -376,7 +376,7 @@ def test_a_region_must_be_configured(own_provider: Client, settings: dict[str, A
 
 
 def test_many_calls_at_once_share_the_clients(own_provider: Client, aws: Aws) -> None:
-    """The first calls of a deployment make them."""
+    """The first calls of a deployment create them concurrently."""
     start = threading.Barrier(8)
 
     def create(number: int) -> str:
@@ -391,7 +391,7 @@ def test_many_calls_at_once_share_the_clients(own_provider: Client, aws: Aws) ->
 # -- functions ------------------------------------------------------------------------------------------------------
 
 
-def test_functions_tell_of_the_account(provider: Client) -> None:
+def test_functions_return_account_partition_and_zones(provider: Client) -> None:
     assert provider.invoke("aws:index/getCallerIdentity:getCallerIdentity")["accountId"] == "123456789012"
     assert provider.invoke("aws:index/getPartition:getPartition")["partition"] == "aws"
     filters = [{"name": "opt-in-status", "values": ["opt-in-not-required"]}]
@@ -399,13 +399,13 @@ def test_functions_tell_of_the_account(provider: Client) -> None:
     assert zones["names"] == [f"us-east-1{letter}" for letter in "abcdef"]
 
 
-def test_a_registrys_login_is_told(provider: Client) -> None:
+def test_an_authorization_token_is_returned(provider: Client) -> None:
     token = provider.invoke("aws:ecr/getAuthorizationToken:getAuthorizationToken")
     assert token["proxyEndpoint"] == "https://123456789012.dkr.ecr.us-east-1.amazonaws.com"
     assert base64.b64decode(token["authorizationToken"]).startswith(b"AWS:")
 
 
-def test_a_function_waits_for_its_arguments(provider: Client, traffic: Traffic) -> None:
+def test_a_function_with_unknown_arguments_makes_no_call(provider: Client, traffic: Traffic) -> None:
     assert provider.invoke("aws:ecr/getAuthorizationToken:getAuthorizationToken", registryId=UNKNOWN) == {}
     assert traffic.actions == []
 

@@ -69,7 +69,7 @@ def test_a_launch_template_is_created_as_declared(provider: Client, aws: Aws, te
     assert (provider.update(template), provider.refresh(template)) == ({}, {})
 
 
-def test_a_change_is_a_new_version_whose_number_a_preview_does_not_know(
+def test_a_change_is_a_new_version_whose_number_is_unknown_in_a_preview(
     provider: Client, aws: Aws, template: Resource
 ) -> None:
     previewed = provider.preview_update(template, instanceType="t3.small")
@@ -81,7 +81,9 @@ def test_a_change_is_a_new_version_whose_number_a_preview_does_not_know(
     assert newest(aws, template)["InstanceType"] == "t3.small"
 
 
-def test_a_version_made_by_hand_is_followed_by_one_as_declared(provider: Client, aws: Aws, template: Resource) -> None:
+def test_a_manually_created_version_is_followed_by_the_declared_one(
+    provider: Client, aws: Aws, template: Resource
+) -> None:
     data = newest(aws, template) | {"InstanceType": "m5.24xlarge"}
     aws("ec2").create_launch_template_version(LaunchTemplateId=template.id, LaunchTemplateData=data)
     assert provider.refresh(template) == {"instanceType": "update"}
@@ -97,9 +99,7 @@ def test_a_group_is_created_as_declared(provider: Client, aws: Aws, fleet: Resou
     assert (provider.update(fleet), provider.refresh(fleet)) == ({}, {})
 
 
-def test_a_group_changes_in_place_and_keeps_the_capacity_that_scaling_gave_it(
-    provider: Client, aws: Aws, fleet: Resource
-) -> None:
+def test_a_group_changes_in_place_and_keeps_its_desired_capacity(provider: Client, aws: Aws, fleet: Resource) -> None:
     provider.update(fleet, maxSize=4, tags=[{"key": "Stack", "value": "new", "propagateAtLaunch": False}])
     aws("autoscaling").set_desired_capacity(AutoScalingGroupName=fleet.id, DesiredCapacity=3)
     assert provider.refresh(fleet) == {}
@@ -109,7 +109,7 @@ def test_a_group_changes_in_place_and_keeps_the_capacity_that_scaling_gave_it(
     assert [(tag["Key"], tag["Value"]) for tag in found["Tags"]] == [("Stack", "new")]
 
 
-def test_a_group_changed_by_hand_is_put_right(provider: Client, aws: Aws, fleet: Resource) -> None:
+def test_manual_changes_to_a_group_are_reverted(provider: Client, aws: Aws, fleet: Resource) -> None:
     aws("autoscaling").update_auto_scaling_group(AutoScalingGroupName=fleet.id, MaxSize=9)
     tag = {"ResourceId": fleet.id, "ResourceType": "auto-scaling-group", "Key": "Stack"}
     aws("autoscaling").delete_tags(Tags=[tag])
@@ -128,7 +128,7 @@ def test_a_group_is_emptied_before_it_is_deleted(
     assert provider.refresh(fleet) is None
 
 
-def test_a_scaling_policy_lives(provider: Client, aws: Aws, fleet: Resource) -> None:
+def test_a_scaling_policy_is_created_updated_and_deleted(provider: Client, aws: Aws, fleet: Resource) -> None:
     policy = provider.create(
         "aws:autoscaling:Policy",
         "busy",
@@ -152,11 +152,11 @@ def test_a_scaling_policy_lives(provider: Client, aws: Aws, fleet: Resource) -> 
     assert provider.refresh(policy) is None
 
 
-def test_a_group_of_an_image_that_is_not_there_is_refused(provider: Client, aws: Aws, subnet: Resource) -> None:
+def test_a_group_with_a_missing_image_is_refused(provider: Client, aws: Aws, subnet: Resource) -> None:
     missing = "ami-0123456789abcdef0"
     template = provider.create("aws:ec2:LaunchTemplate", "template", imageId=missing, instanceType="t3.micro")
-    told = rf"You must use a valid fully-formed launch template\. The image id '\[{missing}\]' does not exist$"
-    with pytest.raises(CallError, match=told):
+    message = rf"You must use a valid fully-formed launch template\. The image id '\[{missing}\]' does not exist$"
+    with pytest.raises(CallError, match=message):
         provider.create(
             "aws:autoscaling:Group",
             "fleet",
@@ -169,6 +169,6 @@ def test_a_group_of_an_image_that_is_not_there_is_refused(provider: Client, aws:
     assert aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
 
 
-def test_a_group_that_is_to_be_waited_for_is_refused(provider: Client, fleet: Resource) -> None:
+def test_waiting_for_capacity_is_refused(provider: Client, fleet: Resource) -> None:
     with pytest.raises(CheckError, match=r"^waitForCapacityTimeout: 10m: allowed is 0"):
         provider.diff(fleet, waitForCapacityTimeout="10m")

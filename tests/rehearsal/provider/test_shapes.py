@@ -1,4 +1,4 @@
-"""Checks of a program's inputs against `shapes.json`, and of the file against programs and SDK."""
+"""Validation of inputs by `shapes.json`, and of the file by programs and SDK."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rehearsal.provider.handlers.base import Handler
 from rehearsal.provider.shapes import FILE, GENERATE, Problem, problems, properties, typed
 from rehearsal.provider.values import UNKNOWN, Secret
 from tests.declared import project
-from tests.rehearsal.provider import census
+from tests.rehearsal.provider import shape_generator
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -35,69 +35,71 @@ def refused(token: str, inputs: dict[str, Any]) -> dict[str, str]:
     return {each.path: each.reason for each in problems(token, inputs)}
 
 
-def test_the_file_is_what_the_programs_use() -> None:
-    assert FILE.read_text() == census.generated(), (
+def test_the_file_matches_what_the_programs_use() -> None:
+    assert FILE.read_text() == shape_generator.generated(), (
         f"the programs use other inputs than shapes.json has: run `{GENERATE}`"
     )
 
 
 def test_every_setting_is_on_in_one_of_the_configs() -> None:
-    given = {key: [values[key] for values in census.CONFIGS if key in values] for key in project()["config"]}
+    given = {key: [values[key] for values in shape_generator.CONFIGS if key in values] for key in project()["config"]}
     usual = {key: declared["default"] for key, declared in project()["config"].items() if "default" in declared}
     assert [key for key in usual if not any(value != usual[key] for value in given[key])] == []
-    vpns = [values["vpn"] for values in census.CONFIGS if "vpn" in values]
+    vpns = [values["vpn"] for values in shape_generator.CONFIGS if "vpn" in values]
     assert set(VpnSettings.config_keys()) == {key for vpn in vpns for key in vpn}
 
 
-def test_every_setting_of_the_account_is_on_in_one_of_the_configs() -> None:
-    declared = yaml.safe_load((census.BOOTSTRAP / "Pulumi.yaml").read_text())["config"]
-    usual = {key: each["default"] for key, each in declared.items() if "default" in each}
+def test_every_setting_of_the_account_has_another_value_in_one_of_the_configs() -> None:
+    declared = yaml.safe_load((shape_generator.BOOTSTRAP / "Pulumi.yaml").read_text())["config"]
+    defaults = {key: each["default"] for key, each in declared.items() if "default" in each}
     assert [
-        key for key in usual if all(each.get(key, usual[key]) == usual[key] for each in census.ACCOUNT_CONFIGS)
+        key
+        for key in defaults
+        if all(each.get(key, defaults[key]) == defaults[key] for each in shape_generator.ACCOUNT_CONFIGS)
     ] == []
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_what_the_programs_register_is_accepted_as_it_is(token: str) -> None:
-    for inputs in census.used_inputs()[token]:
-        known = {name: UNKNOWN for name in census.required(census.args_class(token))} | dict(inputs)
+def test_inputs_that_the_programs_register_are_accepted_unchanged(token: str) -> None:
+    for inputs in shape_generator.used_inputs()[token]:
+        known = {name: UNKNOWN for name in shape_generator.required(shape_generator.args_class(token))} | dict(inputs)
         assert problems(token, known) == []
         assert typed(token, known) == known
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_handlers_know_no_other_properties(token: str) -> None:
+def test_handlers_name_only_known_properties(token: str) -> None:
     handler = handler_for(token)
     named = {handler.naming.key} if handler.naming else set()
-    assert {difference.parse(path)[0] for path in handler.force_new} <= properties(token) | set(
+    assert {difference.parse_path(path)[0] for path in handler.force_new} <= properties(token) | set(
         handler.defaults
     ) | named
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_what_a_handler_can_not_update_makes_a_new_resource(token: str) -> None:
+def test_a_handler_without_update_replaces_on_any_change(token: str) -> None:
     handler = handler_for(token)
     assert type(handler).update is not Handler.update or properties(token) <= handler.force_new
 
 
 @pytest.mark.parametrize("token", TOKENS)
-def test_what_the_sdk_has_tags_of_gets_the_providers_default_tags(token: str) -> None:
-    tags = sdk.input_type_types(census.args_class(token)).get("tags")
-    assert handler_for(token).tagged == (census.type_of(tags, []) == {"map": "string"} if tags else False)
+def test_types_with_tags_in_the_sdk_get_the_default_tags(token: str) -> None:
+    tags = sdk.input_type_types(shape_generator.args_class(token)).get("tags")
+    assert handler_for(token).tagged == (shape_generator.type_of(tags, []) == {"map": "string"} if tags else False)
 
 
 def test_no_other_type_has_a_handler() -> None:
     assert tokens() == set(TOKENS)
 
 
-def test_a_misspelt_property_is_named_with_the_one_that_was_meant() -> None:
+def test_a_misspelt_property_is_reported_with_a_suggestion() -> None:
     assert refused(VPC, {"cidrBlok": "10.0.0.0/16"}) == {
         "cidrBlok": "unknown property 'cidrBlok'; "
         "known here are cidrBlock, enableDnsHostnames, enableDnsSupport, tags; did you mean cidrBlock?"
     }
 
 
-def test_a_misspelt_property_deep_inside_is_named_by_its_path() -> None:
+def test_a_nested_misspelt_property_is_reported_by_its_path() -> None:
     action = {"type": "forward", "forward": {"targetGroups": [{"arn": "arn:blue", "wieght": 100}]}}
     assert refused(RULE, rule(actions=[action])) == {
         "actions[0].forward.targetGroups[0].wieght": "unknown property 'wieght'; known here are arn, weight; "
@@ -105,7 +107,7 @@ def test_a_misspelt_property_deep_inside_is_named_by_its_path() -> None:
     }
 
 
-def test_a_property_that_no_program_uses_is_told_from_one_that_does_not_exist() -> None:
+def test_unsupported_and_unknown_properties_are_distinguished() -> None:
     assert refused(VPC, {"ipv6CidrBlock": "2001:db8::/56", "colour": "blue"}) == {
         "ipv6CidrBlock": "property 'ipv6CidrBlock' is not supported by the rehearsal's provider: "
         f"support it in the type's handler, and run `{GENERATE}`",
@@ -113,7 +115,7 @@ def test_a_property_that_no_program_uses_is_told_from_one_that_does_not_exist() 
     }
 
 
-def test_all_that_is_missing_is_told() -> None:
+def test_all_missing_properties_are_reported() -> None:
     assert problems(RULE, {"priority": 5, "actions": [{"type": "forward", "forward": {}}]}) == [
         Problem("conditions", "missing required property 'conditions'"),
         Problem("listenerArn", "missing required property 'listenerArn'"),
@@ -137,11 +139,13 @@ def test_all_that_is_missing_is_told() -> None:
         (GROUP, {"healthCheck": [{"path": "/"}]}, "healthCheck", "expected an object, got a list"),
     ],
 )
-def test_a_wrong_shape_is_told_with_the_right_one(token: str, inputs: dict[str, Any], path: str, reason: str) -> None:
+def test_a_wrong_type_is_reported_with_the_right_one(
+    token: str, inputs: dict[str, Any], path: str, reason: str
+) -> None:
     assert problems(token, inputs) == [Problem(path, reason)]
 
 
-def test_scalars_are_taken_as_terraform_takes_them() -> None:
+def test_scalars_are_converted_as_by_terraform() -> None:
     inputs = {"port": "80", "healthCheck": {"matcher": 200, "interval": "5"}, "tags": {"On": True, "Size": 3}}
     assert problems(GROUP, inputs) == []
     assert typed(GROUP, inputs) == {
@@ -151,23 +155,23 @@ def test_scalars_are_taken_as_terraform_takes_them() -> None:
     }
     assert typed(VPC, {"enableDnsSupport": "false"}) == {"enableDnsSupport": False}
     policy = {"autoscalingGroupName": "blue", "targetTrackingConfiguration": {"targetValue": "62.5"}}
-    kept = {"autoscalingGroupName": "blue", "targetTrackingConfiguration": {"targetValue": 62.5}}
-    assert typed("aws:autoscaling/policy:Policy", policy) == kept
+    retained = {"autoscalingGroupName": "blue", "targetTrackingConfiguration": {"targetValue": 62.5}}
+    assert typed("aws:autoscaling/policy:Policy", policy) == retained
 
 
 @pytest.mark.parametrize("value", [UNKNOWN, Secret(UNKNOWN)])
-def test_what_is_known_later_fits(value: Any) -> None:
+def test_an_unknown_value_fits_any_type(value: Any) -> None:
     inputs = rule(actions=value, priority=value, conditions=[value], tags={"Name": value})
     assert problems(RULE, inputs) == []
     assert typed(RULE, inputs) == inputs
 
 
-def test_secrets_are_checked_stay_secret_and_are_not_shown() -> None:
+def test_secrets_are_checked_stay_secret_and_are_not_printed() -> None:
     assert typed(RULE, rule(priority=Secret("7"))) == rule(priority=Secret(7))
     assert problems(RULE, rule(priority=Secret("sesame"))) == [Problem("priority", "expected an integer, got [secret]")]
     nested = Secret([{"type": "forward", "order": "sesame", "forward": {"targetGroups": "sesame"}}])
     assert "sesame" not in str(problems(RULE, rule(actions=nested)))
 
 
-def test_null_is_as_good_as_absent() -> None:
+def test_null_counts_as_absent() -> None:
     assert problems(VPC, {"cidrBlock": None, "cidrBlok": None}) == []

@@ -36,7 +36,7 @@ RULE = {
     "abortIncompleteMultipartUpload": {"daysAfterInitiation": 2},
     "transitions": [{"days": 10, "storageClass": "GLACIER_IR"}],
 }
-# Settings of a bucket by the last word of their type: inputs, changed ones, and the paths that then differ.
+# Settings of a bucket by the last word of their type: inputs, changed inputs, and the paths that differ.
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "BucketVersioning": (
         {"versioningConfiguration": {"status": "Enabled"}},
@@ -66,7 +66,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         ["targetPrefix"],
     ),
 }
-# Calls that undo a setting.
+# Calls that delete a setting.
 DELETIONS = {
     "BucketServerSideEncryptionConfiguration": "delete_bucket_encryption",
     "BucketPublicAccessBlock": "delete_public_access_block",
@@ -92,7 +92,7 @@ def token(provider: Client) -> Resource:
 
 
 def logged_to(aws: Aws) -> None:
-    """A bucket that takes access logs."""
+    """A bucket that accepts access logs."""
     aws("s3").create_bucket(Bucket="logs")
     aws("s3").put_bucket_policy(Bucket="logs", Policy=POLICY)
 
@@ -104,25 +104,25 @@ def test_a_bucket_is_created_as_declared(provider: Client, aws: Aws, bucket: Res
     assert (provider.update(bucket), provider.refresh(bucket)) == ({}, {})
 
 
-def test_a_bucket_changed_by_hand_is_put_right(provider: Client, aws: Aws, bucket: Resource) -> None:
+def test_manual_changes_to_a_bucket_are_reverted(provider: Client, aws: Aws, bucket: Resource) -> None:
     aws("s3").put_bucket_tagging(Bucket=bucket.id, Tagging={"TagSet": [{"Key": "Stack", "Value": "other"}]})
     assert provider.refresh(bucket) == {"tags.Stack": "update"}
     provider.update(bucket)
     assert provider.refresh(bucket) == {}
 
 
-def test_a_bucket_is_deleted_with_all_versions_of_what_is_in_it(provider: Client, aws: Aws, bucket: Resource) -> None:
+def test_a_bucket_is_deleted_with_all_object_versions(provider: Client, aws: Aws, bucket: Resource) -> None:
     s3 = aws("s3")
     s3.put_bucket_versioning(Bucket=bucket.id, VersioningConfiguration={"Status": "Enabled"})
     for _ in range(2):
-        s3.put_object(Bucket=bucket.id, Key="kept", Body=b"")
-    s3.delete_object(Bucket=bucket.id, Key="kept")
+        s3.put_object(Bucket=bucket.id, Key="retained", Body=b"")
+    s3.delete_object(Bucket=bucket.id, Key="retained")
     provider.delete(bucket)
     assert (s3.list_buckets()["Buckets"], provider.refresh(bucket)) == ([], None)
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_a_setting_of_a_bucket_is_put_changed_and_deleted(
+def test_a_setting_of_a_bucket_is_created_updated_and_deleted(
     provider: Client, aws: Aws, bucket: Resource, kind: str
 ) -> None:
     inputs, changed, paths = SETTINGS[kind]
@@ -139,17 +139,19 @@ def test_a_setting_of_a_bucket_is_put_changed_and_deleted(
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
-def test_a_setting_changed_by_hand_is_put_right(provider: Client, aws: Aws, bucket: Resource, kind: str) -> None:
+def test_manual_changes_to_a_setting_are_reverted(provider: Client, aws: Aws, bucket: Resource, kind: str) -> None:
     inputs, changed, paths = SETTINGS[kind]
     logged_to(aws)
     setting = provider.create(f"aws:s3:{kind}", "it", bucket=bucket.id, **inputs)
-    provider.create(f"aws:s3:{kind}", "by-hand", bucket=bucket.id, **changed)  # puts over what is there, as a hand does
+    provider.create(
+        f"aws:s3:{kind}", "by-hand", bucket=bucket.id, **changed
+    )  # overwrites the setting, as a manual change
     assert list(provider.refresh(setting) or ()) == paths
     provider.update(setting)
     assert provider.refresh(setting) == {}
 
 
-def test_a_topic_lives(provider: Client, aws: Aws, topic: Resource) -> None:
+def test_a_topic_is_created_updated_and_deleted(provider: Client, aws: Aws, topic: Resource) -> None:
     assert topic.id == topic["arn"] == f"arn:aws:sns:us-east-1:123456789012:{topic['name']}"
     changes = provider.update(topic, kmsMasterKeyId="alias/two", tags={"Stack": "new"})
     assert changes == {"kmsMasterKeyId": "update", "tags.Stack": "update"}
@@ -163,7 +165,7 @@ def test_a_topic_lives(provider: Client, aws: Aws, topic: Resource) -> None:
     assert provider.refresh(topic) is None
 
 
-def test_a_subscription_lives(provider: Client, aws: Aws, topic: Resource) -> None:
+def test_a_subscription_is_created_updated_and_deleted(provider: Client, aws: Aws, topic: Resource) -> None:
     mail = provider.create(
         "aws:sns:TopicSubscription", "mail", topic=topic.id, protocol="email", endpoint="a@example.org"
     )
@@ -181,7 +183,7 @@ def test_a_parameters_value_is_a_secret(provider: Client, aws: Aws, token: Resou
     assert aws("ssm").get_parameter(Name="/token", WithDecryption=True)["Parameter"]["Value"] == "other"
 
 
-def test_a_parameter_changed_by_hand_is_put_right(provider: Client, aws: Aws, token: Resource) -> None:
+def test_manual_changes_to_a_parameter_are_reverted(provider: Client, aws: Aws, token: Resource) -> None:
     ssm = aws("ssm")
     assert provider.refresh(token) == {}
     ssm.put_parameter(Name="/token", Value="guess", Type="SecureString", Overwrite=True)
@@ -192,7 +194,9 @@ def test_a_parameter_changed_by_hand_is_put_right(provider: Client, aws: Aws, to
     assert provider.refresh(token) is None
 
 
-def test_an_image_repository_and_its_lifecycle_policy_live(provider: Client, aws: Aws) -> None:
+def test_an_image_repository_and_its_lifecycle_policy_are_created_updated_and_deleted(
+    provider: Client, aws: Aws
+) -> None:
     repository = provider.create(
         "aws:ecr:Repository",
         "images",

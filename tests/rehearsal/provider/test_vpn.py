@@ -1,4 +1,4 @@
-"""Site-to-site VPN by either gateway: made as declared, changed by hand and put right, deleted."""
+"""Site-to-site VPN with either gateway: creation, changes, drift and deletion."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def tunnels(aws: Aws) -> list[dict[str, Any]]:
     return sorted(found_connection(aws)["Options"]["TunnelOptions"], key=lambda each: str(each["TunnelInsideCidr"]))
 
 
-def test_a_customer_gateway_lives(provider: Client, aws: Aws, customer: Resource) -> None:
+def test_a_customer_gateway_is_created_updated_and_deleted(provider: Client, aws: Aws, customer: Resource) -> None:
     assert provider.refresh(customer) == {}
     aws("ec2").create_tags(Resources=[customer.id], Tags=[{"Key": "Name", "Value": "mine"}])
     assert provider.refresh(customer) == {"tags.Name": "delete"}
@@ -87,7 +87,9 @@ def test_a_customer_gateway_lives(provider: Client, aws: Aws, customer: Resource
     assert provider.refresh(customer) is None
 
 
-def test_a_vpn_gateway_lives(provider: Client, aws: Aws, vpc: Resource, gateway: Resource) -> None:
+def test_a_vpn_gateway_is_created_updated_and_deleted(
+    provider: Client, aws: Aws, vpc: Resource, gateway: Resource
+) -> None:
     assert provider.refresh(gateway) == {}
     aws("ec2").detach_vpn_gateway(VpnGatewayId=gateway.id, VpcId=vpc.id)
     assert provider.refresh(gateway) == {"vpcId": "add"}
@@ -97,18 +99,18 @@ def test_a_vpn_gateway_lives(provider: Client, aws: Aws, vpc: Resource, gateway:
     assert provider.refresh(gateway) is None
 
 
-def test_a_connections_keys_lie_in_secrets_manager_only(aws: Aws, connection: Resource) -> None:
+def test_a_connections_keys_are_in_secrets_manager_only(aws: Aws, connection: Resource) -> None:
     secret = aws("secretsmanager").get_secret_value(SecretId=found_connection(aws)["PreSharedKeyArn"])["SecretString"]
     keys = json.loads(secret)
     assert keys.keys() == {connection["tunnel1Address"], connection["tunnel2Address"]}
-    told = json.dumps(connection.outputs, default=lambda each: each.value)
-    assert [key for key in keys.values() if key in told] == []
+    message = json.dumps(connection.outputs, default=lambda each: each.value)
+    assert [key for key in keys.values() if key in message] == []
 
 
-def test_keys_that_are_declared_reach_aws_and_are_secrets(
+def test_declared_keys_are_sent_to_aws_and_are_secrets(
     provider: Client, aws: Aws, customer: Resource, gateway: Resource
 ) -> None:
-    made = provider.create(
+    created = provider.create(
         "aws:ec2:VpnConnection",
         "vpn",
         type="ipsec.1",
@@ -119,11 +121,14 @@ def test_keys_that_are_declared_reach_aws_and_are_secrets(
         **tunnel(2, PresharedKey="second.key_2"),
     )
     assert [each["PreSharedKey"] for each in tunnels(aws)] == ["first.key_1", "second.key_2"]
-    assert (made["tunnel1PresharedKey"], made["tunnel2PresharedKey"]) == (Secret("first.key_1"), Secret("second.key_2"))
-    assert provider.refresh(made) == {}
+    assert (created["tunnel1PresharedKey"], created["tunnel2PresharedKey"]) == (
+        Secret("first.key_1"),
+        Secret("second.key_2"),
+    )
+    assert provider.refresh(created) == {}
 
 
-def test_a_tunnels_option_changes_in_place_and_an_inside_range_does_not(
+def test_a_tunnel_option_changes_in_place_and_an_inside_cidr_does_not(
     provider: Client, aws: Aws, connection: Resource
 ) -> None:
     id = connection.id
@@ -134,7 +139,7 @@ def test_a_tunnels_option_changes_in_place_and_an_inside_range_does_not(
     assert (connection.id != id, tunnels(aws)[1]["TunnelInsideCidr"]) == (True, "169.254.44.0/30")
 
 
-def test_a_tunnel_changed_by_hand_is_put_right(provider: Client, aws: Aws, connection: Resource) -> None:
+def test_manual_changes_to_a_tunnel_are_reverted(provider: Client, aws: Aws, connection: Resource) -> None:
     assert provider.refresh(connection) == {}
     aws("ec2").modify_vpn_tunnel_options(
         VpnConnectionId=connection.id,
@@ -148,7 +153,7 @@ def test_a_tunnel_changed_by_hand_is_put_right(provider: Client, aws: Aws, conne
     assert provider.refresh(connection) is None
 
 
-def test_a_static_route_lives(provider: Client, aws: Aws, connection: Resource) -> None:
+def test_a_static_route_is_created_updated_and_deleted(provider: Client, aws: Aws, connection: Resource) -> None:
     route = provider.create(
         "aws:ec2:VpnConnectionRoute", "remote", vpnConnectionId=connection.id, destinationCidrBlock=REMOTE
     )
@@ -160,7 +165,9 @@ def test_a_static_route_lives(provider: Client, aws: Aws, connection: Resource) 
     assert provider.refresh(route) is None
 
 
-def test_a_gateways_routes_reach_a_table(provider: Client, vpc: Resource, gateway: Resource) -> None:
+def test_route_propagation_to_a_table_is_created_and_deleted(
+    provider: Client, vpc: Resource, gateway: Resource
+) -> None:
     table = provider.create("aws:ec2:RouteTable", "table", vpcId=vpc.id)
     propagation = provider.create(
         "aws:ec2:VpnGatewayRoutePropagation", "vpn", vpnGatewayId=gateway.id, routeTableId=table.id
@@ -170,7 +177,7 @@ def test_a_gateways_routes_reach_a_table(provider: Client, vpc: Resource, gatewa
     assert provider.refresh(propagation) is None
 
 
-def test_a_transit_gateway_lives(provider: Client, transit: Resource) -> None:
+def test_a_transit_gateway_is_created_updated_and_deleted(provider: Client, transit: Resource) -> None:
     assert transit["associationDefaultRouteTableId"].startswith("tgw-rtb-")
     assert provider.refresh(transit) == {}
     assert provider.update(transit, description="prod") == {"description": "update"}
@@ -179,7 +186,7 @@ def test_a_transit_gateway_lives(provider: Client, transit: Resource) -> None:
     assert provider.refresh(transit) is None
 
 
-def test_a_vpc_is_attached_to_a_transit_gateway(
+def test_a_vpc_attachment_is_created_and_deleted(
     provider: Client, vpc: Resource, subnet: Resource, transit: Resource
 ) -> None:
     attachment = provider.create(
@@ -194,7 +201,7 @@ def test_a_vpc_is_attached_to_a_transit_gateway(
     assert provider.refresh(attachment) is None
 
 
-def test_a_transit_gateway_has_a_route_to_its_connection(
+def test_a_transit_gateway_route_to_a_connection_is_created_and_deleted(
     provider: Client, customer: Resource, transit: Resource
 ) -> None:
     connection = provider.create(

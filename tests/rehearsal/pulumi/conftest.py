@@ -1,4 +1,4 @@
-"""The Pulumi CLI with the rehearsal's provider, against a cloud in which instances exist in name only."""
+"""Pulumi CLI with the rehearsal's provider and an AWS emulator without containers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pulumi.automation as auto
 import pytest
 import requests
 
-from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli, supervised, warmed
+from rehearsal.cli import CliMissingError, PulumiCli, ensure_cli, fork_client, supervised
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import ProviderPlugin, Workspace, copy_project
 from tests.rehearsal.cloud.fleet import DNS_NAME, REGION, Running, start, stop
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
 PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 PROVIDER = ProviderPlugin(os.environ.get("PROVIDER", ProviderPlugin.REHEARSAL))
@@ -34,15 +34,15 @@ def cli() -> PulumiCli:
 @pytest.fixture(scope="session")
 def _cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("cloud")
-    known = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    process, found = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=known)
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    process, found = start(folder, "--listen", "127.0.0.1", "--dns-name", DNS_NAME, environment=passed_on)
     yield found
     stop(process, folder)
 
 
 @pytest.fixture
 def cloud(_cloud: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
-    """An empty account, which this process and its children take for AWS."""
+    """An empty account, which this process and its children use as AWS."""
     requests.post(f"{_cloud.aws}/moto-api/reset", timeout=10).raise_for_status()
     for key in [key for key in os.environ if key.startswith(("AWS_", "PULUMI_"))]:
         monkeypatch.delenv(key)
@@ -61,16 +61,16 @@ def calls(cloud: Running) -> CloudClient:
 
 
 @pytest.fixture
-def front(cloud: Running) -> Iterator[Front]:
-    made = Front(cloud.client)
-    yield made
-    made.close()
+def load_balancer(cloud: Running) -> Iterator[LoadBalancerStub]:
+    created = LoadBalancerStub(cloud.client)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="session")
-def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("warm") / "socket"
-    argv = [sys.executable, "-I", "-S", supervised.__file__, *warmed.serve_command(str(path))]
+def _fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("fork-server") / "socket"
+    argv = [sys.executable, "-I", "-S", supervised.__file__, *fork_client.serve_command(str(path))]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True) as process:
         yield path
         assert process.stdin is not None
@@ -79,31 +79,31 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def workspace(
-    cli: PulumiCli, cloud: Running, _warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: PulumiCli, cloud: Running, _fork_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Workspace:
-    """A project folder, home and backend of the test's own, which this process and its children use."""
+    """A separate project folder, Pulumi home and backend, which this process and its children use."""
     project = copy_project(tmp_path / "project")
-    made = Workspace(folder=tmp_path / "pulumi", project=project, cli=cli, provider=PROVIDER, warm=_warm)
-    made.prepare(lambda _: None)
-    for key, value in made.environment.items():
+    created = Workspace(folder=tmp_path / "pulumi", project=project, cli=cli, provider=PROVIDER, warm=_fork_server)
+    created.prepare(lambda _: None)
+    for key, value in created.environment.items():
         monkeypatch.setenv(key, value)
-    return made
+    return created
 
 
 @pytest.fixture
 def secrets_provider(cloud: Running) -> str:
-    """A key of the account, as a team has it. From a passphrase each of the CLI's commands would derive one anew."""
+    """A KMS key, as for a team. From a passphrase each of the CLI's commands would derive a key again."""
     key = cloud.client("kms").create_key()["KeyMetadata"]["Arn"]
     return f"awskms:///{key}?region={REGION}&awssdk=v2"
 
 
 @pytest.fixture
-def stack(workspace: Workspace, secrets_provider: str, cloud: Running, front: Front) -> OpenStack:
-    """Creates a committed stack; only the endpoint and the port are the test's own."""
+def stack(workspace: Workspace, secrets_provider: str, cloud: Running, load_balancer: LoadBalancerStub) -> OpenStack:
+    """Creates a committed stack; only endpoint and port are the test's own."""
 
     def create(name: str) -> auto.Stack:
         created = workspace.create_stack(name, secrets_provider=secrets_provider)
-        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
+        own = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(load_balancer.port)}
         created.set_all_config({key: auto.ConfigValue(value) for key, value in own.items()}, path=True)
         return created
 
@@ -112,9 +112,9 @@ def stack(workspace: Workspace, secrets_provider: str, cloud: Running, front: Fr
 
 @pytest.fixture
 def stack_in_bucket(stack: OpenStack, cloud: Running, monkeypatch: pytest.MonkeyPatch) -> OpenStack:
-    """With the state in S3, as a team has it: a file that is being written when its writer is killed is lost."""
-    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
-    cloud.client("s3").create_bucket(Bucket="pulumi-state", **place)
+    """A stack with its state in S3, as for a team: a file that is being written when its writer is killed is lost."""
+    location = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+    cloud.client("s3").create_bucket(Bucket="pulumi-state", **location)
     monkeypatch.setenv(
         "PULUMI_BACKEND_URL", f"s3://pulumi-state?region={REGION}&endpoint={cloud.aws}&s3ForcePathStyle=true"
     )

@@ -1,4 +1,4 @@
-"""The program of bootstrap/: from nothing to what CI needs, and nothing again."""
+"""The program of bootstrap/: creation, update and destruction of the resources for CI."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ ROLES = {"bluegreen-preview", "bluegreen-deploy"}
 
 @pytest.fixture
 def account(workspace: Workspace) -> auto.Stack:
-    """A stack whose config a person has set, and no resource yet."""
+    """A stack with config, but without resources."""
     folder = workspace.project / "bootstrap"
-    folder.unlink()  # a link to the repository's, where no stack's file may come to be
+    folder.unlink()  # a link to the repository's, where no stack's file may be written
     shutil.copytree(BOOTSTRAP, folder, ignore=shutil.ignore_patterns("__pycache__"))
     stack = auto.create_stack(stack_name="account", work_dir=str(folder))
     stack.set_all_config({key: ConfigValue(value) for key, value in CONFIG.items()}, path=True)
@@ -47,7 +47,7 @@ def outputs(stack: auto.Stack) -> dict[str, Any]:
     return {key: each.value for key, each in stack.outputs().items()}
 
 
-def left(cloud: Running) -> list[str]:
+def remaining(cloud: Running) -> list[str]:
     kms, iam = cloud.client("kms"), cloud.client("iam")
     found = [each["Name"] for each in cloud.client("s3").list_buckets()["Buckets"]]
     found += [each["RoleName"] for each in iam.list_roles()["Roles"]]
@@ -58,18 +58,18 @@ def left(cloud: Running) -> list[str]:
     return found + [each["KeyId"] for each in keys if each["KeyState"] == "Enabled" and each["KeyManager"] != "AWS"]
 
 
-def test_an_account_is_made_changed_and_emptied_as_asked(
+def test_the_account_stack_is_created_updated_and_destroyed(
     account: auto.Stack, cloud: Running, calls: CloudClient
 ) -> None:
     assert set(up(account)) == {"create"}
-    told = outputs(account)
-    check_state(told, cloud)
-    check_roles(told, cloud)
+    exported = outputs(account)
+    check_state(exported, cloud)
+    check_roles(exported, cloud)
 
     before = calls.write_calls()
     assert set(up(account)) == {"same"}
     assert calls.write_calls() == before
-    assert outputs(account) == told
+    assert outputs(account) == exported
 
     names = {f"environments[{index}]": name for index, name in enumerate(("dev", "production", "staging"))}
     account.set_all_config({key: ConfigValue(name) for key, name in names.items()}, path=True)
@@ -77,24 +77,24 @@ def test_an_account_is_made_changed_and_emptied_as_asked(
 
     with pytest.raises(CommandError, match="protect"):
         account.destroy()
-    # Pulumi has deleted what stands before the refusal; the state of all stacks is not among it.
+    # Pulumi has deleted resources before the refusal; the bucket with the state of all stacks is not among them.
     assert [each["Name"] for each in cloud.client("s3").list_buckets()["Buckets"]] == [
-        told["backendUrl"][5:].split("?")[0]
+        exported["backendUrl"][5:].split("?")[0]
     ]
 
     account.set_config("protect", ConfigValue("false"))
     up(account)
     account.destroy()
-    assert left(cloud) == []
+    assert remaining(cloud) == []
 
 
-def check_state(told: dict[str, Any], cloud: Running) -> None:
+def check_state(exported: dict[str, Any], cloud: Running) -> None:
     (bucket,) = [each["Name"] for each in cloud.client("s3").list_buckets()["Buckets"]]
     assert bucket.startswith("bluegreen-state-")
-    assert told["backendUrl"] == f"s3://{bucket}?region={REGION}&awssdk=v2"
+    assert exported["backendUrl"] == f"s3://{bucket}?region={REGION}&awssdk=v2"
     s3, kms = cloud.client("s3"), cloud.client("kms")
     key = kms.describe_key(KeyId="alias/bluegreen-state")["KeyMetadata"]
-    assert told["secretsProvider"] == f"awskms:///{key['Arn']}?region={REGION}"
+    assert exported["secretsProvider"] == f"awskms:///{key['Arn']}?region={REGION}"
     assert kms.get_key_rotation_status(KeyId=key["KeyId"])["KeyRotationEnabled"] is True
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -107,15 +107,17 @@ def check_state(told: dict[str, Any], cloud: Running) -> None:
     assert aging["Expiration"] == {"ExpiredObjectDeleteMarker": True}
 
 
-def check_roles(told: dict[str, Any], cloud: Running) -> None:
+def check_roles(exported: dict[str, Any], cloud: Running) -> None:
     iam = cloud.client("iam")
     roles = {name: iam.get_role(RoleName=name)["Role"] for name in ROLES}
-    assert roles["bluegreen-preview"]["Arn"] == told["previewRoleArn"]
-    assert roles["bluegreen-deploy"]["Arn"] == told["deployRoleArn"]
+    assert roles["bluegreen-preview"]["Arn"] == exported["previewRoleArn"]
+    assert roles["bluegreen-deploy"]["Arn"] == exported["deployRoleArn"]
     bound = roles["bluegreen-deploy"]["PermissionsBoundary"]["PermissionsBoundaryArn"]
-    assert bound == told["permissionsBoundaryArn"] == f"arn:aws:iam::{ACCOUNT}:policy/bluegreen-ci/bluegreen-boundary"
-    asked = roles["bluegreen-deploy"]["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
-    assert asked["token.actions.githubusercontent.com:sub"] == [
+    assert (
+        bound == exported["permissionsBoundaryArn"] == f"arn:aws:iam::{ACCOUNT}:policy/bluegreen-ci/bluegreen-boundary"
+    )
+    conditions = roles["bluegreen-deploy"]["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]
+    assert conditions["token.actions.githubusercontent.com:sub"] == [
         "repo:Acme/shop:environment:dev",
         "repo:Acme/shop:environment:production",
         "repo:Acme@7/shop@1234567890:environment:dev",
@@ -123,7 +125,7 @@ def check_roles(told: dict[str, Any], cloud: Running) -> None:
     ]
 
 
-def test_a_provider_that_the_account_has_is_taken(account: auto.Stack, cloud: Running) -> None:
+def test_an_existing_identity_provider_is_used(account: auto.Stack, cloud: Running) -> None:
     theirs = cloud.client("iam").create_open_id_connect_provider(
         Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
     )["OpenIDConnectProviderArn"]
@@ -135,10 +137,10 @@ def test_a_provider_that_the_account_has_is_taken(account: auto.Stack, cloud: Ru
     account.set_config("protect", ConfigValue("false"))
     up(account)
     account.destroy()
-    assert left(cloud) == [theirs]
+    assert remaining(cloud) == [theirs]
 
 
-def test_bad_config_makes_nothing(account: auto.Stack, cloud: Running, calls: CloudClient) -> None:
+def test_invalid_config_creates_nothing(account: auto.Stack, cloud: Running, calls: CloudClient) -> None:
     before = calls.write_calls()
     account.set_config("repository", ConfigValue("shop"))
     account.set_config("repositoryId", ConfigValue("0"))

@@ -1,4 +1,4 @@
-"""A stack with users, and checkouts that don't know it: none of them changes anything, bare or by script."""
+"""Checkouts with outdated or foreign config of a stack with traffic: neither `pulumi up` nor a script changes it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from scripts.exits import RefusedError
 from scripts.sync_config import SyncArgs, sync_config
 from scripts.up import UpArgs, bring_up
 from tests.rehearsal.cloud.fleet import Running
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
 from .conftest import OpenStack
-from .test_life import Life, touched
+from .test_stack_lifecycle import StackLifecycle, changed_counts
 
 TIMEOUT_S = 120
 OTHER_ACCOUNT = "210987654321"
@@ -37,19 +37,19 @@ Edit = Callable[[Config], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """A folder with the project: `base` names the file that it has, `edit` changes it as a person would."""
+    """A project folder: `base` names its config file, `edit` changes that as a person would."""
 
     name: str
     base: str
-    says: str
+    bare_error: str
     edit: Edit = lambda _: None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    script_says: str = ""
-    """Where that is another sentence: scripts compare config with the stack before the program asks for the account."""
+    script_error: str = ""
+    """Where it differs: scripts compare config with the stack before the program requests the account."""
 
 
 def put(**values: Any) -> Edit:
-    """Values by key; a color's by two underscores, and a value of None takes the key out."""
+    """Values by key; a color's with two underscores; None removes the key."""
 
     def edit(config: Config) -> None:
         for name, value in values.items():
@@ -64,7 +64,7 @@ def put(**values: Any) -> Edit:
     return edit
 
 
-def held(color: str, release: str) -> dict[str, Any]:
+def color_config(color: str, release: str) -> dict[str, Any]:
     return {
         f"{color}__release": release,
         f"{color}__releaseUrl": f"https://example.org/{release}.tar.gz",
@@ -74,31 +74,33 @@ def held(color: str, release: str) -> dict[str, Any]:
 
 OLDER = "the config of this checkout is older than the last change of stack dev: green v2 has 100 % of the traffic"
 FRESH = [
-    Checkout(name=name, base="committed", says=OLDER, edit=edit)
+    Checkout(name=name, base="committed", bare_error=OLDER, edit=edit)
     for name, edit in {
         "as committed": put(),
-        "green wanted": put(activeColor="green"),
+        "green active": put(activeColor="green"),
         "smaller instances": put(instanceType="t3.nano"),
         "longer logs": put(logRetentionDays=30),
-        "a first release": put(**held("blue", "v1")),
-        "a first release on green": put(activeColor="green", **held("green", "v1")),
-        "two releases": put(**held("blue", "v1"), **held("green", "v2")),
-        "two releases, green live": put(activeColor="green", **held("blue", "v1"), **held("green", "v2")),
-        "a canary": put(canaryPercent=10, **held("blue", "v1"), **held("green", "v2")),
+        "a first release": put(**color_config("blue", "v1")),
+        "a first release on green": put(activeColor="green", **color_config("green", "v1")),
+        "two releases": put(**color_config("blue", "v1"), **color_config("green", "v2")),
+        "two releases, green live": put(
+            activeColor="green", **color_config("blue", "v1"), **color_config("green", "v2")
+        ),
+        "a canary": put(canaryPercent=10, **color_config("blue", "v1"), **color_config("green", "v2")),
         "sizes alone": put(blue__minSize=2, green__minSize=2),
     }.items()
 ]
 STALE = [
-    Checkout(name=name, base=base, says=OLDER, edit=edit)
+    Checkout(name=name, base=base, bare_error=OLDER, edit=edit)
     for name, (base, edit) in {
         "from before the cutover": ("v2", put()),
         "from before the first release": ("empty", put()),
         "with the first release": ("v1", put()),
         "with the first release, other instances": ("v1", put(instanceType="t3.nano")),
-        "with the first release, and a new one on green": ("v1", put(**held("green", "v9"))),
+        "with the first release, and a new one on green": ("v1", put(**color_config("green", "v9"))),
         "from before the cutover, a canary": ("v2", put(canaryPercent=10)),
         "from before the cutover, green retired": ("v2", put(green={})),
-        "from before the cutover, another release on green": ("v2", put(**held("green", "v9"))),
+        "from before the cutover, another release on green": ("v2", put(**color_config("green", "v9"))),
         "as it is, without its revision": ("live", put(revision=None, activeColor="blue")),
         "as it is, of an older revision": ("live", put(revision="0123456789ab", activeColor="blue")),
     }.items()
@@ -113,60 +115,66 @@ def _us_east(config: Config) -> None:
 
 
 FOREIGN = [
-    Checkout(name="another account", base="live", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}),
+    Checkout(name="another account", base="live", bare_error=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}),
     Checkout(
         name="another account, fresh",
         base="committed",
-        says=ACCOUNT,
+        bare_error=ACCOUNT,
         elsewhere={"account": OTHER_ACCOUNT},
-        script_says=OLDER,
+        script_error=OLDER,
     ),
     Checkout(
-        name="another account, stale", base="v1", says=ACCOUNT, elsewhere={"account": OTHER_ACCOUNT}, script_says=OLDER
+        name="another account, stale",
+        base="v1",
+        bare_error=ACCOUNT,
+        elsewhere={"account": OTHER_ACCOUNT},
+        script_error=OLDER,
     ),
-    Checkout(name="another region", base="live", says=REGION, edit=_us_east, elsewhere=OTHER_REGION),
-    Checkout(name="another region, fresh", base="committed", says=REGION, edit=_us_east, elsewhere=OTHER_REGION),
-    Checkout(name="another region, stale", base="v1", says=REGION, edit=_us_east),
-    Checkout(name="prod's file", base="prod", says=OLDER),
-    Checkout(name="prod's file with a release", base="prod", says=OLDER, edit=put(**held("blue", "v1"))),
-    Checkout(name="a revision of another stack", base="live", says=OLDER, edit=put(revision="fedcba987654", blue={})),
-    Checkout(name="an empty file", base="nothing", says=OLDER),
+    Checkout(name="another region", base="live", bare_error=REGION, edit=_us_east, elsewhere=OTHER_REGION),
+    Checkout(name="another region, fresh", base="committed", bare_error=REGION, edit=_us_east, elsewhere=OTHER_REGION),
+    Checkout(name="another region, stale", base="v1", bare_error=REGION, edit=_us_east),
+    Checkout(name="prod's file", base="prod", bare_error=OLDER),
+    Checkout(name="prod's file with a release", base="prod", bare_error=OLDER, edit=put(**color_config("blue", "v1"))),
+    Checkout(
+        name="a revision of another stack", base="live", bare_error=OLDER, edit=put(revision="fedcba987654", blue={})
+    ),
+    Checkout(name="an empty file", base="nothing", bare_error=OLDER),
 ]
 KINDS = {"fresh": FRESH, "stale": STALE, "foreign": FOREIGN}
 
 
 @pytest.fixture
 def secrets_provider() -> str:
-    """A key of the account would refuse credentials of another one before the program is run."""
+    """A KMS key would refuse credentials of another account before the program is run."""
     return "passphrase"
 
 
 @pytest.fixture
-def files(stack: OpenStack, cloud: Running, workspace: Workspace) -> dict[str, Config]:
-    """What the stack's file held at each step of its life; green serves v2 in the end, blue v1 is ready."""
+def config_files(stack: OpenStack, cloud: Running, workspace: Workspace) -> dict[str, Config]:
+    """The stack's config at each step of its lifecycle; in the end green v2 is live, and blue v1 is idle."""
     dev = stack("dev")
-    life, found = Life(dev, cloud), dict[str, Config]()
+    lifecycle, configs = StackLifecycle(dev, cloud), dict[str, Config]()
 
     def read() -> Config:
         return dict(yaml.safe_load((workspace.project / "Pulumi.dev.yaml").read_text())["config"])
 
     own = {key: value for key, value in read().items() if key.startswith("aws:") or key == "bluegreen:httpPort"}
     committed, prod = (yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"] for name in ("dev", "prod"))
-    found |= {"committed": {**committed, **own}, "prod": {**prod, **own}, "nothing": own}
-    life.up("from nothing")
-    found["empty"] = read()
+    configs |= {"committed": {**committed, **own}, "prod": {**prod, **own}, "nothing": own}
+    lifecycle.up("from nothing")
+    configs["empty"] = read()
     for color, release in (("blue", "v1"), ("green", "v2")):
-        life.deliver(color, release)
-        life.up(release)
-        found[release] = read()
-    life.set("activeColor", "green")
-    life.up("cutover")
-    found["live"] = read()
-    return found
+        lifecycle.deploy(color, release)
+        lifecycle.up(release)
+        configs[release] = read()
+    lifecycle.set("activeColor", "green")
+    lifecycle.up("cutover")
+    configs["live"] = read()
+    return configs
 
 
 def header(workspace: Workspace) -> Config:
-    """What the stack's file says of its secrets, which is no config."""
+    """The stack's file without config: its secrets provider and key."""
     return {**yaml.safe_load((workspace.project / "Pulumi.dev.yaml").read_text()), "config": {}}
 
 
@@ -176,10 +184,10 @@ def elsewhere(checkout: Checkout, cloud: Running, monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patched:
         if account := checkout.elsewhere.get("account"):
             role = f"arn:aws:iam::{account}:role/elsewhere"
-            found = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="elsewhere")["Credentials"]
-            patched.setenv("AWS_ACCESS_KEY_ID", found["AccessKeyId"])
-            patched.setenv("AWS_SECRET_ACCESS_KEY", found["SecretAccessKey"])
-            patched.setenv("AWS_SESSION_TOKEN", found["SessionToken"])
+            configs = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="elsewhere")["Credentials"]
+            patched.setenv("AWS_ACCESS_KEY_ID", configs["AccessKeyId"])
+            patched.setenv("AWS_SECRET_ACCESS_KEY", configs["SecretAccessKey"])
+            patched.setenv("AWS_SESSION_TOKEN", configs["SessionToken"])
         for name, value in checkout.elsewhere.items():
             if name.startswith("AWS_"):
                 patched.setenv(name, value)
@@ -187,8 +195,8 @@ def elsewhere(checkout: Checkout, cloud: Running, monkeypatch: pytest.MonkeyPatc
 
 
 def bare(workspace: Workspace, project: Path) -> str:
-    """As a person types it; what it printed."""
-    done = subprocess.run(
+    """Output of a plain `pulumi up`, which has to fail."""
+    process = subprocess.run(
         [str(workspace.cli.program), "up", "--yes", "--skip-preview", "--stack", "dev", "--non-interactive"],
         cwd=project,
         stdin=subprocess.DEVNULL,
@@ -197,8 +205,8 @@ def bare(workspace: Workspace, project: Path) -> str:
         timeout=TIMEOUT_S,
         check=False,
     )
-    assert done.returncode != 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    assert process.returncode != 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
 
 
 def scripted(project: Path) -> str:
@@ -215,9 +223,9 @@ def scripted(project: Path) -> str:
         *(pytest.param(each, id=name, marks=pytest.mark.drills) for name, each in KINDS.items()),
     ],
 )
-def test_a_checkout_that_does_not_know_the_stack_changes_nothing(
+def test_a_checkout_with_outdated_or_foreign_config_changes_nothing(
     checkouts: list[Checkout],
-    files: dict[str, Config],
+    config_files: dict[str, Config],
     workspace: Workspace,
     cloud: Running,
     calls: CloudClient,
@@ -227,36 +235,36 @@ def test_a_checkout_that_does_not_know_the_stack_changes_nothing(
     before = calls.write_calls()
     for checkout in checkouts:
         project = copy_project(tmp_path / "checkout")
-        config = json.loads(json.dumps(files[checkout.base]))
+        config = json.loads(json.dumps(config_files[checkout.base]))
         checkout.edit(config)
         file = project / "Pulumi.dev.yaml"
         file.write_text(yaml.safe_dump(header(workspace) | {"config": config}))
         written = file.read_bytes()
         with elsewhere(checkout, cloud, monkeypatch):
-            assert checkout.says in bare(workspace, project), checkout.name
+            assert checkout.bare_error in bare(workspace, project), checkout.name
             assert calls.write_calls() == before, checkout.name
-            said = scripted(project)
-        assert said.startswith(checkout.script_says or checkout.says), checkout.name
+            error = scripted(project)
+        assert error.startswith(checkout.script_error or checkout.bare_error), checkout.name
         assert calls.write_calls() - before <= 6, checkout.name  # lock and history of the script, in the bucket
         before = calls.write_calls()
         assert file.read_bytes() == written, checkout.name
         shutil.rmtree(project)
 
 
-def test_recalled_a_fresh_checkout_goes_on_where_the_stack_is(
-    files: dict[str, Config], workspace: Workspace, front: Front, tmp_path: Path
+def test_a_fresh_checkout_continues_with_recalled_config(
+    config_files: dict[str, Config], workspace: Workspace, load_balancer: LoadBalancerStub, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path / "checkout")
     file = project / "Pulumi.dev.yaml"
-    file.write_text(yaml.safe_dump(header(workspace) | {"config": files["committed"]}))
+    file.write_text(yaml.safe_dump(header(workspace) | {"config": config_files["committed"]}))
     fresh = auto.select_stack(stack_name="dev", work_dir=str(project))
     assert set(sync_config(fresh, SyncArgs())) == {"activeColor", "blue", "green"}
-    assert touched(fresh.up().summary.resource_changes) == {}
+    assert changed_counts(fresh.up().summary.resource_changes) == {}
     fresh.set_config("activeColor", auto.ConfigValue("blue"))
-    assert touched(fresh.up().summary.resource_changes) == {"update": 1}
-    # The first checkout is the stale one now; and asks for what was before.
+    assert changed_counts(fresh.up().summary.resource_changes) == {"update": 1}
+    # Now the first checkout is outdated, and would restore the previous state.
     first = auto.select_stack(stack_name="dev", work_dir=str(workspace.project))
     with pytest.raises(auto.CommandError, match="would move all users from blue v1 to green v2"):
         first.up()
     assert sync_config(first, SyncArgs()) == {"activeColor": "blue"}
-    assert touched(first.up().summary.resource_changes) == {}
+    assert changed_counts(first.up().summary.resource_changes) == {}

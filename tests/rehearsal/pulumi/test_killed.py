@@ -1,4 +1,4 @@
-"""Pulumi's own engine, killed at random points: the lock is explained, the next run goes on, users have one color."""
+"""Pulumi's engine killed at random points: the lock is explained, the next run converges, one color has all traffic."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import pulumi.automation as auto
 import pytest
 
 from tests.rehearsal.cloud.fleet import Running
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
 from .conftest import OpenStack
-from .test_life import Life, both_colors, touched
+from .test_stack_lifecycle import StackLifecycle, both_colors, changed_counts
 
 SEED = 20261121
 KILLS = 10
-LONGEST_PAUSE_S = 0.3
+MAX_PAUSE_S = 0.3
 UP = ("pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", "dev")
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
 
 
 def killed(stack: auto.Stack, *, after: int, pause: float) -> None:
-    """An `up` whose engine and plugins are killed a moment after it told of so many starts of steps, or at its end."""
+    """Run `up` and kill engine and plugins a moment after it has reported this many started steps, or at its end."""
     process = subprocess.Popen(
         UP,
         cwd=stack.workspace.work_dir,
@@ -48,69 +48,71 @@ def killed(stack: auto.Stack, *, after: int, pause: float) -> None:
 
 
 def pending(stack: auto.Stack) -> list[Mapping[str, Any]]:
-    """Operations of which the state knows only that they began."""
+    """Pending operations of the state."""
     return list((stack.export_stack().deployment or {}).get("pending_operations") or ())
 
 
-def lock_is_explained(stack: auto.Stack) -> None:
+def assert_lock_is_explained(stack: auto.Stack) -> None:
     with pytest.raises(auto.ConcurrentUpdateError, match=r"pulumi cancel.*\n.*created by .*pid \d+"):
         stack.up()
     stack.cancel()
 
 
-def test_killed_ten_times_on_its_way_the_next_run_converges(stack_in_bucket: OpenStack, cloud: Running) -> None:
-    life = Life(stack_in_bucket("dev"), cloud)
-    both_colors(life)
+def test_after_ten_killed_runs_the_next_run_converges(stack_in_bucket: OpenStack, cloud: Running) -> None:
+    lifecycle = StackLifecycle(stack_in_bucket("dev"), cloud)
+    both_colors(lifecycle)
     chance = random.Random(SEED)  # noqa: S311 - the same points in every run
-    points = [(chance.randint(1, 14), chance.uniform(0, LONGEST_PAUSE_S)) for _ in range(KILLS)]
+    points = [(chance.randint(1, 14), chance.uniform(0, MAX_PAUSE_S)) for _ in range(KILLS)]
     for number, (after, pause) in enumerate(points):
-        killed(life.stack, after=after, pause=pause)
+        killed(lifecycle.stack, after=after, pause=pause)
         if number == 0:
-            lock_is_explained(life.stack)
+            assert_lock_is_explained(lifecycle.stack)
         else:
-            life.stack.cancel()
-    unsure = {each["resource"]["urn"] for each in pending(life.stack) if each["type"] == "creating"}
-    up_again(life, unsure)
-    assert life.up("unchanged") == {}
-    assert life.weights() == {"blue": 100, "green": 0}
-    assert life.groups() == ["dev-blue-v1", "dev-green-v2"]
-    life.stack.destroy()
-    assert len(networks(cloud)) <= sum("::network" in urn for urn in unsure)
+            lifecycle.stack.cancel()
+    pending_urns = {each["resource"]["urn"] for each in pending(lifecycle.stack) if each["type"] == "creating"}
+    up_again(lifecycle, pending_urns)
+    assert lifecycle.up("unchanged") == {}
+    assert lifecycle.weights() == {"blue": 100, "green": 0}
+    assert lifecycle.groups() == ["dev-blue-v1", "dev-green-v2"]
+    lifecycle.stack.destroy()
+    assert len(networks(cloud)) <= sum("::network" in urn for urn in pending_urns)
 
 
-def up_again(life: Life, unsure: set[str]) -> None:
-    """What was being made under a name of its own bars the update, which says so; without it the update converges."""
+def up_again(lifecycle: StackLifecycle, pending_urns: set[str]) -> None:
+    """A resource with a declared name whose creation was interrupted makes `up` fail until it is deleted."""
     try:
-        life.up("after the kills")
+        lifecycle.up("after the kills")
     except auto.CommandError as error:
-        barring = [name for name in ("app", "boot", "system") if any(f"::logs-{name}" in urn for urn in unsure)]
-        if "ResourceAlreadyExistsException" not in str(error) or not barring:
+        existing = [name for name in ("app", "boot", "system") if any(f"::logs-{name}" in urn for urn in pending_urns)]
+        if "ResourceAlreadyExistsException" not in str(error) or not existing:
             raise
-        logs = life.cloud.client("logs")
-        for name in barring:
+        logs = lifecycle.cloud.client("logs")
+        for name in existing:
             with suppress(logs.exceptions.ResourceNotFoundException):  # killed before the call
                 logs.delete_log_group(logGroupName=f"/bluegreen/dev/{name}")
-        life.up("after the kills")
+        lifecycle.up("after the kills")
 
 
 def networks(cloud: Running) -> list[str]:
-    """What a kill between a creation and its record leaves, and the engine warns of as a pending operation."""
+    """VPCs of killed creations that were not recorded; the engine warns of them as pending operations."""
     own = [{"Name": "is-default", "Values": ["false"]}]
     return [each["VpcId"] for each in cloud.client("ec2").describe_vpcs(Filters=own)["Vpcs"]]
 
 
-def test_killed_in_a_cutover_users_have_one_whole_color(stack: OpenStack, cloud: Running, front: Front) -> None:
-    life = Life(stack("dev"), cloud)
-    both_colors(life)
-    life.up("both colors")
+def test_after_a_killed_cutover_one_color_has_all_traffic(
+    stack: OpenStack, cloud: Running, load_balancer: LoadBalancerStub
+) -> None:
+    lifecycle = StackLifecycle(stack("dev"), cloud)
+    both_colors(lifecycle)
+    lifecycle.up("both colors")
     chance = random.Random(SEED)  # noqa: S311 - the same points in every run
     for number in range(3):
-        wanted = "green" if number % 2 == 0 else "blue"
-        life.set("activeColor", wanted)
-        killed(life.stack, after=1, pause=chance.uniform(0, 3))
-        assert life.weights() in ({"blue": 100, "green": 0}, {"blue": 0, "green": 100})
-        life.stack.cancel()
-        assert touched(life.stack.up(refresh=True).summary.resource_changes) in ({}, {"update": 1})
-        assert life.weights() == {"blue": 0, "green": 0} | {wanted: 100}
-        assert life.groups() == ["dev-blue-v1", "dev-green-v2"]
-    life.stack.destroy()
+        color = "green" if number % 2 == 0 else "blue"
+        lifecycle.set("activeColor", color)
+        killed(lifecycle.stack, after=1, pause=chance.uniform(0, 3))
+        assert lifecycle.weights() in ({"blue": 100, "green": 0}, {"blue": 0, "green": 100})
+        lifecycle.stack.cancel()
+        assert changed_counts(lifecycle.stack.up(refresh=True).summary.resource_changes) in ({}, {"update": 1})
+        assert lifecycle.weights() == {"blue": 0, "green": 0} | {color: 100}
+        assert lifecycle.groups() == ["dev-blue-v1", "dev-green-v2"]
+    lifecycle.stack.destroy()

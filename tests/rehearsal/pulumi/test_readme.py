@@ -1,14 +1,14 @@
-"""The README's way onto AWS, command by command as it is printed: from a fresh clone to the second release and back.
+"""README commands for AWS, executed as printed: from a fresh clone to the second release and back.
 
-What is not as on AWS, or not as printed:
+Differences from AWS, and from the printed commands:
 
-- AWS is the emulator (AWS_ENDPOINT_URL). Instances exist in name only, and a front answers for them and for the
-  balancer; so `httpPort` is set, once in each clone. That is the one command that is added.
-- `packer` is a stand-in (packer_stand_in.py) that takes the printed lines and registers an image.
-- What a reader is to replace has the values of VALUES.
-- Pulumi's questions are answered beforehand (PULUMI_SKIP_CONFIRMATIONS), and a switch is watched for two seconds
-  rather than a minute (BLUEGREEN_BAKE_SECONDS).
-- `.venv` is this checkout's, with its packages as they are.
+- AWS is the emulator (AWS_ENDPOINT_URL). Instances have no containers, and a stub responds for them and for the load
+  balancer; so `httpPort` is set, once in each clone. That is the only added command.
+- `packer` is a stub (packer_stub.py) that accepts the printed commands and registers an image.
+- Placeholders have the values of VALUES.
+- Pulumi's confirmations are skipped (PULUMI_SKIP_CONFIRMATIONS), and the bake takes two seconds instead of a minute
+  (BLUEGREEN_BAKE_SECONDS).
+- `.venv` is this checkout's, with its installed packages.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ import requests
 import yaml
 
 from rehearsal.cli import CONSENT
-from rehearsal.cli.command import CommandError, run
+from rehearsal.cli.command import CliCommandError, run
 from rehearsal.cli.location import caches, own_cache
 from rehearsal.workspace import ROOT, Workspace
 from tests.ci.conftest import Repository, make_repository
 from tests.rehearsal.cloud.fleet import Running
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
-from . import packer_stand_in
-from .census import Census
+from . import packer_stub
+from .account_inventory import AccountInventory
 
 LOG = logging.getLogger(__name__)
 LIMIT_S = 1500  # with AWS's own plugin
@@ -50,7 +50,7 @@ INSTALL_LIMIT_S = 300.0
 AWS_CLI = "awscli-1.46.3"
 README = (ROOT / "README.md").read_text()
 WAY, END = "The real thing on AWS", "Take a stack down"
-# Where a reader puts something of their own, and what this one puts there.
+# Values for the README's placeholders.
 VALUES = {
     "postgresql://…": "postgresql://app@database.example.org/app",
     "NAME": "dev",
@@ -58,7 +58,7 @@ VALUES = {
 }
 PLACEHOLDER = re.compile(r"\S*…\S*|<[^>]*>|\b[A-Z]{3,}\b|\bami-[0-9a-f]{8,}\b|\bprod\b")
 NO_PLACEHOLDERS = {"HEAD"}
-# What `pulumi stack init` writes into a stack's file, and what deployments do.
+# Keys that `pulumi stack init` and deployments write into a stack's file.
 SECRETS = {"secretsprovider", "encryptedkey"}
 OWN_KEYS = {f"bluegreen:{key}" for key in ("activeColor", "blue", "green", "revision")}
 PERSON = {"GIT_CONFIG_GLOBAL": os.devnull} | {
@@ -72,14 +72,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.timeout(LIMIT
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Commands that are printed together, by the number of the step that they belong to."""
+    """Commands of one code block, with the number of its step."""
 
     step: str
     commands: tuple[str, ...]
 
 
-def printed(text: str) -> list[Block]:
-    """The shell's blocks of a text, in their order; those before the first step belong to none."""
+def code_blocks(text: str) -> list[Block]:
+    """Shell code blocks of a text, in order; those before the first step have none."""
     found, step, lines = list[Block](), "", None
     for line in text.splitlines():
         if lines is None:
@@ -96,29 +96,29 @@ def printed(text: str) -> list[Block]:
 
 
 def commands(lines: list[str]) -> list[str]:
-    """One a line, with the reader's own values and without comments; a backslash at its end takes the next along."""
+    """One command a line, with values for placeholders and without comments; a trailing backslash joins lines."""
     joined = "\n".join(lines).replace("\\\n", " ").splitlines()
     bare = [re.sub(r"(^|\s+)#.*", "", line) for line in joined]
-    return [filled(line) for line in bare if line]
+    return [fill_placeholders(line) for line in bare if line]
 
 
-def filled(command: str) -> str:
+def fill_placeholders(command: str) -> str:
     """Raises KeyError for a placeholder that has no value."""
     return PLACEHOLDER.sub(lambda found: found[0] if found[0] in NO_PLACEHOLDERS else VALUES[found[0]], command)
 
 
-def chapter(title: str) -> str:
+def section(title: str) -> str:
     return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def inline(sentence: str) -> list[str]:
-    """The commands in the README's line that holds these words."""
+    """Commands in the README's line with this text."""
     (line,) = (line for line in README.splitlines() if sentence in line)
-    return [filled(code) for code in re.findall(r"`([^`]+)`", line) if " " in code]
+    return [fill_placeholders(code) for code in re.findall(r"`([^`]+)`", line) if " " in code]
 
 
 class Shell:
-    """One bash in one folder, as a person's terminal: what a command sets lasts."""
+    """A bash session in a folder, as in a terminal: variables persist across commands."""
 
     def __init__(self, folder: Path, output: Path, environment: Mapping[str, str]) -> None:
         self.folder, self.output = folder, output
@@ -133,18 +133,18 @@ class Shell:
         )
 
     def type(self, *commands: str) -> str:
-        """All must do; what they printed."""
-        said = ""
+        """Output of the commands, which must all succeed."""
+        output = ""
         for command in commands:
             code, text = self._type(command)
             assert code == "0", f"{command}\nended with exit code {code or 'none, and the shell with it'}:\n{text}"
-            said += text
-        return said
+            output += text
+        return output
 
     def refused(self, command: str) -> str:
-        code, said = self._type(command)
-        assert code not in ("", "0"), f"{command}\nended with exit code {code}:\n{said}"
-        return said
+        code, output = self._type(command)
+        assert code not in ("", "0"), f"{command}\nended with exit code {code}:\n{output}"
+        return output
 
     def _type(self, command: str) -> tuple[str, str]:
         assert self.process.stdin is not None
@@ -159,7 +159,7 @@ class Shell:
         return code, self.output.read_text()
 
     def close(self) -> None:
-        """With whatever still runs in it, when a test was cut short."""
+        """Kill what still runs in the session, when a test was aborted."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with suppress(BrokenPipeError):
@@ -174,7 +174,7 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def aws_cli() -> Path:
-    """The folder of PyPI's AWS CLI, once a machine: it has a botocore of its own."""
+    """Folder of PyPI's AWS CLI, installed once per host: it needs another botocore."""
     if found := [cache / AWS_CLI for cache in caches(os.environ) if (cache / AWS_CLI).is_dir()]:
         return found[0]
     if os.environ.get(CONSENT) == "0":
@@ -182,27 +182,27 @@ def aws_cli() -> Path:
     cache = own_cache(os.environ)
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="awscli-work-", dir=cache, ignore_cleanup_errors=True) as work:
-        made = Path(work, "new")
+        folder = Path(work, "new")
         pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         try:
-            wanted = AWS_CLI.replace("-", "==", 1)
-            run(*pip, "--target", made, wanted, environment=os.environ, timeout=INSTALL_LIMIT_S)
-        except CommandError as error:
+            requirement = AWS_CLI.replace("-", "==", 1)
+            run(*pip, "--target", folder, requirement, environment=os.environ, timeout=INSTALL_LIMIT_S)
+        except CliCommandError as error:
             pytest.skip(f"{AWS_CLI} can't be installed from PyPI: it {error}")
         with suppress(OSError):  # another run was faster
-            made.rename(cache / AWS_CLI)
+            folder.rename(cache / AWS_CLI)
     return cache / AWS_CLI
 
 
 @pytest.fixture
 def programs(aws_cli: Path, tmp_path: Path) -> Path:
-    """What a reader has on the PATH besides Pulumi."""
+    """Programs that a reader has on the PATH besides Pulumi."""
     folder = tmp_path / "bin"
     folder.mkdir()
     python = shlex.quote(sys.executable)
     for name, line in {
         "aws": f"PYTHONPATH={shlex.quote(str(aws_cli))} exec {python} -P -m awscli",
-        "packer": f"exec {python} {shlex.quote(packer_stand_in.__file__)}",
+        "packer": f"exec {python} {shlex.quote(packer_stub.__file__)}",
     }.items():
         (folder / name).write_text(f'#!/bin/sh\n{line} "$@"\n')
         (folder / name).chmod(0o755)
@@ -219,7 +219,7 @@ Terminal = Callable[[str, Path], Shell]
 
 @pytest.fixture
 def terminal(workspace: Workspace, programs: Path, tmp_path: Path) -> Iterator[Terminal]:
-    """Opens a shell in a fresh clone of a folder; Pulumi's login and AWS's settings are the test's, and empty."""
+    """Opens a shell in a fresh clone of a folder, without Pulumi login and AWS settings of the user."""
     login = ("PULUMI_BACKEND_URL", *(name for name in os.environ if name.startswith("PULUMI_CONFIG")))
     environment = {name: value for name, value in os.environ.items() if name not in login} | PERSON
     environment |= {
@@ -244,18 +244,18 @@ def terminal(workspace: Workspace, programs: Path, tmp_path: Path) -> Iterator[T
 
 
 @dataclass(frozen=True, kw_only=True)
-class Users:
+class Traffic:
     url: str
 
     def served(self) -> set[tuple[str, str]]:
-        """Color and release of twenty answers; none may fail."""
+        """Colors and releases of twenty responses; none may fail."""
         answers = [requests.get(self.url, timeout=10) for _ in range(20)]
         assert {answer.status_code for answer in answers} == {200}
         return {(answer.headers["X-Color"], answer.headers["X-Release"]) for answer in answers}
 
 
 def settings(text: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """A stack's file without its config, and its config; Pulumi makes texts of numbers and booleans."""
+    """A stack's file without its config, and its config; Pulumi converts numbers and booleans to text."""
     found: dict[str, Any] = yaml.safe_load(text)
     config = found.pop("config")
     return found, {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
@@ -263,7 +263,8 @@ def settings(text: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     assert (
-        filled('packer build "$(git rev-parse HEAD)" --name NAME') == 'packer build "$(git rev-parse HEAD)" --name dev'
+        fill_placeholders('packer build "$(git rev-parse HEAD)" --name NAME')
+        == 'packer build "$(git rev-parse HEAD)" --name dev'
     )
     for command in (
         "curl https://…/",
@@ -272,56 +273,56 @@ def test_a_placeholder_without_a_value_is_an_error() -> None:
         "deploy --ami ami-0123456789abcdef0",
     ):
         with pytest.raises(KeyError):
-            filled(command)
+            fill_placeholders(command)
 
 
-def test_the_way_onto_aws_as_it_is_printed(
+def test_the_readmes_commands_for_aws(
     terminal: Terminal,
     repository: Repository,
     workspace: Workspace,
     cloud: Running,
-    front: Front,
+    load_balancer: LoadBalancerStub,
     record_property: Callable[[str, object], None],
 ) -> None:
-    record_property("packer", "a stand-in that registers an image")
-    blocks = printed(chapter(WAY))
+    record_property("packer", "a stub that registers an image")
+    blocks = code_blocks(section(WAY))
     steps = {block.step: block.commands for block in blocks}
     assert len(steps) == len(blocks), "a step prints more than one block"
-    census = Census(cloud.client)
-    config = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(front.port)}
+    inventory = AccountInventory(cloud.client)
+    config = workspace.provider_config(cloud.aws) | {"bluegreen:httpPort": str(load_balancer.port)}
     own = shlex.join(["pulumi", "config", "set-all", "--path", *(f"--plaintext={k}={v}" for k, v in config.items())])
 
     person = terminal("first", repository.folder)
     person.type(*steps.pop("1"), own)
     for number in "23456":
         person.type(*steps.pop(number))
-    users = Users(url=f"http://127.0.0.1:{front.port}/")
-    assert users.served() == {("blue", "v1")}
+    traffic = Traffic(url=f"http://127.0.0.1:{load_balancer.port}/")
+    assert traffic.served() == {("blue", "v1")}
     person.type(*steps.pop("7"))
-    assert users.served() == {("green", "v2")}
+    assert traffic.served() == {("green", "v2")}
     person.type(*steps.pop("8"))
-    assert users.served() == {("blue", "v1")}
-    person.type(*steps.pop(""))  # a cutover, the plain way
-    assert users.served() == {("green", "v2")}
+    assert traffic.served() == {("blue", "v1")}
+    person.type(*steps.pop(""))  # a cutover with plain Pulumi
+    assert traffic.served() == {("green", "v2")}
     changed_files(person.folder, repository.folder, config)
 
     second_clone(terminal("second", person.folder), own)
-    assert users.served() == {("green", "v2")}
+    assert traffic.served() == {("green", "v2")}
 
     person.type(*steps.pop("9"))
-    assert front.machines("blue") == []
-    assert users.served() == {("green", "v2")}
+    assert load_balancer.instance_ids("blue") == []
+    assert traffic.served() == {("green", "v2")}
     assert steps == {}, "printed, and not run here"
-    (last,) = printed(chapter(END))
+    (last,) = code_blocks(section(END))
     person.type(*last.commands)
-    assert census.taken() == {
+    assert inventory.by_type() == {
         "aws:s3/bucket:Bucket": ["acme-pulumi-state"],
         "aws:ssm/parameter:Parameter": ["/bluegreen/dev/app/DATABASE_URL"],
     }
 
 
 def changed_files(clone: Path, first: Path, added: Mapping[str, str]) -> None:
-    """The stack's own alone has changed: by its commit in the key, and since in what deployments write."""
+    """Only the stack's file has changed: in the commit its secrets key, since then the keys of deployments."""
 
     def git(*args: str) -> str:
         return subprocess.run(["git", "-C", str(clone), *args], capture_output=True, text=True, check=True).stdout
@@ -337,13 +338,13 @@ def changed_files(clone: Path, first: Path, added: Mapping[str, str]) -> None:
 
 
 def second_clone(person: Shell, own: str) -> None:
-    """Knows nothing of the stack's releases until it is told."""
+    """A second clone, whose config has no releases until it is brought up to date."""
     select, sync = inline("in a fresh checkout, `pulumi stack select NAME`")
     person.type(select, own)
-    said = person.refused("pulumi up")
+    output = person.refused("pulumi up")
     assert (
         "the config of this checkout is older than the last change of stack dev: green v2 has 100 % of the traffic"
-        in said
+        in output
     )
     person.type(sync)
     assert re.search(r"^Resources:\n +\d+ unchanged$", person.type("pulumi up"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The scripts on the Pulumi CLI: what an update that was killed leaves, and a backend that can't be written to."""
+"""Scripts with the Pulumi CLI: locks of killed updates, invalid config, an unusable backend."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from scripts.exits import Exit
 from scripts.releases import Kind, Migration, Release, manifest_key
 from scripts.stacks import NO_STACK
 from tests.rehearsal.cloud.fleet import Running
-from tests.rehearsal.pulumi.front import Front
+from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
 from .conftest import OpenStack
 from .test_killed import killed
-from .test_life import Life
+from .test_stack_lifecycle import StackLifecycle
 
 pytestmark = pytest.mark.engine
 TIMEOUT_S = 300
@@ -30,7 +30,7 @@ CREATED = "2026-11-29T05:00:00.000+00:00"
 
 
 def script(workspace: Workspace, name: str, *args: str) -> tuple[int, dict[str, Any]]:
-    """As a person runs it in the project's folder."""
+    """Exit code and JSON output of a script in the project's folder."""
     done = subprocess.run(
         [sys.executable, "-m", f"scripts.{name}", *args, "--stack", "dev", "--json"],
         cwd=workspace.project,
@@ -44,7 +44,7 @@ def script(workspace: Workspace, name: str, *args: str) -> tuple[int, dict[str, 
     return done.returncode, json.loads(done.stdout)
 
 
-def test_after_a_killed_update_the_next_command_names_pulumis_lock_and_goes_on_without_it(
+def test_after_a_killed_update_the_next_command_names_pulumis_lock_and_succeeds_without_it(
     workspace: Workspace, stack_in_bucket: OpenStack
 ) -> None:
     dev = stack_in_bucket("dev")
@@ -61,17 +61,17 @@ def test_after_a_killed_update_the_next_command_names_pulumis_lock_and_goes_on_w
     assert script(workspace, "up")[1]["changed_resources"] == 0
 
 
-def test_the_selected_stack_is_pulumis_own_also_where_pulumi_is_not_asked(
+def test_the_selected_stack_is_pulumis_own_also_without_pulumi(
     workspace: Workspace, stack: OpenStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = "from scripts.stacks import {0}; print({0}())"
-    asked = [program.format("selected_stack"), program.format("selected_stack_on_disk")]
+    programs = [program.format("selected_stack"), program.format("selected_stack_on_disk")]
     run = functools.partial(subprocess.run, cwd=workspace.project, capture_output=True, text=True, check=False)
-    for name in ("dev", "prod"):  # making a stack selects it
+    for name in ("dev", "prod"):  # creating a stack selects it
         stack(name)
-        assert [run([sys.executable, "-c", each]).stdout for each in asked] == [f"{name}\n"] * 2
+        assert [run([sys.executable, "-c", each]).stdout for each in programs] == [f"{name}\n"] * 2
     monkeypatch.setenv("PULUMI_STACK", "dev")
-    assert [run([sys.executable, "-c", each]).stdout for each in asked] == ["dev\n"] * 2
+    assert [run([sys.executable, "-c", each]).stdout for each in programs] == ["dev\n"] * 2
     monkeypatch.delenv("PULUMI_STACK")
     run(["pulumi", "stack", "unselect"])
     none = run([sys.executable, "-m", "scripts.status", "--json"])
@@ -79,27 +79,27 @@ def test_the_selected_stack_is_pulumis_own_also_where_pulumi_is_not_asked(
 
 
 @pytest.fixture
-def life(stack: OpenStack, cloud: Running) -> Life:
-    """Blue holds v1, green v2 and the users; part of the config is secret."""
-    made = Life(stack("dev"), cloud)
-    made.stack.set_config("ingressCidrs[0]", auto.ConfigValue("0.0.0.0/0", secret=True), path=True)
-    made.up("without instances")
-    made.deliver("blue", "v1")
-    made.up("blue")
-    made.deliver("green", "v2")
-    made.set("activeColor", "green")
-    made.up("users on green")
-    return made
+def lifecycle(stack: OpenStack, cloud: Running) -> StackLifecycle:
+    """Blue is idle with v1, green is live with v2; part of the config is secret."""
+    created = StackLifecycle(stack("dev"), cloud)
+    created.stack.set_config("ingressCidrs[0]", auto.ConfigValue("0.0.0.0/0", secret=True), path=True)
+    created.up("without instances")
+    created.deploy("blue", "v1")
+    created.up("blue")
+    created.deploy("green", "v2")
+    created.set("activeColor", "green")
+    created.up("traffic on green")
+    return created
 
 
-def test_a_rollback_goes_its_way_though_the_program_would_refuse_the_checkouts_config(
-    workspace: Workspace, life: Life
+def test_a_rollback_succeeds_though_the_program_would_refuse_the_checkouts_config(
+    workspace: Workspace, lifecycle: StackLifecycle
 ) -> None:
     file = workspace.project / "Pulumi.dev.yaml"
-    life.set("alertWebhooks[0]", "garbage")
-    life.set("zoneCount", "77")
+    lifecycle.set("alertWebhooks[0]", "garbage")
+    lifecycle.set("zoneCount", "77")
     with pytest.raises(auto.CommandError):  # also the newest update's recorded config is bad now
-        life.stack.up()
+        lifecycle.stack.up()
     before = yaml.safe_load(file.read_text())
     code, answer = script(workspace, "cutover", "blue")
     assert code == Exit.USAGE
@@ -107,38 +107,42 @@ def test_a_rollback_goes_its_way_though_the_program_would_refuse_the_checkouts_c
     assert yaml.safe_load(file.read_text()) == before
     code, answer = script(workspace, "rollback")
     assert (code, answer.get("error")) == (Exit.OK, None)
-    assert life.weights() == {"blue": 100, "green": 0}
+    assert lifecycle.weights() == {"blue": 100, "green": 0}
     assert answer["changed_resources"] == 1
     [warning] = answer["warnings"]
     assert "zoneCount: 77" in warning
     assert "mend Pulumi.dev.yaml before the next one" in warning
     after = yaml.safe_load(file.read_text())
     revision = after["config"].pop("bluegreen:revision")
-    assert revision.endswith(f"/{life.stack.outputs()['revision'].value}")
+    assert revision.endswith(f"/{lifecycle.stack.outputs()['revision'].value}")
     assert {**after["config"], "bluegreen:activeColor": "green"} == {
         key: value for key, value in before["config"].items() if key != "bluegreen:revision"
     }
-    newest = life.stack.history(page_size=1, page=1, show_secrets=True)[0]
+    newest = lifecycle.stack.history(page_size=1, page=1, show_secrets=True)[0]
     assert (newest.result, newest.config["bluegreen:zoneCount"].value) == ("succeeded", "2")
     ranges = newest.config["bluegreen:ingressCidrs"]
     assert (ranges.secret, ranges.value) == (True, '["0.0.0.0/0"]')
     assert newest.config["bluegreen:alertWebhooks"].value == "[]"
 
 
-def test_what_was_refused_leaves_the_config_file_as_it_was_to_the_byte(
-    workspace: Workspace, life: Life, front: Front, cloud: Running, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_command_leaves_the_config_file_unchanged(
+    workspace: Workspace,
+    lifecycle: StackLifecycle,
+    load_balancer: LoadBalancerStub,
+    cloud: Running,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = workspace.project / "Pulumi.dev.yaml"
     file.write_text(f"# ours\n{file.read_text()}")
-    life.stack.remove_config("bluegreen:canaryPercent")
+    lifecycle.stack.remove_config("bluegreen:canaryPercent")
     before = file.read_bytes()
-    front.broken = {"blue"}
+    load_balancer.broken = {"blue"}
     code, answer = script(workspace, "canary", "5")
     assert (code, file.read_bytes()) == (Exit.REFUSED, before)
     assert answer["error"].startswith('blue keeps its 0 %: before hook "gate-before-users" failed: blue is not fit for')
     assert len(answer["error"].splitlines()) == 1
-    front.broken = set()
-    bucket = str(life.stack.outputs()["artifactsBucket"].value)
+    load_balancer.broken = set()
+    bucket = str(lifecycle.stack.outputs()["artifactsBucket"].value)
     release = Release(
         version="v3", commit="", kind=Kind.SOURCE, migration=Migration.NONE, sha256="0" * 64, size=1, created=CREATED
     )
@@ -157,19 +161,19 @@ def test_what_was_refused_leaves_the_config_file_as_it_was_to_the_byte(
 
 
 def test_a_cutover_whose_update_was_killed_is_resumed_and_releases_pulumis_lock(
-    workspace: Workspace, life: Life
+    workspace: Workspace, lifecycle: StackLifecycle
 ) -> None:
-    life.set("activeColor", "blue")
-    killed(life.stack, after=1, pause=0)
+    lifecycle.set("activeColor", "blue")
+    killed(lifecycle.stack, after=1, pause=0)
     code, answer = script(workspace, "cutover", "blue", "--break-lock")
     assert (code, "Pulumi's own lock of the stack is held" in answer["error"]) == (Exit.LOCKED, True)
     code, answer = script(workspace, "cutover", "blue", "--resume", "--bake", "0")
     assert (code, answer.get("error")) == (Exit.OK, None)
-    assert life.weights() == {"blue": 100, "green": 0}
-    assert life.up("again") == {}
+    assert lifecycle.weights() == {"blue": 100, "green": 0}
+    assert lifecycle.up("again") == {}
 
 
-def test_a_backend_that_is_no_folder_is_one_sentence(
+def test_an_unusable_backend_is_a_one_line_error(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"

@@ -16,9 +16,9 @@ from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import Workspace
 from tests.rehearsal.cloud.fleet import Running
 
-from .census import Census
+from .account_inventory import AccountInventory
 from .conftest import OpenStack
-from .front import Front
+from .load_balancer_stub import LoadBalancerStub
 
 pytestmark = pytest.mark.engine
 
@@ -40,15 +40,15 @@ PLAIN = {
 }
 
 
-# These make new fleets of the same releases: a gate refuses to move users while old machines stand beside the new.
-RENEWING = {"drainTimeout", "healthPath"}
-# It makes new target groups, for which users would have to leave the old ones in the same run.
-FIXED_ONCE_SERVING = {"containerPort"}
+# These replace the fleets of the same releases: a gate refuses to shift traffic while old and new instances coexist.
+REPLACING_FLEETS = {"drainTimeout", "healthPath"}
+# It replaces the target groups, which would shift traffic in the same run.
+FIXED_WITH_TRAFFIC = {"containerPort"}
 
 
 @dataclass
-class Wish:
-    """What the stack's config asks for, by the program's own rules: what serves users keeps its release."""
+class DesiredConfig:
+    """Desired releases and weights, by the program's own rules: a color with traffic keeps its release."""
 
     active: str = "blue"
     canary: int = 0
@@ -58,7 +58,7 @@ class Wish:
     def idle(self) -> str:
         return {"blue": "green", "green": "blue"}[self.active]
 
-    def deliver(self, number: int) -> None:
+    def deploy(self, number: int) -> None:
         color = self.idle if self.releases[self.active] else self.active
         if not self.canary:
             self.releases[color] = f"v{number}"
@@ -71,7 +71,7 @@ class Wish:
         if self.releases[self.idle]:
             self.active, self.canary = self.idle, 0
 
-    def send_some(self, number: int) -> None:
+    def start_canary(self, number: int) -> None:
         if self.releases[self.idle]:
             self.canary = number
 
@@ -80,17 +80,17 @@ class Wish:
 
 
 CHANGED = {key: values[1] for key, values in PLAIN.items()}
-# Every value changes while the first color serves, and again while both do; then the other takes over alone.
-STEPS: list[tuple[Callable[[Wish, int], None], int, dict[str, str]]] = [
-    (Wish.deliver, 1, {}),
-    (Wish.deliver, 2, CHANGED),
-    (Wish.send_some, 10, {key: values[0] for key, values in PLAIN.items()}),
-    (Wish.cut_over, 0, {"zoneCount": "3", "natGateways": "per-zone"}),
-    (Wish.retire, 0, {"zoneCount": "2"}),
+# Every value changes while the first color has the traffic, and again while both have; then the other has all of it.
+STEPS: list[tuple[Callable[[DesiredConfig, int], None], int, dict[str, str]]] = [
+    (DesiredConfig.deploy, 1, {}),
+    (DesiredConfig.deploy, 2, CHANGED),
+    (DesiredConfig.start_canary, 10, {key: values[0] for key, values in PLAIN.items()}),
+    (DesiredConfig.cut_over, 0, {"zoneCount": "3", "natGateways": "per-zone"}),
+    (DesiredConfig.retire, 0, {"zoneCount": "2"}),
 ]
 
 
-def write_config(workspace: Workspace, wish: Wish, values: dict[str, str], image: str) -> None:
+def write_config(workspace: Workspace, desired: DesiredConfig, values: dict[str, str], image: str) -> None:
     """As a person edits the stack's file: lists and objects as such."""
     file = workspace.project / "Pulumi.dev.yaml"
     content = yaml.safe_load(file.read_text())
@@ -98,55 +98,63 @@ def write_config(workspace: Workspace, wish: Wish, values: dict[str, str], image
     for key, value in values.items():
         full = key if ":" in key else f"bluegreen:{key}"
         config[full] = json.loads(value) if value[:1] in "[{" else value
-    for color, release in wish.releases.items():
+    for color, release in desired.releases.items():
         config.pop(f"bluegreen:{color}", None)
         if release:
             url = f"https://releases.example/{release}.tar.gz"
             color_config = {"release": release, "releaseUrl": url, "sha256": "0" * 64, "amiId": image}
             config[f"bluegreen:{color}"] = color_config
-    config |= {"bluegreen:activeColor": wish.active, "bluegreen:canaryPercent": wish.canary}
+    config |= {"bluegreen:activeColor": desired.active, "bluegreen:canaryPercent": desired.canary}
     file.write_text(yaml.safe_dump(content))
 
 
-def holds(census: Census, stack: auto.Stack, front: Front, wish: Wish, given: dict[str, str]) -> None:
-    when = f"{wish} {given}"
-    census.agrees(stack, when)
-    assert front.weights() == wish.weights(), when
-    instances = {color: len(front.machines(color)) for color in wish.releases}
-    assert instances == {color: int(bool(release)) for color, release in wish.releases.items()}, when
-    found = census.taken()
-    zones = int(given.get("zoneCount", "2"))
+def assert_converged(
+    inventory: AccountInventory,
+    stack: auto.Stack,
+    load_balancer: LoadBalancerStub,
+    desired: DesiredConfig,
+    values_so_far: dict[str, str],
+) -> None:
+    when = f"{desired} {values_so_far}"
+    inventory.assert_matches_state(stack, when)
+    assert load_balancer.weights() == desired.weights(), when
+    instances = {color: len(load_balancer.instance_ids(color)) for color in desired.releases}
+    assert instances == {color: int(bool(release)) for color, release in desired.releases.items()}, when
+    found = inventory.by_type()
+    zones = int(values_so_far.get("zoneCount", "2"))
     assert len(found["aws:ec2/subnet:Subnet"]) == 2 * zones, when
     gateways = {"none": 0, "single": 1, "per-zone": zones}
-    assert len(found.get("aws:ec2/natGateway:NatGateway", [])) == gateways[given.get("natGateways", "single")], when
+    assert (
+        len(found.get("aws:ec2/natGateway:NatGateway", [])) == gateways[values_so_far.get("natGateways", "single")]
+    ), when
 
 
 def test_settings_that_change_converge(
     workspace: Workspace,
     stack: OpenStack,
-    front: Front,
+    load_balancer: LoadBalancerStub,
     cloud: Running,
     calls: CloudClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(ALLOW_RETIRE, "1")
     image = cloud.client("ec2").describe_images(Owners=["136693071363"])["Images"][0]["ImageId"]
-    census = Census(cloud.client)
+    inventory = AccountInventory(cloud.client)
     dev = stack("dev")
     dev.up()
-    wish, given = Wish(), dict[str, str]()
+    desired, values_so_far = DesiredConfig(), dict[str, str]()
     for move, number, values in STEPS:
-        before = wish.weights()
-        move(wish, number)
-        barred = FIXED_ONCE_SERVING if before else set()
-        barred |= RENEWING if before and before != wish.weights() else set()
+        before = desired.weights()
+        move(desired, number)
+        barred = FIXED_WITH_TRAFFIC if before else set()
+        barred |= REPLACING_FLEETS if before and before != desired.weights() else set()
         values = {key: value for key, value in values.items() if key not in barred}
-        given |= values
-        write_config(workspace, wish, values, image)
+        values_so_far |= values
+        write_config(workspace, desired, values, image)
         dev.up()
-        holds(census, dev, front, wish, given)
+        assert_converged(inventory, dev, load_balancer, desired, values_so_far)
         writes = calls.write_calls()
         dev.preview(expect_no_changes=True)
         assert calls.write_calls() == writes
     dev.destroy()
-    assert census.taken() == {}
+    assert inventory.by_type() == {}

@@ -1,4 +1,4 @@
-"""Alarms of the emulated CloudWatch: they change by themselves, tell their topic, and keep a history."""
+"""Alarms of the emulated CloudWatch: evaluation, actions on SNS topics, history, composite alarms."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from components import alarm_metrics
 from components.alarm_metrics import Question
 from config.alerts import AlarmSettings
-from rehearsal.cloud.client import CloudClient, RefusedError
-from rehearsal.cloud.notification import Notice
+from rehearsal.cloud.client import CloudClient, ControlError
+from rehearsal.cloud.sns_message import SnsMessage
 from tests.rehearsal.cloud.fleet import Running, wait
 
 BALANCER = {"LoadBalancer": "app/app/1", "TargetGroup": "targetgroup/blue/1"}
@@ -25,10 +25,10 @@ SCALE = 60.0  # a minute counts as a second
 
 @pytest.fixture
 def client(cloud: Running) -> Iterator[CloudClient]:
-    found = CloudClient(control=cloud.control)
-    found.set_alarm_scale(SCALE)
-    yield found
-    found.set_alarm_scale(1)
+    created = CloudClient(control=cloud.control)
+    created.set_alarm_scale(SCALE)
+    yield created
+    created.set_alarm_scale(1)
 
 
 @pytest.fixture
@@ -49,19 +49,19 @@ def put(cloud: Running, namespace: str, **values: float) -> None:
 
 
 def put_alarm(cloud: Running, name: str, **changes: Any) -> None:
-    given = {
+    request = {
         "AlarmName": name,
         "Namespace": "app",
         "MetricName": "errors",
         "Dimensions": dimensions(),
         "Statistic": "Sum",
-        "Period": 300,  # at the scale of these tests 5 seconds
+        "Period": 300,  # 5 seconds at the scale of these tests
         "EvaluationPeriods": 1,
         "Threshold": 3,
         "ComparisonOperator": "GreaterThanThreshold",
         "TreatMissingData": "notBreaching",
     }
-    cloud.client("cloudwatch").put_metric_alarm(**given | changes)
+    cloud.client("cloudwatch").put_metric_alarm(**request | changes)
 
 
 def put_question(cloud: Running, question: Question, minutes: int) -> None:
@@ -80,7 +80,7 @@ def put_question(cloud: Running, question: Question, minutes: int) -> None:
     ]
     cloud.client("cloudwatch").put_metric_alarm(
         AlarmName=question.name,
-        Metrics=[*queries, {"Id": "judged", "Expression": question.expression, "ReturnData": True}],
+        Metrics=[*queries, {"Id": "result", "Expression": question.expression, "ReturnData": True}],
         ComparisonOperator="GreaterThanThreshold",
         Threshold=question.threshold,
         DatapointsToAlarm=1,
@@ -105,16 +105,16 @@ def wait_for(cloud: Running, name: str, state: str) -> Any:
     return described(cloud, name)
 
 
-def told(client: CloudClient, since: datetime, wanted: int) -> list[Notice]:
+def published(client: CloudClient, since: datetime, minimum: int) -> list[SnsMessage]:
     def reason() -> str | None:
-        found = len(client.notices(since))
-        return None if found >= wanted else f"{found} came"
+        count = len(client.sns_messages(since))
+        return None if count >= minimum else f"{count} were published"
 
-    wait(reason, f"{wanted} notices")
-    return client.notices(since)
+    wait(reason, f"{minimum} messages")
+    return client.sns_messages(since)
 
 
-def test_an_alarm_comes_tells_its_topic_and_goes_by_itself(cloud: Running, client: CloudClient, topic: str) -> None:
+def test_an_alarm_changes_its_state_and_publishes_each_change(cloud: Running, client: CloudClient, topic: str) -> None:
     began = datetime.now(UTC)
     put_alarm(cloud, "errors", AlarmActions=[topic], OKActions=[topic], AlarmDescription="too many")
     assert "NonBreaching" in wait_for(cloud, "errors", "OK")["StateReason"]
@@ -122,17 +122,17 @@ def test_an_alarm_comes_tells_its_topic_and_goes_by_itself(cloud: Running, clien
     reason = wait_for(cloud, "errors", "ALARM")["StateReason"]
     assert reason.startswith("Threshold Crossed: 1 out of the last 1 datapoint [4] was greater than the threshold (3)")
     wait_for(cloud, "errors", "OK")
-    notices = told(client, began, 3)
-    assert [notice.subject for notice in notices] == [
+    messages = published(client, began, 3)
+    assert [message.subject for message in messages] == [
         f'{state}: "errors" in eu-central-1' for state in ("OK", "ALARM", "OK")
     ]
-    message = json.loads(notices[1].message)
-    assert (message["OldStateValue"], message["NewStateValue"], message["NewStateReason"]) == ("OK", "ALARM", reason)
-    assert (message["AlarmName"], message["AlarmDescription"]) == ("errors", "too many")
-    assert message["Trigger"]["Threshold"] == 3
+    content = json.loads(messages[1].message)
+    assert (content["OldStateValue"], content["NewStateValue"], content["NewStateReason"]) == ("OK", "ALARM", reason)
+    assert (content["AlarmName"], content["AlarmDescription"]) == ("errors", "too many")
+    assert content["Trigger"]["Threshold"] == 3
 
 
-def test_an_alarm_over_alarms_follows_them_and_names_the_one_that_changed(
+def test_a_composite_alarm_follows_its_alarms_and_names_the_one_that_changed(
     cloud: Running, client: CloudClient, topic: str
 ) -> None:
     put_alarm(cloud, "errors")
@@ -149,28 +149,28 @@ def test_an_alarm_over_alarms_follows_them_and_names_the_one_that_changed(
     bad = described(cloud, "bad")
     assert bad["StateValue"] == "ALARM"
     assert ":alarm:latency transitioned to ALARM at " in bad["StateReason"]
-    assert {notice.subject.partition(" in ")[0] for notice in told(client, began, 2)} == {
+    assert {message.subject.partition(" in ")[0] for message in published(client, began, 2)} == {
         'ALARM: "bad"',
         'ALARM: "worst"',
     }
-    message = json.loads(next(each.message for each in client.notices(began) if '"bad"' in each.subject))
-    assert message["AlarmRule"] == 'ALARM("errors") OR ALARM("latency")'
+    content = json.loads(next(each.message for each in client.sns_messages(began) if '"bad"' in each.subject))
+    assert content["AlarmRule"] == 'ALARM("errors") OR ALARM("latency")'
 
 
-def test_the_history_tells_of_every_change_the_newest_first(cloud: Running, client: CloudClient, topic: str) -> None:
+def test_the_history_lists_every_change_the_newest_first(cloud: Running, client: CloudClient, topic: str) -> None:
     put_alarm(cloud, "errors", AlarmActions=[topic])
     wait_for(cloud, "errors", "OK")
     began = datetime.now(UTC)
     put(cloud, "app", errors=4)
     wait_for(cloud, "errors", "ALARM")
-    told(client, began, 1)
+    published(client, began, 1)
     cloudwatch = cloud.client("cloudwatch")
 
-    def summaries(**asked: Any) -> list[str]:
-        found = cloudwatch.describe_alarm_history(AlarmName="errors", **asked)["AlarmHistoryItems"]
-        return [item["HistorySummary"] for item in found]
+    def summaries(**options: Any) -> list[str]:
+        items = cloudwatch.describe_alarm_history(AlarmName="errors", **options)["AlarmHistoryItems"]
+        return [item["HistorySummary"] for item in items]
 
-    wait(lambda: None if len(summaries()) == 4 else f"{summaries()}", "the whole history")
+    wait(lambda: None if len(summaries()) == 4 else f"{summaries()}", "the complete history")
     assert summaries() == [
         f"Successfully executed action {topic}",
         "Alarm updated from OK to ALARM",
@@ -194,28 +194,28 @@ def test_an_alarm_that_is_put_again_keeps_its_state(cloud: Running, client: Clou
     ]
 
 
-def test_a_state_set_by_hand_lasts_until_the_next_judgement(cloud: Running, client: CloudClient, topic: str) -> None:
+def test_set_alarm_state_lasts_until_the_next_evaluation(cloud: Running, client: CloudClient, topic: str) -> None:
     put_alarm(cloud, "errors", AlarmActions=[topic])
     wait_for(cloud, "errors", "OK")
     began = datetime.now(UTC)
     cloud.client("cloudwatch").set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="by hand")
-    (notice,) = told(client, began, 1)
-    assert json.loads(notice.message)["NewStateReason"] == "by hand"
+    (message,) = published(client, began, 1)
+    assert json.loads(message.message)["NewStateReason"] == "by hand"
     wait_for(cloud, "errors", "OK")
 
 
-def test_without_actions_enabled_nobody_is_told(cloud: Running, client: CloudClient, topic: str) -> None:
+def test_without_actions_enabled_nothing_is_published(cloud: Running, client: CloudClient, topic: str) -> None:
     put_alarm(cloud, "silent", AlarmActions=[topic], ActionsEnabled=False)
-    put_alarm(cloud, "spoken", AlarmActions=[topic])
-    wait_for(cloud, "spoken", "OK")
+    put_alarm(cloud, "notifying", AlarmActions=[topic])
+    wait_for(cloud, "notifying", "OK")
     wait_for(cloud, "silent", "OK")
     began = datetime.now(UTC)
     put(cloud, "app", errors=4)
     wait_for(cloud, "silent", "ALARM")
-    assert [json.loads(notice.message)["AlarmName"] for notice in told(client, began, 1)] == ["spoken"]
+    assert [json.loads(message.message)["AlarmName"] for message in published(client, began, 1)] == ["notifying"]
 
 
-# What a minute's metrics make of each question that the program's alarms ask: (question, good, bad).
+# Metrics of a minute for each of the program's alarms: (alarm, good, bad).
 OPTIONS = AlarmSettings()
 MINUTES = [
     ("errors", {"RequestCount": 100}, {"RequestCount": 100, "HTTPCode_Target_5XX_Count": 6}),
@@ -227,7 +227,7 @@ MINUTES = [
 
 
 @pytest.mark.parametrize(("name", "good", "bad"), MINUTES)
-def test_the_programs_own_alarms_are_judged(
+def test_the_programs_alarms_are_evaluated(
     cloud: Running, client: CloudClient, name: str, good: dict[str, float], bad: dict[str, float]
 ) -> None:
     (question,) = [each for each in alarm_metrics.of_color(OPTIONS) if each.name == name]
@@ -237,19 +237,19 @@ def test_the_programs_own_alarms_are_judged(
     wait_for(cloud, name, "OK")
 
     def reason() -> str | None:
-        """The load balancer publishes its metrics again and again; the good ones are too old after some time."""
+        """The load balancer publishes its metrics continuously; the good ones expire after some time."""
         put(cloud, namespace, **bad)
         return None if (state := described(cloud, name)["StateValue"]) == "ALARM" else f"it is {state}"
 
     wait(reason, f"the alarm {name} to be ALARM", deadline_s=60)
 
 
-def test_a_color_that_had_machines_lacks_them(cloud: Running, client: CloudClient) -> None:
-    question, own = alarm_metrics.of_machines(2, 5), "machines of this test"  # others tell of healthy ones, too
+def test_a_color_with_too_few_healthy_instances_is_in_alarm(cloud: Running, client: CloudClient) -> None:
+    question, own = alarm_metrics.of_machines(2, 5), "instances of this test"  # other tests publish the metric too
     healthy = replace(question.metrics["healthy"], namespace=own)
     put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
-    put_alarm(cloud, "beside", TreatMissingData="breaching")
-    wait_for(cloud, "beside", "ALARM")  # judged by now, and so is the other
+    put_alarm(cloud, "other", TreatMissingData="breaching")
+    wait_for(cloud, "other", "ALARM")  # evaluated by now, and so is the other
     assert described(cloud, "machines")["StateValue"] == "INSUFFICIENT_DATA"
     put(cloud, own, HealthyHostCount=1)
     wait_for(cloud, "machines", "ALARM")
@@ -257,7 +257,7 @@ def test_a_color_that_had_machines_lacks_them(cloud: Running, client: CloudClien
     wait_for(cloud, "machines", "OK")
 
 
-def test_an_alarm_that_nobody_can_judge_says_why(cloud: Running, client: CloudClient) -> None:
+def test_an_alarm_that_can_not_be_evaluated_has_a_reason(cloud: Running, client: CloudClient) -> None:
     put_alarm(cloud, "odd", ComparisonOperator="GreaterThanUpperThreshold")
 
     def reason() -> str | None:
@@ -268,7 +268,7 @@ def test_an_alarm_that_nobody_can_judge_says_why(cloud: Running, client: CloudCl
     assert described(cloud, "odd")["StateValue"] == "INSUFFICIENT_DATA"
 
 
-def test_a_rule_that_is_none_is_refused(cloud: Running) -> None:
+def test_an_invalid_rule_is_refused(cloud: Running) -> None:
     with pytest.raises(ClientError, match="alarm rule 'ALARM") as refused:
         cloud.client("cloudwatch").put_composite_alarm(AlarmName="bad", AlarmRule="ALARM(errors) AND")
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -283,7 +283,7 @@ def test_a_time_scale_is_listed_as_a_gap_and_has_bounds(cloud: Running, client: 
     (reason,) = gaps()
     assert reason.endswith("60 s of an alarm's period count as 6 s")
     for wrong in (0, 61, True):
-        with pytest.raises(RefusedError, match=r"time scale .*: a number from 1 to 60 is allowed"):
+        with pytest.raises(ControlError, match=r"time scale .*: a number from 1 to 60 is allowed"):
             client.set_alarm_scale(wrong)
     client.set_alarm_scale(1)
     assert gaps() == []

@@ -4,11 +4,11 @@ import pytest
 
 from components import alarm_metrics
 from config.alerts import AlarmSettings
-from rehearsal.cloud.cloudwatch.metric_math import Line, MathError, evaluate, names
+from rehearsal.cloud.cloudwatch.metric_math import MathError, TimeSeries, evaluate, query_ids
 
 TIMES = (0, 60, 120)
-ALL: Line = {0: 100.0, 60: 200.0, 120: 300.0}
-SOME: Line = {60: 50.0}
+ALL: TimeSeries = {0: 100.0, 60: 200.0, 120: 300.0}
+SOME: TimeSeries = {60: 50.0}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ SOME: Line = {60: 50.0}
         ("3", {0: 3.0, 60: 3.0, 120: 3.0}),
     ],
 )
-def test_expressions_are_counted_point_by_point(expression: str, expected: Line) -> None:
+def test_expressions_are_evaluated_point_by_point(expression: str, expected: TimeSeries) -> None:
     assert evaluate(expression, {"all": ALL, "some": SOME}, TIMES) == pytest.approx(expected)
 
 
@@ -42,19 +42,19 @@ def test_expressions_are_counted_point_by_point(expression: str, expected: Line)
     "expression",
     ["all +", "other", "RATE(all)", "IF(all, some)", "all.real", "[all, some]", "all if some else all", "FILL(3, 0)"],
 )
-def test_what_cannot_be_counted_is_named(expression: str) -> None:
+def test_an_invalid_expression_is_named_in_the_error(expression: str) -> None:
     with pytest.raises(MathError, match="expression '"):
         evaluate(expression, {"all": ALL, "some": SOME}, TIMES)
 
 
-def test_the_ids_that_an_expression_asks_for() -> None:
-    assert names("IF(requests > 0 AND healthy < 1, FILL(a, b), MAX(c))") == {"requests", "healthy", "a", "b", "c"}
+def test_the_query_ids_of_an_expression() -> None:
+    assert query_ids("IF(requests > 0 AND healthy < 1, FILL(a, b), MAX(c))") == {"requests", "healthy", "a", "b", "c"}
 
 
-def test_every_question_of_the_alarms_can_be_counted() -> None:
+def test_the_expressions_of_all_alarms_can_be_evaluated() -> None:
     options = AlarmSettings()
-    asked = (*alarm_metrics.of_color(options), alarm_metrics.of_balancer(options), alarm_metrics.of_machines(2, 11))
-    for question in asked:
-        lines: dict[str, Line] = {id: {0: 40.0, 60: 10.0} for id in question.metrics}
-        assert names(question.expression) <= lines.keys()
-        assert {0, 60} <= set(evaluate(question.expression, lines, TIMES))
+    alarms = (*alarm_metrics.of_color(options), alarm_metrics.of_balancer(options), alarm_metrics.of_machines(2, 11))
+    for alarm in alarms:
+        series: dict[str, TimeSeries] = {id: {0: 40.0, 60: 10.0} for id in alarm.metrics}
+        assert query_ids(alarm.expression) <= series.keys()
+        assert {0, 60} <= set(evaluate(alarm.expression, series, TIMES))

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from rehearsal.cloud.cloudwatch.metric_store import KEPT_S, Metric, StatisticError, Store, statistic
+from rehearsal.cloud.cloudwatch.metric_store import RETENTION_S, MetricId, MetricStore, StatisticError, statistic
 
-LATENCY = Metric(namespace="app", name="latency", dimensions=frozenset({("color", "blue")}))
+LATENCY = MetricId(namespace="app", name="latency", dimensions=frozenset({("color", "blue")}))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ LATENCY = Metric(namespace="app", name="latency", dimensions=frozenset({("color"
     ],
 )
 def test_statistics_over_several_seconds(name: str, expected: float) -> None:
-    store, now = Store(), int(time.time())
+    store, now = MetricStore(), int(time.time())
     for value in range(1, 101):
         store.add(LATENCY, now - value % 7, {float(value): 1})
     seconds = [second for _at, second in store.seconds(LATENCY, now - 10, now + 1)]
@@ -33,40 +33,40 @@ def test_statistics_over_several_seconds(name: str, expected: float) -> None:
     assert statistic(seconds, name) == expected
 
 
-def test_a_set_of_statistics_has_no_percentile_unless_all_values_are_the_same() -> None:
-    store, now = Store(), int(time.time())
-    store.add_set(LATENCY, now, "None", total=6, count=3, least=2, most=2)
+def test_a_statistic_set_has_no_percentile_unless_all_values_are_equal() -> None:
+    store, now = MetricStore(), int(time.time())
+    store.add_statistics(LATENCY, now, "None", total=6, count=3, minimum=2, maximum=2)
     assert statistic([second for _at, second in store.seconds(LATENCY, now, now + 1)], "p90") == 2
-    store.add_set(LATENCY, now, "None", total=10, count=2, least=4, most=6)
+    store.add_statistics(LATENCY, now, "None", total=10, count=2, minimum=4, maximum=6)
     seconds = [second for _at, second in store.seconds(LATENCY, now, now + 1)]
     assert statistic(seconds, "p90") is None
     assert (statistic(seconds, "Sum"), statistic(seconds, "Maximum")) == (16, 6)
 
 
-def test_units_and_dimensions_are_lines_of_their_own() -> None:
-    store, now = Store(), int(time.time())
+def test_units_and_dimensions_have_separate_series() -> None:
+    store, now = MetricStore(), int(time.time())
     store.add(LATENCY, now, {1.0: 1}, "Seconds")
     store.add(LATENCY, now, {500.0: 2}, "Milliseconds")
-    store.add(Metric(namespace="app", name="latency"), now, {9.0: 9}, "Seconds")
-    counted = {
+    store.add(MetricId(namespace="app", name="latency"), now, {9.0: 9}, "Seconds")
+    counts = {
         unit: statistic([second for _at, second in store.seconds(LATENCY, now, now + 1, unit)], "SampleCount")
         for unit in (None, "Seconds", "Milliseconds", "Bytes")
     }
-    assert counted == {None: 3, "Seconds": 1, "Milliseconds": 2, "Bytes": None}
+    assert counts == {None: 3, "Seconds": 1, "Milliseconds": 2, "Bytes": None}
 
 
-def test_what_is_old_is_dropped() -> None:
-    store, now = Store(), int(time.time())
-    store.add(LATENCY, now - KEPT_S - 5, {1.0: 1})
-    assert store.known() == []
+def test_expired_samples_are_dropped() -> None:
+    store, now = MetricStore(), int(time.time())
+    store.add(LATENCY, now - RETENTION_S - 5, {1.0: 1})
+    assert store.metrics() == []
     store.add(LATENCY, now, {1.0: 1})
-    store.forget_old(now + KEPT_S)
-    assert store.known() == [(LATENCY, "None")]
-    store.forget_old(now + KEPT_S + 1)
-    assert store.known() == []
+    store.drop_expired(now + RETENTION_S)
+    assert store.metrics() == [(LATENCY, "None")]
+    store.drop_expired(now + RETENTION_S + 1)
+    assert store.metrics() == []
 
 
 @pytest.mark.parametrize("name", ["Median", "p101", "pp", "tm99", "sum"])
 def test_an_unknown_statistic_is_refused(name: str) -> None:
-    with pytest.raises(StatisticError, match=f"statistic '{name}': Average, .* are what there is"):
+    with pytest.raises(StatisticError, match=f"statistic '{name}': allowed are Average, "):
         statistic([], name)

@@ -1,4 +1,4 @@
-"""Metrics put into the emulated CloudWatch are answered as CloudWatch would."""
+"""Metrics API of the emulated CloudWatch: periods, dimensions, percentiles, metric math."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GREEN = [{"Name": "Color", "Value": "green"}]
 
 @pytest.fixture
 def minute() -> datetime:
-    """A whole one that is over."""
+    """The start of a minute in the past."""
     now = datetime.now(UTC)
     return now.replace(second=0, microsecond=0) - timedelta(minutes=5)
 
@@ -26,45 +26,47 @@ def put(cloud: Running, at: datetime, name: str, *values: float, dimensions: Any
     cloud.client("cloudwatch").put_metric_data(Namespace="app", MetricData=[data])
 
 
-def asked(id: str, name: str, stat: str, period: int = 60, dimensions: Any = BLUE, **more: Any) -> dict[str, Any]:
+def query(id: str, name: str, stat: str, period: int = 60, dimensions: Any = BLUE, **more: Any) -> dict[str, Any]:
     metric = {"Namespace": "app", "MetricName": name, "Dimensions": dimensions}
     return {"Id": id, "MetricStat": {"Metric": metric, "Period": period, "Stat": stat}, **more}
 
 
-def answers(cloud: Running, begin: datetime, end: datetime, *queries: Any, **more: Any) -> dict[str, Any]:
-    found = cloud.client("cloudwatch").get_metric_data(
+def results(cloud: Running, begin: datetime, end: datetime, *queries: Any, **more: Any) -> dict[str, Any]:
+    response = cloud.client("cloudwatch").get_metric_data(
         MetricDataQueries=list(queries), StartTime=begin, EndTime=end, **more
     )
-    return {row["Id"]: list(zip(row["Timestamps"], row["Values"], strict=True)) for row in found["MetricDataResults"]}
+    return {
+        row["Id"]: list(zip(row["Timestamps"], row["Values"], strict=True)) for row in response["MetricDataResults"]
+    }
 
 
-def test_periods_are_whole_and_the_running_one_gives_the_sum_so_far(cloud: Running, minute: datetime) -> None:
+def test_periods_are_aligned_and_the_current_one_has_the_sum_so_far(cloud: Running, minute: datetime) -> None:
     put(cloud, minute + timedelta(seconds=5), "requests", 10, 20)
     put(cloud, minute + timedelta(seconds=59), "requests", 5)
     put(cloud, minute + timedelta(seconds=60), "requests", 7)
     begin, end = minute + timedelta(seconds=3), minute + timedelta(seconds=61)
-    (found,) = answers(cloud, begin, end, asked("r", "requests", "Sum")).values()
+    (found,) = results(cloud, begin, end, query("r", "requests", "Sum")).values()
     assert found == [(minute + timedelta(seconds=60), 7), (minute, 35)]
-    (found,) = answers(
-        cloud, begin, end, asked("r", "requests", "Sum", period=30), ScanBy="TimestampAscending"
+    (found,) = results(
+        cloud, begin, end, query("r", "requests", "Sum", period=30), ScanBy="TimestampAscending"
     ).values()
     assert found == [(minute + timedelta(seconds=at), value) for at, value in ((0, 30), (30, 5), (60, 7))]
 
 
-def test_dimensions_have_to_be_the_same_and_not_only_some_of_them(cloud: Running, minute: datetime) -> None:
+def test_all_dimensions_have_to_match(cloud: Running, minute: datetime) -> None:
     put(cloud, minute, "requests", 1, dimensions=BLUE)
     put(cloud, minute, "requests", 2, dimensions=GREEN)
     put(cloud, minute, "requests", 4, dimensions=[*GREEN, {"Name": "Zone", "Value": "a"}])
     queries = [
-        asked("blue", "requests", "Sum"),
-        asked("green", "requests", "Sum", dimensions=GREEN),
-        asked("all", "requests", "Sum", dimensions=[]),
+        query("blue", "requests", "Sum"),
+        query("green", "requests", "Sum", dimensions=GREEN),
+        query("all", "requests", "Sum", dimensions=[]),
     ]
-    found = answers(cloud, minute, minute + timedelta(minutes=1), *queries)
+    found = results(cloud, minute, minute + timedelta(minutes=1), *queries)
     assert found == {"blue": [(minute, 1)], "green": [(minute, 2)], "all": []}
 
 
-def test_expressions_stand_on_other_queries(cloud: Running, minute: datetime) -> None:
+def test_expressions_refer_to_other_queries(cloud: Running, minute: datetime) -> None:
     later = minute + timedelta(minutes=1)
     put(cloud, minute, "requests", *[1] * 40)
     put(cloud, minute, "errors", 1, 1)
@@ -72,23 +74,23 @@ def test_expressions_stand_on_other_queries(cloud: Running, minute: datetime) ->
     queries = [
         {"Id": "percent", "Expression": "100 * share", "Label": "errors of 100"},
         {"Id": "share", "Expression": "FILL(errors, 0) / requests", "ReturnData": False},
-        asked("requests", "requests", "Sum", ReturnData=False),
-        asked("errors", "errors", "Sum", ReturnData=False),
+        query("requests", "requests", "Sum", ReturnData=False),
+        query("errors", "errors", "Sum", ReturnData=False),
     ]
-    found = answers(cloud, minute, later + timedelta(minutes=1), *queries, ScanBy="TimestampAscending")
+    found = results(cloud, minute, later + timedelta(minutes=1), *queries, ScanBy="TimestampAscending")
     assert found == {"percent": [(minute, 5), (later, 0)]}
 
 
-def test_percentiles_are_those_of_the_single_values(cloud: Running, minute: datetime) -> None:
+def test_percentiles_are_of_the_single_values(cloud: Running, minute: datetime) -> None:
     put(cloud, minute, "latency", *[0.01] * 98, 0.5, 0.7)
-    (found,) = answers(cloud, minute, minute + timedelta(minutes=1), asked("l", "latency", "p99")).values()
+    (found,) = results(cloud, minute, minute + timedelta(minutes=1), query("l", "latency", "p99")).values()
     assert found == [(minute, 0.5)]
 
 
 def test_metric_statistics(cloud: Running, minute: datetime) -> None:
     put(cloud, minute + timedelta(seconds=1), "latency", 1, 2, 3)
     put(cloud, minute + timedelta(seconds=58), "latency", 10)
-    asking = {
+    request = {
         "Namespace": "app",
         "MetricName": "latency",
         "Dimensions": BLUE,
@@ -97,9 +99,9 @@ def test_metric_statistics(cloud: Running, minute: datetime) -> None:
         "Period": 60,
     }
     cloudwatch = cloud.client("cloudwatch")
-    (point,) = cloudwatch.get_metric_statistics(**asking, Statistics=["Sum", "Average", "Minimum"])["Datapoints"]
+    (point,) = cloudwatch.get_metric_statistics(**request, Statistics=["Sum", "Average", "Minimum"])["Datapoints"]
     assert (point["Timestamp"], point["Sum"], point["Average"], point["Minimum"]) == (minute, 16, 4, 1)
-    (point,) = cloudwatch.get_metric_statistics(**asking, ExtendedStatistics=["p50"])["Datapoints"]
+    (point,) = cloudwatch.get_metric_statistics(**request, ExtendedStatistics=["p50"])["Datapoints"]
     assert point["ExtendedStatistics"] == {"p50": 2}
 
 
@@ -111,17 +113,15 @@ def test_metrics_are_listed_with_their_dimensions(cloud: Running, minute: dateti
 
 
 @pytest.mark.parametrize(
-    ("query", "message"),
+    ("invalid", "message"),
     [
         ({"Id": "e", "Expression": "nothing + 1"}, "expression 'nothing \\+ 1': nothing is not among"),
-        ({"Id": "e", "Expression": "e + 1"}, "asks for itself"),
-        (asked("m", "latency", "Median"), "statistic 'Median'"),
-        (asked("m", "latency", "Sum", period=45), "period 45"),
+        ({"Id": "e", "Expression": "e + 1"}, "depends on itself"),
+        (query("m", "latency", "Median"), "statistic 'Median'"),
+        (query("m", "latency", "Sum", period=45), "period 45"),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_refused(
-    cloud: Running, minute: datetime, query: Any, message: str
-) -> None:
+def test_an_invalid_query_is_refused(cloud: Running, minute: datetime, invalid: Any, message: str) -> None:
     with pytest.raises(ClientError, match=message) as refused:
-        answers(cloud, minute, minute + timedelta(minutes=1), query)
+        results(cloud, minute, minute + timedelta(minutes=1), invalid)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400

@@ -1,4 +1,4 @@
-"""Lifecycle hooks that hold instances, given with the group or later, and the two calls that let them go."""
+"""Lifecycle hooks of Auto Scaling groups: creation, CompleteLifecycleAction, RecordLifecycleActionHeartbeat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moto.core.responses import ActionResult
 from rehearsal.cloud.additions.gap import Gap
 from rehearsal.cloud.additions.groups import members
 from rehearsal.cloud.additions.members import Member, PendingAction
-from rehearsal.cloud.additions.patching import put_into
+from rehearsal.cloud.additions.patching import replace_methods
 
 GAPS = [
     Gap(
@@ -33,7 +33,7 @@ _put_hook_plain = AutoScalingResponse.put_lifecycle_hook
 
 
 def extend() -> None:
-    put_into(
+    replace_methods(
         AutoScalingResponse,
         create_auto_scaling_group=_create_auto_scaling_group,
         update_auto_scaling_group=_update_auto_scaling_group,
@@ -46,7 +46,7 @@ def extend() -> None:
 def _create_auto_scaling_group(self: Any) -> Any:
     name = self._get_param("AutoScalingGroupName")
     for hook in self._get_param("LifecycleHookSpecificationList", []):
-        # Before the group: its first instances are started within the plain call, and must find the hooks.
+        # Before the group: the plain call launches its first instances, which have to wait for the hooks.
         self.autoscaling_backend.create_lifecycle_hook(
             name=hook["LifecycleHookName"],
             as_name=name,
@@ -54,19 +54,19 @@ def _create_auto_scaling_group(self: Any) -> Any:
             timeout=hook.get("HeartbeatTimeout"),
             result=hook.get("DefaultResult"),
         )
-        _describe_as_given(self.autoscaling_backend, name, hook)
+        _describe_as_requested(self.autoscaling_backend, name, hook)
     result = _create_group_plain(self)
-    _keep_maintenance_policy(self)
+    _store_maintenance_policy(self)
     return result
 
 
 def _update_auto_scaling_group(self: Any) -> Any:
     result = _update_group_plain(self)
-    _keep_maintenance_policy(self)
+    _store_maintenance_policy(self)
     return result
 
 
-def _keep_maintenance_policy(self: Any) -> None:
+def _store_maintenance_policy(self: Any) -> None:
     if policy := self._get_param("InstanceMaintenancePolicy"):
         group = self.autoscaling_backend.autoscaling_groups[self._get_param("AutoScalingGroupName")]
         group.maintenance_policy = group.instance_maintenance_policy = policy
@@ -74,16 +74,16 @@ def _keep_maintenance_policy(self: Any) -> None:
 
 def _put_lifecycle_hook(self: Any) -> Any:
     result = _put_hook_plain(self)
-    _describe_as_given(self.autoscaling_backend, self._get_param("AutoScalingGroupName"), self._get_params())
+    _describe_as_requested(self.autoscaling_backend, self._get_param("AutoScalingGroupName"), self._get_params())
     return result
 
 
-def _describe_as_given(backend: Any, group: str, given: Any) -> None:
-    """moto invents a role and a queue for every hook; a refresh would take them for drift."""
-    for hook in backend.describe_lifecycle_hooks(group, [given["LifecycleHookName"]]):
-        hook.role_arn = given.get("RoleARN")
-        hook.notification_target_arn = given.get("NotificationTargetARN")
-        hook.notification_metadata = given.get("NotificationMetadata")
+def _describe_as_requested(backend: Any, group: str, request: Any) -> None:
+    """moto invents a role and a queue for every hook; a refresh would report them as drift."""
+    for hook in backend.describe_lifecycle_hooks(group, [request["LifecycleHookName"]]):
+        hook.role_arn = request.get("RoleARN")
+        hook.notification_target_arn = request.get("NotificationTargetARN")
+        hook.notification_metadata = request.get("NotificationMetadata")
 
 
 def _complete_lifecycle_action(self: Any) -> Any:
@@ -103,7 +103,7 @@ def _record_lifecycle_action_heartbeat(self: Any) -> Any:
 
 
 def _named_action(self: Any) -> PendingAction:
-    """The open action that the call means, by token or by instance."""
+    """The open action, by token or by instance."""
     name, hook = self._get_param("AutoScalingGroupName"), self._get_param("LifecycleHookName")
     token, instance = self._get_param("LifecycleActionToken"), self._get_param("InstanceId")
     group = self.autoscaling_backend.autoscaling_groups.get(name)
@@ -118,5 +118,5 @@ def _named_action(self: Any) -> PendingAction:
 
 
 def _open_action(member: Member, hook: str) -> PendingAction | None:
-    open_ones = (action for action in member.actions if action.hook == hook and not action.result)
-    return next(open_ones, None)
+    open_actions = (action for action in member.actions if action.hook == hook and not action.result)
+    return next(open_actions, None)

@@ -1,6 +1,6 @@
-"""Takes Packer's command lines as `packer` would, holds them against ami/, and registers an image in its place.
+"""Packer stub: accepts Packer's command lines, validates them with ami/, and registers an image.
 
-Packer itself needs an instance that answers SSH. That it can read the template, tests/ami looks at.
+Packer itself needs an instance with SSH. tests/ami checks that it can read the template.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ AMI_NAME = re.compile(r'^  ami_name\s*= "(.+?)\$\{', re.MULTILINE)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def variables(folder: Path, given: list[str]) -> dict[str, str]:
-    """Of a build, by name. One that isn't declared, or is missing, ends the process, as it ends Packer."""
+def variables(folder: Path, assignments: list[str]) -> dict[str, str]:
+    """Values of a build's variables. Exits, as Packer does, for one that is not declared or missing."""
     with (folder / "variables.pkr.hcl").open() as file:
         # Newer versions of the parser keep strings' quotes.
-        declared = {name.strip('"'): each for found in hcl2.load(file)["variable"] for name, each in found.items()}
-    values = dict(each.split("=", 1) for each in given)
+        declared = {name.strip('"'): each for blocks in hcl2.load(file)["variable"] for name, each in blocks.items()}
+    values = dict(each.split("=", 1) for each in assignments)
     if unknown := values.keys() - declared.keys():
         sys.exit(f"{folder} declares no variable {', '.join(sorted(unknown))}")
     needed = {name for name, each in declared.items() if "default" not in each}
@@ -32,8 +32,8 @@ def variables(folder: Path, given: list[str]) -> dict[str, str]:
     return values
 
 
-def build(folder: Path, given: list[str]) -> str:
-    values = variables(folder, given)
+def build(folder: Path, assignments: list[str]) -> str:
+    values = variables(folder, assignments)
     if not COMMIT.fullmatch(values["git_commit"]):
         sys.exit(f"git_commit {values['git_commit']!r} is no commit")
     named = AMI_NAME.findall((folder / "source.pkr.hcl").read_text())
@@ -50,11 +50,11 @@ def main() -> None:
     for command in ("init", "build"):
         commands.add_parser(command, allow_abbrev=False).add_argument("folder", type=Path)
     commands.choices["build"].add_argument("-var", dest="given", action="append", default=[])
-    asked = parser.parse_args()
-    if not (asked.folder / "plugins.pkr.hcl").is_file():
-        sys.exit(f"{asked.folder} holds no template")
-    if asked.command == "build":
-        print(build(asked.folder, asked.given))  # noqa: T201
+    arguments = parser.parse_args()
+    if not (arguments.folder / "plugins.pkr.hcl").is_file():
+        sys.exit(f"{arguments.folder} holds no template")
+    if arguments.command == "build":
+        print(build(arguments.folder, arguments.assignments))  # noqa: T201
 
 
 if __name__ == "__main__":

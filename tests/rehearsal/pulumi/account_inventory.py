@@ -1,4 +1,4 @@
-"""What an emulated account holds, by the types of the resources that the program makes, against a stack's state."""
+"""Inventory of an emulated account by resource type, for comparison with a stack's state."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 import pulumi.automation as auto
 
-from .front import Client
+from .load_balancer_stub import Client
 
 
 def _all(client: Any, call: str, result: str, key: str, **query: Any) -> list[str]:
     return [str(each[key]) for each in getattr(client, call)(**query)[result]]
 
 
-class Census:
-    """Ids by type. Those that the account had at first (its default VPC and what is in it) don't count."""
+class AccountInventory:
+    """Ids by resource type, without those that an empty account has (its default VPC)."""
 
     def __init__(self, aws: Client) -> None:
         self._aws = aws
         self._first: dict[str, list[str]] = {}
-        self._first = self.taken()
+        self._first = self.by_type()
 
-    def taken(self) -> dict[str, list[str]]:
+    def by_type(self) -> dict[str, list[str]]:
         counted = {type_: sorted(ids()) for type_, ids in self._listings().items()}
         return {
             type_: own
@@ -31,28 +31,28 @@ class Census:
             if (own := [id for id in ids if id not in self._first.get(type_, [])])
         }
 
-    def agrees(self, stack: auto.Stack, when: str) -> None:
-        """Each resource of the state stands in the account once, and nothing stands beside them."""
+    def assert_matches_state(self, stack: auto.Stack, when: str) -> None:
+        """Check that the account holds exactly the resources of the stack's state."""
         exported = stack.export_stack().deployment
         assert exported is not None
         recorded: dict[str, list[str]] = {}
         for each in exported["resources"]:
             if each["type"] in self._listings():
                 recorded.setdefault(each["type"], []).append(each["id"])
-        found, wanted = self.taken(), {type_: sorted(ids) for type_, ids in recorded.items()}
-        wrong = {
-            type_: {"in the account": found.get(type_), "in the state": wanted.get(type_)}
-            for type_ in {*found, *wanted}
-            if found.get(type_) != wanted.get(type_)
+        found, expected = self.by_type(), {type_: sorted(ids) for type_, ids in recorded.items()}
+        differences = {
+            type_: {"in the account": found.get(type_), "in the state": expected.get(type_)}
+            for type_ in {*found, *expected}
+            if found.get(type_) != expected.get(type_)
         }
-        assert not wrong, f"{when}: {wrong}"
+        assert not differences, f"{when}: {differences}"
 
     def _listings(self) -> dict[str, Callable[[], Iterable[str]]]:
-        return {**self._network(), **self._balancing(), **self._rest()}
+        return {**self._network(), **self._load_balancing(), **self._rest()}
 
     def _network(self) -> dict[str, Callable[[], Iterable[str]]]:
         ec2 = self._aws("ec2")
-        alive = [{"Name": "state", "Values": ["pending", "available"]}]
+        existing = [{"Name": "state", "Values": ["pending", "available"]}]
         calls = {
             "vpc:Vpc": ("describe_vpcs", "Vpcs", "VpcId"),
             "subnet:Subnet": ("describe_subnets", "Subnets", "SubnetId"),
@@ -69,7 +69,7 @@ class Census:
             f"aws:ec2/{type_}": functools.partial(_all, ec2, *call) for type_, call in calls.items()
         }
         found["aws:ec2/natGateway:NatGateway"] = lambda: _all(
-            ec2, "describe_nat_gateways", "NatGateways", "NatGatewayId", Filter=alive
+            ec2, "describe_nat_gateways", "NatGateways", "NatGatewayId", Filter=existing
         )
         found["aws:ec2/securityGroup:SecurityGroup"] = lambda: [
             each["GroupId"]
@@ -83,16 +83,16 @@ class Census:
         ]
         return found
 
-    def _balancing(self) -> dict[str, Callable[[], Iterable[str]]]:
+    def _load_balancing(self) -> dict[str, Callable[[], Iterable[str]]]:
         elb, scaling = self._aws("elbv2"), self._aws("autoscaling")
 
-        def balancers() -> list[str]:
+        def load_balancers() -> list[str]:
             return _all(elb, "describe_load_balancers", "LoadBalancers", "LoadBalancerArn")
 
         def listeners() -> list[str]:
             return [
                 arn
-                for each in balancers()
+                for each in load_balancers()
                 for arn in _all(elb, "describe_listeners", "Listeners", "ListenerArn", LoadBalancerArn=each)
             ]
 
@@ -101,7 +101,7 @@ class Census:
             return [rule["RuleArn"] for rule in found if not rule["IsDefault"]]
 
         return {
-            "aws:lb/loadBalancer:LoadBalancer": balancers,
+            "aws:lb/loadBalancer:LoadBalancer": load_balancers,
             "aws:lb/listener:Listener": listeners,
             "aws:lb/listenerRule:ListenerRule": rules,
             "aws:lb/targetGroup:TargetGroup": lambda: _all(

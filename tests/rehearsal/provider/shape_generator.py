@@ -1,6 +1,6 @@
-"""Census of the resource types and input properties that the programs register, and generator of `shapes.json`.
+"""Generator of `shapes.json` from the resource types and inputs that the programs register.
 
-The types come from the SDK's `…Args` classes. `python -m tests.rehearsal.provider.census` writes the file anew.
+The types come from the SDK's `…Args` classes. `python -m tests.rehearsal.provider.shape_generator` rewrites the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rehearsal.provider.shapes import FILE
 from tests.declared import ACCOUNT, REGION, ROOT, Declaration, declare, stack_config
 
 BOOTSTRAP = ROOT / "bootstrap"
-PROVIDERS = "pulumi:providers:"  # a provider's own settings are no resource of one
+PROVIDERS = "pulumi:providers:"  # providers themselves are no resources of a provider
 SCALARS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
@@ -43,7 +43,7 @@ def _vpn(**options: Any) -> dict[str, Any]:
     return {"vpn": network | options}
 
 
-# Every setting of the project has another value than its default in one of these.
+# Every setting of the project has a value other than its default in one of these.
 RELEASED: dict[str, Any] = {
     "activeColor": "green",
     "canaryPercent": 10,
@@ -113,7 +113,7 @@ ACCOUNT_CONFIGS: tuple[dict[str, Any], ...] = (
 
 
 def registrations() -> Iterator[Declaration]:
-    """What the programs register with each of the configs."""
+    """Registrations of the programs, for each of the configs."""
     for stack in STACKS:
         for values in CONFIGS:
             yield _declared(ROOT, stack, stack_config(stack, **values))
@@ -136,17 +136,17 @@ def _account_config(values: Mapping[str, Any]) -> dict[str, str]:
 
 @functools.cache
 def used_inputs() -> dict[str, list[Mapping[str, Any]]]:
-    """All inputs that were registered, by resource type."""
-    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    """All registered inputs, by resource type."""
+    registered: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for declaration in registrations():
         for each in declaration.resources:
             if each.custom and not each.type.startswith(PROVIDERS):
-                found[each.type].append(each.inputs)
-    return dict(found)
+                registered[each.type].append(each.inputs)
+    return dict(registered)
 
 
 def generated() -> str:
-    """What `shapes.json` holds."""
+    """Content of `shapes.json`."""
     shapes = {token: object_type(args_class(token), inputs) for token, inputs in sorted(used_inputs().items())}
     return json.dumps(shapes, indent=1) + "\n"
 
@@ -155,9 +155,9 @@ def args_class(token: str) -> type:
     package, path, name = token.split(":")
     module = path.partition("/")[0]
     parent = importlib.import_module(f"pulumi_{package}" + ("" if module == "index" else f".{module}"))
-    # Where a nested input of another resource has the name already, the SDK calls the class otherwise.
-    found: type = getattr(parent, f"{name}InitArgs", None) or getattr(parent, f"{name}Args")
-    return found
+    # The SDK names the class differently where a nested input of another resource has that name.
+    registered: type = getattr(parent, f"{name}InitArgs", None) or getattr(parent, f"{name}Args")
+    return registered
 
 
 def object_type(cls: type, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def object_type(cls: type, values: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def type_of(hint: Any, values: Sequence[Any]) -> Any:
     hint = sdk.unwrap_type(hint)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Union:  # of a text and an enumeration of it
+    if origin is typing.Union:  # of a text and its enumeration
         return type_of(args[0], values)
     if isinstance(hint, type) and sdk.is_input_type(hint):
         return object_type(hint, values)

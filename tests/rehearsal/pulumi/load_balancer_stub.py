@@ -1,4 +1,4 @@
-"""What stands before the machines in tests of the whole program: an HTTP server that answers as they would."""
+"""Load balancer stub for tests of the program: an HTTP server that responds as the instances would."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 Client = Callable[[str], Any]
 
 
-class Front:
-    """What users and previews get: an answer of a healthy machine, chosen by the live rule or the preview header.
+class LoadBalancerStub:
+    """Responds for a healthy instance of the color that the live rule's weights or the preview header select.
 
     Of one stack, where an account holds two.
     """
@@ -22,12 +22,12 @@ class Front:
         self.elb, self.ec2, self.stack = aws("elbv2"), aws("ec2"), stack
         self._stacks: dict[str, str] = {}
         self.broken: set[str] = set()
-        self._turn = itertools.count()
-        front = self
+        self._counter = itertools.count()
+        stub = self
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                front.answer(self)
+                stub.respond(self)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -39,11 +39,11 @@ class Front:
     def port(self) -> int:
         return int(self.server.server_address[1])
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        color = str(request.headers.get("X-Bluegreen-Preview", "")).rpartition("-")[2] or self._drawn()
-        machines = self.machines(color)
-        release = self._release(machines[next(self._turn) % len(machines)]) if machines else ""
-        bad = color in self.broken or not machines
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        color = str(request.headers.get("X-Bluegreen-Preview", "")).rpartition("-")[2] or self._choose_color()
+        instance_ids = self.instance_ids(color)
+        release = self._release(instance_ids[next(self._counter) % len(instance_ids)]) if instance_ids else ""
+        bad = color in self.broken or not instance_ids
         body = json.dumps(
             {"status": "ok", "release": release, "checks": {"database": "down" if bad else "ok"}}
         ).encode()
@@ -59,16 +59,16 @@ class Front:
 
     def weights(self) -> dict[str, int]:
         """The live rule's, by color; empty while there is none."""
-        for balancer in self._own("LoadBalancerArn", self.elb.describe_load_balancers()["LoadBalancers"]):
-            for listener in self.elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
+        for load_balancer in self._own("LoadBalancerArn", self.elb.describe_load_balancers()["LoadBalancers"]):
+            for listener in self.elb.describe_listeners(LoadBalancerArn=load_balancer["LoadBalancerArn"])["Listeners"]:
                 for rule in self.elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
                     if rule["Priority"] == "100":
                         groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
                         return {_color(each["TargetGroupArn"]): int(each["Weight"]) for each in groups}
         return {}
 
-    def machines(self, color: str) -> list[str]:
-        """Ids of the color's healthy targets."""
+    def instance_ids(self, color: str) -> list[str]:
+        """Ids of the color's healthy instances."""
         groups = self._own("TargetGroupArn", self.elb.describe_target_groups()["TargetGroups"])
         arns = [each["TargetGroupArn"] for each in groups if _color(each["TargetGroupArn"]) == color]
         targets = [
@@ -87,13 +87,13 @@ class Front:
                 self._stacks[each["ResourceArn"]] = tags.get("Stack", "")
         return [each for each in described if self._stacks[each[arn]] == self.stack]
 
-    def _drawn(self) -> str:
-        """Each color has its share of any hundred requests."""
-        shares = [color for color, weight in self.weights().items() for _ in range(weight)]
-        return shares[next(self._turn) * 37 % len(shares)] if shares else ""
+    def _choose_color(self) -> str:
+        """Each color gets its weight of any hundred requests."""
+        choices = [color for color, weight in self.weights().items() for _ in range(weight)]
+        return choices[next(self._counter) * 37 % len(choices)] if choices else ""
 
-    def _release(self, machine: str) -> str:
-        found = self.ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"][0]
+    def _release(self, instance_id: str) -> str:
+        found = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
         return next((tag["Value"] for tag in found.get("Tags", []) if tag["Key"] == "Release"), "")
 
 

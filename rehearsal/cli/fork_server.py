@@ -1,7 +1,7 @@
-"""A Python that forks for each command, with the SDKs imported: `python -I -u warm.py SOCKET`; warmed.py is its client.
+"""Fork server for Python commands, with the SDKs imported: `python -I -u fork_server.py SOCKET`; see fork_client.py.
 
 Imports take most of a run's CPU time, and change with the installed packages only. Nothing of this project is imported
-here: a command finds its own copy. It is one thread: what has several can't be forked.
+here: a command imports its own copy. It is single-threaded: a process with several threads can't be forked safely.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AWS = (
     *("autoscaling", "budgets", "cloudwatch", "ec2", "ec2transitgateway", "ecr", "iam", "kinesis", "kms", "lb"),
     *("route53", "s3", "sns", "ssm", "vpc"),
 )
-# Those that the provider and the programs' hooks call.
+# AWS services that the provider and the programs' hooks call.
 SERVICES = (
     *("autoscaling", "cloudwatch", "ec2", "ecr", "elbv2", "events", "iam", "kms", "logs", "route53", "s3", "sns"),
     *("ssm", "sts"),
@@ -31,8 +31,8 @@ PACKAGES = ("pulumi", *(f"pulumi_aws.{name}" for name in AWS), "pulumi_docker", 
 
 
 def serve(path: str) -> dict[str, Any]:
-    """Return in each process that is to run a command, with what its client asked for; never in the first one."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a command but its keeper
+    """Return a client's request in each process that is to run its command; the server itself never returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # only its supervisor waits for a command
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
@@ -42,11 +42,11 @@ def serve(path: str) -> dict[str, Any]:
                 if os.fork():
                     continue
                 listener.close()
-                return _keep(connection)
+                return _supervise(connection)
 
 
-def _keep(connection: socket.socket) -> dict[str, Any]:
-    """In a session of its own: the command ends with its client, and the client with the command's exit code."""
+def _supervise(connection: socket.socket) -> dict[str, Any]:
+    """Fork the command in a new session; kill it when its client ends, or send the client its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
@@ -61,15 +61,15 @@ def _keep(connection: socket.socket) -> dict[str, Any]:
     if not pid:
         return request
     select.select([connection.fileno(), os.pidfd_open(pid)], [], [])
-    os.killpg(pid, signal.SIGKILL)  # not waited for yet: the number is still its own
+    os.killpg(pid, signal.SIGKILL)  # before waitpid: the pid can't be reused yet
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(BrokenPipeError):  # it was the client that ended
-        connection.sendall(bytes([code if code >= 0 else 128 - code]))  # ended by a signal: as shells have it
+    with contextlib.suppress(BrokenPipeError):  # the client ended first
+        connection.sendall(bytes([code if code >= 0 else 128 - code]))  # ended by a signal: as in shells
     os._exit(0)
 
 
 def share_models() -> None:
-    """Each of botocore's sessions would parse the services' models anew."""
+    """Cache service models: each of botocore's sessions would parse them again."""
     from boto3 import Session
     from botocore import loaders
 
@@ -87,27 +87,27 @@ def share_models() -> None:
 
 
 def run(argv: list[str], environment: dict[str, str], folder: str) -> None:
-    """As Python itself would: `[-u|-P] -m MODULE …` or `[-u|-P] FILE …`."""
+    """Run `[-u|-P] -m MODULE …` or `[-u|-P] FILE …` as Python itself would."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    places = list(filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))
+    paths = list(filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))
     options = [argument for argument in argv[:1] if argument in ("-u", "-P")]
     rest = argv[len(options) :]
     if rest[0] == "-m":
-        sys.path[:0] = places if "-P" in options else [folder, *places]
+        sys.path[:0] = paths if "-P" in options else [folder, *paths]
         sys.argv = rest[1:]
         runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
     else:
-        sys.path[:0] = [os.path.dirname(rest[0]), *places]  # noqa: PTH120 - pathlib is imported for nothing else
+        sys.path[:0] = [os.path.dirname(rest[0]), *paths]  # noqa: PTH120 - pathlib is imported for nothing else
         sys.argv = rest
         runpy.run_path(rest[0], run_name="__main__")
 
 
 if __name__ == "__main__":
     for package in PACKAGES:
-        hasattr(importlib.import_module(package), "any")  # at the first look a package of pulumi_aws is loaded
+        hasattr(importlib.import_module(package), "any")  # the first access loads a package of pulumi_aws
     share_models()
-    gc.freeze()  # a command's collections leave alone what all commands share
-    wanted = serve(sys.argv[1])
-    run(wanted["argv"], wanted["environment"], wanted["folder"])
+    gc.freeze()  # garbage collections in commands skip the shared objects
+    request = serve(sys.argv[1])
+    run(request["argv"], request["environment"], request["folder"])

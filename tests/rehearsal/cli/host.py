@@ -1,4 +1,4 @@
-"""A machine of a test's own: a PATH with programs that answer what the test wants, a home, a cache, and no internet."""
+"""A fake host for a test: a PATH with fake programs, a home, a cache, and no internet."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ elif (folder / "offline").exists():
 
 
 @dataclass(kw_only=True)
-class Machine:
+class Host:
     folder: Path
-    notices: list[str] = field(default_factory=list)
+    notifications: list[str] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -70,14 +70,14 @@ class Machine:
         return path
 
     def module(self, name: str, body: str) -> None:
-        """Stands before the Python package of this name."""
+        """A Python module that shadows the installed one of this name."""
         path = self.folder / "python" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "__init__.py").touch()
         path.write_text(body)
 
     def go(self, number: str = "go1.26.8") -> str:
-        """The body of a Go that builds a CLI in no time, or stays in the build while a file `block` exists."""
+        """Body of a fake `go` that builds a CLI at once, or blocks in the build while a file `block` exists."""
         entry_point = self.folder / "sdk/python/cmd/pulumi-language-python-exec"
         entry_point.parent.mkdir(parents=True, exist_ok=True)
         entry_point.write_text("entry point\n")
@@ -85,7 +85,7 @@ class Machine:
 
     def ensure(self, **variables: str) -> PulumiCli:
         (self.folder / "home").mkdir(exist_ok=True)
-        return ensure_cli(notify=self.notices.append, environment=self.environment | variables)
+        return ensure_cli(notify=self.notifications.append, environment=self.environment | variables)
 
     def start(self, *, cwd: Path = ROOT) -> subprocess.Popen[str]:
         (self.folder / "home").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What was published is read back, with its time, also when its topic is gone; webhooks stay on this machine."""
+"""SNS messages: their record, also of a deleted topic, and webhooks on this host only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.cloud.additions import notifications
+from rehearsal.cloud.additions import sns as sns_addition
 from rehearsal.cloud.client import CloudClient
 from tests.rehearsal.cloud.fleet import Running
 
 
-def test_notices_come_in_their_order_with_their_times(cloud: Running) -> None:
+def test_messages_are_listed_in_order_with_their_times(cloud: Running) -> None:
     client, sns = CloudClient(control=cloud.control), cloud.client("sns")
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     began = datetime.now(UTC)
@@ -27,42 +27,42 @@ def test_notices_come_in_their_order_with_their_times(cloud: Running) -> None:
     entries = [{"Id": "1", "Message": "one"}, {"Id": "2", "Message": "two", "Subject": "second"}]
     sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
     sns.delete_topic(TopicArn=topic)
-    told = client.notices(since=began)
-    assert [(notice.topic, notice.subject, notice.message) for notice in told] == [
+    messages = client.sns_messages(since=began)
+    assert [(message.topic, message.subject, message.message) for message in messages] == [
         (topic, "boot failed", "step=download"),
         (topic, "", "one"),
         (topic, "second", "two"),
     ]
-    assert [notice.number for notice in told] == list(range(told[0].number, told[0].number + 3))
-    assert began <= told[0].time <= between <= told[1].time
-    assert client.notices(since=between) == told[1:]
-    assert client.notices_after(told[0].number) == told[1:]
-    assert client.notices_after(told[2].number) == []
+    assert [message.number for message in messages] == list(range(messages[0].number, messages[0].number + 3))
+    assert began <= messages[0].time <= between <= messages[1].time
+    assert client.sns_messages(since=between) == messages[1:]
+    assert client.sns_messages_after(messages[0].number) == messages[1:]
+    assert client.sns_messages_after(messages[2].number) == []
 
 
-def test_what_the_service_refused_is_no_notice(cloud: Running) -> None:
+def test_a_publish_that_sns_refused_is_not_recorded(cloud: Running) -> None:
     client, sns = CloudClient(control=cloud.control), cloud.client("sns")
     topic, began = sns.create_topic(Name="alerts")["TopicArn"], datetime.now(UTC)
     client.set_fault("sns", "down")
     try:
         with pytest.raises(ClientError, match="ServiceUnavailable"):
-            sns.publish(TopicArn=topic, Message="unheard")
+            sns.publish(TopicArn=topic, Message="refused")
     finally:
         client.clear_faults()
-    assert client.notices(since=began) == []
+    assert client.sns_messages(since=began) == []
 
 
 class Webhook:
-    """A server on loopback that keeps the paths and subjects of what it gets, and sends `/away` somewhere else."""
+    """A server on loopback that records paths and subjects of its requests, and redirects `/away` elsewhere."""
 
     def __init__(self) -> None:
-        self.got: list[tuple[str, Any]] = []
-        kept = self.got
+        self.requests: list[tuple[str, Any]] = []
+        recorded = self.requests
 
-        class Answers(BaseHTTPRequestHandler):
+        class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                kept.append((self.path, body.get("Subject")))
+                recorded.append((self.path, body.get("Subject")))
                 self.send_response(307 if self.path == "/away" else 204)
                 self.send_header("Location", "http://hooks.example.org/")
                 self.send_header("Content-Length", "0")
@@ -71,22 +71,22 @@ class Webhook:
             def log_message(self, *args: Any) -> None:
                 """Quiet."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self.server.server_address[1]
 
 
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    made = Webhook()
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05})
+    created = Webhook()
+    thread = threading.Thread(target=created.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    yield created
+    created.server.shutdown()
+    created.server.server_close()
     thread.join()
 
 
-def test_webhooks_elsewhere_get_nothing_and_the_notice_says_so(cloud: Running, webhook: Webhook) -> None:
+def test_webhooks_on_other_hosts_are_not_called_and_recorded_as_undelivered(cloud: Running, webhook: Webhook) -> None:
     client, sns, began = CloudClient(control=cloud.control), cloud.client("sns"), datetime.now(UTC)
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     elsewhere = {
@@ -98,10 +98,10 @@ def test_webhooks_elsewhere_get_nothing_and_the_notice_says_so(cloud: Running, w
         for url in urls:
             sns.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=url)
     sns.publish(TopicArn=topic, Subject="boot failed", Message="step=download")
-    assert sorted(webhook.got) == [("/name", "boot failed"), ("/number", "boot failed")]
-    (notice,) = client.notices(since=began)
+    assert sorted(webhook.requests) == [("/name", "boot failed"), ("/number", "boot failed")]
+    (message,) = client.sns_messages(since=began)
     why = "is neither localhost nor a loopback address"
-    assert sorted(notice.undelivered) == [
+    assert sorted(message.undelivered) == [
         f"http://192.0.2.1: not sent, 192.0.2.1 {why}",
         f"http://[2001:db8::1]: not sent, [2001:db8::1] {why}",
         f"http://localhost.example.org:{webhook.port}: not sent, localhost.example.org {why}",
@@ -120,18 +120,18 @@ def test_webhooks_elsewhere_get_nothing_and_the_notice_says_so(cloud: Running, w
         "http://0.0.0.0/",
     ],
 )
-def test_the_name_of_a_webhook_elsewhere_is_not_even_looked_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_webhook_on_another_host_is_not_resolved(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*args: Any, **kwargs: Any) -> Any:
-        raise AssertionError(f"looked up {args}")
+        raise AssertionError(f"resolved {args}")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(socket, "create_connection", resolve)
-    notifications._post(url, json={})
+    sns_addition._post(url, json={})
 
 
-def test_a_webhook_here_is_reached_without_a_proxy_and_leads_nowhere_else(
+def test_a_local_webhook_is_called_without_a_proxy_and_its_redirect_is_not_followed(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:9")
-    notifications._post(f"http://127.0.0.1:{webhook.port}/away", json={"Subject": "moved"})
-    assert webhook.got == [("/away", "moved")]
+    sns_addition._post(f"http://127.0.0.1:{webhook.port}/away", json={"Subject": "moved"})
+    assert webhook.requests == [("/away", "moved")]

@@ -1,4 +1,4 @@
-"""Load balancers whose name in DNS is where the rehearsal's front door listens, in VPCs that lead to the internet."""
+"""Load balancers: DNS name of the load balancer emulator, and the check for an internet gateway."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Any
 from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import ELBv2Backend
 
-from rehearsal.cloud.additions.gap import Facts, Gap
+from rehearsal.cloud.additions.gap import EmulatorContext, Gap
 from rehearsal.cloud.additions.internet_gateways import is_attached
-from rehearsal.cloud.additions.patching import check_before, put_into
+from rehearsal.cloud.additions.patching import replace_methods, validate_before
 
 GAPS = [
     Gap(
         service="elbv2",
         action="CreateLoadBalancer",
-        reason="DNSName is the front door's address on this machine: there is no DNS zone for it here",
+        reason="DNSName is the address of the load balancer emulator on this host: there is no DNS zone for it",
     ),
     Gap(
         service="elbv2",
         action="CreateLoadBalancer",
-        reason="moto puts internet-facing ones into any VPC; here, as on AWS, one without an internet gateway refuses",
+        reason="moto allows internet-facing ones in any VPC; here, as on AWS, the VPC needs an internet gateway",
     ),
 ]
 
 _create_plain = ELBv2Backend.create_load_balancer
 
 
-def extend(facts: Facts) -> None:
+def extend(context: EmulatorContext) -> None:
     def create_load_balancer(self: Any, *args: Any, **kwargs: Any) -> Any:
-        balancer = _create_plain(self, *args, **kwargs)
-        balancer.dns_name = facts.dns_name or balancer.dns_name
-        return balancer
+        load_balancer = _create_plain(self, *args, **kwargs)
+        load_balancer.dns_name = context.dns_name or load_balancer.dns_name
+        return load_balancer
 
-    put_into(ELBv2Backend, create_load_balancer=create_load_balancer)
-    check_before(ELBv2Backend, "create_load_balancer", _check_subnets)
+    replace_methods(ELBv2Backend, create_load_balancer=create_load_balancer)
+    validate_before(ELBv2Backend, "create_load_balancer", _check_subnets)
 
 
 def _check_subnets(self: Any, *, subnet_ids: list[str], scheme: str | None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""AWS clients of a provider's settings; the endpoint can be the emulator's."""
+"""AWS clients for a provider's settings; the endpoint can be the emulator's."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-# boto3 ships no types; a client's methods are known only at run time.
+# boto3 has no types; a client's methods are known only at run time.
 Client = Any
 
-# Settings of the provider that hold objects travel as JSON text (pulumi-aws makes them so).
+# Provider settings that pulumi-aws sends as JSON text.
 _OBJECTS = frozenset({"defaultTags", "endpoints", "assumeRoles", "ignoreTags", "allowedAccountIds", "registryAuth"})
 
-# Services whose endpoint has another name among the settings than boto3 gives them.
+# Services whose endpoint setting has another name than boto3's client.
 _ENDPOINTS = {"events": "cloudwatchevents", "logs": "cloudwatchlogs"}
 
 
-def _truth(value: Any) -> bool:
+def _is_true(value: Any) -> bool:
     return value is True or value == "true"
 
 
-class Cloud:
-    """One provider's region, tags and clients; clients are made when first asked for and shared by all threads."""
+class AwsClients:
+    """Region, default tags and boto3 clients of one provider; created on first use and shared by threads."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = {key: _parsed(key, value) for key, value in settings.items()}
@@ -40,7 +40,7 @@ class Cloud:
 
     @functools.cached_property
     def _session(self) -> Any:
-        import boto3  # costs 0.1 s, which an unchanged program need not pay
+        import boto3  # takes 0.1 s, which an unchanged program saves
 
         settings = self._settings
         return boto3.Session(
@@ -68,19 +68,18 @@ class Cloud:
         return str(self.client("sts").get_caller_identity()["Account"])
 
     def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
-        where = self.region if region is None else region
-        return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+        return f"arn:{self.partition}:{service}:{self.region if region is None else region}:{self.account}:{resource}"
 
     def client(self, service: str) -> Client:
-        with self._lock:  # making clients is not thread-safe; using them is
+        with self._lock:  # creating clients is not thread-safe; using them is
             if service not in self._clients:
-                self._clients[service] = self._make(service)
+                self._clients[service] = self._create_client(service)
             return self._clients[service]
 
-    def _make(self, service: str) -> Client:
+    def _create_client(self, service: str) -> Client:
         from botocore.config import Config
 
-        style: Any = {"addressing_style": "path" if _truth(self._settings.get("s3UsePathStyle")) else "auto"}
+        style: Any = {"addressing_style": "path" if _is_true(self._settings.get("s3UsePathStyle")) else "auto"}
         config = Config(max_pool_connections=32, retries={"mode": "standard", "max_attempts": 4}, s3=style)
         endpoints = (self._settings.get("endpoints") or [{}])[0]
         endpoint = endpoints.get(service) or endpoints.get(_ENDPOINTS.get(service, service))

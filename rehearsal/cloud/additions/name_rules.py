@@ -1,4 +1,4 @@
-"""Names as AWS allows them, and each only once where AWS wants that."""
+"""Resource name validation: AWS's length, characters and uniqueness."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from moto.logs.responses import LogsResponse
 from moto.s3.exceptions import InvalidBucketName
 from moto.s3.models import S3Backend
 
-from rehearsal.cloud.additions.actions import Refused
+from rehearsal.cloud.additions.actions import EmulatorError
 from rehearsal.cloud.additions.gap import Gap
-from rehearsal.cloud.additions.patching import check_before
+from rehearsal.cloud.additions.patching import validate_before
 
 GAPS = [
     Gap(
         service="all",
         action="(names)",
-        reason="moto takes names that are too long or hold other characters than AWS allows; here those of load "
+        reason="moto accepts names that are too long or contain characters that AWS refuses; here names of load "
         "balancers, groups, launch templates, roles, profiles, policies, alarms, dashboards, rules, log groups, "
-        "delivery streams, repositories, security groups and buckets are refused by AWS's codes",
+        "delivery streams, repositories, security groups and buckets are validated, with AWS's error codes",
     ),
     Gap(
         service="autoscaling, elbv2",
         action="CreateAutoScalingGroup, CreateLoadBalancer",
-        reason="moto takes a second one of the same name; here it is refused, also a load balancer with the very "
-        "settings of the first, which AWS would answer with the first one",
+        reason="moto accepts a second one of the same name; here it is refused, also a load balancer with the same "
+        "settings, for which AWS would return the first one",
     ),
 ]
 
@@ -51,36 +51,38 @@ _BUCKET = re.compile(r"(?!xn--|sthree-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?<!-s3al
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
-    """What one parameter of one action may be, and the code of the error that says no."""
+class NameRule:
+    """Allowed names for one parameter of one action, and the error code for others."""
 
     owner: type
     action: str
     parameter: str
-    longest: int
+    max_length: int
     pattern: str = r".+"
-    shortest: int = 1
+    min_length: int = 1
     code: str = "ValidationError"
-    words: Callable[[str, Rule], str] | None = None
-    """In the place of what most of AWS's services say."""
+    message: Callable[[str, NameRule], str] | None = None
+    """For services whose error message differs from the usual one."""
 
     def check(self, response: Any) -> None:
         name = str(response._get_param(self.parameter) or "")
-        short, long = len(name) < self.shortest, len(name) > self.longest
+        short, long = len(name) < self.min_length, len(name) > self.max_length
         if short or long or not re.fullmatch(self.pattern, name, re.ASCII):
-            raise Refused(self.code, self.words(name, self) if self.words else self._constraint(name, long=long))
+            raise EmulatorError(
+                self.code, self.message(name, self) if self.message else self._constraint(name, long=long)
+            )
 
     def _constraint(self, name: str, *, long: bool) -> str:
         member = self.parameter[0].lower() + self.parameter[1:]
-        bound = f"have length less than or equal to {self.longest}"
+        bound = f"have length less than or equal to {self.max_length}"
         must = bound if long else f"satisfy regular expression pattern: {self.pattern}"
-        told = f"Value '{name}' at '{member}' failed to satisfy constraint: Member must {must}"
-        return f"1 validation error detected: {told}"
+        message = f"Value '{name}' at '{member}' failed to satisfy constraint: Member must {must}"
+        return f"1 validation error detected: {message}"
 
 
-def _of_balancer(name: str, rule: Rule) -> str:
-    if len(name) > rule.longest:
-        return f"The load balancer name '{name}' cannot be longer than '{rule.longest}' characters"
+def _load_balancer_message(name: str, rule: NameRule) -> str:
+    if len(name) > rule.max_length:
+        return f"The load balancer name '{name}' cannot be longer than '{rule.max_length}' characters"
     if re.fullmatch(r"[A-Za-z0-9-]+", name):
         return f"The load balancer name '{name}' cannot begin or end with '-', or begin with 'internal-'"
     return (
@@ -88,91 +90,96 @@ def _of_balancer(name: str, rule: Rule) -> str:
     )
 
 
-def _of_security_group(name: str, _: Rule) -> str:
-    return f"Value ({name}) for parameter GroupName is invalid. It has at most 255 characters, and no sg- before them"
+def _security_group_message(name: str, _: NameRule) -> str:
+    allowed = "at most 255 characters, not beginning with sg-"
+    return f"Value ({name}) for parameter GroupName is invalid. Allowed are {allowed}"
 
 
 RULES = [
-    Rule(
+    NameRule(
         owner=ELBV2Response,
         action="create_load_balancer",
         parameter="Name",
-        longest=32,
+        max_length=32,
         pattern=r"(?!-|internal-)[A-Za-z0-9-]+(?<!-)",
-        words=_of_balancer,
+        message=_load_balancer_message,
     ),
-    Rule(
+    NameRule(
         owner=AutoScalingResponse,
         action="create_auto_scaling_group",
         parameter="AutoScalingGroupName",
-        longest=255,
+        max_length=255,
         pattern="[!-9;-~]+",
     ),
-    Rule(owner=AutoScalingResponse, action="put_scaling_policy", parameter="PolicyName", longest=255),
-    Rule(
+    NameRule(owner=AutoScalingResponse, action="put_scaling_policy", parameter="PolicyName", max_length=255),
+    NameRule(
         owner=LaunchTemplates,
         action="create_launch_template",
         parameter="LaunchTemplateName",
-        shortest=3,
-        longest=128,
+        min_length=3,
+        max_length=128,
         pattern=r"[A-Za-z0-9().\-/_]+",
         code="InvalidLaunchTemplateName.MalformedException",
-        words=lambda _name, _rule: _MALFORMED_TEMPLATE,
+        message=lambda _name, _rule: _MALFORMED_TEMPLATE,
     ),
-    Rule(
+    NameRule(
         owner=SecurityGroups,
         action="create_security_group",
         parameter="GroupName",
-        longest=255,
+        max_length=255,
         pattern="(?!sg-).+",
         code="InvalidParameterValue",
-        words=_of_security_group,
+        message=_security_group_message,
     ),
-    Rule(owner=IamResponse, action="create_role", parameter="RoleName", longest=64, pattern=_IAM),
-    Rule(
-        owner=IamResponse, action="create_instance_profile", parameter="InstanceProfileName", longest=128, pattern=_IAM
+    NameRule(owner=IamResponse, action="create_role", parameter="RoleName", max_length=64, pattern=_IAM),
+    NameRule(
+        owner=IamResponse,
+        action="create_instance_profile",
+        parameter="InstanceProfileName",
+        max_length=128,
+        pattern=_IAM,
     ),
-    Rule(owner=IamResponse, action="put_role_policy", parameter="PolicyName", longest=128, pattern=_IAM),
-    Rule(owner=IamResponse, action="create_policy", parameter="PolicyName", longest=128, pattern=_IAM),
-    Rule(owner=CloudWatchResponse, action="put_metric_alarm", parameter="AlarmName", longest=255),
-    Rule(owner=CloudWatchResponse, action="put_composite_alarm", parameter="AlarmName", longest=255),
-    Rule(
+    NameRule(owner=IamResponse, action="put_role_policy", parameter="PolicyName", max_length=128, pattern=_IAM),
+    NameRule(owner=IamResponse, action="create_policy", parameter="PolicyName", max_length=128, pattern=_IAM),
+    NameRule(owner=CloudWatchResponse, action="put_metric_alarm", parameter="AlarmName", max_length=255),
+    NameRule(owner=CloudWatchResponse, action="put_composite_alarm", parameter="AlarmName", max_length=255),
+    NameRule(
         owner=CloudWatchResponse,
         action="put_dashboard",
         parameter="DashboardName",
-        longest=255,
+        max_length=255,
         pattern="[A-Za-z0-9_-]+",
         code="InvalidParameterInput",
     ),
-    Rule(
+    NameRule(
         owner=EventsHandler,
         action="put_rule",
         parameter="Name",
-        longest=64,
+        max_length=64,
         pattern=r"[\.\-_A-Za-z0-9]+",
         code="ValidationException",
     ),
-    Rule(
+    NameRule(
         owner=LogsResponse,
         action="create_log_group",
         parameter="logGroupName",
-        longest=512,
+        max_length=512,
         pattern=r"[\.\-_/#A-Za-z0-9]+",
         code="InvalidParameterException",
     ),
-    Rule(
+    NameRule(
         owner=FirehoseResponse,
         action="create_delivery_stream",
         parameter="DeliveryStreamName",
-        longest=64,
+        max_length=64,
         pattern="[a-zA-Z0-9_.-]+",
         code="ValidationException",
     ),
-    Rule(
+    NameRule(
         owner=ECRResponse,
         action="create_repository",
         parameter="repositoryName",
-        longest=256,
+        max_length=256,
         pattern=_REPOSITORY,
         code="InvalidParameterException",
     ),
@@ -181,24 +188,24 @@ RULES = [
 
 def extend() -> None:
     for rule in RULES:
-        check_before(rule.owner, rule.action, rule.check)
-    check_before(AutoScalingResponse, "create_auto_scaling_group", _check_group_is_new)
-    check_before(ELBV2Response, "create_load_balancer", _check_balancer_is_new)
-    check_before(S3Backend, "create_bucket", _check_bucket)
+        validate_before(rule.owner, rule.action, rule.check)
+    validate_before(AutoScalingResponse, "create_auto_scaling_group", _check_group_is_new)
+    validate_before(ELBV2Response, "create_load_balancer", _check_load_balancer_is_new)
+    validate_before(S3Backend, "create_bucket", _check_bucket)
 
 
 def _check_group_is_new(self: Any) -> None:
     name = self._get_param("AutoScalingGroupName")
     if name in self.autoscaling_backend.autoscaling_groups:
-        told = f"AutoScalingGroup by this name already exists - A group with the name {name} already exists"
-        raise Refused("AlreadyExists", told)
+        message = f"AutoScalingGroup by this name already exists - A group with the name {name} already exists"
+        raise EmulatorError("AlreadyExists", message)
 
 
-def _check_balancer_is_new(self: Any) -> None:
+def _check_load_balancer_is_new(self: Any) -> None:
     name = self._get_param("Name")
-    if any(balancer.name == name for balancer in self.elbv2_backend.load_balancers.values()):
-        told = f"A load balancer with the same name '{name}' exists, but with different settings"
-        raise Refused("DuplicateLoadBalancerName", told)
+    if any(load_balancer.name == name for load_balancer in self.elbv2_backend.load_balancers.values()):
+        message = f"A load balancer with the same name '{name}' exists, but with different settings"
+        raise EmulatorError("DuplicateLoadBalancerName", message)
 
 
 def _check_bucket(_: Any, bucket_name: str, *args: Any, **kwargs: Any) -> None:
