@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROVIDER ?= rehearsal
-SOURCES := __main__.py composition.py config bootstrap components policy checks scripts rehearsal ami examples benchmarks tests
+SOURCES := __main__.py composition.py config bootstrap components policy fleet scripts rehearsal ami examples benchmarks tests
 
 # The longest files come first (tests/conftest.py).
 SPREAD := --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -24,7 +24,7 @@ help: ## List the verbs
 setup: .venv/ready $(BIN)/bluegreen ## Make the virtual environment with the locked packages, and `bluegreen` in it
 
 .venv/ready: requirements-dev.txt
-	$(PYTHON) scripts/environment.py
+	$(PYTHON) scripts/cli/environment.py
 
 # A link, as an installed console script would name this checkout for good.
 $(BIN)/bluegreen: | .venv/ready

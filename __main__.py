@@ -3,7 +3,6 @@
 import pulumi
 
 import composition as compose
-from checks.colors import Color
 from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
 from components.color import Targets
@@ -15,6 +14,7 @@ from components.machine_events import MachineEvents
 from components.network import Network
 from components.traffic_guard import TrafficGuard
 from config import settings as config
+from fleet.colors import Color
 
 
 async def main() -> None:

@@ -16,12 +16,6 @@ import pulumi
 import pulumi_aws as aws
 
 from ami.boot.user_data import LogGroups, UserData
-from checks import deployments
-from checks.colors import Color
-from checks.deployments import Change, Deployment
-from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
-from checks.gates import GateArgs, arrival, live_rule_hooks, lost_traffic, release_guard
-from checks.hints import bluegreen
 from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
 from components.balancer_alarm import BalancerAlarm
@@ -43,7 +37,13 @@ from components.vpn import Vpn, VpnArgs
 from config.alerts import without_subscribers
 from config.context import PROJECT, StackContext
 from config.settings import NetworkSettings, Settings
-from scripts.stack_file import StackFileError, read_config, write_config
+from fleet import deployments
+from fleet.colors import Color
+from fleet.command_lines import bluegreen
+from fleet.deployments import Change, Deployment
+from fleet.gates import GateArgs, arrival, live_rule_hooks, lost_traffic, release_guard
+from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
+from scripts.stack.config_file import StackFileError, read_config, write_config
 
 # Seconds that the instances of a new group get at least, and for AWS to start them before their boot timeout begins.
 MIN_ARRIVAL_S, LAUNCH_RESERVE_S = 600.0, 300.0

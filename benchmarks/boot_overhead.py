@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import bare_start
 from benchmarks.figures import Figure
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.cloud.instances import InstanceHost, InstanceSpec, Mount, run_command
 from rehearsal.environment import NETWORK, ROOT, Environment, EnvironmentOptions, start_environment
 from rehearsal.host.docker_engine import DockerEngine, DockerError

@@ -10,10 +10,10 @@ import pulumi
 from pulumi_aws import autoscaling, ec2, lb
 
 from ami.boot.user_data import LAUNCH_HOOK, TERMINATION_HOOK, UserData
-from checks.colors import Color
 from config.colors import ColorSettings
 from config.context import StackContext
 from config.settings import AppSettings, InstanceSettings
+from fleet.colors import Color
 
 # A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
 GRACE_SECONDS = 60

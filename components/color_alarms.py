@@ -8,12 +8,12 @@ import pulumi
 from pulumi_aws import cloudwatch
 
 from ami.boot.user_data import METRICS_NAMESPACE
-from checks.colors import Color
 from components import alarm_metrics
 from components.alarm_metrics import BALANCER_NAMESPACE
 from components.metric_alarm import Dimensions, metric_alarm
 from config.alerts import AlarmSettings
 from config.context import StackContext
+from fleet.colors import Color
 
 
 class ColorAlarms(pulumi.ComponentResource):

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_aws import cloudwatch
 
-from checks.colors import Color
 from components.dashboard_body import Shown, render
 from config.alerts import AlarmSettings
 from config.colors import ColorSettings
 from config.context import StackContext
+from fleet.colors import Color
 
 
 class Dashboard(pulumi.ComponentResource):

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checks.colors import Color
 from components import alarm_metrics
 from components.alarm_metrics import PERIOD, Metric
 from config.alerts import AlarmSettings
+from fleet.colors import Color
 
 COLUMNS = 24  # CloudWatch's grid
 HALF = COLUMNS // 2

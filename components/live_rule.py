@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import lb
 
-from checks.colors import Color
 from components.load_balancer import forward
 from config.context import StackContext
+from fleet.colors import Color
 
 PRIORITY = 100
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pulumi
 from pulumi_aws import ec2, lb, ssm, vpc
 
-from checks.colors import Color
 from config.context import StackContext
 from config.settings import HTTPS_PORT, LoadBalancerSettings
+from fleet.colors import Color
 
 # Forward secrecy and TLS 1.2 at least (Elastic Load Balancing, security policies).
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pulumi
 from pulumi_aws import cloudwatch
 
-from checks.colors import Color
 from components import machine_news, policy_documents
 from components.alerts import Topic
 from components.machine_news import News
 from components.service_role import service_role
 from config.context import StackContext
+from fleet.colors import Color
 
 
 class MachineEvents(pulumi.ComponentResource):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ami.boot import messages
 from ami.boot.messages import GroupFailure, InstanceLost, LaunchFailed
-from checks.colors import Color
+from fleet.colors import Color
 
 SOURCE = "aws.autoscaling"
 # What a cause says when a machine was taken out because it was ill (EC2 Auto Scaling's user guide, "Troubleshoot health

@@ -6,7 +6,6 @@ import math
 
 import pulumi
 
-from checks.colors import Color
 from components import alarm_metrics
 from components.alarm_metrics import BALANCER_NAMESPACE
 from components.color import DRAIN_RESERVE
@@ -14,6 +13,7 @@ from components.metric_alarm import metric_alarm
 from config.colors import ColorSettings
 from config.context import StackContext
 from config.settings import AppSettings
+from fleet.colors import Color
 
 SPARE_MINUTES = 5  # beyond what one machine's end and its successor's boot may take
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from checks.hints import pulumi
 from config.values import HIDDEN, Emails, Entries, Model, Text, Whole
+from fleet.command_lines import pulumi
 
 # Without user or password: SNS would keep and show them.
 WEBHOOK = re.compile(

@@ -17,8 +17,6 @@ from pulumi.runtime.config import CONFIG
 from pydantic import Field
 
 from ami.boot.user_data import HEALTH_PATH, HEALTH_PATH_ALLOWED, MAX_BOOT, MAX_DRAIN, MIN_BOOT, App
-from checks.colors import Color
-from checks.deployments import DIGITS, Deployment
 from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
 from config.alerts import AlarmSettings, AlertSettings
 from config.colors import ColorSettings, color_problems
@@ -42,6 +40,8 @@ from config.values import (
     is_text,
 )
 from config.vpn import VpnSettings, vpn_problems
+from fleet.colors import Color
+from fleet.deployments import DIGITS, Deployment
 
 MIN_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
 MAX_CANARY = 99  # percent; all of the traffic is a cutover, which has gates of its own
@@ -62,7 +62,7 @@ CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:(?P<region>[a-z0-9-]+):\d{12}:cert
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
 BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
-# Written by the program and by scripts/recall.py (checks/deployments.py).
+# Written by the program and by scripts/recall.py (fleet/deployments.py).
 REVISION = re.compile(rf"[0-9a-f]{{{DIGITS}}}(/[0-9a-f]{{{DIGITS}}})?")
 TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")

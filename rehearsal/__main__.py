@@ -30,7 +30,7 @@ from rehearsal.report.page import write_page
 from rehearsal.scenario import Scenario, ScenarioError
 from rehearsal.vpn import in_rehearsal as vpn
 from rehearsal.workspace import PluginMissingError, ProviderPlugin
-from scripts.display import update_error
+from scripts.cli.display import update_error
 
 # Errors whose text is a sentence; the others are shown with their class.
 KNOWN = (ScenarioError, ScriptFailedError, SandboxError, BakeError, DockerError, DatabaseError, CommandError)

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import boto3
 import pulumi.automation as auto
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.cli import PulumiCli, ensure_cli, fork_client
 from rehearsal.cloud.client import CloudClient
 from rehearsal.host import registry

@@ -21,7 +21,7 @@ from rehearsal.load.load import Load
 from rehearsal.report.journal import CutoverRecord, Journal, StepRecord
 from rehearsal.vpn import host
 from rehearsal.vpn import in_rehearsal as vpn
-from scripts.stacks import changed_resources
+from scripts.stack.automation import changed_resources
 from scripts.sync_config import SyncArgs, sync_config
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,19 +10,19 @@ import typer
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
 from ami.boot.messages import ChangeRecord, Kind, content
-from checks.colors import ALL_USERS
-from checks.fleet import Fleet
-from scripts import config_change
-from scripts.config_change import apply, require_allowed
-from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError
-from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
-from scripts.runs import Run, changing, snapshot
-from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
-from scripts.traffic import require_agreement, up, weights
-from scripts.watch import BAKE_S, watched
-from scripts.way_back import WayBack, bake
+from fleet.colors import ALL_USERS
+from fleet.state import Fleet
+from scripts.cli.display import Display, exit_codes, update_error
+from scripts.cli.exits import RefusedError
+from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
+from scripts.rollout.automatic_rollback import WayBack, bake
+from scripts.rollout.bake import BAKE_S, watched
+from scripts.rollout.traffic import require_agreement, up, weights
+from scripts.stack import config_change
+from scripts.stack.automation import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.stack.config_change import apply, require_allowed
+from scripts.stack.runs import Run, changing, snapshot
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from scripts.display import Display, exit_codes
-from scripts.exits import UsageError
-from scripts.github import GitHub
-from scripts.options import JsonOption, app
+from scripts.ci.github import GitHub
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import UsageError
+from scripts.cli.options import JsonOption, app
 
 LONGEST = 65_536  # characters that GitHub takes in one comment
 CUT = "\n\n… cut here: the comment would be longer than GitHub takes. The whole report is in the summary of the run.\n"

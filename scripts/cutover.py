@@ -11,21 +11,18 @@ import typer
 from pulumi.automation.errors import ConcurrentUpdateError
 
 from ami.boot.messages import ChangeRecord, Kind, content
-from checks import launches
-from checks.colors import ALL_USERS, Color
-from checks.deployments import is_current
-from checks.fleet import Fleet, Group, client
-from checks.gates import capacity_needed, not_ready, require_ready
-from checks.hints import bluegreen
-from checks.smoke import failures, smoke
-from checks.waiting import patient, wait_until
-from scripts import config_change
-from scripts.config_change import require_allowed
-from scripts.display import Display, exit_codes, pulumi_lock, update_error
-from scripts.exits import LockedError, RefusedError, StuckError
-from scripts.interrupts import shielded, terminate_like_ctrl_c, to_the_end
-from scripts.lock import holder
-from scripts.options import (
+from fleet import launches
+from fleet.colors import ALL_USERS, Color
+from fleet.command_lines import bluegreen
+from fleet.deployments import is_current
+from fleet.gates import capacity_needed, not_ready, require_ready
+from fleet.smoke_test import failures, smoke
+from fleet.state import Fleet, Group, client
+from fleet.waiting import patient, wait_until
+from scripts.cli.display import Display, exit_codes, pulumi_lock, update_error
+from scripts.cli.exits import LockedError, RefusedError, StuckError
+from scripts.cli.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.cli.options import (
     SMOKE_DEADLINE_S,
     AcceptBreakingOption,
     BakeOption,
@@ -36,15 +33,18 @@ from scripts.options import (
     StackOption,
     app,
 )
-from scripts.recorded_config import recorded
-from scripts.releases import breaking_between
-from scripts.resume import ResumedStack, require_gone
-from scripts.runs import Run, changing, snapshot
-from scripts.stacks import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.releases.bucket import breaking_between
+from scripts.rollout.automatic_rollback import WayBack, bake
+from scripts.rollout.bake import BAKE_S, watched
+from scripts.rollout.resume import ResumedStack, require_gone
+from scripts.rollout.traffic import require_current, up, weights
+from scripts.stack import config_change
+from scripts.stack.automation import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
+from scripts.stack.config_change import require_allowed
+from scripts.stack.lock import holder
+from scripts.stack.recorded_config import recorded
+from scripts.stack.runs import Run, changing, snapshot
 from scripts.sync_config import SyncArgs, sync_config
-from scripts.traffic import require_current, up, weights
-from scripts.watch import BAKE_S, watched
-from scripts.way_back import WayBack, bake
 
 # A machine needs its boot: bundle, build, first healthy check.
 SCALE_UP_DEADLINE_S = 900.0

@@ -23,26 +23,26 @@ from ami.boot.messages import (
     sanitized,
 )
 from ami.boot.user_data import MAX_VERSION, VERSION, Release
-from checks.colors import Color
-from checks.fleet import Fleet, client
-from checks.gates import not_ready
-from checks.hints import bluegreen
-from checks.launches import LaunchesStoppedError
-from checks.waiting import patient, wait_until
 from config.colors import AMI, AMI_ALLOWED, ColorSettings
-from scripts.config_change import apply, changed_nothing, require_allowed
-from scripts.deliveries import Delivery, DeliveryFailedError, Follower, following
-from scripts.display import Display, exit_codes, update_error
-from scripts.evidence import Boots, boot_failures, console, gather
-from scripts.exits import RefusedError, UsageError
-from scripts.interrupts import shielded, terminate_like_ctrl_c
-from scripts.lock import who
-from scripts.notifier import PUBLISHED, publish, secrets_of
-from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
-from scripts.releases import bundle_url, require
-from scripts.runs import Run, changing, snapshot
-from scripts.stacks import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
-from scripts.traffic import require_agreement
+from fleet.colors import Color
+from fleet.command_lines import bluegreen
+from fleet.gates import not_ready
+from fleet.launches import LaunchesStoppedError
+from fleet.state import Fleet, client
+from fleet.waiting import patient, wait_until
+from scripts.cli.display import Display, exit_codes, update_error
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.interrupts import shielded, terminate_like_ctrl_c
+from scripts.cli.notifier import PUBLISHED, publish, secrets_of
+from scripts.cli.options import BreakLockOption, JsonOption, StackOption, app, seconds
+from scripts.releases.bucket import bundle_url, require
+from scripts.rollout.deployment_watch import Delivery, DeliveryFailedError, Follower, following
+from scripts.rollout.failure_report import Boots, boot_failures, console, gather
+from scripts.rollout.traffic import require_agreement
+from scripts.stack.automation import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
+from scripts.stack.config_change import apply, changed_nothing, require_allowed
+from scripts.stack.lock import who
+from scripts.stack.runs import Run, changing, snapshot
 
 READY_DEADLINE_S = 900.0
 # The first may be AWS's fault and the second chance; a third says that the release can't boot.

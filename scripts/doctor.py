@@ -18,17 +18,17 @@ from typing import Any
 
 import typer
 
-from checks.deployments import is_current
-from checks.fleet import client
-from checks.hints import bluegreen, pulumi
-from scripts.config_change import problem
+from fleet.command_lines import bluegreen, pulumi
+from fleet.deployments import is_current
+from fleet.state import client
+from scripts.cli.display import Display, exit_codes, update_error
+from scripts.cli.exits import Exit, ScriptError
+from scripts.cli.options import JsonOption, StackOption, app
 from scripts.deploy import IMAGE_NAMES, newest_of
-from scripts.direct_rollback import REGION_KEY, REGION_VARIABLES
-from scripts.display import Display, exit_codes, update_error
-from scripts.exits import Exit, ScriptError
-from scripts.options import JsonOption, StackOption, app
-from scripts.stack_file import StackFileError, read_config
-from scripts.stacks import NAMESPACE, NO_CLI, NO_STACK, ROOT, Value, read_facts, selected_stack_on_disk
+from scripts.rollout.direct_rollback import REGION_KEY, REGION_VARIABLES
+from scripts.stack.automation import NAMESPACE, NO_CLI, NO_STACK, ROOT, Value, read_facts, selected_stack_on_disk
+from scripts.stack.config_change import problem
+from scripts.stack.config_file import StackFileError, read_config
 
 OLDEST_PULUMI = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
 DEADLINE_S = 20.0

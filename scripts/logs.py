@@ -15,15 +15,15 @@ from typing import Annotated, Any
 
 import typer
 
-from checks.colors import Color
-from checks.fleet import client
 from components.policy_documents import log_group
-from scripts.direct_rollback import region_of
-from scripts.display import Display, exit_codes
-from scripts.exits import Exit, UsageError
-from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import RegionOption, StackOption, app
-from scripts.stacks import ROOT, selected_stack
+from fleet.colors import Color
+from fleet.state import client
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import Exit, UsageError
+from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.options import RegionOption, StackOption, app
+from scripts.rollout.direct_rollback import region_of
+from scripts.stack.automation import ROOT, selected_stack
 
 POLL_S = 2.0  # CloudWatch Logs allows 5 such requests a second in an account and region
 # Agents send their lines within seconds, and once more what was refused; followed are those that come within a minute.

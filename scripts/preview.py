@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks import deployments
-from checks.deployments import Deployment
-from scripts.change_report import markdown
-from scripts.changes import Changes, read_events, refusal
-from scripts.display import Display, exit_codes, update_error
-from scripts.exits import RefusedError, ScriptError
-from scripts.options import AllowReplaceOption, JsonOption, ReportOption, StackOption, app
-from scripts.stacks import ROOT, PreviewedStack, Stack, open_stack, read_facts
-from scripts.workflow import summarize
+from fleet import deployments
+from fleet.deployments import Deployment
+from scripts.ci.workflow import summarize
+from scripts.cli.display import Display, exit_codes, update_error
+from scripts.cli.exits import RefusedError, ScriptError
+from scripts.cli.options import AllowReplaceOption, JsonOption, ReportOption, StackOption, app
+from scripts.stack.automation import ROOT, PreviewedStack, Stack, open_stack, read_facts
+from scripts.stack.change_report import markdown
+from scripts.stack.changes import Changes, read_events, refusal
 
 if TYPE_CHECKING:
     from pulumi.automation import EngineEvent

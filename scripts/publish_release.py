@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.user_data import VERSION, bundle_key
-from scripts.bundle import build_image, digest, image_entries, pack, save_image, source_entries
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, UsageError
-from scripts.options import JsonOption, StackOption, app
-from scripts.releases import Kind, Migration, Release, bundle_url, find, manifest_key
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.options import JsonOption, StackOption, app
+from scripts.releases.bucket import Kind, Migration, Release, bundle_url, find, manifest_key
+from scripts.releases.bundle import build_image, digest, image_entries, pack, save_image, source_entries
 
 BUNDLE, BESIDE = "bundle.tar.gz", "release.json"
 
@@ -256,7 +256,7 @@ def _require_one_way(*, packed: bool, pack_into: Path | None, sha256: str, versi
 def _destination(stack: str, bucket: str) -> tuple[Any, str]:
     import boto3
 
-    from scripts.stacks import open_stack, read_facts
+    from scripts.stack.automation import open_stack, read_facts
 
     if bucket:
         return boto3.client("s3"), bucket

@@ -11,20 +11,28 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import ChangeRecord, content
-from checks.colors import ALL_USERS, Color
-from checks.fleet import describe
-from checks.hints import bluegreen
-from checks.smoke import failures, smoke
+from fleet.colors import ALL_USERS, Color
+from fleet.command_lines import bluegreen
+from fleet.smoke_test import failures, smoke
+from fleet.state import describe
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import ScriptError, StuckError, TurnedBackError
+from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.options import (
+    SMOKE_DEADLINE_S,
+    BakeOption,
+    BreakLockOption,
+    JsonOption,
+    ReasonOption,
+    StackOption,
+    app,
+)
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, deploy, require_arguments
-from scripts.display import Display, exit_codes
-from scripts.exits import ScriptError, StuckError, TurnedBackError
-from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import SMOKE_DEADLINE_S, BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
 from scripts.publish_release import PublishArgs, git_commit, git_version, publish
-from scripts.releases import Kind, Migration
-from scripts.stacks import ROOT, Stack, StackFacts, open_stack, read_facts
-from scripts.watch import BAKE_S
+from scripts.releases.bucket import Kind, Migration
+from scripts.rollout.bake import BAKE_S
+from scripts.stack.automation import ROOT, Stack, StackFacts, open_stack, read_facts
 
 
 @dataclass(frozen=True, kw_only=True)

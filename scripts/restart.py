@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import Kind
-from checks.colors import Color
-from checks.fleet import Fleet, Group, Machine, Side, client
-from checks.waiting import wait_until
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, UsageError
-from scripts.interrupts import shielded, terminate_like_ctrl_c
-from scripts.options import BreakLockOption, JsonOption, StackOption, app
-from scripts.runs import changing, snapshot
-from scripts.stacks import Stack, StackFacts, open_stack, read_facts
-from scripts.traffic import require_agreement
+from fleet.colors import Color
+from fleet.state import Fleet, Group, Machine, Side, client
+from fleet.waiting import wait_until
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.interrupts import shielded, terminate_like_ctrl_c
+from scripts.cli.options import BreakLockOption, JsonOption, StackOption, app
+from scripts.rollout.traffic import require_agreement
+from scripts.stack.automation import Stack, StackFacts, open_stack, read_facts
+from scripts.stack.runs import changing, snapshot
 
 # Longer than any deregistration delay one would choose, and than a reboot with a slow app.
 DRAIN_DEADLINE_S = 600.0

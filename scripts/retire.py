@@ -8,20 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import ChangeRecord, Kind, content
-from checks.colors import Color
-from checks.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
-from checks.fleet import Fleet
-from checks.hints import bluegreen
-from checks.waiting import patient, wait_until
 from config.colors import ColorSettings
-from scripts.config_change import apply, require_allowed
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, UsageError
-from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import BreakLockOption, JsonOption, StackOption, app, seconds
-from scripts.runs import changing, snapshot
-from scripts.stacks import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
-from scripts.traffic import allowed, require_agreement
+from fleet.colors import Color
+from fleet.command_lines import bluegreen
+from fleet.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
+from fleet.state import Fleet
+from fleet.waiting import patient, wait_until
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.options import BreakLockOption, JsonOption, StackOption, app, seconds
+from scripts.rollout.traffic import allowed, require_agreement
+from scripts.stack.automation import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
+from scripts.stack.config_change import apply, require_allowed
+from scripts.stack.runs import changing, snapshot
 
 GONE_DEADLINE_S = 900.0
 

@@ -8,15 +8,12 @@ from typing import Annotated
 import typer
 
 from ami.boot.messages import Kind
-from checks.colors import Color
-from checks.hints import bluegreen
-from scripts import direct_rollback
-from scripts.cutover import CutoverArgs, run_cli
-from scripts.direct_rollback import DirectArgs, DirectResult
-from scripts.display import Display, exit_codes
-from scripts.exits import UsageError
-from scripts.interrupts import terminate_like_ctrl_c
-from scripts.options import (
+from fleet.colors import Color
+from fleet.command_lines import bluegreen
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import UsageError
+from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.options import (
     SMOKE_DEADLINE_S,
     AcceptBreakingOption,
     BreakLockOption,
@@ -26,8 +23,11 @@ from scripts.options import (
     StackOption,
     app,
 )
-from scripts.stacks import selected_stack_on_disk
-from scripts.traffic import words
+from scripts.cutover import CutoverArgs, run_cli
+from scripts.rollout import direct_rollback
+from scripts.rollout.direct_rollback import DirectArgs, DirectResult
+from scripts.rollout.traffic import words
+from scripts.stack.automation import selected_stack_on_disk
 
 cli = app()
 

@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
-from checks.colors import Color
-from checks.fleet import Fleet
-from scripts.direct_rollback import find, region_of
-from scripts.display import Display, exit_codes
-from scripts.exits import ScriptError, UsageError
-from scripts.options import RegionOption, StackOption, app
-from scripts.stacks import ROOT, selected_stack
+from fleet.colors import Color
+from fleet.state import Fleet
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import ScriptError, UsageError
+from scripts.cli.options import RegionOption, StackOption, app
+from scripts.rollout.direct_rollback import find, region_of
+from scripts.stack.automation import ROOT, selected_stack
 
 TOOLS = {
     "aws": (

@@ -25,12 +25,12 @@ from typing import Annotated
 
 import typer
 
-from checks.colors import Color
-from checks.smoke import CheckResult, PathCheck, failures, smoke
-from scripts.display import Display, exit_codes
-from scripts.exits import Exit, UsageError
-from scripts.options import JsonOption, StackOption, app, seconds
-from scripts.private_path import INSTANCES, PrivateAddress, addresses_of, parse
+from fleet.colors import Color
+from fleet.smoke_test import CheckResult, PathCheck, failures, smoke
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import Exit, UsageError
+from scripts.cli.options import JsonOption, StackOption, app, seconds
+from scripts.cli.private_addresses import INSTANCES, PrivateAddress, addresses_of, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
         return _ask(args, args.url, {}, args.release, "/health")
     if args.private and INSTANCES not in args.private:
         return _ask_each(args, [parse(text) for text in args.private], args.release, "/health")
-    from scripts.stacks import open_stack, read_facts
+    from scripts.stack.automation import open_stack, read_facts
 
     facts = read_facts(open_stack(args.stack))
     color = args.color or facts.active

@@ -10,19 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import ChangeRecord, content
-from checks.colors import Color
-from checks.fleet import Fleet, NoSuchStack, Side
-from checks.hints import bluegreen
 from config.alerts import without_subscribers
-from scripts import history
-from scripts.config_change import parsed, problem
-from scripts.direct_rollback import facts_of, find, region_of
-from scripts.display import Display, exit_codes, update_error
-from scripts.drift import report as report_drift
-from scripts.exits import ScriptError
-from scripts.lock import Holder, holder
-from scripts.options import JsonOption, StackOption, app
-from scripts.stacks import (
+from fleet.colors import Color
+from fleet.command_lines import bluegreen
+from fleet.state import Fleet, NoSuchStack, Side
+from scripts.cli.display import Display, exit_codes, update_error
+from scripts.cli.exits import ScriptError
+from scripts.cli.options import JsonOption, StackOption, app
+from scripts.rollout.direct_rollback import facts_of, find, region_of
+from scripts.rollout.traffic import Unreconciled, unreconciled
+from scripts.stack import history
+from scripts.stack.automation import (
     ROOT,
     BrokenPulumiError,
     NoPulumiError,
@@ -32,7 +30,9 @@ from scripts.stacks import (
     read_facts,
     selected_stack_on_disk,
 )
-from scripts.traffic import Unreconciled, unreconciled
+from scripts.stack.config_change import parsed, problem
+from scripts.stack.drift import report as report_drift
+from scripts.stack.lock import Holder, holder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.display import Display, exit_codes
-from scripts.exits import UsageError
-from scripts.options import JsonOption, app
-from scripts.workflow import code, summarize, table
+from scripts.ci.workflow import code, summarize, table
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import UsageError
+from scripts.cli.options import JsonOption, app
 
 MOST_FAILURES = 20
 LONGEST_FAILURE = 2000  # characters of one failure; its reason is at the end

@@ -15,25 +15,16 @@ from typing import Annotated, Any
 
 import typer
 
-from checks.colors import Color
-from checks.deployments import Deployment
-from checks.fleet import Fleet
 from config.values import from_json
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, UsageError
-from scripts.options import JsonOption, StackOption, app
-from scripts.stack_file import StackFileError, parse_config
-from scripts.stacks import (
-    NAMESPACE,
-    ROOT,
-    Stack,
-    StackFacts,
-    color_values,
-    open_stack,
-    read_facts,
-    set_value,
-)
-from scripts.traffic import fleet_if_any, recorded
+from fleet.colors import Color
+from fleet.deployments import Deployment
+from fleet.state import Fleet
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.options import JsonOption, StackOption, app
+from scripts.rollout.traffic import fleet_if_any, recorded
+from scripts.stack.automation import NAMESPACE, ROOT, Stack, StackFacts, color_values, open_stack, read_facts, set_value
+from scripts.stack.config_file import StackFileError, parse_config
 
 GIT_LIMIT_S = 30.0
 

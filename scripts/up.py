@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ami.boot.messages import Kind
-from checks import deployments
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, UsageError
-from scripts.interrupts import terminate_like_ctrl_c, to_the_end
-from scripts.options import AllowReplaceOption, BreakLockOption, JsonOption, ReportOption, StackOption, app
+from fleet import deployments
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, UsageError
+from scripts.cli.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.cli.options import AllowReplaceOption, BreakLockOption, JsonOption, ReportOption, StackOption, app
 from scripts.preview import judged
-from scripts.runs import Run, changing
-from scripts.stacks import PreviewedStack, Stack, changed_resources, open_stack, read_facts
-from scripts.traffic import fleet_if_any, require_no_stale_traffic
+from scripts.rollout.traffic import fleet_if_any, require_no_stale_traffic
+from scripts.stack.automation import PreviewedStack, Stack, changed_resources, open_stack, read_facts
+from scripts.stack.runs import Run, changing
 
 
 @dataclass(frozen=True, kw_only=True)

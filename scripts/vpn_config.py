@@ -14,14 +14,14 @@ from typing import Annotated, Any
 
 import typer
 
-from checks.fleet import client
-from scripts.display import Display, exit_codes
-from scripts.exits import RefusedError, ScriptError, UsageError
-from scripts.options import JsonOption, StackOption, app
-from scripts.stacks import StackFacts, open_stack, read_facts
-from scripts.vpn_connection import KEY, Connection, UnreadableError, parse_xml, problems
-from scripts.vpn_findings import Sight, explain
-from scripts.vpn_render import HOME, render
+from fleet.state import client
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import RefusedError, ScriptError, UsageError
+from scripts.cli.options import JsonOption, StackOption, app
+from scripts.stack.automation import StackFacts, open_stack, read_facts
+from scripts.vpn.connection import KEY, Connection, UnreadableError, parse_xml, problems
+from scripts.vpn.diagnostics import Sight, explain
+from scripts.vpn.render import HOME, render
 
 LIST_SAS_S = 15.0
 # It is written into files that strongSwan and a shell read.

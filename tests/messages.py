@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from scripts.message_reference import SCHEMA
+from scripts.ci.message_reference import SCHEMA
 
 _SCHEMA = json.loads(SCHEMA.read_text())
 _VALIDATOR = Draft202012Validator(_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)

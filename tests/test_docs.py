@@ -12,7 +12,7 @@ import typer
 from rehearsal.playground.faults import FAULTS, HELP
 from rehearsal.playground.instructions import CHAPTERS
 from scripts.bluegreen import ENTRIES, SECTIONS
-from scripts.exits import Exit
+from scripts.cli.exits import Exit
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

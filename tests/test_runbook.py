@@ -12,7 +12,7 @@ from ami.boot.steps import STEPS
 from config import reference
 from config.colors import ColorSettings
 from rehearsal.drills.register import DRILLS
-from scripts.message_reference import EXAMPLES
+from scripts.ci.message_reference import EXAMPLES
 from tests.declared import ROOT, Declared, declare, stack_config
 
 pytestmark = pytest.mark.usefixtures("offline")

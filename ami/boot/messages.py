@@ -1,8 +1,8 @@
 """Messages of the alerts topic, the boot log and the history: their kinds, fields, subjects and limits.
 
 Instances import it as `boot.messages`, scripts and components as `ami.boot.messages`; it needs the standard library
-alone. docs/messages.md and its JSON schema are generated from it (scripts/message_reference.py), so that each field's
-meaning stands beside its type here.
+alone. docs/messages.md and its JSON schema are generated from it (scripts/ci/message_reference.py), so that each
+field's meaning stands beside its type here.
 """
 
 import json

@@ -11,7 +11,7 @@ from rehearsal.drills.failing_boots import MAX_NOTIFICATION_DELAY_S
 from rehearsal.drills.fixture import IDLE, Fixture
 from rehearsal.drills.live_traffic import RECOVERY_DEADLINE_S, crash_notification, deployed_to_green
 from rehearsal.drills.notification import Notification
-from scripts.exits import Exit
+from scripts.cli.exits import Exit
 
 CANARY_PERCENT, CANARY_BAKE, BAKE = "5", "40", "40"
 MAX_CANARY_ERROR_RATE = 0.01  # of all requests, while the canary gets 5 %

@@ -16,9 +16,9 @@ from typing import Any
 import boto3
 import pulumi.automation as auto
 
-from checks.colors import Color
-from checks.fleet import Fleet, describe
-from checks.waiting import wait_until
+from fleet.colors import Color
+from fleet.state import Fleet, describe
+from fleet.waiting import wait_until
 from rehearsal.cloud.client import CloudClient
 from rehearsal.drills.notification import Notification
 from rehearsal.environment import REGION, Environment, EnvironmentOptions, ScriptResult, start_environment

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pulumi.automation as auto
 
 from ami.boot.messages import Kind
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills import outages, releases
 from rehearsal.drills.boot_record import was_notified
 from rehearsal.drills.direct_probe import DirectProbe

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
 from rehearsal.drills.fixture import IDLE, LIVE, ROOT, Fixture
 from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 from rehearsal.host import processes
 from rehearsal.host.sandbox import Process, wait_until
-from scripts.exits import Exit
-from scripts.stacks import changed_resources
+from scripts.cli.exits import Exit
+from scripts.stack.automation import changed_resources
 
 CUTOVER_DEADLINE_S = 90.0
 BAKE_S = "10"  # long enough for the second cutover to start while the first is running

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills.fixture import INSTANCES, Fixture
 from rehearsal.host import processes
 from rehearsal.host.database import DatabaseServer

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import bcrypt
 
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 
 USER = "AWS"  # the user name in every authorization token of ECR
 START_SECONDS = 15

@@ -48,7 +48,7 @@ from rehearsal.playground.server import PageServer
 from rehearsal.playground.session import NOT_RUNNING, ROOT, Session, SessionError
 from rehearsal.scenario import BAD_DATABASE_HOST
 from rehearsal.workspace import PluginMissingError
-from scripts.display import update_error
+from scripts.cli.display import update_error
 
 STACK, RELEASE = "playground", "v1"
 SETTINGS = ROOT / f"Pulumi.{STACK}.yaml"

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills import outages
 from rehearsal.drills.fixture import Fixture
 from rehearsal.playground.board import Board

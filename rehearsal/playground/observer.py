@@ -15,11 +15,11 @@ from typing import Any
 import boto3
 
 from ami.boot.messages import Outcome
-from checks.fleet import client, describe
+from fleet.state import client, describe
 from rehearsal.environment import REGION, Environment
 from rehearsal.playground import overview
 from rehearsal.playground.board import Board
-from scripts import history
+from scripts.stack import history
 
 TICK_S = 1.0
 SLOW_EVERY = 3  # ticks between polls of sources that change by the minute

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from checks.colors import Color
+from fleet.colors import Color
 
 IN_SERVICE = "InService"
 PRESENT = ("Pending", "Pending:Wait", IN_SERVICE)

@@ -24,7 +24,7 @@ from rehearsal.host.sandbox import RUNS, Sandbox, SandboxError
 from rehearsal.vpn import host, provisioned, standalone
 from rehearsal.vpn.addresses import generated_connection
 from rehearsal.vpn.result import Result, VpnStep
-from scripts.vpn_render import Connection, parse_xml, render
+from scripts.vpn.render import Connection, parse_xml, render
 
 Source = Callable[[Sandbox], Connection]
 FAILED, CANNOT_RUN, INTERRUPTED = 1, 3, 130

@@ -7,7 +7,7 @@ import string
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from scripts.vpn_render import Connection, Tunnel
+from scripts.vpn.render import Connection, Tunnel
 
 KEY_LENGTH = 32
 # TEST-NETs (RFC 5737), in place of public addresses.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.vpn_render import Connection, Tunnel
+from scripts.vpn.render import Connection, Tunnel
 
 # strongswan.conf: dead peer detection after the dpd_interval and 30 s more, AWS's minimum DPD timeout.
 RETRANSMISSION = "retransmit_timeout = 10.0\n  retransmit_base = 1.0\n  retransmit_tries = 2"

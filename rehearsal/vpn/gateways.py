@@ -11,9 +11,9 @@ from rehearsal.vpn import aws_side
 from rehearsal.vpn.charon import Charon
 from rehearsal.vpn.namespaces import Namespace
 from rehearsal.vpn.topology import Topology
+from scripts.vpn.diagnostics import Finding, Sight, explain
+from scripts.vpn.render import Connection, render
 from scripts.vpn_config import write
-from scripts.vpn_findings import Finding, Sight, explain
-from scripts.vpn_render import Connection, render
 
 ESTABLISH_TIMEOUT_S = 20.0
 

@@ -18,7 +18,7 @@ from rehearsal.vpn.addresses import generated_connection, plan_addresses
 from rehearsal.vpn.namespaces import TIMEOUT_S, link_to_bridge
 from rehearsal.vpn.result import Result
 from rehearsal.vpn.scenario import AppEndpoint, VpnScenario
-from scripts.vpn_render import Connection
+from scripts.vpn.render import Connection
 
 GAPS = (
     {

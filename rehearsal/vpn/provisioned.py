@@ -14,7 +14,7 @@ from rehearsal.environment import LOOPBACK, REGION, STACK, aws_environment, star
 from rehearsal.host.sandbox import Sandbox
 from rehearsal.vpn.addresses import REMOTE_CIDR, REMOTE_IP, VPC_CIDR, new_key
 from rehearsal.workspace import Workspace, copy_project
-from scripts.vpn_render import Connection, parse_xml
+from scripts.vpn.render import Connection, parse_xml
 
 CONFIG = {
     "aws:region": REGION,

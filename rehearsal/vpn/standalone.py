@@ -13,7 +13,7 @@ from rehearsal.vpn.namespaces import Namespace, link
 from rehearsal.vpn.result import Result, VpnStep
 from rehearsal.vpn.scenario import ROOT, AppEndpoint, VpnScenario
 from rehearsal.vpn.topology import Topology
-from scripts.vpn_render import Connection
+from scripts.vpn.render import Connection
 
 PORT, RELEASE = 8080, "v1"
 APP_S = 30.0

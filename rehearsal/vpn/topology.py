@@ -10,7 +10,7 @@ from rehearsal.host.sandbox import Process, Sandbox
 from rehearsal.vpn import pings, wire
 from rehearsal.vpn.addresses import AddressPlan
 from rehearsal.vpn.namespaces import PROXY_ARP, ROUTER, Namespace, link
-from scripts.vpn_render import Connection
+from scripts.vpn.render import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTER_S = 20.0

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 from tests.messages import require_valid
 from tests.rehearsal.cloud.fleet import BOOT, DRAIN, REGION, Running, network, template
 

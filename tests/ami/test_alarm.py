@@ -10,9 +10,9 @@ import pytest
 from ami.boot import report
 from ami.boot.cloud import Cloud
 from ami.boot.retrying import Deadline
-from checks.colors import Color
 from components.color_alarms import ColorAlarms
 from config.alerts import AlarmSettings
+from fleet.colors import Color
 from rehearsal.provider.handlers.alarms import CompositeAlarmHandler, MetricAlarmHandler
 from tests.ami.group import Mailbox
 from tests.declared import CONTEXT, declare

@@ -16,7 +16,7 @@ from ami.boot.commands import CommandError
 from ami.boot.container import RunArgs, last_lines, replace, stop, wait_ready
 from ami.boot.retrying import Deadline
 from ami.boot.user_data import LogGroups
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.releases import TlsServer, app_bundle, free_port
 from tests.ami.test_boot import Host, host

@@ -24,7 +24,7 @@ from ami.boot.report import (
     put_timings,
 )
 from ami.boot.retrying import Deadline
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.group import GROUP, Group, Mailbox
 from tests.rehearsal.cloud.fleet import REGION, Running

@@ -17,7 +17,7 @@ from ami.boot.masking import Secrets
 from ami.boot.messages import AppExited, DockerFailed, sanitized
 from ami.boot.telling import Record, Telling
 from ami.boot.user_data import Known
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 from tests.ami.front import Front, fronted
 from tests.ami.group import Mailbox
 from tests.ami.releases import user_data

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ami.boot.docker_events import NANOSECONDS
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 from rehearsal.host.docker_engine import find_client, pings
 from rehearsal.host.sandbox import Process, Sandbox
 from tests.ami.releases import rootfs

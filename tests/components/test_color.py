@@ -8,10 +8,10 @@ import pulumi
 from pulumi_aws import lb
 
 from ami.boot.user_data import App, Release, UserData
-from checks.colors import Color
 from components.color import Fleet, FleetArgs, FleetHooks, Targets
 from config.colors import ColorSettings
 from config.settings import AppSettings, InstanceSettings
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 DATA = UserData(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from checks.colors import Color
 from components.color_alarms import ColorAlarms
 from config.alerts import AlarmSettings
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 TARGETS = {"LoadBalancer": "app/web/1a2b", "TargetGroup": "targetgroup/green/3c4d"}

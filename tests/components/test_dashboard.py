@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from checks.colors import Color
 from components.dashboard import Dashboard
 from components.dashboard_body import Shown, render
 from config.alerts import AlarmSettings
 from config.colors import ColorSettings
+from fleet.colors import Color
 from tests.declared import CONTEXT, declare
 
 RELEASES = {Color.BLUE: "v1", Color.GREEN: ""}

@@ -5,9 +5,9 @@ import re
 from itertools import combinations
 from typing import Any
 
-from checks.colors import Color
 from components.dashboard_body import Shown, render
 from config.alerts import AlarmSettings
+from fleet.colors import Color
 
 BLUE = ["TargetGroup", "targetgroup/blue/1", "LoadBalancer", "app/web/3"]
 MACHINES = ["Stack", "dev", "Color", "blue"]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pulumi
 import pytest
 
-from checks.colors import Color
 from components.live_rule import LiveRule, LiveRuleArgs
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 

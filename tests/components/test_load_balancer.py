@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from checks.colors import Color
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from config.settings import LoadBalancerSettings
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/1"

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from checks.colors import Color
 from components import machine_news, policy_documents
 from components.alerts import Topic
 from components.machine_events import MachineEvents
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 TOPIC = Topic(arn="arn:topic", key_arn="arn:key")

@@ -9,10 +9,10 @@ import pytest
 from moto.events.models import EventPattern
 
 from ami.boot import messages
-from checks.colors import Color
 from components import machine_news
 from components.machine_news import LOST, NOT_LAUNCHED, News
 from config.settings import MAX_STACK, STACK
+from fleet.colors import Color
 
 OUT = "an instance was taken out of service in response to"
 LIMIT = 2048  # characters of a pattern, EventBridge's

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from checks.colors import Color
 from components.machines_alarm import MachinesAlarm
 from config.colors import ColorSettings
 from config.settings import AppSettings
+from fleet.colors import Color
 from tests.declared import CONTEXT, Declaration, declare
 
 TARGETS = {"TargetGroup": "targetgroup/green/3c4d", "LoadBalancer": "app/web/1a2b"}

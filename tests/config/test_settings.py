@@ -12,13 +12,13 @@ import yaml
 
 from ami.boot import user_data
 from ami.boot.user_data import UserData
-from checks.colors import Color
 from components.cidr_plan import ZoneRanges
 from config import settings as program_settings
 from config.colors import ColorSettings
 from config.errors import SettingsError
 from config.settings import Settings, parse
 from config.vpn import AllowedPort, Gateway, Routing, VpnSettings
+from fleet.colors import Color
 from tests.declared import ROOT, STACK_TYPE, Declaration, declare, stack_config
 
 REGION = "eu-central-1"

@@ -16,7 +16,7 @@ import requests
 
 from ami.boot.messages import Message, body
 from examples.webhook.consumer import SNS_URL, Config, chat_text, server
-from scripts.message_reference import EXAMPLES, PAGE
+from scripts.ci.message_reference import EXAMPLES, PAGE
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alerts-1a2b3c4"
 PATH = "/0123456789abcdef"

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from rehearsal.cloud.additions import metrics
-from scripts import config_change
+from scripts.stack import config_change
 from tests.scripts.world import REGION, STACK, World, make_session
 
 

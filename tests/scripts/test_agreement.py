@@ -15,16 +15,16 @@ import pytest
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
 from ami.boot.messages import Kind
-from checks.colors import Color
-from checks.deployments import ALLOW_RETIRE
+from fleet.colors import Color
+from fleet.deployments import ALLOW_RETIRE
 from scripts.canary import CanaryArgs, share
+from scripts.cli.display import Display
+from scripts.cli.exits import LockedError, RefusedError, UsageError
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, deploy
-from scripts.display import Display
-from scripts.exits import LockedError, RefusedError, UsageError
 from scripts.retire import RetireArgs, retire
+from scripts.rollout.traffic import allowed
 from scripts.sync_config import SyncArgs, sync_config
-from scripts.traffic import allowed
 from scripts.up import UpArgs, bring_up
 from tests.scripts.world import World, WorldStack, two_colors
 

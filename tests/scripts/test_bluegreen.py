@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from scripts.bluegreen import ENTRIES, SECTIONS, group
-from scripts.exits import Exit
-from scripts.stacks import NO_STACK
+from scripts.cli.exits import Exit
+from scripts.stack.automation import NO_STACK
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "bluegreen"

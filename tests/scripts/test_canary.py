@@ -4,13 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ami.boot.messages import Kind
-from checks.colors import Color
+from fleet.colors import Color
 from scripts.canary import CanaryArgs, cli, share
+from scripts.cli.display import Display
+from scripts.cli.exits import Exit, LockedError, RefusedError
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.display import Display
-from scripts.exits import Exit, LockedError, RefusedError
-from scripts.history import read
-from scripts.lock import locked
+from scripts.stack.history import read
+from scripts.stack.lock import locked
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 QUIET = Display(as_json=True)

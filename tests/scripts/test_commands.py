@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from checks.colors import Color
-from checks.smoke import PathCheck
-from scripts import stacks
-from scripts.display import update_error
-from scripts.exits import Exit, UsageError
-from scripts.history import read
-from scripts.interrupts import SIGNALS
-from scripts.lock import locked
+from fleet.colors import Color
+from fleet.smoke_test import PathCheck
+from scripts.cli.display import update_error
+from scripts.cli.exits import Exit, UsageError
+from scripts.cli.interrupts import SIGNALS
 from scripts.smoke_test import read_paths
+from scripts.stack import automation
+from scripts.stack.history import read
+from scripts.stack.lock import locked
 from tests.scripts.world import BUCKET, OPEN, STACK, World, WorldStack, select_world, two_colors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -251,7 +251,7 @@ def test_a_stack_without_outputs_must_be_made_first() -> None:
         get_all_config = outputs
 
     with pytest.raises(UsageError, match="stack dev has no outputs yet: run `pulumi up --stack dev` first"):
-        stacks.read_facts(Empty())  # type: ignore[arg-type]
+        automation.read_facts(Empty())  # type: ignore[arg-type]
 
 
 def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
@@ -276,7 +276,7 @@ def test_of_a_failed_update_only_what_went_wrong_is_told() -> None:
 def test_a_missing_pulumi_cli_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"pulumi is not on the PATH; install the Pulumi CLI, 3\.238 or later"):
-        stacks.open_stack("dev")
+        automation.open_stack("dev")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from scripts.ci.github import GitHub, GitHubError
+from scripts.cli.exits import Exit, UsageError
 from scripts.comment import CUT, LONGEST, cli, content, put_comment
-from scripts.exits import Exit, UsageError
-from scripts.github import GitHub, GitHubError
 from tests.github import REPOSITORY, TOKEN, GitHubServer, github_server
 
 PULL = 7

@@ -10,22 +10,16 @@ from typing import Any
 import pytest
 
 from ami.boot.messages import Kind
-from checks.colors import Color
-from checks.deployments import ALLOW_RETIRE
-from checks.gates import GateClosed
+from fleet.colors import Color
+from fleet.deployments import ALLOW_RETIRE
+from fleet.gates import GateClosed
+from scripts.cli.display import Display
+from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, StuckError, TurnedBackError
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.display import Display
-from scripts.exits import (
-    InterruptedByUserError,
-    LockedError,
-    RefusedError,
-    StuckError,
-    TurnedBackError,
-)
-from scripts.history import read
-from scripts.lock import holder, locked
-from scripts.releases import Migration
-from scripts.traffic import allowed
+from scripts.releases.bucket import Migration
+from scripts.rollout.traffic import allowed
+from scripts.stack.history import read
+from scripts.stack.lock import holder, locked
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 

@@ -9,24 +9,24 @@ import pytest
 from typer.testing import CliRunner
 
 from ami.boot.messages import AppExited, body, log_stream
-from checks import launches
-from checks.colors import Color
-from checks.fleet import client, is_stopped
-from checks.waiting import TimedOut
-from scripts import deliveries, evidence
+from fleet import launches
+from fleet.colors import Color
+from fleet.state import client, is_stopped
+from fleet.waiting import TimedOut
+from scripts.cli.display import Display
+from scripts.cli.exits import Exit, InterruptedByUserError, RefusedError, UsageError
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.deliveries import Delivery, DeliveryFailedError, Follower
 from scripts.deploy import DeployArgs, cli, deploy
-from scripts.display import Display
-from scripts.exits import Exit, InterruptedByUserError, RefusedError, UsageError
-from scripts.history import read
+from scripts.rollout import deployment_watch, failure_report
+from scripts.rollout.deployment_watch import Delivery, DeliveryFailedError, Follower
+from scripts.stack.history import read
 from scripts.status import read_status, show
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(deployment_watch, "LOOK_EVERY_S", 0.02)
 
 
 def go(stack: WorldStack, version: str, **options: Any) -> Any:
@@ -187,7 +187,7 @@ def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world:
 def test_machines_that_left_no_word_are_told_by_what_the_group_says(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(failure_report, "PATIENCE_S", 0.0)
     world.keeps_boot_logs = False
     _, error = failed_delivery(world)
     assert error.details["boot_failures"] == []
@@ -303,16 +303,16 @@ def test_the_color_that_serves_keeps_its_image(world: World) -> None:
 
 def test_a_word_that_comes_a_moment_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     two_colors(world)
-    boots = evidence.Boots(stack=STACK, color=Color.GREEN, release="v3")
+    boots = failure_report.Boots(stack=STACK, color=Color.GREEN, release="v3")
     monkeypatch.setattr("time.sleep", lambda _seconds: world.write_failure(Color.GREEN, "v3", "i-2"))
     world.write_failure(Color.GREEN, "v3", "i-1")
-    found = evidence.boot_failures(world.session, boots, ["i-0", "i-1", "i-2"])
+    found = failure_report.boot_failures(world.session, boots, ["i-0", "i-1", "i-2"])
     assert {instance: failure.instance for instance, failure in found.items()} == {"i-1": "i-1", "i-2": "i-2"}
 
 
 def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> None:
     two_colors(world)
-    boots = evidence.Boots(stack=STACK, color=Color.GREEN, release="v3")
+    boots = failure_report.Boots(stack=STACK, color=Color.GREEN, release="v3")
     world.write_failure(Color.GREEN, "v3", "i-1")
     place = {"logGroupName": f"/bluegreen/{STACK}/boot", "logStreamName": log_stream("green", "v3", "i-1")}
     exited = AppExited(
@@ -320,4 +320,4 @@ def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> N
     )
     event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": body(exited)}
     client(world.session, "logs").put_log_events(**place, logEvents=[event])
-    assert evidence.boot_failures(world.session, boots, ["i-1"])["i-1"].step == "ready"
+    assert failure_report.boot_failures(world.session, boots, ["i-1"])["i-1"].step == "ready"

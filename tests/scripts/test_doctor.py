@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scripts import doctor
-from scripts.exits import Exit
-from scripts.stacks import NO_CLI, NO_STACK
+from scripts.cli.exits import Exit
+from scripts.stack.automation import NO_CLI, NO_STACK
 from tests.scripts.world import REGION, STACK
 
 PLUGIN = installed_version("pulumi_aws")

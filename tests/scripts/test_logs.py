@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from checks.colors import Color
-from checks.fleet import client
+from fleet.colors import Color
+from fleet.state import client
 from scripts import logs
-from scripts.exits import Exit, UsageError
+from scripts.cli.exits import Exit, UsageError
 from scripts.logs import Cursor, Kind, Line, Selection, follow, open_cursors, read, since_ms
 from tests.scripts.world import REGION, STACK
 

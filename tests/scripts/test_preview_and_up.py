@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 from pulumi.automation.errors import CommandError
 
-from checks.colors import Color
-from checks.deployments import ALLOW_RETIRE
-from scripts.display import Display
-from scripts.drift import DriftError
-from scripts.drift import report as report_drift
-from scripts.exits import LockedError, RefusedError
-from scripts.history import read
-from scripts.lock import locked
+from fleet.colors import Color
+from fleet.deployments import ALLOW_RETIRE
+from scripts.ci.workflow import SUMMARY
+from scripts.cli.display import Display
+from scripts.cli.exits import LockedError, RefusedError
 from scripts.preview import PreviewFailedError, judged
+from scripts.rollout.traffic import allowed
+from scripts.stack.drift import DriftError
+from scripts.stack.drift import report as report_drift
+from scripts.stack.history import read
+from scripts.stack.lock import locked
 from scripts.sync_config import SyncArgs, sync_config
-from scripts.traffic import allowed
 from scripts.up import UpArgs, bring_up
-from scripts.workflow import SUMMARY
 from tests.scripts.event_log import diagnostic, step, summary, violation
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 

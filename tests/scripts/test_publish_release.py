@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from scripts.bundle import BundleError, DockerIgnore, pack, source_entries
-from scripts.display import Display
-from scripts.exits import Exit, RefusedError, UsageError
+from scripts.cli.display import Display
+from scripts.cli.exits import Exit, RefusedError, UsageError
 from scripts.publish_release import (
     PublishArgs,
     cli,
@@ -26,7 +25,8 @@ from scripts.publish_release import (
     publish,
     store,
 )
-from scripts.releases import Kind, Migration, Release, find
+from scripts.releases.bucket import Kind, Migration, Release, find
+from scripts.releases.bundle import BundleError, DockerIgnore, pack, source_entries
 from tests.scripts.world import BUCKET, World
 
 RELEASE = Release(version="v1", commit="", kind=Kind.SOURCE, migration=Migration.NONE)

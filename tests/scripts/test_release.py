@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from checks.colors import Color
+from fleet.colors import Color
 from scripts.bluegreen import ENTRIES
-from scripts.exits import Exit
-from scripts.history import read
-from scripts.interrupts import SIGNALS
-from scripts.lock import locked
-from scripts.stacks import ROOT
+from scripts.cli.exits import Exit
+from scripts.cli.interrupts import SIGNALS
+from scripts.stack.automation import ROOT
+from scripts.stack.history import read
+from scripts.stack.lock import locked
 from tests.scripts.world import BUCKET, OPEN, STACK, App, World, WorldStack, select_world, two_colors
 
 VERSION = "v4"

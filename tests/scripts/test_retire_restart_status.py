@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from checks.colors import Color
-from checks.waiting import TimedOut, wait_until
+from fleet.colors import Color
+from fleet.waiting import TimedOut, wait_until
 from scripts import restart as restarting
+from scripts.cli.display import Display
+from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, UsageError
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.display import Display
-from scripts.exits import InterruptedByUserError, LockedError, RefusedError, UsageError
-from scripts.lock import locked
 from scripts.restart import RestartArgs, restart
 from scripts.retire import RetireArgs, retire
+from scripts.stack.lock import locked
 from scripts.status import read_status, show
 from tests.scripts.world import BUCKET, STACK, World, two_colors
 

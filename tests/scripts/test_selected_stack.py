@@ -17,11 +17,12 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 from typer.testing import CliRunner, Result
 
-from scripts import direct_rollback, stacks
-from scripts.display import Display, exit_codes
-from scripts.exits import Exit, ScriptError, UsageError
-from scripts.interrupts import SIGNALS
-from scripts.stacks import NO_CLI, NO_STACK, open_stack, selected_stack, selected_stack_on_disk
+from scripts.cli.display import Display, exit_codes
+from scripts.cli.exits import Exit, ScriptError, UsageError
+from scripts.cli.interrupts import SIGNALS
+from scripts.rollout import direct_rollback
+from scripts.stack import automation
+from scripts.stack.automation import NO_CLI, NO_STACK, open_stack, selected_stack, selected_stack_on_disk
 from tests.scripts.world import STACK
 
 BACKEND = "s3://state?region=eu-central-1"
@@ -115,7 +116,7 @@ def test_the_selected_stack_is_taken_and_a_named_one_comes_first(
 
 
 def test_every_command_that_takes_a_stack_is_tried_here() -> None:
-    modules = [path.stem for path in (stacks.ROOT / "scripts").glob("*.py") if "\ncli = " in path.read_text()]
+    modules = [path.stem for path in (automation.ROOT / "scripts").glob("*.py") if "\ncli = " in path.read_text()]
     commands = {name: typer.main.get_command(importlib.import_module(f"scripts.{name}").cli) for name in modules}
     taking = {name for name, command in commands.items() if any(each.name == "stack" for each in command.params)}
     assert taking - {"doctor"} == set(COMMANDS | BY_NAME)  # a missing stack is one of its findings
@@ -126,7 +127,7 @@ def test_pulumi_is_asked_in_the_project_s_folder(says: Callable[[str], None], tm
     assert selected_stack() == "prod"
     assert (tmp_path / "asked").read_text().splitlines() == [
         "stack --show-name --non-interactive",
-        str(stacks.ROOT.resolve()),
+        str(automation.ROOT.resolve()),
     ]
 
 
@@ -213,7 +214,7 @@ def test_for_a_stack_that_does_not_exist_the_list_comes_first_and_nobody_is_told
 
 def keep(home: Path, backends: dict[str, str], current: str = BACKEND) -> None:
     """As the CLI writes them."""
-    project = stacks.ROOT.resolve() / "Pulumi.yaml"
+    project = automation.ROOT.resolve() / "Pulumi.yaml"
     digest = hashlib.sha1(str(project).encode(), usedforsecurity=False).hexdigest()
     (home / "workspaces").mkdir(parents=True, exist_ok=True)
     kept = {"stacks": {backend: f"organization/bluegreen/{name}" for backend, name in backends.items()}}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from checks.colors import Color
+from fleet.colors import Color
 from scripts import shell
-from scripts.exits import Exit
+from scripts.cli.exits import Exit
 from tests.scripts.world import REGION, STACK, World, two_colors
 
 

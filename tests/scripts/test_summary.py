@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from scripts.exits import Exit, UsageError
+from scripts.ci.workflow import SUMMARY
+from scripts.cli.exits import Exit, UsageError
 from scripts.summary import cli, page_of_rehearsal, page_of_tests
-from scripts.workflow import SUMMARY
 
 THREE = """
 import pytest

@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 
 from rehearsal.cloud.additions import vpn as additions
 from scripts import vpn_config
-from scripts.exits import Exit, ScriptError
-from scripts.vpn_connection import Connection, parse_xml
+from scripts.cli.exits import Exit, ScriptError
+from scripts.vpn.connection import Connection, parse_xml
+from tests.scripts.vpn.test_render import STATIC, document
 
-from .test_vpn_render import STATIC, document
 from .world import REGION
 
 RANGES = ("--office-cidr", "192.168.0.0/24", "--vpc-cidr", "10.20.0.0/16")

@@ -20,14 +20,14 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
 from ami.boot.messages import BootFailed, body, log_stream
-from checks import deployments
-from checks.colors import Color
-from checks.deployments import Change, Deployment, Recorded
-from checks.fleet import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
-from checks.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
-from checks.launches import Arrival, LaunchesStoppedError, wait_for_machines
 from config.colors import ColorSettings
-from scripts.releases import Kind, Migration, Release, bundle_url, manifest_key
+from fleet import deployments
+from fleet.colors import Color
+from fleet.deployments import Change, Deployment, Recorded
+from fleet.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
+from fleet.launches import Arrival, LaunchesStoppedError, wait_for_machines
+from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
+from scripts.releases.bucket import Kind, Migration, Release, bundle_url, manifest_key
 from tests.messages import require_valid
 
 REGION = "eu-central-1"

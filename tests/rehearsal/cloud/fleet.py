@@ -18,7 +18,7 @@ import pytest
 import requests
 from botocore.config import Config
 
-from checks.waiting import wait_until
+from fleet.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 REGION = "eu-central-1"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from checks.colors import Color
 from components import machine_news
+from fleet.colors import Color
 from rehearsal.cloud.additions.events import message
 from rehearsal.cloud.client import CloudClient
 from tests.messages import require_valid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills.live_traffic import next_minute
 from rehearsal.load.request_log import Request, RequestLog
 

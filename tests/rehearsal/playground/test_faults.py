@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from checks.colors import Color
+from fleet.colors import Color
 from rehearsal.drills.fixture import Fixture
 from rehearsal.playground import faults
 from rehearsal.playground.board import Board

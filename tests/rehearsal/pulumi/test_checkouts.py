@@ -17,8 +17,8 @@ import yaml
 
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import ROOT, Workspace, copy_project
-from scripts.display import Display
-from scripts.exits import RefusedError
+from scripts.cli.display import Display
+from scripts.cli.exits import RefusedError
 from scripts.sync_config import SyncArgs, sync_config
 from scripts.up import UpArgs, bring_up
 from tests.rehearsal.cloud.fleet import Running

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from rehearsal.workspace import Workspace
-from scripts.exits import Exit
-from scripts.releases import Kind, Migration, Release, manifest_key
-from scripts.stacks import NO_STACK
+from scripts.cli.exits import Exit
+from scripts.releases.bucket import Kind, Migration, Release, manifest_key
+from scripts.stack.automation import NO_STACK
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
@@ -64,7 +64,7 @@ def test_after_a_killed_update_the_next_command_names_pulumis_lock_and_succeeds_
 def test_the_selected_stack_is_pulumis_own_also_without_pulumi(
     workspace: Workspace, stack: OpenStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "from scripts.stacks import {0}; print({0}())"
+    program = "from scripts.stack.automation import {0}; print({0}())"
     programs = [program.format("selected_stack"), program.format("selected_stack_on_disk")]
     run = functools.partial(subprocess.run, cwd=workspace.project, capture_output=True, text=True, check=False)
     for name in ("dev", "prod"):  # creating a stack selects it

@@ -11,7 +11,7 @@ import pulumi.automation as auto
 import pytest
 import yaml
 
-from checks.deployments import ALLOW_RETIRE
+from fleet.deployments import ALLOW_RETIRE
 from rehearsal.cloud.client import CloudClient
 from rehearsal.workspace import Workspace
 from tests.rehearsal.cloud.fleet import Running

@@ -10,10 +10,10 @@ from typing import Any
 import pulumi.automation as auto
 import pytest
 
-from checks.deployments import ALLOW_SHIFT
+from fleet.deployments import ALLOW_SHIFT
 from rehearsal.cloud.client import CloudClient
-from scripts.drift import look
-from scripts.traffic import allowed
+from scripts.rollout.traffic import allowed
+from scripts.stack.drift import look
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 

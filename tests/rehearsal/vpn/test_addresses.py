@@ -10,7 +10,7 @@ from rehearsal.vpn import aws_side
 from rehearsal.vpn.addresses import AddressPlan, generated_connection, new_key, plan_addresses, with_new_key
 from rehearsal.vpn.gateways import kernel_settings, write_remote_config
 from rehearsal.vpn.result import Result
-from scripts.vpn_connection import KEY, problems
+from scripts.vpn.connection import KEY, problems
 
 
 def test_hosts_and_gateways_lie_in_the_connections_own_ranges() -> None:

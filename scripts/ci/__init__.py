@@ -1,0 +1,1 @@
+"""GitHub Actions: comments, step summaries, generated reference pages."""

@@ -1,0 +1,1 @@
+"""Parts of all commands: options, display, exit codes, signals, notifications."""

@@ -1,0 +1,54 @@
+"""Which private addresses of machines to ask: those that were given, or every machine of a color, as AWS has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any
+
+from fleet.state import Side, client
+from scripts.cli.exits import UsageError
+
+INSTANCES = "instances"
+APP_PORT = 8080  # the default of the config key containerPort
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateAddress:
+    """Where a machine's app listens inside the VPC."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self}"
+
+
+def parse(text: str) -> PrivateAddress:
+    """`10.0.1.5` or `10.0.1.5:8080`; raises UsageError for what is no private IPv4 address with a port."""
+    address, colon, port = text.partition(":")
+    allowed = f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or {INSTANCES}"
+    try:
+        found = IPv4Address(address)
+    except AddressValueError:
+        raise UsageError(allowed) from None
+    if not found.is_private or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise UsageError(allowed)
+    return PrivateAddress(address=address, port=int(port) if colon else APP_PORT)
+
+
+def addresses_of(side: Side, session: Any) -> tuple[PrivateAddress, ...]:
+    """Every machine that serves this color, in the order of addresses; raises UsageError when there is none."""
+    instances = [one.instance for group in side.groups for one in group.machines if one.lifecycle == "InService"]
+    if not instances:
+        raise UsageError(f"{side.color} has no instance in service: deploy a release to it first")
+    balancing, ec2 = client(session, "elbv2"), client(session, "ec2")
+    port = balancing.describe_target_groups(TargetGroupArns=[side.target_group_arn])["TargetGroups"][0]["Port"]
+    pages = ec2.get_paginator("describe_instances").paginate(InstanceIds=instances)
+    found = [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
+    texts = sorted((one["PrivateIpAddress"] for one in found if one.get("PrivateIpAddress")), key=IPv4Address)
+    return tuple(PrivateAddress(address=text, port=int(port)) for text in texts)

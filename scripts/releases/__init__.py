@@ -1,0 +1,1 @@
+"""Releases: bundles, and the artifacts bucket that holds them."""

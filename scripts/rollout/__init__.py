@@ -1,0 +1,1 @@
+"""Parts of a cutover and a canary: traffic, probes, bake, rollback, resumption."""

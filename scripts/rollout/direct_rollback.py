@@ -1,0 +1,468 @@
+"""Direct rollback: the live rule's weights set by the AWS API alone, where Pulumi's CLI, lock or backend is broken."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ami.boot.messages import ChangeRecord, Kind, content
+from config.colors import ColorSettings
+from fleet import launches
+from fleet.colors import ALL_USERS, Color
+from fleet.command_lines import bluegreen, pulumi
+from fleet.deployments import Deployment
+from fleet.gates import capacity_needed, not_ready
+from fleet.smoke_test import failures, smoke
+from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
+from scripts.cli.display import Display
+from scripts.cli.exits import RefusedError, ScriptError, StuckError, UsageError
+from scripts.cli.interrupts import to_the_end
+from scripts.cli.options import SMOKE_DEADLINE_S
+from scripts.releases.bucket import breaking_between
+from scripts.rollout.traffic import words
+from scripts.stack.automation import NAMESPACE, ROOT, StackFacts
+from scripts.stack.config_file import StackFileError, read_config, write_config
+from scripts.stack.runs import Run, changing, snapshot
+
+# As the SDKs read them.
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+REGION_KEY = "aws:region"
+ACTIVE_KEY, CANARY_KEY = f"{NAMESPACE}:activeColor", f"{NAMESPACE}:canaryPercent"
+# Of AWS's calls: where users wait, the SDK's own minute for a connection is too long.
+CONNECT_S, READ_S, TRIES = 2, 5, 3
+# With users on both colors, the one with at least so many percent is taken for the release before, and the rest for a
+# canary. Closer than that, a person must say it.
+CLEAR_PERCENT = 75
+IN_A_ROW = 3
+# Targets in these states get no request, and are not what a color has.
+AWAY = ("unregistered", "draining")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectArgs:
+    """Where all users are to go, by which checks, and where the stack's region and config are found."""
+
+    to: Color | None = None
+    """None means the color they are not on, or, with a canary, the one that has most of them."""
+    region: str = ""
+    config_file: Path | None = None
+    """None means Pulumi.<stack>.yaml of this checkout."""
+    judged: bool = True
+    accept_breaking_migration: bool = False
+    break_lock: bool = False
+    reason: str = ""
+    preview_deadline_s: float = 5.0
+    public_deadline_s: float = SMOKE_DEADLINE_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectResult:
+    """What was, what is, and what is left to do once Pulumi works again."""
+
+    record: ChangeRecord | None
+    before: Mapping[Color, int]
+    after: Mapping[Color, int]
+    moved_seconds: float
+    config: str
+    reconcile: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **(content(self.record) if self.record else {}),
+            "weights": {"before": dict(self.before), "after": dict(self.after)},
+            "moved_seconds": self.moved_seconds,
+            "config": self.config,
+            "reconcile": self.reconcile,
+        }
+
+
+@dataclass(kw_only=True)
+class DirectRollback:
+    """One direct rollback while it happens."""
+
+    fleet: Fleet
+    facts: StackFacts
+    target: Color
+    args: DirectArgs
+    display: Display
+    run: Run
+    config_file: Path
+    began: float
+    config: str = field(default="", init=False)
+    moved_seconds: float = field(default=0.0, init=False)
+
+    @property
+    def source(self) -> Color:
+        return self.target.other
+
+    @property
+    def side(self) -> Side:
+        return self.fleet.sides[self.target]
+
+    @property
+    def weights(self) -> dict[Color, int]:
+        return {color: ALL_USERS if color == self.target else 0 for color in Color}
+
+
+def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
+    """All users on the target color by one call of the AWS API; until then a failure changes nothing."""
+    began = time.monotonic()
+    config_file = args.config_file or ROOT / f"Pulumi.{stack}.yaml"
+    with display.stage(f"reconcile: find stack {stack} in AWS by its tags"):
+        fleet, session = find(stack, region_of(stack, args.region, config_file))
+        facts = facts_of(fleet, session)
+    if not facts.bucket:
+        display.warn(f"the load balancer has no tag {BUCKET_TAG}, which an `up` sets: neither lock nor history")
+    with changing(
+        facts,
+        Kind.DIRECT_ROLLBACK,
+        break_lock=args.break_lock,
+        reason=args.reason,
+        told_by=display,
+        lock_required=False,
+    ) as run:
+        target = target_color(fleet, args.to)
+        rollback = DirectRollback(
+            fleet=fleet,
+            facts=facts,
+            target=target,
+            args=args,
+            display=display,
+            run=run,
+            config_file=config_file,
+            began=began,
+        )
+        run.started = began
+        run.source, run.target = snapshot(fleet, rollback.source), snapshot(fleet, target)
+        with display.stage(f"test traffic: check {target} {rollback.side.release}"):
+            check(rollback)
+        with display.stage(f"production traffic shift: {rollback.source} to {target}"):
+            to_the_end(lambda: shift(rollback))
+        with display.stage("smoke test: of the public endpoint"):
+            confirm(rollback)
+    return DirectResult(
+        record=run.record,
+        before=fleet.weights,
+        after=rollback.weights,
+        moved_seconds=rollback.moved_seconds,
+        config=rollback.config,
+        reconcile=f"pulumi up --refresh --stack {stack}",
+    )
+
+
+def region_of(stack: str, given: str, config_file: Path) -> str:
+    """The option's, else the stack's own, else the environment's."""
+    try:
+        own = str(read_config(config_file).get(REGION_KEY) or "")
+    except StackFileError:
+        own = ""
+    found = given or own or next((os.environ[name] for name in REGION_VARIABLES if os.environ.get(name)), "")
+    if not found:
+        raise UsageError(
+            f"the region of stack {stack} is not known: {config_file.name} has no {REGION_KEY}, and neither "
+            f"{' nor '.join(REGION_VARIABLES)} is set; name it with --region"
+        )
+    return found
+
+
+def find(stack: str, region: str) -> tuple[Fleet, Any]:
+    """The stack as AWS has it, and the session that found it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        session = _session(region)
+        return describe(stack, session), session
+    except (BotoCoreError, ClientError) as error:
+        raise ScriptError(
+            f"AWS does not say what stack {stack} is in {region}, nothing was changed: {error}"
+        ) from error
+
+
+def _session(region: str) -> Any:
+    import boto3
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    core = get_session()
+    tries = {"total_max_attempts": TRIES, "mode": "standard"}
+    core.set_default_client_config(Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=tries))
+    return boto3.Session(region_name=region, botocore_session=core)
+
+
+def facts_of(fleet: Fleet, session: Any) -> StackFacts:
+    """What the stack's outputs and config would tell, from what AWS has."""
+    active = fleet.serving or Color.BLUE
+    value = next((side.preview_value.removesuffix(f"-{side.color}") for side in fleet.sides.values()), "")
+    return StackFacts(
+        stack=fleet.stack,
+        outputs={
+            "region": session.region_name,
+            "artifactsBucket": fleet.tags.get(BUCKET_TAG, ""),
+            "alertsTopicArn": fleet.tags.get(TOPIC_TAG, ""),
+            "url": fleet.tags.get(ADDRESS_TAG) or fleet.url,
+            "healthPath": next((side.health_path for side in fleet.sides.values()), "/health"),
+            "previewHeader": fleet.preview_header,
+            "previewToken": value,
+        },
+        desired=Deployment(
+            active=active,
+            colors={color: ColorSettings.from_output({"release": side.release}) for color, side in fleet.sides.items()},
+        ),
+        opened=session,
+        impatient=True,
+    )
+
+
+def target_color(fleet: Fleet, to: Color | None) -> Color:
+    """The color to which all users go. Raises RefusedError where there is none, or where a person must say it."""
+    serving = fleet.serving
+    if serving is None or set(fleet.sides) != set(Color):
+        raise RefusedError("no release is live yet, so there is none to roll back")
+    total = sum(fleet.weights.values())
+    percent = {color: round(100 * weight / total) for color, weight in fleet.weights.items()}
+    if to is None and fleet.weights[serving.other] > 0 and percent[serving] < CLEAR_PERCENT:
+        raise RefusedError(
+            f"both colors have traffic ({words(percent)}), and which of them is the canary AWS does not say: "
+            f"name the color that gets all of them with --to"
+        )
+    target = to or (serving if fleet.weights[serving.other] else serving.other)
+    if fleet.weights[target] and not fleet.weights[target.other]:
+        raise RefusedError(f"{target} has all traffic already, with release {fleet.sides[target].release}")
+    return target
+
+
+def check(rollback: DirectRollback) -> None:
+    """Raise RefusedError unless the target color can take all users, by the checks of a cutover."""
+    if reason := off(rollback.side):
+        raise RefusedError(reason)
+    with ThreadPoolExecutor(2) as pool:
+        migration = pool.submit(migration_refusal, rollback)
+        unfit = pool.submit(unfit_reason, rollback)
+        reasons = [unfit.result(), migration.result()]
+    if reason := next((one for one in (reasons[1], reasons[0]) if one), None):
+        raise RefusedError(reason)
+    # Whoever moves users meanwhile, and whose lock could not be asked for, is not run over.
+    if (now := live_weights(rollback.fleet, rollback.facts.session)) != rollback.fleet.weights:
+        raise RefusedError(
+            f"the weights were changed at this moment, from {words(rollback.fleet.weights)} to {words(now)}, by "
+            "somebody else; run the same command again if that was not what you want"
+        )
+
+
+def off(side: Side) -> str | None:
+    """Why no request could be answered at all, which nobody can insist on; or None."""
+    targets = [one for group in side.groups for one in group.machines if one.health not in AWAY]
+    if targets or side.strays:
+        return None
+    return f"{side.color} is off, no instance is registered with its target group: every request would get a 503"
+
+
+def unfit_reason(rollback: DirectRollback) -> str | None:
+    """Why the target's release should not get all users, or None. Without judgment that is a warning."""
+    reason = _not_ready(rollback) or (_smoke(rollback) if rollback.args.judged else None)
+    if reason is None or rollback.args.judged:
+        return reason and f"{reason}; --without-checks shifts the traffic all the same"
+    rollback.display.warn(f"going on without the checks, although {reason}")
+    return None
+
+
+def _not_ready(rollback: DirectRollback) -> str | None:
+    side = rollback.side
+    # With a share of 0, since the sentence on too few instances is another one here.
+    reason = not_ready(rollback.fleet, side.color, release=side.release, minimum=0, weight=0)
+    if reason or side.group is None:
+        return reason
+    group, needed = side.group, _needed(rollback, side.group)
+    if group.healthy >= needed:
+        return None
+    ill = [f"{one.instance} is {one.health} {one.reason}".strip() for one in group.machines if not one.is_healthy]
+    room = f" --max-size {needed}" if needed > group.maximum else ""
+    return (
+        f"{side.color} has {group.healthy} of {needed} healthy instances of release {group.release}"
+        + (f" ({'; '.join(ill)})" if ill else "")
+        + f"; `aws autoscaling update-auto-scaling-group --region {rollback.facts.region} --auto-scaling-group-name "
+        + f"{group.name}{room} --desired-capacity {needed}` starts the rest"
+    )
+
+
+def _needed(rollback: DirectRollback, group: Group) -> int:
+    return capacity_needed(rollback.fleet, rollback.target, minimum=group.minimum, weight=ALL_USERS)
+
+
+def _smoke(rollback: DirectRollback) -> str | None:
+    side = rollback.side
+    if not side.preview_value:
+        return f"no preview rule leads to {side.color}, so that its release {side.release} can't be tested"
+    results = smoke(
+        rollback.facts.url,
+        headers=rollback.fleet.preview(side.color),
+        expect_release=side.release,
+        health_path=side.health_path,
+        deadline=rollback.args.preview_deadline_s,
+    )
+    reason = failures(results)
+    return reason and f"the release {side.release} of {side.color} fails its smoke test: {reason}"
+
+
+def migration_refusal(rollback: DirectRollback) -> str | None:
+    """Why the target's release can't run on the database that the present one left, or that nobody knows; or None."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    args, facts = rollback.args, rollback.facts
+    if args.accept_breaking_migration:
+        return None
+    older, newer = rollback.side.release, rollback.fleet.sides[rollback.source].release
+    try:
+        if not facts.bucket:
+            raise LookupError("the artifacts bucket is not known")
+        breaking = breaking_between(facts.s3, facts.bucket, older, newer)
+    except (BotoCoreError, ClientError, LookupError, ValueError) as error:
+        unknown = f"whether release {older} can run on the database that {newer} left is not known: {error}"
+        if args.judged:
+            return f"{unknown}; when you know that it can, say --accept-breaking-migration"
+        rollback.display.warn(unknown)
+        return None
+    if not breaking:
+        return None
+    return (
+        f"{rollback.target} holds release {older}, which can't run on the database that {', '.join(breaking)} left "
+        "(migration: breaking); in a planned window, and after undoing the migration, say --accept-breaking-migration"
+    )
+
+
+def shift(rollback: DirectRollback) -> None:
+    """Set the weights, and then what must agree with them: the config file and the group's capacity."""
+    set_weights(rollback)
+    run, target = rollback.run, rollback.target
+    rollback.moved_seconds = round(time.monotonic() - rollback.began, 3)
+    run.figures["moved_seconds"] = rollback.moved_seconds
+    run.changed_resources = 1
+    run.state = f"traffic is on {target}, Pulumi's state does not know of it yet"
+    rollback.config = set_config(rollback)
+    run.state += f"; {rollback.config}"
+    prepare_group(rollback)
+
+
+def set_weights(rollback: DirectRollback) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    sides = rollback.fleet.sides
+    groups = [
+        {"TargetGroupArn": sides[color].target_group_arn, "Weight": weight}
+        for color, weight in rollback.weights.items()
+    ]
+    action = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+    try:
+        client(rollback.facts.session, "elbv2").modify_rule(RuleArn=rollback.fleet.live_rule_arn, Actions=[action])
+    except (BotoCoreError, ClientError) as error:
+        # The call may have got through, and its answer not.
+        if _actual(rollback, error) != rollback.weights:
+            raise ScriptError(
+                f"AWS did not set the weights, nothing was changed, the traffic stays where it was "
+                f"({words(rollback.fleet.weights)}): {error}"
+            ) from error
+
+
+def _actual(rollback: DirectRollback, error: Exception) -> dict[Color, int]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return live_weights(rollback.fleet, rollback.facts.session)
+    except (BotoCoreError, ClientError) as unknown:
+        rule, region = rollback.fleet.live_rule_arn, rollback.facts.region
+        raise StuckError(
+            f"setting the weights failed ({error}), and AWS does not say where the traffic goes now: {unknown}. "
+            f"Act now: `aws elbv2 describe-rules --region {region} --rule-arns {rule}`, then run the same command again"
+        ) from error
+
+
+def set_config(rollback: DirectRollback) -> str:
+    """Let the config file name the target, so that no later `up` moves the users back; what came of it."""
+    file, target, stack = rollback.config_file, rollback.target, rollback.facts.stack
+    wanted = {ACTIVE_KEY: str(target)}
+    try:
+        # Left out, it is 0.
+        if CANARY_KEY in read_config(file):
+            wanted[CANARY_KEY] = "0"
+        changed = write_config(file, wanted)
+    except StackFileError as error:
+        rollback.display.warn(
+            f"{file.name} could not be set ({error}): before the next `up`, run "
+            f"{bluegreen('sync-config', stack=stack)}, or {pulumi('config set activeColor', target, stack=stack)} and "
+            f"{pulumi('config set canaryPercent 0', stack=stack)}"
+        )
+        return f"{file.name} was not changed"
+    if not changed:
+        return f"{file.name} says activeColor {target} already"
+    return f"{file.name} says activeColor {target} now"
+
+
+def prepare_group(rollback: DirectRollback) -> None:
+    """With all users on it a group must replace what it loses, and have as many instances as served before."""
+    group = rollback.side.group
+    if group is None:
+        return
+    scaling, needed = client(rollback.facts.session, "autoscaling"), min(_needed(rollback, group), group.maximum)
+    if group.is_stopped:
+        _attempt(
+            rollback,
+            f"{group.name} may launch instances again, which a failed deploy had stopped",
+            lambda: launches.resume(scaling, group.name),
+        )
+    if group.desired < needed:
+        _attempt(
+            rollback,
+            f"{group.name} launches {needed - group.desired} more instances, to the {needed} that served before",
+            lambda: scaling.set_desired_capacity(
+                AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False
+            ),
+        )
+
+
+def _attempt(rollback: DirectRollback, what: str, act: Callable[[], Any]) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        act()
+    except (BotoCoreError, ClientError) as error:
+        rollback.display.warn(f"not done: {what}: {error}")
+        return
+    rollback.display.note(what)
+
+
+def confirm(rollback: DirectRollback) -> None:
+    """Raise StuckError unless the rule is as set, and users get the target's release several times in a row."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    side, facts = rollback.side, rollback.facts
+    with ThreadPoolExecutor(1) as pool:
+        read_back = pool.submit(live_weights, rollback.fleet, facts.session)
+        # Shallow: what both colors depend on would fail on either of them.
+        results = smoke(
+            facts.url,
+            expect_release=side.release,
+            health_path=side.health_path,
+            deep=False,
+            deadline=rollback.args.public_deadline_s,
+            in_a_row=IN_A_ROW,
+        )
+    try:
+        now = read_back.result()
+    except (BotoCoreError, ClientError) as error:
+        rollback.display.warn(f"the live rule could not be read back: {error}")
+        now = rollback.weights
+    look = f"{bluegreen('smoke-test', '--url', facts.url, '--release', side.release)} shows when that is over"
+    if now != rollback.weights:
+        raise StuckError(
+            f"the weights were set, and are {words(now)} again: somebody else sets them too. Act now: {look}"
+        )
+    if reason := failures(results):
+        raise StuckError(
+            f"all traffic was sent to {side.color}, with release {side.release}, and its public smoke test fails: "
+            f"{reason}. Act now: {look}; --to {rollback.source} sends it to {rollback.source}"
+        )

@@ -1,0 +1,178 @@
+"""Live traffic weights: as AWS has them, as the stack's last update left them, and as config wants them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ami.boot.messages import ChangeRecord, Kind, Outcome
+from fleet.colors import ALL_USERS, Color
+from fleet.command_lines import bluegreen
+from fleet.deployments import ALLOW_SHIFT, Deployment, effects, is_current, is_unfinished, stale
+from fleet.state import Fleet, NoSuchStack, live_weights
+from scripts.cli.exits import RefusedError
+from scripts.stack import history
+from scripts.stack.automation import Stack, StackFacts, set_value
+
+# How far back in the history the direct rollback is looked for that may explain a difference.
+NEWEST = 20
+# A direct rollback that ended so moved nobody.
+WITHOUT_EFFECT = (Outcome.REFUSED, Outcome.FAILED)
+
+Weights = Mapping[Color, int]
+
+
+def weights(active: Color, canary_percent: int) -> dict[Color, int]:
+    return {color: ALL_USERS - canary_percent if color == active else canary_percent for color in Color}
+
+
+def recorded(facts: StackFacts) -> dict[Color, int]:
+    """Those of the stack's last update, by its outputs."""
+    if not facts.outputs.keys() >= Deployment().traffic.keys():
+        return desired(facts)  # there was none
+    return weights(facts.last.active, facts.last.canary_percent)
+
+
+def desired(facts: StackFacts) -> dict[Color, int]:
+    """Those that the config of this checkout asks for."""
+    return weights(facts.active, facts.canary_percent)
+
+
+def words(shares: Weights) -> str:
+    return ", ".join(f"{color} {shares[color]} %" for color in sorted(shares))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreconciled:
+    """Other weights in AWS than the stack's last update left: set without Pulumi, or by an update that was cut off."""
+
+    stack: str
+    actual: Weights
+    recorded: Weights
+    desired: Weights
+    is_unfinished: bool = False
+    """Whether an update by this config began to change the traffic, and failed or was cut off."""
+    rollback: ChangeRecord | None = None
+    """The direct rollback that moved the users, where the history tells of one."""
+
+    @property
+    def config_is_stale(self) -> bool:
+        """Whether this checkout's config asks for no change, so that an `up` would undo what AWS has."""
+        return self.desired != self.actual and self.desired == self.recorded and not self.is_unfinished
+
+    def __str__(self) -> str:
+        told = f"AWS sends users to {words(self.actual)}, but the stack's last update left {words(self.recorded)}"
+        if self.rollback:
+            why = f" ({self.rollback.reason})" if self.rollback.reason else ""
+            told += f": direct rollback by {self.rollback.who} at {self.rollback.time[:19]} UTC{why}"
+        return f"{told}; {self._next}"
+
+    @property
+    def _next(self) -> str:
+        reconcile = f"`pulumi up --refresh --stack {self.stack}` reconciles the state"
+        if self.desired == self.actual:
+            return reconcile
+        return (
+            f"config says {words(self.desired)}: {bluegreen('sync-config', stack=self.stack)} takes over what AWS "
+            f"has, then {reconcile}; or {_shift(self.stack, self.desired)}"
+        )
+
+
+def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[ChangeRecord]) -> Unreconciled | None:
+    """`records`: of the stack's history, the newest first."""
+    if fleet.serving is None or fleet.weights == recorded(facts):
+        return None
+    rollbacks = (one for one in records if one.kind == Kind.DIRECT_ROLLBACK and one.outcome not in WITHOUT_EFFECT)
+    newest = next(rollbacks, None)
+    return Unreconciled(
+        stack=facts.stack,
+        actual=fleet.weights,
+        recorded=recorded(facts),
+        desired=desired(facts),
+        is_unfinished=is_unfinished(facts.last, facts.desired),
+        rollback=newest if newest and newest.target.color == fleet.serving else None,
+    )
+
+
+def fleet_if_any(facts: StackFacts) -> Fleet | None:
+    """None where AWS has no load balancer of the stack any more: an `up` makes it again, and must not fail for it."""
+    try:
+        return facts.fleet()
+    except NoSuchStack:
+        return None
+
+
+def require_agreement(stack: Stack, facts: StackFacts, fleet: Fleet | None) -> None:
+    """Raise RefusedError unless config, state and AWS agree on who has the traffic, and the config is current.
+
+    A config that is old, and asks for nothing else than the stack has, is brought up to date.
+    """
+    require_current(stack, facts)
+    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts) == desired(facts):
+        return  # the history costs reads, and mostly there is nothing to explain
+    found = unreconciled(facts, fleet, history.read(facts.s3, facts.bucket, facts.stack, NEWEST))
+    raise RefusedError(str(found) if found else _unapplied(facts))
+
+
+def require_current(stack: Stack, facts: StackFacts) -> None:
+    """Raise RefusedError where the config is older than the stack's last change and would undo it."""
+    if is_current(facts.last, facts.desired):
+        return
+    if found := effects(facts.last, facts.desired):
+        raise RefusedError(stale(facts.stack, facts.last, found))
+    set_value(stack, "revision", facts.last.revision)
+
+
+def require_no_stale_traffic(facts: StackFacts, fleet: Fleet | None) -> None:
+    """Raise RefusedError where an `up` would undo what was done to the traffic without Pulumi."""
+    if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
+        return
+    found = unreconciled(facts, fleet, history.read(facts.s3, facts.bucket, facts.stack, NEWEST))
+    if found and found.config_is_stale:
+        raise RefusedError(str(found))
+
+
+def _unapplied(facts: StackFacts) -> str:
+    return (
+        f"config says {words(desired(facts))}, but the stack's last update left {words(recorded(facts))}: "
+        f"{bluegreen('sync-config', stack=facts.stack)} takes the config back to what the stack has, "
+        f"{_shift(facts.stack, desired(facts))}"
+    )
+
+
+def _shift(stack: str, wanted: Weights) -> str:
+    """The command that sends the traffic where the config says."""
+    active = max(wanted, key=lambda color: wanted[color])
+    if wanted[active] == ALL_USERS:
+        return f"{bluegreen('cutover', active, stack=stack)} moves all traffic to {active}"
+    return f"{bluegreen('up', stack=stack)} applies it"
+
+
+def up(stack: Stack, facts: StackFacts, fleet: Fleet, shares: Weights, on_output: Callable[[str], Any]) -> Any:
+    """`up` for a change of traffic; with a refresh where the state hides that AWS has other weights."""
+    if fleet.serving is None or fleet.weights == recorded(facts):
+        return stack.up(on_output=on_output)
+    with allowed(ALLOW_SHIFT):
+        result = stack.up(on_output=on_output)
+        if live_weights(fleet, facts.session) == shares:
+            return result
+        # To the state the live rule is as desired already, so that nothing was changed.
+        return stack.up(on_output=on_output, refresh=True)
+
+
+@contextmanager
+def allowed(*words: str) -> Iterator[None]:
+    """Let the program do what it does for these words only."""
+    before = {word: os.environ.get(word) for word in words}
+    os.environ.update(dict.fromkeys(words, "1"))
+    try:
+        yield
+    finally:
+        for word, value in before.items():
+            if value is None:
+                os.environ.pop(word, None)
+            else:
+                os.environ[word] = value

@@ -1,0 +1,1 @@
+"""A Pulumi stack: its config, outputs, changes, drift, lock and history."""

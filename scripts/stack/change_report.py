@@ -1,0 +1,79 @@
+"""A preview as a page for people: counts, what is refused, what the policies say, and a row for each change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fleet.deployments import Effect
+from scripts.ci.workflow import code, table
+from scripts.stack.changes import Change, Changes, Violation
+
+# GitHub takes about a million characters in a summary and 65,536 in a comment; a person reads far less.
+MOST_ROWS = 200
+MARKS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "import": "="}
+
+
+def markdown(stack: str, found: Changes, refused: str | None, traffic: Sequence[Effect] = ()) -> str:
+    """The page, users first. It names properties and never shows a value, so that no secret can be in it."""
+    parts = [f"### Preview of `{stack}`\n", _traffic(traffic), _counts(found)]
+    if refused:
+        parts += ["**Refused:**\n", code(refused)]
+    if found.losses and not refused:
+        parts += ["**Allowed by hand:** " + ", ".join(f"{one.op} of {one.loses} `{one.name}`" for one in found.losses)]
+    parts += [_changes(found.changes), _violations(found.violations)]
+    if found.errors:
+        parts += ["**The preview ended with errors**\n", code("\n\n".join(found.errors))]
+    if found.warnings:
+        parts += [f"<details><summary>{len(found.warnings)} warnings</summary>\n", code("\n\n".join(found.warnings))]
+        parts += ["</details>"]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _traffic(found: Sequence[Effect]) -> str:
+    if not found:
+        return "Users: nothing changes for them.\n"
+    return "Users: this\n" + "".join(f"- **would {one.text}**\n" for one in found)
+
+
+def _counts(found: Changes) -> str:
+    counts = +found.counts or Counter(change.op for change in found.changes)
+    told = [f"{counts[op]} to {op}" for op in MARKS if counts.get(op)]
+    return ", ".join([*(told or ["nothing changes"]), f"{counts.get('same', 0)} unchanged"]) + "\n"
+
+
+def _changes(changes: tuple[Change, ...]) -> str:
+    if not changes:
+        return ""
+    rows = [
+        (MARKS.get(change.op, change.op), change.op, f"`{change.type}`", f"`{change.name}`", _properties(change))
+        for change in sorted(changes, key=lambda one: (one.loses is None, one.op, one.type, one.name))
+    ]
+    rest = f"… and {len(rows) - MOST_ROWS} more\n" if len(rows) > MOST_ROWS else ""
+    return table(("", "op", "type", "name", "changed"), rows[:MOST_ROWS]) + rest
+
+
+def _properties(change: Change) -> str:
+    told = [f"`{path}`{' (takes a new one)' if path in change.replacing else ''}" for path in change.properties]
+    missing = [f"`{path}` (takes a new one)" for path in change.replacing if path not in change.properties]
+    flag = [f"**loses a {change.loses}**"] if change.loses else []
+    return ", ".join([*flag, *told, *missing])
+
+
+def _violations(violations: tuple[Violation, ...]) -> str:
+    if not violations:
+        return "Policies: no violation.\n"
+    rows = [
+        (
+            "**mandatory**" if one.mandatory else "advisory",
+            f"`{one.policy}`",
+            f"`{one.resource or 'stack'}`",
+            one.message,
+        )
+        for one in violations
+    ]
+    return "Policies:\n\n" + table(("level", "policy", "resource", "what"), rows)
+
+
+def _level(violation: Violation) -> str:
+    return "**mandatory**" if violation.mandatory else "advisory"

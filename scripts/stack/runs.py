@@ -1,0 +1,164 @@
+"""A run of a command that changes a stack: under the stack's lock, recorded in its history, published."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ami.boot.messages import ChangeRecord, ColorSnapshot, Kind, Outcome, sanitized
+from fleet.colors import Color
+from fleet.gates import GateClosed
+from fleet.state import Fleet, client
+from scripts.cli.display import Display
+from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, StuckError, TurnedBackError
+from scripts.cli.interrupts import shielded
+from scripts.cli.notifier import PUBLISHED, publish, secrets_of
+from scripts.stack import history
+from scripts.stack.automation import StackFacts
+from scripts.stack.lock import Holder, enter_stage, locked, me, who
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One change of a stack while it happens."""
+
+    kind: Kind
+    source: ColorSnapshot = field(default_factory=ColorSnapshot)
+    target: ColorSnapshot = field(default_factory=ColorSnapshot)
+    changed_resources: int = 0
+    state: str = "nothing was changed"
+    """What an interrupted run left, as a person wants to read it."""
+    notification: str = ""
+    """Whether it was published, as `notifier.publish` answers; empty where nothing was due."""
+    reason: str = ""
+    lock_broken: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    record: ChangeRecord | None = None
+
+    def ended(self, facts: StackFacts, outcome: Outcome, error: str) -> ChangeRecord:
+        """The sanitized record of the run."""
+        found = ChangeRecord(
+            kind=self.kind,
+            stack=facts.stack,
+            region=facts.region,
+            outcome=outcome,
+            seconds=round(time.monotonic() - self.started, 3),
+            source=self.source,
+            target=self.target,
+            error=error,
+            changed_resources=self.changed_resources,
+            notification=self.notification,
+            reason=self.reason,
+            lock_broken=self.lock_broken,
+            figures=self.figures,
+            who=who(),
+            host=socket.gethostname(),
+        )
+        return sanitized(found, secrets_of(facts))
+
+
+@contextmanager
+def changing(
+    facts: StackFacts,
+    kind: Kind,
+    *,
+    break_lock: bool = False,
+    reason: str = "",
+    told_by: Display | None = None,
+    lock_required: bool = True,
+) -> Iterator[Run]:
+    """Hold the stack's lock for one change, and record its outcome, however it ends.
+
+    `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed, and in the
+    lock, for the case that nobody comes to write an account. A lock that is not required holds no stages: those cost
+    two requests each, while users wait. Without a bucket there is neither lock nor record.
+    """
+    run, display = Run(kind=kind, reason=reason), told_by or Display()
+    where = facts.s3, facts.bucket, facts.stack, kind
+    lock = locked(*where, break_lock=break_lock, required=lock_required, note=display.warn)
+    with (
+        lock if facts.bucket else nullcontext(me(kind)) as holder,
+        _stages_in_lock(facts, holder, display) if lock_required else nullcontext(),
+    ):
+        run.lock_broken = holder.lock_broken
+        try:
+            yield run
+        except BaseException as error:
+            with shielded():
+                _end(facts, run, (_outcome(error), str(error)), holder.id, told_by)
+            if isinstance(error, KeyboardInterrupt):
+                raise InterruptedByUserError(f"interrupted; {run.state}") from None
+            raise
+        with shielded():
+            _end(facts, run, (Outcome.OK, ""), holder.id, told_by)
+
+
+@contextmanager
+def _stages_in_lock(facts: StackFacts, holder: Holder, display: Display) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    def nowhere(_: str) -> None:
+        return
+
+    def note(stage: str) -> None:
+        try:
+            enter_stage(client(facts.session, "s3", impatient=True), facts.bucket, facts.stack, holder, stage)
+        except (ClientError, BotoCoreError):
+            # Without it the lock tells less. Trying again would cost users seconds between the stages.
+            display.on_stage = nowhere
+
+    display.on_stage = note
+    try:
+        yield
+    finally:
+        display.on_stage = nowhere
+
+
+def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, told_by: Display | None) -> None:
+    if told_by:
+        # The stages' own words begin before the colon: "production traffic shift: blue to green".
+        stages = {each["name"].partition(":")[0]: each["seconds"] for each in told_by.stages if "seconds" in each}
+        run.figures = {**run.figures, "stages": stages}
+    record = run.record = run.ended(facts, *ending)
+    if told_by and record.outcome != Outcome.REFUSED:
+        notification = publish(facts, record)
+        record = run.record = replace(record, notification=notification)
+        if notification != PUBLISHED:
+            told_by.warn(notification)
+    if not facts.bucket:
+        return
+    try:
+        history.write(facts.s3, facts.bucket, facts.stack, record, id)
+    except Exception as error:  # whatever it is: how the run ended, and the lock, matter more than their record
+        unrecorded = f"the history has no record of this run: {error}"
+        run.record = replace(record, error="; ".join(each for each in (record.error, unrecorded) if each))
+        (told_by or Display()).warn(unrecorded)
+
+
+def snapshot(fleet: Fleet, color: Color) -> ColorSnapshot:
+    """What belongs together on this color now."""
+    side = fleet.sides[color]
+    return ColorSnapshot(
+        color=color,
+        release=side.release,
+        ami=side.group.ami if side.group else "",
+        asg=side.group.name if side.group else "",
+        target_group=side.target_group_arn,
+    )
+
+
+def _outcome(error: BaseException) -> Outcome:
+    endings: tuple[tuple[type[BaseException], Outcome], ...] = (
+        (KeyboardInterrupt, Outcome.INTERRUPTED),
+        (TurnedBackError, Outcome.ROLLED_BACK),
+        (StuckError, Outcome.ROLLBACK_FAILED),
+        (RefusedError, Outcome.REFUSED),
+        (LockedError, Outcome.REFUSED),
+        (GateClosed, Outcome.REFUSED),
+    )
+    return next((outcome for kind, outcome in endings if isinstance(error, kind)), Outcome.FAILED)
