@@ -150,7 +150,7 @@ def test_the_exit_codes_are_the_ones_that_the_readme_tells() -> None:
 
 
 def test_the_gates_bear_the_names_that_the_troubleshooting_table_shows() -> None:
-    gates = (ROOT / "checks" / "gates.py").read_text()
+    gates = (ROOT / "fleet" / "gates.py").read_text()
     named = set(re.findall(r'hook "([a-z-]+)" failed', README))
     assert named == {"gate-before-users", "gate-after-users", "gate-release-guard", "gate-arrival"}
     assert all(f'"{name}"' in gates for name in named)

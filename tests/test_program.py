@@ -290,7 +290,7 @@ def test_machines_start_when_they_can_reach_aws_and_may(nat: str) -> None:
     assert {declared.one("iam.RolePolicy", "machine").urn} <= template.dependencies
 
 
-@pytest.mark.parametrize("folder", ["", "checks", "components", "config"])
+@pytest.mark.parametrize("folder", ["", "fleet", "components", "config"])
 def test_what_hooks_need_is_imported_while_the_program_runs(folder: str) -> None:
     """Pulumi runs hooks after the program, when the project's folder is no longer where Python looks for modules."""
     own = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
@@ -302,7 +302,7 @@ def test_what_hooks_need_is_imported_while_the_program_runs(folder: str) -> None
         for each in ast.walk(function)
         if isinstance(each, ast.ImportFrom) and str(each.module).partition(".")[0] in own
     ]
-    assert "checks" in own
+    assert "fleet" in own
     assert late == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from fleet.colors import Color
 from rehearsal.drills import releases
 from rehearsal.drills.drill import Drill, DrillError, Outcome
-from rehearsal.drills.fixture import IDLE, LIVE, ROOT, Fixture
+from rehearsal.drills.fixture import IDLE, LIVE, Fixture
 from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 from rehearsal.host import processes
 from rehearsal.host.sandbox import Process, wait_until
@@ -54,7 +54,7 @@ def start_cutover(fixture: Fixture, name: str, color: Color, *, bake: str) -> Op
         "--json",
     ]
     variables = {**fixture.environment.variables, "GITHUB_ACTOR": name}
-    process = fixture.environment.sandbox.start(f"cutover-{name}", argv, variables, output, cwd=ROOT)
+    process = fixture.environment.sandbox.start(f"cutover-{name}", argv, variables, output, cwd=fixture.environment.project)
     return OperatorCutover(name=name, process=process, output=output)
 
 

@@ -44,7 +44,7 @@ def _cell(value: Any) -> str:
 
 
 def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """One level down as `to_color`; a value of several lines is no output of a step."""
+    """One level down as `target_color`; a value of several lines is no output of a step."""
     for name, value in document.items():
         if isinstance(value, Mapping) and not prefix:
             yield from _plain(value, f"{name}_")

@@ -19,8 +19,8 @@ def project(tmp_path: Path) -> Path:
     for name in (
         "build/rehearsal/run-1/log",
         "build/old",
-        "checks/__pycache__/a.pyc",
-        "checks/a.py",
+        "fleet/__pycache__/a.pyc",
+        "fleet/a.py",
         ".venv/__pycache__/b.pyc",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def test_in_the_callers_project_only_new_caches_and_reports_are_adopted(project:
     began = time.time() - 100
     CALLER.adopt_new(project, began)
     adopted = {name for name, uid in owners(project).items() if uid == 4242}
-    assert adopted == {"build/rehearsal/run-1/log", "build/old", "checks/__pycache__/a.pyc"}
+    assert adopted == {"build/rehearsal/run-1/log", "build/old", "fleet/__pycache__/a.pyc"}
 
 
 @needs_root

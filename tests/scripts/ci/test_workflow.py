@@ -10,8 +10,8 @@ from scripts.cli.display import Display
 DOCUMENT = {
     "ok": True,
     "changed_resources": 1,
-    "to": {"color": "green", "release": "v2"},
-    "detail": "two\nlines=injected",
+    "target": {"color": "green", "release": "v2"},
+    "reason": "two\nlines=injected",
     "stages": [{"name": "scale up: a|b", "ok": True, "seconds": 1.5}],
 }
 
@@ -27,7 +27,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 def test_plain_values_become_outputs_of_the_step_and_no_value_can_forge_another(files: tuple[Path, Path]) -> None:
     Display().result(DOCUMENT)
-    assert files[0].read_text() == "ok=true\nchanged_resources=1\nto_color=green\nto_release=v2\n"
+    assert files[0].read_text() == "ok=true\nchanged_resources=1\ntarget_color=green\ntarget_release=v2\n"
 
 
 def test_stages_become_a_table_that_their_names_can_not_break(files: tuple[Path, Path]) -> None:

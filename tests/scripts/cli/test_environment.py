@@ -26,7 +26,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "a clone"
     (folder / "scripts").mkdir(parents=True)
     shutil.copy2(ROOT / "bluegreen", folder)
-    shutil.copy2(ROOT / "scripts" / "environment.py", folder / "scripts")
+    shutil.copy2(ROOT / "scripts" / "cli" / "environment.py", folder / "scripts" / "cli")
     (folder / "scripts" / "bluegreen.py").write_text(COMMAND)
     (folder / "requirements-dev.txt").write_text("# nothing\n")
     return folder
@@ -82,7 +82,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         Path(argv[-1] if "venv" in argv else seen[0][-1], "bin").mkdir(parents=True, exist_ok=True)
         return subprocess.CompletedProcess(argv, int(any("fails" in word for word in argv)))
 
-    monkeypatch.setattr("scripts.environment.subprocess.run", run)
+    monkeypatch.setattr("scripts.cli.environment.subprocess.run", run)
     return seen
 
 
@@ -113,6 +113,6 @@ def test_an_environment_is_renewed_when_the_packages_have_changed(tmp_path: Path
 def test_an_old_python_says_which_one_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("scripts.environment.sys.version_info", (3, 9, 2))
+    monkeypatch.setattr("scripts.cli.environment.sys.version_info", (3, 9, 2))
     assert main(tmp_path) == 1
     assert "3.11 or later is needed: set PYTHON to one" in capsys.readouterr().err

@@ -330,7 +330,7 @@ def test_weights_that_somebody_else_changes_at_this_moment_are_left_alone(
         world.set_weights({BLUE: 10, GREEN: 90})
         return smoke(*words, **options)
 
-    monkeypatch.setattr("scripts.direct_rollback.smoke", meanwhile)
+    monkeypatch.setattr("scripts.rollout.direct_rollback.smoke", meanwhile)
     result = run()
     assert result.exit_code == Exit.REFUSED
     assert "the weights were changed at this moment, from blue 0 %, green 100 % to blue 10 %, green 90 %" in (
