@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-import pulumi
-from pulumi.runtime.config import CONFIG
 from pydantic import Field
 
 from bootstrap.subjects import Repository
-from config.errors import refuse
+from config.errors import SettingsError, refuse
 from config.reader import Reader, own_keys
 from config.values import Emails, Entries, Flag, Model, Region, Text, Whole
 
@@ -70,8 +68,14 @@ KEYS = tuple(key for key in Settings.config_keys() if key not in ELSEWHERE)
 
 
 def load() -> Settings:
-    """The settings of the program that Pulumi runs. Raises SettingsError before any resource is registered."""
-    return parse(pulumi.get_stack(), CONFIG.get())
+    """The settings of the program that Pulumi runs. Raises RunError, which names every bad value."""
+    import pulumi  # half a second, which a command that only reads config need not pay
+    from pulumi.runtime.config import CONFIG
+
+    try:
+        return parse(pulumi.get_stack(), CONFIG.get())
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
 
 
 def parse(stack: str, config: Mapping[str, Any]) -> Settings:

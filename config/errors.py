@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pulumi
 
-
-class SettingsError(pulumi.RunError):
+class SettingsError(Exception):
     """The config holds values that are not allowed; the message names each with what is."""
 
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-import pulumi
-from pulumi.runtime.config import CONFIG
 from pydantic import Field
 
 from ami.boot.user_data import HEALTH_PATH, HEALTH_PATH_ALLOWED, MAX_BOOT, MAX_DRAIN, MIN_BOOT, App
@@ -21,7 +19,7 @@ from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problem
 from config.alerts import AlarmSettings, AlertSettings
 from config.colors import ColorSettings, color_problems
 from config.context import PROJECT, StackContext
-from config.errors import refuse
+from config.errors import SettingsError, refuse
 from config.reader import Reader, own_keys
 from config.values import (
     Checked,
@@ -62,7 +60,7 @@ CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:(?P<region>[a-z0-9-]+):\d{12}:cert
 DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 HOSTED_ZONE = re.compile(r"Z[A-Z0-9]{1,31}")
 BOUNDARY = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}")
-# Written by the program and by scripts/recall.py (fleet/deployments.py).
+# Written by the program and by `bluegreen sync-config` (fleet/deployments.py).
 REVISION = re.compile(rf"[0-9a-f]{{{DIGITS}}}(/[0-9a-f]{{{DIGITS}}})?")
 TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
@@ -134,14 +132,14 @@ class DeploymentSettings(Model):
     canary_percent: Annotated[int, Whole(0, MAX_CANARY)] = 0
     """Share of the traffic sent to the idle color in percent, 0 to 99; all of it is a change of activeColor."""
     revision: Annotated[
-        str, Text(REVISION, "what the program wrote; scripts/recall.py writes it again", optional=True)
+        str, Text(REVISION, "what the program wrote; `bluegreen sync-config` renews it", optional=True)
     ] = ""
-    """The stack's last change that this config knows. Written by the program and by scripts/recall.py, never by
+    """The stack's last change that this config knows. Written by the program and by `bluegreen sync-config`, never by
     hand: an update from older config that would touch users is refused."""
     committed: Annotated[
-        Mapping[str, str], Mapped(is_text, "what scripts/recall.py --git wrote, an object of texts")
+        Mapping[str, str], Mapped(is_text, "what `bluegreen sync-config --git` wrote, an object of texts")
     ] = Field(default_factory=dict)
-    """What Git held of the stack's own keys when CI last applied a commit. Written by scripts/recall.py --git."""
+    """What Git held of the stack's own keys when CI last applied a commit. Written by `bluegreen sync-config --git`."""
 
 
 class NetworkSettings(Model):
@@ -284,8 +282,14 @@ ELSEWHERE = ("stack", "aws:region", "aws:defaultTags")
 
 
 def load() -> Settings:
-    """The settings of the program that Pulumi runs. Raises SettingsError before any resource is registered."""
-    return parse(pulumi.get_stack(), CONFIG.get())
+    """The settings of the program that Pulumi runs. Raises RunError, which names every bad value."""
+    import pulumi  # half a second, which a command that only reads config need not pay
+    from pulumi.runtime.config import CONFIG
+
+    try:
+        return parse(pulumi.get_stack(), CONFIG.get())
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
 
 
 def parse(stack: str, config: Mapping[str, Any]) -> Settings:

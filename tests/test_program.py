@@ -18,7 +18,6 @@ import yaml
 
 from ami.boot.user_data import parse as parse_user_data
 from config.alerts import without_subscribers
-from config.errors import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, ZONES, Declaration, Declared, declare, short, stack_config
 
 BLUE: dict[str, Any] = {
@@ -529,7 +528,7 @@ def test_more_zones_than_the_region_has_are_refused() -> None:
 
 def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
     declared = Declaration()
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(pulumi.RunError) as caught:
         run(into=declared, canaryPercent=101, vpcCidr="10.0.0.0/28")
     assert "  canaryPercent: 101: allowed is" in str(caught.value)
     assert "  vpcCidr: 10.0.0.0/28: too small" in str(caught.value)

@@ -54,7 +54,9 @@ def start_cutover(fixture: Fixture, name: str, color: Color, *, bake: str) -> Op
         "--json",
     ]
     variables = {**fixture.environment.variables, "GITHUB_ACTOR": name}
-    process = fixture.environment.sandbox.start(f"cutover-{name}", argv, variables, output, cwd=fixture.environment.project)
+    process = fixture.environment.sandbox.start(
+        f"cutover-{name}", argv, variables, output, cwd=fixture.environment.project
+    )
     return OperatorCutover(name=name, process=process, output=output)
 
 

@@ -34,7 +34,7 @@ from ami.boot.messages import (
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, SCHEMA = DOCS / "messages.md", DOCS / "messages.schema.json"
-GENERATED = "<!-- Generated from ami/boot/messages.py by scripts/ci/message_reference.py, from here on. -->\n"
+GENERATED = "<!-- Generated from ami/boot/messages.py, from here on. -->\n"
 
 _BOTH, _TOPIC = "alerts topic, boot log", "alerts topic"
 _CHANGED = "alerts topic unless refused, history"
@@ -51,15 +51,15 @@ WHEN: Mapping[Kind, tuple[str, str]] = {
         "an Auto Scaling group could not launch an instance, or one never reported; not after `boot_failed`",
         _TOPIC,
     ),
-    Kind.DEPLOYMENT_FAILED: ("`scripts.deploy` failed after it had launched instances", _TOPIC),
-    Kind.CUTOVER: ("`scripts.cutover` ended", _CHANGED),
-    Kind.CANARY: ("`scripts.canary` ended", _CHANGED),
-    Kind.ROLLBACK: ("`scripts.rollback` ended", _CHANGED),
-    Kind.DIRECT_ROLLBACK: ("`scripts.rollback --direct` ended", _CHANGED),
-    Kind.DEPLOY: ("`scripts.deploy` ended", "history"),
-    Kind.RESTART: ("`scripts.restart` ended", "history"),
-    Kind.RETIRE: ("`scripts.retire` ended", "history"),
-    Kind.UP: ("`scripts.up` ended", "history"),
+    Kind.DEPLOYMENT_FAILED: ("`bluegreen deploy` failed after it had launched instances", _TOPIC),
+    Kind.CUTOVER: ("`bluegreen cutover` ended", _CHANGED),
+    Kind.CANARY: ("`bluegreen canary` ended", _CHANGED),
+    Kind.ROLLBACK: ("`bluegreen rollback` ended", _CHANGED),
+    Kind.DIRECT_ROLLBACK: ("`bluegreen rollback --direct` ended", _CHANGED),
+    Kind.DEPLOY: ("`bluegreen deploy` ended", "history"),
+    Kind.RESTART: ("`bluegreen restart` ended", "history"),
+    Kind.RETIRE: ("`bluegreen retire` ended", "history"),
+    Kind.UP: ("`bluegreen up` ended", "history"),
 }
 
 _STACK = {"stack": "prod", "region": "eu-central-1"}

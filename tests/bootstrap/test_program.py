@@ -12,7 +12,6 @@ import yaml
 from bootstrap import ci_policies, subjects
 from bootstrap.ci_policies import Account, Backend
 from bootstrap.subjects import Repository
-from config.errors import SettingsError
 from tests.declared import ACCOUNT, REGION, ROOT, STACK_TYPE, Declaration, Declared, declare, short
 
 BOOTSTRAP = ROOT / "bootstrap"
@@ -225,6 +224,6 @@ def test_whatever_can_be_tagged_names_its_stack() -> None:
 
 def test_bad_config_stops_the_program_before_it_registers_anything() -> None:
     seen = Declaration()
-    with pytest.raises(SettingsError):
+    with pytest.raises(pulumi.RunError):
         program(into=seen, repository="shop")
     assert {each.type for each in seen.resources} <= {STACK_TYPE}

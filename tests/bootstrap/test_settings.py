@@ -149,7 +149,7 @@ def test_the_program_reads_its_own_namespace_and_nobody_else_reads_config() -> N
 
 def test_a_mistyped_key_in_the_stacks_file_reaches_the_check() -> None:
     config = {"bluegreen-bootstrap:repo": "Acme/shop", "aws:region": REGION}
-    with pytest.raises(SettingsError, match="repo: Acme/shop: there is no such key"):
+    with pytest.raises(pulumi.RunError, match="repo: Acme/shop: there is no such key"):
         declare(load, stack="account", config=config, into=Declaration())
 
 

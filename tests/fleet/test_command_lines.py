@@ -8,7 +8,7 @@ from fleet.command_lines import bluegreen, pulumi
 from scripts.bluegreen import ENTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("checks", "scripts", "components")
+FOLDERS = ("fleet", "scripts", "components", "config")
 
 
 def test_a_printed_command_names_the_stack_and_the_checkout_s_program() -> None:
@@ -34,7 +34,7 @@ def test_no_message_writes_a_command_line_of_its_own() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}"
         for folder in FOLDERS
-        for path in sorted((ROOT / folder).glob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
         for match in command.finditer(re.sub(r"#.*", "", docstring.sub("", path.read_text())))
         if "--stack" not in match[0]
     ]
@@ -44,7 +44,7 @@ def test_no_message_writes_a_command_line_of_its_own() -> None:
 def test_every_command_that_a_message_names_exists() -> None:
     """Names are texts there, since what the program imports must not import the commands."""
     call = re.compile(r"\b(?:bluegreen|plain)\(\s*(?:f?\"([^\"]+)\"|'([^']+)')")
-    sources = [ROOT / "composition.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).glob("*.py")))]
+    sources = [ROOT / "composition.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
     named = {one or other for path in sources for one, other in call.findall(path.read_text())}
     assert {"cutover", "deploy", "sync-config", "smoke-test", "canary", "retire", "status", "release", "logs"} <= named
     assert named - set(ENTRIES) == set()

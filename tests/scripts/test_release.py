@@ -81,7 +81,7 @@ def test_the_whole_way(release: Callable[..., Result], world: World) -> None:
     done = told(release("--json", "--reason", "a test"))
     assert (done["ok"], done["version"], done["color"]) == (True, VERSION, "green")
     assert done["url"] == f"s3://{BUCKET}/releases/{VERSION}/bundle.tar.gz"
-    assert (done["deploy"]["action"], done["cutover"]["action"], done["cutover"]["why"]) == (
+    assert (done["deploy"]["kind"], done["cutover"]["kind"], done["cutover"]["reason"]) == (
         "deploy",
         "cutover",
         "a test",

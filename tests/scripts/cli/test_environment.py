@@ -24,7 +24,7 @@ COMMAND = "import sys\nprint(sys.prefix, *sys.argv[1:])\n"
 def clone(tmp_path: Path) -> Path:
     """A fresh clone of a project without packages."""
     folder = tmp_path / "a clone"
-    (folder / "scripts").mkdir(parents=True)
+    (folder / "scripts" / "cli").mkdir(parents=True)
     shutil.copy2(ROOT / "bluegreen", folder)
     shutil.copy2(ROOT / "scripts" / "cli" / "environment.py", folder / "scripts" / "cli")
     (folder / "scripts" / "bluegreen.py").write_text(COMMAND)

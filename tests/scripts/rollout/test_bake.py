@@ -11,11 +11,11 @@ from typing import Any
 
 import boto3
 import pytest
+
+from fleet import state
 from fleet.colors import Color
 from fleet.error_budget import Answers
 from fleet.state import client, describe
-
-from fleet import state
 from scripts.canary import CanaryArgs, share
 from scripts.cli.display import Display
 from scripts.cli.exits import StuckError, TurnedBackError
