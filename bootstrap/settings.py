@@ -63,10 +63,6 @@ class Settings(Model):
         return Repository(owner=owner, name=name, owner_id=self.repository_owner_id, id=self.repository_id)
 
 
-ELSEWHERE = ("stack", "aws:region")
-KEYS = tuple(key for key in Settings.config_keys() if key not in ELSEWHERE)
-
-
 def load() -> Settings:
     """The settings of the program that Pulumi runs. Raises RunError, which names every bad value."""
     import pulumi  # half a second, which a command that only reads config need not pay

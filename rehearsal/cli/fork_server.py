@@ -27,7 +27,15 @@ SERVICES = (
     *("autoscaling", "cloudwatch", "ec2", "ecr", "elbv2", "events", "iam", "kms", "logs", "route53", "s3", "sns"),
     *("ssm", "sts"),
 )
-PACKAGES = ("pulumi", *(f"pulumi_aws.{name}" for name in AWS), "pulumi_docker", "boto3", "yaml", "requests")
+PACKAGES = (
+    "pulumi",
+    *(f"pulumi_aws.{name}" for name in AWS),
+    "pulumi_docker",
+    "boto3",
+    "yaml",
+    "requests",
+    "pydantic.main",
+)
 
 
 def serve(path: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import runpy
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 

@@ -14,7 +14,7 @@ import pytest
 from rehearsal.drills.drill import Drill
 from rehearsal.drills.register import DRILLS
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 ALL_WITHIN_S = 900.0
 SETUP_S = 300.0  # the instance image may have to be built, and the environment to be torn down
 
