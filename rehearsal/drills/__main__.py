@@ -77,6 +77,8 @@ def _run(drills: Sequence[Drill], options: EnvironmentOptions, path: Path, conso
             def report(run: DrillRun) -> None:
                 runs.append(run)
                 row = run.row(fixture.load.log())
+                rows.append(row)
+                table.write(path, rows)  # also a run that is killed leaves the figures of its finished drills
                 notify(f"{'ok    ' if row.ok else 'FAILED'} {row.seconds:6.1f} s  {row.fault}  {row.note}")
 
             try:
