@@ -1,6 +1,6 @@
 """Reference of the config keys, from the settings' schema: `python -m config.reference` writes it.
 
-It is Pulumi.yaml's config section, from the marker on, and the table in README.md between two markers.
+It is Pulumi.yaml's config section, from the marker on, and the table in docs/reference/config.md between two markers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from config.settings import (
 from config.values import Model
 
 ROOT = Path(__file__).resolve().parent.parent
-README_MARKERS = ("<!-- config: written by `python -m config.reference` -->\n", "<!-- /config -->\n")
+PAGE_MARKERS = ("<!-- config: written by `python -m config.reference` -->\n", "<!-- /config -->\n")
 PULUMI_MARKER = "  # From here on written by `python -m config.reference`.\n"
 
 
@@ -97,7 +97,7 @@ def _object(name: str, description: str) -> Key:
 
 
 def table() -> str:
-    """As README.md shows it."""
+    """As docs/reference/config.md shows it."""
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key in entries():
         default = key.default if isinstance(key.default, str) else json.dumps(key.default)
@@ -119,9 +119,9 @@ def declarations() -> str:
     return "\n".join(lines) + "\n"
 
 
-def readme(text: str) -> str:
-    """The README with the table as it is now."""
-    begin, end = README_MARKERS
+def page(text: str) -> str:
+    """The page with the table as it is now."""
+    begin, end = PAGE_MARKERS
     before, _, rest = text.partition(begin)
     return f"{before}{begin}{table()}{end}{rest.partition(end)[2]}"
 
@@ -132,6 +132,6 @@ def pulumi_yaml(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name, write in (("README.md", readme), ("Pulumi.yaml", pulumi_yaml)):
+    for name, write in (("docs/reference/config.md", page), ("Pulumi.yaml", pulumi_yaml)):
         file = ROOT / name
         file.write_text(write(file.read_text()))

@@ -1,7 +1,7 @@
 """Settings of a stack: its config as nested frozen objects, each the argument of the components that it is about.
 
 A setting is a field: its type is the rule, its key in the config the field's name in camel case. `python -m
-config.reference` writes Pulumi.yaml's config section and the README's table from here.
+config.reference` writes Pulumi.yaml's config section and docs/reference/config.md from here.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from config.settings import parse
 from tests.declared import ROOT
 
 
-def test_the_readmes_table_is_current() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert reference.readme(text) == text, "run `python -m config.reference`"
+def test_the_pages_table_is_current() -> None:
+    text = (ROOT / "docs" / "reference" / "config.md").read_text()
+    assert reference.page(text) == text, "run `python -m config.reference`"
 
 
 def test_pulumis_declarations_are_current() -> None:
