@@ -1,6 +1,6 @@
 """Reference of the config keys, from the settings' schema: `python -m config.reference` writes it.
 
-It is Pulumi.yaml's config section, from the marker on, and the table in docs/reference/config.md between two markers.
+It is Pulumi.yaml's config section, from the marker on, and the tables in docs/reference/config.md between two markers.
 """
 
 from __future__ import annotations
@@ -26,10 +26,16 @@ from config.settings import (
     NetworkSettings,
     StackSettings,
 )
-from config.values import Model
+from config.values import Model, Rule
+from config.vpn import VpnSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE_MARKERS = ("<!-- config: written by `python -m config.reference` -->\n", "<!-- /config -->\n")
+OBJECTS: tuple[tuple[str, type[Model]], ...] = (
+    ("`blue` and `green`", ColorSettings),
+    ("`alarms`", AlarmSettings),
+    ("`vpn`", VpnSettings),
+)
 PULUMI_MARKER = "  # From here on written by `python -m config.reference`.\n"
 
 
@@ -100,9 +106,23 @@ def table() -> str:
     """As docs/reference/config.md shows it."""
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key in entries():
-        default = key.default if isinstance(key.default, str) else json.dumps(key.default)
-        lines.append(f"| `{key.name}` | {key.type} | `{default or '(empty)'}` | {key.description} |")
+        lines.append(f"| `{key.name}` | {key.type} | `{_shown(key.default)}` | {key.description} |")
     return "\n".join(lines) + "\n"
+
+
+def object_tables() -> str:
+    """Keys of the objects in the config, each with what is allowed."""
+    parts = list[str]()
+    for title, model in OBJECTS:
+        parts += [f"\n## Keys of {title}\n", "| key | default | allowed |", "|---|---|---|"]
+        for field in model.model_fields.values():
+            allowed = next(rule.allowed for rule in field.metadata if isinstance(rule, Rule))
+            parts.append(f"| `{field.validation_alias}` | `{_shown(field.default)}` | {allowed} |")
+    return "\n".join(parts) + "\n"
+
+
+def _shown(default: Any) -> str:
+    return (default if isinstance(default, str) else json.dumps(default)) or "(empty)"
 
 
 def declarations() -> str:
@@ -120,10 +140,10 @@ def declarations() -> str:
 
 
 def page(text: str) -> str:
-    """The page with the table as it is now."""
+    """The page with the tables as they are now."""
     begin, end = PAGE_MARKERS
     before, _, rest = text.partition(begin)
-    return f"{before}{begin}{table()}{end}{rest.partition(end)[2]}"
+    return f"{before}{begin}{table()}{object_tables()}{end}{rest.partition(end)[2]}"
 
 
 def pulumi_yaml(text: str) -> str:
