@@ -1,1 +1,1 @@
-"""The machine image: what Packer builds, and the boot program that it carries."""
+"""Machine image (AMI): the Packer template and the boot program."""

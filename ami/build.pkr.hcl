@@ -1,6 +1,6 @@
-# The machine image: Debian, Docker, the log agent, the boot program. Nothing of a release.
+# The AMI: Debian, Docker, the log agent, the boot program. No release.
 # Packer 1.6.6 (Debian's) and the current one both read this file; what 1.6.6 can't read is in source.pkr.hcl and
-# plugins.pkr.hcl. Whoever builds elsewhere than on EC2 gives Packer another source named amazon-ebs.app instead.
+# plugins.pkr.hcl. A build elsewhere than on EC2 uses another source named amazon-ebs.app instead.
 
 locals {
   staging = "/tmp/bluegreen-staging"

@@ -1,4 +1,4 @@
-# The plugins, pinned; `packer init ami` installs them.
+# Plugins, pinned; `packer init ami` installs them.
 
 packer {
   required_version = ">= 1.11.0"

@@ -1,4 +1,4 @@
-# Where the image is built: a small EC2 machine from Debian's own image of the day.
+# Builder of the image: a small EC2 instance from Debian's newest official image.
 
 locals {
   # Debian's account for official images, https://wiki.debian.org/Cloud/AmazonEC2Image
@@ -20,7 +20,7 @@ source "amazon-ebs" "app" {
   ssh_username  = var.ssh_username
   ssh_interface = "public_ip"
 
-  # Empty ones count as not set. Elsewhere than in a default VPC nobody gives a public address unasked.
+  # Empty ones count as not set. Outside a default VPC, a public address has to be requested.
   vpc_id                      = var.vpc_id
   subnet_id                   = var.subnet_id
   associate_public_ip_address = var.subnet_id == "" ? null : true
@@ -46,7 +46,7 @@ source "amazon-ebs" "app" {
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
   }
-  # … and on every machine that the image starts, unless its launch template says otherwise.
+  # … and on every instance that is launched from the image, unless its launch template says otherwise.
   imds_support = "v2.0"
 
   encrypt_boot = true

@@ -1,4 +1,4 @@
-# What a build may choose. Packer 1.6.6 (Debian's) and the current one both read this file.
+# Variables of a build. Packer 1.6.6 (Debian's) and the current one both read this file.
 
 variable "region" {
   type        = string
@@ -8,7 +8,7 @@ variable "region" {
 
 variable "instance_type" {
   type        = string
-  description = "The builder's machine; x86-64."
+  description = "The builder's instance type; x86-64."
   default     = "t3.small"
 }
 
@@ -20,7 +20,7 @@ variable "subnet_id" {
 
 variable "vpc_id" {
   type        = string
-  description = "The VPC of subnet_id. Empty lets Packer find it out."
+  description = "The VPC of subnet_id. Empty lets Packer look it up."
   default     = ""
 }
 
@@ -64,12 +64,12 @@ variable "updates" {
 
 variable "log_agent_url" {
   type        = string
-  description = "Amazon's log agent as a .deb, with its signature beside it (.sig). Empty leaves the agent out."
+  description = "Amazon's log agent as a .deb, with its signature at the same URL plus .sig. Empty leaves the agent out."
   default     = "https://amazoncloudwatch-agent.s3.amazonaws.com/debian/amd64/latest/amazon-cloudwatch-agent.deb"
 }
 
 variable "deprecate_after" {
   type        = string
-  description = "When the image counts as outdated: Debian's updates pile up behind it. Hours, as Packer's functions read it."
+  description = "When the image is deprecated, as Debian's updates pile up. In hours, as Packer's functions read it."
   default     = "2160h"
 }

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ami.boot.cloud import may_pass
+from ami.boot.cloud import is_retryable
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
@@ -37,7 +37,7 @@ def patient(ask: Callable[[], str | None]) -> Callable[[], str | None]:
         try:
             return ask()
         except (ClientError, BotoCoreError) as error:
-            if not may_pass(error):
+            if not is_retryable(error):
                 raise
             return f"AWS can't be asked: {error}"
 

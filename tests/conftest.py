@@ -18,7 +18,7 @@ from tests.declared import declare as run_declare
 LONG = (
     *("ci/test_delivery", "test_playground", "test_rehearsal", "rehearsal/pulumi/test_stack_lifecycle"),
     *("rehearsal/images/test_instance_image", "rehearsal/pulumi/test_killed", "rehearsal/pulumi/test_settings_change"),
-    *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_news", "ci/test_pull_request"),
+    *("ami/test_watch", "rehearsal/vpn/test_scenario", "ami/test_failure_notifications", "ci/test_pull_request"),
     *("rehearsal/pulumi/test_vpn", "rehearsal/cloud/test_instances", "rehearsal/pulumi/test_interrupted"),
     *("rehearsal/pulumi/test_bootstrap", "ami/test_boot", "rehearsal/pulumi/test_readme"),
 )
@@ -26,7 +26,7 @@ LONG = (
 SLOW_KINDS = ("engine", "docker", "network", "packer", "rehearsal", "drills")
 SLOW = (
     *("rehearsal/cli/", "rehearsal/cloud/", "rehearsal/provider/", "examples/test_hello"),
-    *("ami/test_report", "ami/test_telling", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
+    *("ami/test_report", "ami/test_crash_reporter", "ami/test_drain", "ami/test_alarm", "ami/test_parameters"),
     *("scripts/test_agreement", "scripts/test_direct_rollback", "scripts/test_watch"),
     *("rehearsal/load_balancer/test_emulator", "rehearsal/load/test_generator", "rehearsal/host/test_database"),
 )

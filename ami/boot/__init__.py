@@ -1,1 +1,1 @@
-"""The boot program of every machine: it fetches one release, runs it, and says how that went."""
+"""Boot program of every instance: fetches one release, runs it and reports the result."""

@@ -1,4 +1,4 @@
-"""A machine's units run this file: boot, failed (what boot could not report), drain, logs, or watch."""
+"""Entry point of the instance's systemd units: boot, failed (reports for a killed boot), drain, logs, watch."""
 
 import argparse
 import logging
@@ -11,26 +11,26 @@ from collections.abc import Iterable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from . import drain, news, parameters, report, system_logs, watch
+from . import drain, failure_notifications, parameters, report, system_logs, watch
+from .boot_context import BootContext, Paths
 from .cloud import Cloud
 from .files import read_pairs
-from .machine import Machine, Places
 from .masking import TAIL_LINES, MaskingFormatter, Secrets, Tail
 from .messages import BootFailed, sanitized, timestamp
 from .metadata import Metadata
 from .retrying import Deadline, TransientError, retry
-from .status import State, Status
+from .status import BootState, BootStatus
 from .steps import STEPS, Step, StepError, run_steps
-from .user_data import MAX_BOOT, Known
+from .user_data import MAX_BOOT, ReportingInfo
 
 LOG = logging.getLogger("boot")
-FAILED_SECONDS = 60.0  # for the failure unit to learn who it is
-WATCH_SECONDS = 300.0  # for the watch; it is started again, and nothing is missed meanwhile
-LOG_BYTES = 4 << 20  # and as much of older lines: many boots of a machine that is rebooted each night
+FAILED_SECONDS = 60.0  # for the failure unit to read identity and user data
+WATCH_SECONDS = 300.0  # for the watch; its unit restarts it, and it catches up on the events meanwhile
+LOG_BYTES = 4 << 20  # and as much of older lines: many boots of an instance that is rebooted each night
 
 
 def log_to_journal(secrets: Secrets, file: Path | None = None) -> Tail:
-    """Without secrets, also into the file, where there is one: the log agent sends that away."""
+    """Log masked lines to the journal and, where one is named, to the file that the log agent ships."""
     formatter, tail = MaskingFormatter(secrets), Tail()
 
     def add(handlers: list[logging.Handler]) -> None:
@@ -41,12 +41,12 @@ def log_to_journal(secrets: Secrets, file: Path | None = None) -> Tail:
     LOG.setLevel(logging.INFO)
     add([logging.StreamHandler(sys.stdout), tail])
     if file is not None:
-        add(_into(file))
+        add(_file_handlers(file))
     return tail
 
 
-def _into(file: Path) -> list[logging.Handler]:
-    """None when the disk takes no file: that must not end a boot, whose own steps tell what is wrong with the disk."""
+def _file_handlers(file: Path) -> list[logging.Handler]:
+    """None when the file can't be opened: that must not fail a boot, whose own steps report what is wrong."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         return [RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=1)]
@@ -55,106 +55,109 @@ def _into(file: Path) -> list[logging.Handler]:
         return []
 
 
-def boot(places: Places, steps: tuple[Step, ...] = STEPS) -> int:
+def boot(paths: Paths, steps: tuple[Step, ...] = STEPS) -> int:
     secrets = Secrets()
-    tail = log_to_journal(secrets, places.log)
-    threading.Thread(target=__import__, args=("boto3",), daemon=True).start()  # 0.2 s, beside the first questions
+    tail = log_to_journal(secrets, paths.log)
+    threading.Thread(target=__import__, args=("boto3",), daemon=True).start()  # 0.2 s, while the first requests run
     total = Deadline(MAX_BOOT)
-    machine = Machine(
-        places=places,
+    context = BootContext(
+        paths=paths,
         metadata=Metadata(),
         secrets=secrets,
         total=total,
         deadline=total,
-        status=Status.begin(places.status),
+        status=BootStatus.begin(paths.status),
     )
     try:
-        run_steps(machine, steps)
+        run_steps(context, steps)
     except StepError as error:
-        fail(machine, error, tail)
+        fail(context, error, tail)
         return 1
-    report.attempt("status", lambda: finish(machine.status, State.READY))
-    LOG.info("finish boot release=%s seconds=%.3f", machine.status.release, sum(machine.status.steps.values()))
+    report.best_effort("status", lambda: finish(context.status, BootState.READY))
+    LOG.info("finish boot release=%s seconds=%.3f", context.status.release, sum(context.status.steps.values()))
     return 0
 
 
-def fail(machine: Machine, error: StepError, tail: Tail) -> None:
-    text = machine.secrets.mask(str(error))
+def fail(context: BootContext, error: StepError, tail: Tail) -> None:
+    text = context.secrets.mask(str(error))
     LOG.error("fail step=%s error=%s", error.step, text)
-    machine.status.error = text
-    shutil.rmtree(machine.places.work, ignore_errors=True)  # where the disk is full, this is what filled it
-    report.attempt("status", lambda: finish(machine.status, State.FAILED))
-    if not hasattr(machine, "cloud"):
-        LOG.error("report impossible reason=the machine does not know its region")
+    context.status.error = text
+    shutil.rmtree(context.paths.work, ignore_errors=True)  # where the disk is full, this is what filled it
+    report.best_effort("status", lambda: finish(context.status, BootState.FAILED))
+    if not hasattr(context, "cloud"):
+        LOG.error("report impossible reason=the region is unknown")
         return
-    news.spread(machine, failure_of(machine, error.step, tail.lines), report.Reports())
+    failure_notifications.notify_all(context, boot_failure(context, error.step, tail.lines), report.BackgroundReports())
 
 
-def failure_of(machine: Machine, step: str, lines: Iterable[str]) -> BootFailed:
-    """Of the boot that the status tells of."""
-    status = machine.status
-    found = BootFailed(
-        **machine.origin,
+def boot_failure(context: BootContext, step: str, lines: Iterable[str]) -> BootFailed:
+    """The failure of the boot that the status describes, sanitized."""
+    status = context.status
+    failure = BootFailed(
+        **context.origin,
         time=status.finished,
         step=step,
         error=status.error,
         step_seconds=status.steps,
         lines=tuple(lines),
     )
-    return sanitized(found, machine.secrets)
+    return sanitized(failure, context.secrets)
 
 
-def finish(status: Status, state: State) -> None:
-    if status.state is not state:  # the failure unit repeats a message with the time that it bore
+def finish(status: BootStatus, state: BootState) -> None:
+    if status.state is not state:  # the failure unit repeats a message with its original time
         status.state, status.finished = state, timestamp()
     status.save()
 
 
-def failed(places: Places) -> int:
-    """Runs after the boot unit failed: it was killed, out of memory or of time, or somebody could not be told."""
-    secrets = app_secrets(places.env_file)
-    log_to_journal(secrets, places.log)
-    status = Status.load(places.status)
-    if status.state is State.FAILED and status.reported:
+def failed(paths: Paths) -> int:
+    """Runs after the boot unit failed: it was killed, ran out of memory or time, or a channel could not be notified."""
+    secrets = app_secrets(paths.env_file)
+    log_to_journal(secrets, paths.log)
+    status = BootStatus.load(paths.status)
+    if status.state is BootState.FAILED and status.reported:
         return 0
-    limit = Deadline(FAILED_SECONDS)
-    machine = Machine(places=places, metadata=Metadata(), secrets=secrets, total=limit, deadline=limit, status=status)
+    deadline = Deadline(FAILED_SECONDS)
+    context = BootContext(
+        paths=paths, metadata=Metadata(), secrets=secrets, total=deadline, deadline=deadline, status=status
+    )
     try:
-        know_oneself(machine)
-    except (OSError, ValueError, TransientError) as unknown:
-        LOG.error("report impossible reason=the machine does not know itself error=%s", unknown)
-        news.power_off(machine)
+        identify(context)
+    except (OSError, ValueError, TransientError) as error:
+        LOG.error("report impossible reason=the instance's identity is unknown error=%s", error)
+        failure_notifications.power_off(context)
         return 1
-    status.error = status.error or f"the boot program ended without a report: {unit_result()}"
+    status.error = status.error or f"the boot program exited without a report: {unit_result()}"
     lines = boot_journal()
-    report.attempt("status", lambda: finish(status, State.FAILED))
-    failure = failure_of(machine, status.step, lines)
-    news.insist(machine, failure)
-    if news.GROUP not in status.told:
-        news.power_off(machine)
+    report.best_effort("status", lambda: finish(status, BootState.FAILED))
+    failure = boot_failure(context, status.step, lines)
+    failure_notifications.retry_until_notified(context, failure)
+    if failure_notifications.GROUP not in status.notified:
+        failure_notifications.power_off(context)
     return 0 if status.reported else 1
 
 
-def know_oneself(machine: Machine) -> None:
-    """Identity, region and user data, within the machine's deadline."""
-    machine.identity = retry(machine.metadata.identity, what="identity", deadline=machine.deadline)
-    machine.cloud = Cloud(machine.identity.region)
-    machine.known = Known.of(retry(machine.metadata.user_data, what="user data", deadline=machine.deadline))
+def identify(context: BootContext) -> None:
+    """Read identity, region and user data, within the context's deadline."""
+    context.identity = retry(context.metadata.identity, what="identity", deadline=context.deadline)
+    context.cloud = Cloud(context.identity.region)
+    text = retry(context.metadata.user_data, what="user data", deadline=context.deadline)
+    context.reporting_info = ReportingInfo.parse(text)
 
 
 def app_secrets(env_file: Path) -> Secrets:
-    """What the boot that failed had been told, and this process has not: the app's parameters, secret or not."""
+    """The app's parameters, secret or not, from the env file that the failed boot wrote."""
     try:
         pairs = read_pairs(env_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return Secrets()
-    return Secrets(value for name, value in pairs.items() if name not in parameters.MACHINE_NAMES)
+    return Secrets(value for name, value in pairs.items() if name not in parameters.INSTANCE_VARIABLES)
 
 
 def unit_result() -> str:
-    """systemd tells an OnFailure unit how the failed one ended."""
+    """How the failed unit ended, from the variables that systemd passes to an OnFailure unit."""
     names = ("MONITOR_SERVICE_RESULT", "MONITOR_EXIT_CODE", "MONITOR_EXIT_STATUS")
-    return ", ".join(os.environ[name] for name in names if name in os.environ) or "no reason known"
+    return ", ".join(os.environ[name] for name in names if name in os.environ) or "unknown reason"
 
 
 def boot_journal() -> list[str]:
@@ -166,27 +169,29 @@ def boot_journal() -> list[str]:
     return done.stdout.splitlines()
 
 
-def drain_unit(places: Places) -> int:
+def drain_unit(paths: Paths) -> int:
     log_to_journal(Secrets())
-    return drain.main(Metadata(), places)
+    return drain.main(Metadata(), paths)
 
 
-def logs_unit(places: Places) -> int:
+def logs_unit(paths: Paths) -> int:
     log_to_journal(Secrets())
-    return system_logs.main(Metadata(), places)
+    return system_logs.main(Metadata(), paths)
 
 
-def watch_unit(places: Places) -> int:
-    secrets, limit = app_secrets(places.env_file), Deadline(WATCH_SECONDS)
+def watch_unit(paths: Paths) -> int:
+    secrets, deadline = app_secrets(paths.env_file), Deadline(WATCH_SECONDS)
     log_to_journal(secrets)
-    status = Status.load(places.status)
-    machine = Machine(places=places, metadata=Metadata(), secrets=secrets, total=limit, deadline=limit, status=status)
+    status = BootStatus.load(paths.status)
+    context = BootContext(
+        paths=paths, metadata=Metadata(), secrets=secrets, total=deadline, deadline=deadline, status=status
+    )
     try:
-        know_oneself(machine)
-    except (OSError, ValueError, TransientError) as unknown:
-        LOG.error("watch impossible reason=the machine does not know itself error=%s", unknown)
+        identify(context)
+    except (OSError, ValueError, TransientError) as error:
+        LOG.error("watch impossible reason=the instance's identity is unknown error=%s", error)
         return 1
-    return watch.main(machine)
+    return watch.main(context)
 
 
 COMMANDS = {"boot": boot, "failed": failed, "drain": drain_unit, "logs": logs_unit, "watch": watch_unit}
@@ -195,10 +200,10 @@ COMMANDS = {"boot": boot, "failed": failed, "drain": drain_unit, "logs": logs_un
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="boot", description=__doc__)
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="boot")
-    parser.add_argument("--disk", type=Path, default=Places.disk, help="what outlives a reboot (default: %(default)s)")
-    parser.add_argument("--memory", type=Path, default=Places.memory, help="what must not (default: %(default)s)")
-    chosen = parser.parse_args(arguments)
-    return COMMANDS[chosen.command](Places(disk=chosen.disk, memory=chosen.memory))
+    parser.add_argument("--disk", type=Path, default=Paths.disk, help="kept over a reboot (default: %(default)s)")
+    parser.add_argument("--memory", type=Path, default=Paths.memory, help="lost at a reboot (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return COMMANDS[options.command](Paths(disk=options.disk, memory=options.memory))
 
 
 if __name__ == "__main__":

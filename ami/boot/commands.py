@@ -1,4 +1,4 @@
-"""A command has run to its end within its time, each line of its output in the journal as it came."""
+"""Subprocesses with a deadline, their output in the journal line by line."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
 QUOTED_LINES = 5
-KEPT_LINES = 200
+MAX_LINES = 200
 LINE_LENGTH = 1 << 14
 
 
@@ -21,7 +21,7 @@ class CommandError(Exception):
 
 
 def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> str:
-    """Returns the last lines that it printed; its errors are part of that, since a build mixes them anyway."""
+    """Returns the last lines that it printed, standard error included. Raises CommandError."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -29,7 +29,7 @@ def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> s
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # so that a timeout ends its children as well
+        start_new_session=True,  # so that a timeout kills its children as well
     )
     timer = threading.Timer(deadline.remaining(), _kill_group, [process])
     timer.start()
@@ -39,15 +39,15 @@ def run(command: Sequence[str], *, deadline: Deadline, quiet: bool = False) -> s
     finally:
         timer.cancel()
     if code:
-        reason = "ran out of time" if deadline.passed else f"ended with {code}"
+        reason = "timed out" if deadline.passed else f"exited with {code}"
         quoted = " | ".join(deque(lines, QUOTED_LINES))
         raise CommandError(f"{' '.join(command[:2])} {reason}" + (f": {quoted}" if quoted else ""))
     return "\n".join(lines)
 
 
 def _follow(process: subprocess.Popen[str], quiet: bool) -> deque[str]:
-    """The last lines: a build may print more than a small machine has memory, also without any line's end."""
-    lines = deque[str](maxlen=KEPT_LINES)
+    """The last lines: a build may print more than a small instance has memory, also without a line break."""
+    lines = deque[str](maxlen=MAX_LINES)
     if process.stdout:
         for line in iter(lambda: process.stdout.readline(LINE_LENGTH), ""):  # type: ignore[union-attr]
             lines.append(line.rstrip())

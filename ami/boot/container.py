@@ -1,4 +1,4 @@
-"""The release's container serves on its port with the health answer that was asked for, or its last words are known."""
+"""Container of the release: start, readiness check, stop, last log lines."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ LOG = logging.getLogger("boot")
 NAME = "app"
 POLL = 0.05
 HEALTH_TIMEOUT = 2.0
-# Docker starts a container in well under one. Where a log driver holds it up, half a minute is lost, not the boot.
+# Docker starts a container in well under one. A log driver that hangs costs half a minute, not the boot.
 LOGGED_START_SECONDS = 30.0
 
 
@@ -50,7 +50,7 @@ def run_command(args: RunArgs) -> list[str]:
 
 
 def _log_options(args: RunArgs) -> list[str]:
-    """Non-blocking: with CloudWatch away, lines are lost rather than the app held up or its start refused."""
+    """Non-blocking: while CloudWatch is down, lines are lost rather than the app blocked or its start refused."""
     if not args.user_data.log_groups.app:
         return []
     options = {
@@ -66,21 +66,21 @@ def _log_options(args: RunArgs) -> list[str]:
 
 
 def replace(args: RunArgs, deadline: Deadline) -> bool:
-    """The container of an earlier boot goes first: its environment is old, and so is its hold on name and port.
+    """Start the release's container in place of an earlier boot's, whose environment is old.
 
-    Returns whether the app's lines leave the machine as wished. Where Docker can't send them away, the app starts all
-    the same, and its lines stay with Docker.
+    Returns whether the app's log goes to its log group. Where Docker's log driver can't be started, the app starts
+    without it, and its log stays on the instance. Raises CommandError.
     """
-    left = run(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{args.name}$"], deadline=deadline, quiet=True)
-    if left:
+    found = run(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{args.name}$"], deadline=deadline, quiet=True)
+    if found:
         run(["docker", "stop", args.name], deadline=deadline, quiet=True)
         _remove(args.name, deadline)
     try:
         run(run_command(args), deadline=Deadline(LOGGED_START_SECONDS, within=deadline), quiet=True)
     except CommandError as error:
-        if not _is_of_logs(args, error):
+        if not _is_log_driver_failure(args, error):
             raise
-        LOG.warning("keep app log on the machine reason=%s", error)
+        LOG.warning("keep app log on the instance reason=%s", error)
         _remove(args.name, deadline)
         without = changed(args.user_data, log_groups=changed(args.user_data.log_groups, app=""))
         run(run_command(changed(args, user_data=without)), deadline=deadline, quiet=True)
@@ -88,38 +88,38 @@ def replace(args: RunArgs, deadline: Deadline) -> bool:
     return True
 
 
-def _is_of_logs(args: RunArgs, error: CommandError) -> bool:
-    """Docker has no code for it; what runs out of time may hang in the driver as well."""
-    return bool(_log_options(args)) and ("logging driver" in str(error) or "ran out of time" in str(error))
+def _is_log_driver_failure(args: RunArgs, error: CommandError) -> bool:
+    """Docker has no exit code for it; a command that timed out may hang in the driver as well."""
+    return bool(_log_options(args)) and ("logging driver" in str(error) or "timed out" in str(error))
 
 
 def _remove(name: str, deadline: Deadline) -> None:
     run(["docker", "rm", "--force", "--volumes", name], deadline=deadline, quiet=True)
 
 
-def keep_running(name: str, deadline: Deadline) -> None:
-    """Only once it is ready: until then an exit is the boot's failure and not something to try again and again."""
+def enable_restarts(name: str, deadline: Deadline) -> None:
+    """Set the restart policy once the app is ready: an exit before that fails the boot and is not retried."""
     run(["docker", "update", "--restart", "unless-stopped", name], deadline=deadline, quiet=True)
 
 
 def stop(name: str, seconds: int) -> None:
-    """SIGTERM, and after that time SIGKILL. A stopped container stays so when Docker starts again."""
+    """SIGTERM, and SIGKILL after so many seconds. A stopped container stays stopped when Docker restarts."""
     deadline = Deadline(seconds + 10)  # Docker's own work around the wait
     run(["docker", "stop", "--time", str(seconds), name], deadline=deadline, quiet=True)
 
 
 def last_lines(name: str, *, until: str = "") -> list[str]:
-    """With `until` (a moment as Docker takes it), those before it: they are looked for among four times as many."""
-    most, ended = (4 * TAIL_LINES, ["--until", until]) if until else (TAIL_LINES, [])
+    """The last log lines; with `until` (a time as Docker takes it) those before it, of the last 200 lines."""
+    count, before = (4 * TAIL_LINES, ["--until", until]) if until else (TAIL_LINES, [])
     try:
-        command = ["docker", "logs", "--tail", str(most), *ended, name]
+        command = ["docker", "logs", "--tail", str(count), *before, name]
         return run(command, deadline=Deadline(5), quiet=True).splitlines()[-TAIL_LINES:]
     except CommandError as error:
         return [f"no log of {name}: {error}"]
 
 
 def wait_ready(name: str, user_data: UserData, deadline: Deadline) -> None:
-    """`docker wait` ends with the container, so that a crash is known at once and not when the time is over."""
+    """Wait for the health answer. `docker wait` exits with the container, so that a crash is noticed at once."""
     watch = subprocess.Popen(
         ["docker", "wait", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -138,14 +138,14 @@ def _exit_code(watch: subprocess.Popen[str]) -> str | None:
 
 def _poll(name: str, user_data: UserData, deadline: Deadline, exit_code: Callable[[], str | None]) -> None:
     last = ""
-    while (reason := why_not_ready(user_data)) is not None:
+    while (reason := not_ready_reason(user_data)) is not None:
         if reason != last:
             LOG.info("wait ready reason=%s", reason)
             last = reason
         code = exit_code()
         if code is not None or deadline.passed:
-            ended = f"the container ended with {code} before it was ready" if code is not None else "time is over"
-            raise NotReadyError(f"{ended}; health: {reason}; its last lines: {_evidence(name)}")
+            ended = f"the container exited with {code} before it was ready" if code is not None else "timed out"
+            raise NotReadyError(f"{ended}; health: {reason}; last log lines: {_evidence(name)}")
         time.sleep(POLL)
 
 
@@ -156,8 +156,8 @@ def _evidence(name: str) -> str:
     return " | ".join(line for line in lines[-5:] if line.strip()) or "(none)"
 
 
-def why_not_ready(user_data: UserData) -> str | None:
-    """None when the health path answers 200 with the release that this machine is to run."""
+def not_ready_reason(user_data: UserData) -> str | None:
+    """None when the health path answers 200 with the instance's release."""
     connection = HTTPConnection("127.0.0.1", user_data.app.port, timeout=HEALTH_TIMEOUT)
     try:
         connection.request("GET", user_data.app.health_path, headers={"Connection": "close"})
@@ -169,10 +169,10 @@ def why_not_ready(user_data: UserData) -> str | None:
         connection.close()
     if response.status != 200:
         return f"{user_data.app.health_path} answers {response.status}: {body[:300].decode(errors='replace')}"
-    return _wrong_release(body, user_data)
+    return _release_mismatch(body, user_data)
 
 
-def _wrong_release(body: bytes, user_data: UserData) -> str | None:
+def _release_mismatch(body: bytes, user_data: UserData) -> str | None:
     try:
         release = json.loads(body)["release"]
     except (ValueError, KeyError, TypeError):

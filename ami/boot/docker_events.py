@@ -1,4 +1,4 @@
-"""What happens to one container is heard as it happens, and from a moment in the past on."""
+"""Event stream of one container, live and from a time in the past on."""
 
 import json
 import logging
@@ -24,32 +24,32 @@ class Event:
 
 
 class StreamEndedError(Exception):
-    """Docker tells nothing more: its daemon is gone, or the connection to it."""
+    """The daemon is gone, or the connection to it."""
 
 
 def parse(line: str, name: str) -> Event | None:
-    """None for what is no event of the container of this very name: Docker's own filter takes any that begins so."""
+    """None for other lines and other containers: Docker's filter matches any name that begins so."""
     try:
-        found = json.loads(line)
-        actor = found["Actor"]
+        raw = json.loads(line)
+        actor = raw["Actor"]
         attributes = {key: str(value) for key, value in actor["Attributes"].items()}
-        event = Event(at=int(found["timeNano"]), action=found["Action"], container=actor["ID"], attributes=attributes)
+        event = Event(at=int(raw["timeNano"]), action=raw["Action"], container=actor["ID"], attributes=attributes)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return event if attributes.get("name") == name else None
 
 
 def moment(at: int) -> str:
-    """As `--since` takes it."""
+    """A time as `--since` takes it."""
     return f"{at // NANOSECONDS}.{at % NANOSECONDS:09d}"
 
 
 class Stream:
-    """A running `docker events`. Docker keeps its last 256 in memory: what came before the start is not lost."""
+    """A running `docker events`. Docker keeps its last 256 events in memory: earlier ones are not lost."""
 
     def __init__(self, name: str, since: int) -> None:
         self._name = name
-        self._last_words = ""
+        self._last_line = ""
         self._lines = queue.SimpleQueue[str | None]()
         filters = ("--filter", "type=container", "--filter", f"container={name}")
         command = ["docker", "events", "--since", moment(since), *filters, "--format", "{{json .}}"]
@@ -76,16 +76,16 @@ class Stream:
         self._process.wait()
 
     def next(self, seconds: float) -> Event | None:
-        """The next event, or None when there was none for so long. Raises StreamEndedError after the last one."""
+        """The next event, None when there was none for so many seconds. Raises StreamEndedError after the last one."""
         try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
             return None
         if line is None:
-            raise StreamEndedError(self._last_words or "docker events ended")
+            raise StreamEndedError(self._last_line or "docker events ended")
         event = parse(line, self._name)
         if event is None:
-            self._last_words = line.strip()
+            self._last_line = line.strip()
         return event
 
     def _read(self) -> None:

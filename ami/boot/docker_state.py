@@ -1,4 +1,4 @@
-"""What Docker, systemd and the kernel know of the app and of Docker itself at this moment."""
+"""State of the app's container and of Docker, from Docker, systemd and the kernel's log."""
 
 import json
 import logging
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .commands import CommandError, run
+from .container_exits import MEMORY_SECONDS, ContainerExit
 from .docker_events import NANOSECONDS
-from .ends import MEMORY_SECONDS, End
 from .files import read_pairs
 from .retrying import Deadline
 
 LOG = logging.getLogger("boot")
-ASK_SECONDS = 5.0
+QUERY_SECONDS = 5.0
 UNIT = "docker.service"
 INSPECT = ("docker", "inspect", "--type", "container", "--format", "{{json .}}")
 
@@ -25,7 +25,7 @@ class UnreachableError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class App:
+class AppContainer:
     """Times in seconds since 1970; `restarts` counts those by the container's restart policy."""
 
     status: str
@@ -40,25 +40,25 @@ class App:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Daemon:
-    """As systemd knows it: `invocation` is another one after each start, `restarts` counts those by systemd itself."""
+class DockerDaemon:
+    """State in systemd: `invocation` changes with each start, `restarts` counts systemd's automatic ones."""
 
     state: str
     invocation: str
     restarts: int
 
 
-def app(name: str) -> App | None:
+def app(name: str) -> AppContainer | None:
     """None where there is no such container. Raises UnreachableError."""
     try:
-        text = run([*INSPECT, name], deadline=Deadline(ASK_SECONDS), quiet=True)
-        found = next(json.loads(line) for line in text.splitlines() if line.startswith("{"))
-        state = found["State"]
-        return App(
+        text = run([*INSPECT, name], deadline=Deadline(QUERY_SECONDS), quiet=True)
+        container = next(json.loads(line) for line in text.splitlines() if line.startswith("{"))
+        state = container["State"]
+        return AppContainer(
             status=state["Status"],
             exit_code=int(state["ExitCode"]),
-            restarts=int(found["RestartCount"]),
-            created=_seconds(found["Created"]),
+            restarts=int(container["RestartCount"]),
+            created=_seconds(container["Created"]),
             started=_seconds(state["StartedAt"]),
         )
     except CommandError as error:
@@ -69,42 +69,46 @@ def app(name: str) -> App | None:
         raise UnreachableError(f"docker inspect {name}: {error}") from error
 
 
-def daemon() -> Daemon | None:
-    """None where systemd can't be asked."""
-    said = read_pairs(_systemctl("show", UNIT, "--property=ActiveState,InvocationID,NRestarts"))
+def daemon() -> DockerDaemon | None:
+    """None where systemd does not answer."""
+    properties = read_pairs(_systemctl("show", UNIT, "--property=ActiveState,InvocationID,NRestarts"))
     try:
-        return Daemon(state=said["ActiveState"], invocation=said["InvocationID"], restarts=int(said["NRestarts"]))
+        return DockerDaemon(
+            state=properties["ActiveState"],
+            invocation=properties["InvocationID"],
+            restarts=int(properties["NRestarts"]),
+        )
     except (KeyError, ValueError):
         return None
 
 
-def machine_stops() -> bool:
-    """A shutdown or reboot is under way: whatever ends now was asked to."""
+def system_is_stopping() -> bool:
+    """A shutdown or reboot is in progress: exits are expected."""
     return _systemctl("is-system-running").strip() == "stopping"
 
 
-def killed_by_kernel(end: End) -> bool:
-    """By the kernel's log: Docker's own `oom` is lost when the container is gone before Docker looked."""
-    ago = time.time() - end.at / NANOSECONDS
+def killed_by_kernel(exited: ContainerExit) -> bool:
+    """Whether the kernel's log has an OOM kill of it: Docker's `oom` event is lost when the container exits first."""
+    ago = time.time() - exited.at / NANOSECONDS
     try:
-        lines = run(["dmesg", "--kernel"], deadline=Deadline(ASK_SECONDS), quiet=True)
+        lines = run(["dmesg", "--kernel"], deadline=Deadline(QUERY_SECONDS), quiet=True)
     except (CommandError, OSError) as error:
         LOG.warning("read kernel log failed error=%s", error)
         return False
-    killed = re.compile(rf"^\[ *([\d.]+)\] .*oom-kill:.*task_memcg=[^,]*{re.escape(end.container)}", re.MULTILINE)
-    died = time.monotonic() - ago  # the kernel's own clock, which is the log's as well
+    killed = re.compile(rf"^\[ *([\d.]+)\] .*oom-kill:.*task_memcg=[^,]*{re.escape(exited.container)}", re.MULTILINE)
+    died = time.monotonic() - ago  # the clock of the kernel's log
     return any(abs(died - float(at)) < MEMORY_SECONDS for at in killed.findall(lines))
 
 
 def _systemctl(*arguments: str) -> str:
-    """What it says, whatever it ends with: that of a state is a fault for any but the usual ones."""
+    """Its output, whatever its exit code: `is-system-running` exits with 1 for any state but `running`."""
     command = ["systemctl", *arguments]
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=QUERY_SECONDS, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
-        LOG.warning("ask systemd failed error=%s", error)
+        LOG.warning("query systemd failed error=%s", error)
         return ""
 
 

@@ -1,4 +1,4 @@
-"""The release's bundle is a file on this machine, and its sha256 is known."""
+"""Download of the release's bundle over https, with stall detection and sha256."""
 
 import hashlib
 import logging
@@ -24,12 +24,12 @@ Presign = Callable[[str, str], str]
 
 
 class FetchError(Exception):
-    """Trying again would not help."""
+    """A failure that a retry would not get past."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    max_bytes: int = 4 << 30  # the machine's disk is 16 GiB by default, and the bundle is unpacked and built on it
+    max_bytes: int = 4 << 30  # the root volume is 16 GiB by default, and the bundle is unpacked and built on it
     stall_seconds: float = 15.0  # within this time …
     stall_bytes: int = 128 << 10  # … at least so much must arrive, or the download counts as stalled
 
@@ -37,7 +37,10 @@ class FetchLimits:
 def fetch(
     url: str, destination: Path, *, presign: Presign, deadline: Deadline, limits: FetchLimits | None = None
 ) -> str:
-    """Returns the sha256. Objects come by a presigned URL, so that both schemes share one guarded download."""
+    """Returns the sha256. S3 objects come by a presigned URL, so that both schemes share one download.
+
+    Raises FetchError or TransientError.
+    """
     limits = limits or FetchLimits()
     return retry(
         lambda: _download(_address(url, presign), url, destination, limits, deadline),
@@ -57,8 +60,8 @@ def _address(url: str, presign: Presign) -> str:
     raise FetchError(f"release URL {without_credentials(url)}: only s3:// and https:// can be fetched")
 
 
-class _StaysSecure(HTTPRedirectHandler):
-    """Archives redirect to another host (GitHub's do), but never from https to something readable on the way."""
+class _HttpsOnlyRedirects(HTTPRedirectHandler):
+    """Follows redirects to other hosts (GitHub's archives need it), but never from https to cleartext."""
 
     def redirect_request(  # type: ignore[no-untyped-def]  # urllib's own signature
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers, newurl: str
@@ -73,7 +76,7 @@ class _StaysSecure(HTTPRedirectHandler):
 def _download(address: str, url: str, destination: Path, limits: FetchLimits, deadline: Deadline) -> str:
     shown = without_credentials(url)
     try:
-        opener = build_opener(_StaysSecure)
+        opener = build_opener(_HttpsOnlyRedirects)
         with opener.open(address, timeout=limits.stall_seconds) as response, destination.open("wb") as target:
             return _copy(response, target, shown, limits, deadline)
     except HTTPError as error:
@@ -98,7 +101,7 @@ def _copy(response: HTTPResponse, target: IO[bytes], shown: str, limits: FetchLi
         if received > limits.max_bytes:
             raise FetchError(f"{shown}: more than the allowed {limits.max_bytes} bytes")
         if deadline.passed:
-            raise FetchError(f"{shown}: time is over after {received} bytes")
+            raise FetchError(f"{shown}: timed out after {received} bytes")
         if time.monotonic() - window >= limits.stall_seconds:
             if in_window < limits.stall_bytes:
                 raise TransientError(f"{shown}: stalled, {in_window} bytes in {limits.stall_seconds:g} s")

@@ -1,4 +1,4 @@
-"""Files: written in one step, so that a reader meets the old or the new one; and lines of KEY=VALUE, read."""
+"""Atomic file writes, and reading of KEY=VALUE lines."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def read_pairs(text: str) -> dict[str, str]:
-    """KEY=VALUE lines as they stand; blank lines and # comments are skipped, anything else is ignored here."""
+    """KEY=VALUE lines, without unquoting; blank lines, # comments and any other lines are skipped."""
     lines = (line.strip() for line in text.splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {key.strip(): value.strip() for key, mark, value in pairs if mark}

@@ -1,4 +1,4 @@
-"""Docker has the release's image under the tag release:<version>, built or loaded once for this machine."""
+"""Docker image of the release, tagged release:<version>: built or loaded once per instance."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from .cloud import Client
 from .commands import CommandError, run
 from .files import write_atomically
 from .retrying import Deadline
-from .unpack import Kind
+from .unpack import BundleKind
 from .user_data import UserData
 
 LOG = logging.getLogger("boot")
@@ -30,8 +30,8 @@ def load_command(top: Path) -> list[str]:
     return ["docker", "load", "--input", str(top / "image.tar")]
 
 
-def make(kind: Kind, top: Path, user_data: UserData, deadline: Deadline) -> None:
-    if kind is Kind.SOURCE:
+def prepare(kind: BundleKind, top: Path, user_data: UserData, deadline: Deadline) -> None:
+    if kind is BundleKind.SOURCE:
         run(build_command(top, user_data), deadline=deadline)
         return
     loaded = loaded_image(run(load_command(top), deadline=deadline))
@@ -39,15 +39,15 @@ def make(kind: Kind, top: Path, user_data: UserData, deadline: Deadline) -> None
 
 
 def loaded_image(output: str) -> str:
-    """The name, or for a nameless image the id, that docker load printed."""
-    found = re.findall(r"^Loaded image(?: ID)?: (\S+)$", output, re.MULTILINE)
-    if len(found) != 1:
-        raise CommandError(f"image.tar holds {len(found)} images ({', '.join(found)}); it must hold exactly one")
-    return str(found[0])
+    """The name, or for an untagged image the id, that `docker load` printed."""
+    images = re.findall(r"^Loaded image(?: ID)?: (\S+)$", output, re.MULTILINE)
+    if len(images) != 1:
+        raise CommandError(f"image.tar holds {len(images)} images ({', '.join(images)}); it must hold exactly one")
+    return str(images[0])
 
 
 def log_in(client: Client, user_data: UserData, docker_config: Path) -> None:
-    """Writes what `docker login` would write; the registry's token is in no command line and gone after a reboot."""
+    """Write what `docker login` would; the registry's token is on no command line and gone after a reboot."""
     data = client.get_authorization_token()["authorizationData"][0]
     host = urlsplit(data["proxyEndpoint"]).netloc
     if user_data.base_image.split("/")[0] != host:
@@ -57,23 +57,23 @@ def log_in(client: Client, user_data: UserData, docker_config: Path) -> None:
     write_atomically(docker_config / "config.json", json.dumps(auths), mode=0o600)
 
 
-def _wanted(user_data: UserData) -> dict[str, str]:
+def _identity(user_data: UserData) -> dict[str, str]:
     return {**asdict(user_data.release), "base": user_data.base_image}
 
 
-def remember(record: Path, user_data: UserData, deadline: Deadline) -> None:
-    write_atomically(record, json.dumps({**_wanted(user_data), "image": _image_id(user_data, deadline)}) + "\n")
+def save_record(record: Path, user_data: UserData, deadline: Deadline) -> None:
+    write_atomically(record, json.dumps({**_identity(user_data), "image": _image_id(user_data, deadline)}) + "\n")
 
 
-def is_kept(record: Path, user_data: UserData, deadline: Deadline) -> bool:
-    """Whether an earlier boot made this very image; any doubt means to make it anew."""
+def is_cached(record: Path, user_data: UserData, deadline: Deadline) -> bool:
+    """Whether an earlier boot prepared this very image; in doubt, it is prepared again."""
     try:
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        image = kept.pop("image")
+        saved = json.loads(record.read_text(encoding="utf-8"))
+        image = saved.pop("image")
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     try:
-        return bool(kept == _wanted(user_data) and image == _image_id(user_data, deadline))
+        return bool(saved == _identity(user_data) and image == _image_id(user_data, deadline))
     except CommandError:
         return False
 

@@ -2,7 +2,7 @@
 
 Instances import it as `boot.messages`, scripts and components as `ami.boot.messages`; it needs the standard library
 alone. docs/messages.md and its JSON schema are generated from it (scripts/ci/message_reference.py), so that each
-field's meaning stands beside its type here.
+field's meaning is next to its type.
 """
 
 import json
@@ -47,12 +47,12 @@ class Outcome(StrEnum):
     OK = "ok"
     FAILED = "failed"
     REFUSED = "refused"
-    """A check said no, or the stack was locked; nothing was changed."""
+    """A check failed, or the stack was locked; nothing was changed."""
     INTERRUPTED = "interrupted"
     ROLLED_BACK = "rolled_back"
-    """The release was bad, and traffic is back where it was."""
+    """The release was bad, and traffic is back on the previous one."""
     ROLLBACK_FAILED = "rollback_failed"
-    """Traffic is where it should not be: a person must act now."""
+    """Traffic is on the wrong release: an operator must act now."""
 
 
 def timestamp(seconds: float | None = None) -> str:
@@ -68,11 +68,11 @@ def log_stream(color: str, release: str, instance: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorSnapshot:
-    """What belongs together on one color at one moment; all empty for a color that is off."""
+    """One color's release and resources at one moment; all empty for a color that is off."""
 
     color: Annotated[str, "`blue` or `green`"] = ""
     release: Annotated[str, "the release's version"] = ""
-    ami: Annotated[str, "id of the machine image"] = ""
+    ami: Annotated[str, "id of the AMI"] = ""
     asg: Annotated[str, "name of the Auto Scaling group"] = ""
     target_group: Annotated[str, "ARN of the target group"] = ""
 
@@ -84,13 +84,13 @@ class ColorSnapshot:
 class FailedLaunch:
     """An instance that never became healthy."""
 
-    instance: Annotated[str, "id of the instance; empty where EC2 never gave one"]
+    instance: Annotated[str, "id of the instance; empty where EC2 launched none"]
     reason: Annotated[str, "the Auto Scaling group's reason"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What all messages have. Fields hold no secret once `sanitized` made them."""
+    """Fields of all messages. They hold no secret after `sanitized`."""
 
     kind: Annotated[Kind, "what happened; decides which other fields there are"]
     stack: Annotated[str, "the stack's name"]
@@ -102,12 +102,12 @@ class Message:
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Self:
-        """Fields that another version of this project wrote are left out. Raises TypeError where one is missing."""
+        """Unknown fields, of another version of this project, are skipped. Raises TypeError where one is missing."""
         return cls(**_known(cls, raw))
 
     @property
     def subject(self) -> str:
-        """One line for people, as SNS takes it: 100 printable ASCII characters at most."""
+        """One-line summary within SNS's limits: 100 printable ASCII characters at most."""
         printable = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in self.headline)
         return printable[:MAX_SUBJECT]
 
@@ -119,7 +119,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceFailure(Message):
-    """What an instance itself reports."""
+    """A failure that an instance itself reports."""
 
     color: Annotated[str, "the instance's color; empty where its user data can't be read"]
     release: Annotated[str, "the instance's release; empty where its user data can't be read"]
@@ -134,7 +134,7 @@ class InstanceFailure(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class BootFailed(InstanceFailure):
-    """A boot that gave up; the instance is replaced."""
+    """A boot failed; the instance is replaced."""
 
     kind: Kind = Kind.BOOT_FAILED
     step: Annotated[str, "the boot's step that failed"]
@@ -158,20 +158,20 @@ class BootFailed(InstanceFailure):
 
 @dataclass(frozen=True, kw_only=True)
 class Crash(InstanceFailure):
-    """An exit, of the app or of Docker, that nobody requested."""
+    """An unexpected exit of the app or of Docker."""
 
-    restarts: Annotated[int, "how often Docker restarted the app since the instance's boot"] = 0
+    restarts: Annotated[int, "Docker's restarts of the app since the instance's boot"] = 0
     suppressed: Annotated[int, "crashes since the last message that were not reported: one in 5 minutes is"] = 0
     lines: Annotated[tuple[str, ...], "the app's last 50 log lines"] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppExited(Crash):
-    """The app's container exited though nobody stopped it."""
+    """The app's container exited unexpectedly."""
 
     kind: Kind = Kind.APP_EXITED
     exit_code: Annotated[int, "the container's exit code"]
-    out_of_memory: Annotated[bool, "whether it was killed because its memory ran out"] = False
+    out_of_memory: Annotated[bool, "whether it was killed for running out of memory"] = False
 
     @property
     def headline(self) -> str:
@@ -180,7 +180,7 @@ class AppExited(Crash):
 
 @dataclass(frozen=True, kw_only=True)
 class DockerFailed(Crash):
-    """Docker's daemon went down though nobody stopped it."""
+    """The Docker daemon went down unexpectedly."""
 
     kind: Kind = Kind.DOCKER_FAILED
 
@@ -191,11 +191,11 @@ class DockerFailed(Crash):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFailure(Message):
-    """What EventBridge makes of an event of Auto Scaling: field names here, values AWS's."""
+    """An Auto Scaling event that EventBridge forwards: the field names are this project's, the values AWS's."""
 
     color: Annotated[str, "the group's color"]
     group: Annotated[str, "name of the Auto Scaling group"]
-    instance: Annotated[str, "id of the instance; empty where EC2 never gave one"]
+    instance: Annotated[str, "id of the instance; empty where EC2 launched none"]
     details: Annotated[Mapping[str, Any], "AWS's own object: `Availability Zone`, `Subnet ID`"]
     error: Annotated[str, "Auto Scaling's reason, in a sentence"]
 
@@ -216,8 +216,8 @@ class LaunchFailed(GroupFailure):
     """A group could not launch an instance."""
 
     kind: Kind = Kind.LAUNCH_FAILED
-    cause: Annotated[str, "why the group wanted to launch one"]
-    status: Annotated[str, "the scaling activity's status: `Failed`, or `Cancelled` for an instance that was there"]
+    cause: Annotated[str, "why the group launched one"]
+    status: Annotated[str, "the scaling activity's status: `Failed`, or `Cancelled` for an instance that was launched"]
 
     @property
     def headline(self) -> str:
@@ -231,14 +231,14 @@ class DeploymentFailed(Message):
     kind: Kind = Kind.DEPLOYMENT_FAILED
     color: Annotated[str, "the color that was deployed to"]
     release: Annotated[str, "the release that was deployed"]
-    ami: Annotated[str, "id of the machine image"]
-    who: Annotated[str, "the person, or in CI the one whose push started the run"]
+    ami: Annotated[str, "id of the AMI"]
+    who: Annotated[str, "the operator, or in CI the author of the push that started the run"]
     error: Annotated[str, "why it failed, in a sentence"]
     launches_stopped: Annotated[
         tuple[str, ...], "Auto Scaling groups that launch nothing more until the next deployment"
     ] = ()
     failed_launches: Annotated[tuple[FailedLaunch, ...], "instances that never became healthy"] = ()
-    boot_failure: Annotated[BootFailed | None, "what the last of them said of its boot; null where none did"] = None
+    boot_failure: Annotated[BootFailed | None, "the last one's report of its boot; null where there is none"] = None
     evidence: Annotated[tuple[str, ...], "state of the color's instances, scaling activities, console output"] = ()
 
     @property
@@ -248,20 +248,24 @@ class DeploymentFailed(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeRecord(Message):
-    """One run of a command that changed, or tried to change, a stack: a record of its history."""
+    """One run of a command that changed, or tried to change, a stack: a record of the stack's history."""
 
     outcome: Annotated[Outcome, "how it ended"]
     seconds: Annotated[float, "how long it took"]
-    source: Annotated[ColorSnapshot, "the color that traffic left, or that was changed, before"] = ColorSnapshot()
-    target: Annotated[ColorSnapshot, "the color that traffic went to, or that was changed, after"] = ColorSnapshot()
-    error: Annotated[str, "what went wrong, and the command that is left after `rollback_failed`"] = ""
+    source: Annotated[ColorSnapshot, "the color that traffic left, or the changed color, before the run"] = (
+        ColorSnapshot()
+    )
+    target: Annotated[ColorSnapshot, "the color that traffic went to, or the changed color, after the run"] = (
+        ColorSnapshot()
+    )
+    error: Annotated[str, "what went wrong, and after `rollback_failed` the command to run"] = ""
     reason: Annotated[str, "the operator's `--reason`, or what was wrong with the release that was rolled back"] = ""
     lock_broken: Annotated[str, "whose lock was broken for this run: they left no record of their own"] = ""
     changed_resources: Annotated[int, "number of resources that Pulumi changed"] = 0
     figures: Annotated[Mapping[str, Any], "measurements: requests, errors, probes, seconds of the stages"] = field(
         default_factory=dict
     )
-    who: Annotated[str, "the person, or in CI the one whose push started the run"]
+    who: Annotated[str, "the operator, or in CI the author of the push that started the run"]
     host: Annotated[str, "name of the host that the command ran on"]
     notification: Annotated[str, "in the history: `published`, or why not; empty where none was due"] = ""
 
@@ -276,7 +280,7 @@ class ChangeRecord(Message):
 
     @property
     def title(self) -> str:
-        """Kind and outcome in words."""
+        """Kind and outcome as text."""
         return f"{self.kind}: {self.outcome}".replace("_", " ").capitalize()
 
     @property
@@ -303,28 +307,28 @@ M = TypeVar("M", bound=Message)
 def sanitized(message: M, secrets: Secrets) -> M:
     """The same message without secrets, without characters that no terminal shows, each text within its length.
 
-    For whoever makes a message, at once: what sends and stores it neither masks nor cuts.
+    To be called when a message is created: what sends and stores it neither masks nor truncates.
     """
-    made: M = _sanitized(message, secrets)
-    return made
+    result: M = _sanitized(message, secrets)
+    return result
 
 
 def content(message: Message) -> dict[str, Any]:
-    """The message as JSON's types, its fields in the order of the documents."""
-    found = {one.name: _jsonable(getattr(message, one.name)) for one in fields(message)}
+    """The message in JSON types, with the fields in their documented order."""
+    values = {each.name: _jsonable(getattr(message, each.name)) for each in fields(message)}
     if not message.left_out:
-        del found["left_out"]
-    return {"kind": found.pop("kind"), "subject": message.subject, **found}
+        del values["left_out"]
+    return {"kind": values.pop("kind"), "subject": message.subject, **values}
 
 
 def body(message: Message) -> str:
-    """The message as JSON that SNS takes: what is long is left out where all of it would be too much."""
-    whole = _json(content(message))
-    if len(whole.encode()) <= MAX_BYTES:
-        return whole
+    """The message as JSON that fits into SNS: where it is too long, its lists and objects are emptied."""
+    full = _json(content(message))
+    if len(full.encode()) <= MAX_BYTES:
+        return full
     # Better the sentences without their evidence than a message that SNS refuses.
-    bulky = [one for one in fields(message) if isinstance(getattr(message, one.name), (tuple, Mapping, Message))]
-    emptied = {one.name: _default(one) for one in bulky if getattr(message, one.name)}
+    bulky = [each for each in fields(message) if isinstance(getattr(message, each.name), (tuple, Mapping, Message))]
+    emptied = {each.name: _default(each) for each in bulky if getattr(message, each.name)}
     return _json(content(replace(message, **{**emptied, "left_out": tuple(emptied)})))
 
 
@@ -337,11 +341,11 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Message):
         return content(value)
     if is_dataclass(value):
-        return {one.name: _jsonable(getattr(value, one.name)) for one in fields(value)}
+        return {each.name: _jsonable(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(one) for key, one in value.items()}
+        return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(one) for one in value]
+        return [_jsonable(each) for each in value]
     return value
 
 
@@ -349,31 +353,33 @@ def _sanitized(value: Any, secrets: Secrets) -> Any:
     if isinstance(value, str):
         return value if isinstance(value, Enum) else _readable(secrets.mask(value))[:MAX_TEXT]
     if isinstance(value, Mapping):
-        return {str(key): _sanitized(one, secrets) for key, one in value.items()}
+        return {str(key): _sanitized(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        left = list[str]()  # a value that was broken into lines goes on in the next
+        remainders = list[str]()  # a value that is split over lines continues in the next
         return tuple(
-            _readable(secrets.mask(one, left))[:TAIL_LINE_LENGTH] if isinstance(one, str) else _sanitized(one, secrets)
-            for one in value
+            _readable(secrets.mask(each, remainders))[:TAIL_LINE_LENGTH]
+            if isinstance(each, str)
+            else _sanitized(each, secrets)
+            for each in value
         )
     if is_dataclass(value) and not isinstance(value, type):
-        found = {one.name: getattr(value, one.name) for one in fields(value)}
+        found = {each.name: getattr(value, each.name) for each in fields(value)}
         if "lines" in found:
             found["lines"] = found["lines"][-TAIL_LINES:]
-        return replace(value, **{name: _sanitized(one, secrets) for name, one in found.items()})
+        return replace(value, **{name: _sanitized(item, secrets) for name, item in found.items()})
     return value
 
 
 def _readable(text: str) -> str:
-    """Terminals' control characters take six bytes each in JSON, and a half of a letter can't be sent at all."""
+    """Terminals' control characters take six bytes each in JSON, and a lone surrogate can't be sent at all."""
     return _UNREADABLE.sub("?", text)
 
 
 def _known(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
     """JSON's lists as tuples."""
-    names = {one.name for one in fields(kind)}
-    return {name: tuple(one) if isinstance(one, list) else one for name, one in raw.items() if name in names}
+    names = {each.name for each in fields(kind)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items() if name in names}
 
 
-def _default(one: "Field[Any]") -> Any:
-    return one.default if one.default_factory is MISSING else one.default_factory()
+def _default(each: "Field[Any]") -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()

@@ -1,4 +1,4 @@
-"""The machine knows from the metadata service (IMDSv2) who it is, what it was asked to run, and whether it may stay."""
+"""EC2 metadata service (IMDSv2): identity, user data, target lifecycle state."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from .retrying import TransientError
 
 DEFAULT_ENDPOINT = "http://169.254.169.254"
 TIMEOUT = 2.0  # seconds; it answers in milliseconds when it answers at all
-TOKEN_SECONDS = 21600  # the longest that the service allows
+TOKEN_SECONDS = 21600  # the maximum that the service allows
 TERMINATED = "Terminated"
 
 # A proxy set for downloads must never see metadata: credentials are part of it.
@@ -27,8 +27,8 @@ class Identity:
 
 class Metadata:
     def __init__(self, endpoint: str | None = None) -> None:
-        chosen = endpoint or os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT
-        self._endpoint = chosen.rstrip("/")
+        address = endpoint or os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or DEFAULT_ENDPOINT
+        self._endpoint = address.rstrip("/")
         self._token = ""
 
     def identity(self) -> Identity:
@@ -40,7 +40,7 @@ class Metadata:
         return self.read("user-data")
 
     def target_lifecycle_state(self) -> str:
-        """Where Auto Scaling wants this machine to be; empty for a machine of no group."""
+        """The state that Auto Scaling moves the instance to; empty without a group."""
         try:
             return self.read("meta-data/autoscaling/target-lifecycle-state").strip()
         except FileNotFoundError:
@@ -68,9 +68,9 @@ class Metadata:
                 return str(response.read().decode())
         except HTTPError as error:
             if error.code == 401:
-                raise PermissionError(f"metadata {request.selector}: the token is not accepted any more") from error
+                raise PermissionError(f"metadata {request.selector}: the token is no longer accepted") from error
             if error.code == 404:
-                raise FileNotFoundError(f"metadata {request.selector}: the machine has no such value") from error
+                raise FileNotFoundError(f"metadata {request.selector}: the instance has no such value") from error
             raise TransientError(f"metadata {request.selector}: the service answered {error.code}") from error
         except (URLError, HTTPException, OSError) as error:
             raise TransientError(f"metadata {request.selector}: no answer ({error})") from error

@@ -1,4 +1,4 @@
-"""The stack's SSM parameters are the app's environment, in an env file that only root can read."""
+"""Env file of the app from the stack's SSM parameters, readable by root alone."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ from .masking import Secrets
 from .user_data import UserData
 
 LOG = logging.getLogger("boot")
-MACHINE_NAMES = frozenset({"PORT", "RELEASE", "COLOR", "ENVIRONMENT", "HEALTH_PATH"})
+INSTANCE_VARIABLES = frozenset({"PORT", "RELEASE", "COLOR", "ENVIRONMENT", "HEALTH_PATH"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -26,7 +26,7 @@ class Parameter:
 
 
 def read_parameters(client: Client, path: str) -> list[Parameter]:
-    """Only what lies directly under the path: deeper ones belong to something else."""
+    """Parameters directly under the path: deeper ones belong to something else."""
     pages = client.get_paginator("get_parameters_by_path").paginate(Path=path, Recursive=False, WithDecryption=True)
     return [
         Parameter(name=entry["Name"].rpartition("/")[2], value=entry["Value"], secret=entry["Type"] == "SecureString")
@@ -41,7 +41,7 @@ def hide_secrets(parameters: list[Parameter], secrets: Secrets) -> None:
             secrets.add(parameter.value)
 
 
-def machine_environment(user_data: UserData) -> dict[str, str]:
+def instance_environment(user_data: UserData) -> dict[str, str]:
     return {
         "PORT": str(user_data.app.port),
         "RELEASE": user_data.release.version,
@@ -51,15 +51,18 @@ def machine_environment(user_data: UserData) -> dict[str, str]:
     }
 
 
-def env_file(parameters: list[Parameter], machine: Mapping[str, str]) -> str:
-    """Docker's env file has one line a variable and no quoting; what the machine knows itself wins."""
+def env_file(parameters: list[Parameter], instance: Mapping[str, str]) -> str:
+    """Docker's env file: one line per variable, no quoting. The instance's own variables override parameters.
+
+    Raises ParameterError.
+    """
     problems = [problem for parameter in parameters if (problem := _problem(parameter))]
     if problems:
         raise ParameterError("; ".join(problems))
     values = {parameter.name: parameter.value for parameter in parameters}
-    for name in sorted(values.keys() & machine.keys()):
-        LOG.warning("ignore parameter name=%s reason=the machine sets it", name)
-    values |= machine
+    for name in sorted(values.keys() & instance.keys()):
+        LOG.warning("ignore parameter name=%s reason=the instance sets it", name)
+    values |= instance
     return "".join(f"{name}={values[name]}\n" for name in sorted(values))
 
 

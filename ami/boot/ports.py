@@ -1,24 +1,24 @@
-"""Users reach published ports while Docker's daemon starts: a copy of its rules leads them until it has its own again.
+"""Published ports stay open while Docker's daemon restarts: a copy of its iptables rules covers the gap.
 
-A program of its own beside the boot: Docker's unit runs `hold` before the daemon, which empties its chains and fills
-them again at every start, and `release` once it is ready.
+A separate program: Docker's unit runs `hold` before the daemon, which flushes its chains and fills them again at every
+start, and `release` once it is ready.
 """
 
 import subprocess
 import sys
 
-DOCKERS, COPY = "DOCKER", "BLUEGREEN"
-# By table: the way into the copy, as iptables-save writes it, and what a rule must do to let users in.
+DOCKER_CHAIN, COPY_CHAIN = "DOCKER", "BLUEGREEN"
+# By table: the jump into the copy, as iptables-save writes it, and what a rule must contain to let traffic in.
 JUMPS = {
-    "nat": (f"-A PREROUTING -m addrtype --dst-type LOCAL -j {COPY}", "-j DNAT "),
-    "filter": (f"-A FORWARD -j {COPY}", "-j ACCEPT"),
+    "nat": (f"-A PREROUTING -m addrtype --dst-type LOCAL -j {COPY_CHAIN}", "-j DNAT "),
+    "filter": (f"-A FORWARD -j {COPY_CHAIN}", "-j ACCEPT"),
 }
-# Docker itself may hold the lock of the rules; no daemon waits for longer than this for a copy.
+# Docker itself may hold the xtables lock; the daemon's start is delayed by no more than this.
 LOCK_SECONDS, COMMAND_SECONDS = 5, 10
 
 
 def rules_to_hold(saved: str) -> str:
-    """What iptables-restore adds, given all rules; empty while Docker lets nobody in, so that an older copy stays."""
+    """Input for iptables-restore that adds the copy; empty while Docker lets no traffic in: an older copy stays."""
     tables = _tables(saved)
     held = {name: _copied(tables.get(name, [])) for name in JUMPS}
     if not all(any(JUMPS[name][1] in line for line in lines) for name, lines in held.items()):
@@ -26,18 +26,18 @@ def rules_to_hold(saved: str) -> str:
     sections = []
     for name, lines in held.items():
         jump = [] if JUMPS[name][0] in tables[name] else [JUMPS[name][0]]
-        sections.append(_section(name, [f":{COPY} - [0:0]", *lines, *jump]))
+        sections.append(_section(name, [f":{COPY_CHAIN} - [0:0]", *lines, *jump]))
     return "".join(sections)
 
 
 def rules_to_release(saved: str) -> str:
-    """What iptables-restore takes away, given all rules; empty where no copy is."""
+    """Input for iptables-restore that removes the copy; empty where there is none."""
     sections = []
     for name, lines in _tables(saved).items():
-        if not any(line.startswith(f":{COPY} ") for line in lines):
+        if not any(line.startswith(f":{COPY_CHAIN} ") for line in lines):
             continue
-        jumps = [line.replace("-A", "-D", 1) for line in lines if line.endswith(f" -j {COPY}")]
-        sections.append(_section(name, [*jumps, f"-F {COPY}", f"-X {COPY}"]))
+        jumps = [line.replace("-A", "-D", 1) for line in lines if line.endswith(f" -j {COPY_CHAIN}")]
+        sections.append(_section(name, [*jumps, f"-F {COPY_CHAIN}", f"-X {COPY_CHAIN}"]))
     return "".join(sections)
 
 
@@ -53,8 +53,8 @@ def _tables(saved: str) -> dict[str, list[str]]:
 
 
 def _copied(lines: list[str]) -> list[str]:
-    start = f"-A {DOCKERS} "
-    return [f"-A {COPY} {line.removeprefix(start)}" for line in lines if line.startswith(start)]
+    start = f"-A {DOCKER_CHAIN} "
+    return [f"-A {COPY_CHAIN} {line.removeprefix(start)}" for line in lines if line.startswith(start)]
 
 
 def _section(table: str, lines: list[str]) -> str:
@@ -64,17 +64,17 @@ def _section(table: str, lines: list[str]) -> str:
 def main(arguments: list[str]) -> int:
     change = {"hold": rules_to_hold, "release": rules_to_release}.get(arguments[0] if len(arguments) == 1 else "")
     if change is None:
-        sys.stderr.write(f"ports {' '.join(arguments)}: hold or release is what there is\n")
+        sys.stderr.write(f"ports {' '.join(arguments)}: must be hold or release\n")
         return 2
     rules = change(_run(["iptables-save"]))
     if rules:
-        # All of a table or nothing of it; rules that are not named stay.
+        # Each table is changed as a unit; rules that are not named stay.
         _run(["iptables-restore", "--noflush", "--wait", str(LOCK_SECONDS)], rules)
     return 0
 
 
-def _run(command: list[str], given: str = "") -> str:
-    done = subprocess.run(command, input=given, stdout=subprocess.PIPE, text=True, timeout=COMMAND_SECONDS, check=True)
+def _run(command: list[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, text=True, timeout=COMMAND_SECONDS, check=True)
     return done.stdout
 
 

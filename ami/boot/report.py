@@ -1,4 +1,4 @@
-"""Reports of a boot: to the alerts topic, the boot log, CloudWatch's metrics and the Auto Scaling group."""
+"""Reports of an instance: alerts topic, boot log, CloudWatch metrics and Auto Scaling group."""
 
 import logging
 import threading
@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .cloud import Cloud, may_pass, was_refused
+from .cloud import Cloud, is_retryable, is_safe_to_repeat
 from .messages import InstanceFailure, Message, body, log_stream
 from .retrying import Deadline, retry
 
 LOG = logging.getLogger("boot")
-REPORT_SECONDS = 20.0  # for each of the calls of a boot that is well
-# After a failure: people, log and alarm are told at once, each for this long …
-NEWS_SECONDS = 4.0
-# … with this for late answers, once the group knows: together above cloud.ANSWER_SECONDS, so that the boot program does
-# not end, and leave a repetition to the failure unit, before it knows what became of the first request.
+REPORT_SECONDS = 20.0  # for each call of a successful boot
+# After a failure: topic, log and metric are notified concurrently, each for this long …
+NOTIFY_SECONDS = 4.0
+# … with this for late answers, once the group is notified: together above cloud.ANSWER_SECONDS, so that the boot
+# program does not exit, and leave a retry to the failure unit, before the outcome of the first request is known.
 LATE_SECONDS = 5.0
 # … and then the group, for twice this long at most. Both with a last call's 5 s stay within the 20 s that the launch
 # hook gives beyond the boot's own time.
@@ -29,26 +29,26 @@ def publish(cloud: Cloud, topic: str, message: Message, deadline: Deadline) -> N
 
 
 def write_event(cloud: Cloud, group: str, message: InstanceFailure, deadline: Deadline) -> None:
-    """The notification's text as one event in the log group: it outlives the machine, and a topic that is down."""
-    where = {"logGroupName": group, "logStreamName": log_stream(message.color, message.release, message.instance)}
+    """The notification's text as one event in the log group: it outlives the instance, and a topic that is down."""
+    stream = {"logGroupName": group, "logStreamName": log_stream(message.color, message.release, message.instance)}
     event = {"timestamp": int(time.time() * 1000), "message": body(message)}
 
     def write() -> None:
         client = cloud.client_without_retries("logs")
         try:
-            client.create_log_stream(**where)
+            client.create_log_stream(**stream)
         except client.exceptions.ResourceAlreadyExistsException:
-            LOG.info("reuse log stream name=%s", where["logStreamName"])  # of an earlier boot of this machine
-        client.put_log_events(**where, logEvents=[event])
+            LOG.info("reuse log stream name=%s", stream["logStreamName"])  # of an earlier boot of this instance
+        client.put_log_events(**stream, logEvents=[event])
 
     _call_once(write, "failure event", deadline)
 
 
 def group_of(cloud: Cloud, instance_id: str, deadline: Deadline) -> tuple[str, str]:
-    """The group's name and this machine's lifecycle state in it; two empty strings for a machine of no group."""
-    asked = {"InstanceIds": [instance_id]}
+    """The Auto Scaling group's name and the instance's lifecycle state; two empty strings without a group."""
+    request = {"InstanceIds": [instance_id]}
     answer = _call(
-        lambda: cloud.client("autoscaling", impatient=True).describe_auto_scaling_instances(**asked),
+        lambda: cloud.client("autoscaling", fail_fast=True).describe_auto_scaling_instances(**request),
         "group lookup",
         deadline,
     )
@@ -58,20 +58,20 @@ def group_of(cloud: Cloud, instance_id: str, deadline: Deadline) -> tuple[str, s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Action:
+class LifecycleAction:
     hook: str
     group: str
     instance_id: str
 
 
-def complete(cloud: Cloud, action: Action, result: str, deadline: Deadline) -> None:
+def complete(cloud: Cloud, action: LifecycleAction, result: str, deadline: Deadline) -> None:
     arguments = {
         "LifecycleHookName": action.hook,
         "AutoScalingGroupName": action.group,
         "InstanceId": action.instance_id,
         "LifecycleActionResult": result,
     }
-    client = cloud.client("autoscaling", impatient=True)
+    client = cloud.client("autoscaling", fail_fast=True)
     _call(lambda: client.complete_lifecycle_action(**arguments), "lifecycle action", deadline)
     LOG.info("complete lifecycle hook=%s result=%s", action.hook, result)
 
@@ -81,20 +81,20 @@ def mark_unhealthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
 
 
 def mark_healthy(cloud: Cloud, instance_id: str, deadline: Deadline) -> None:
-    """The sign that a reboot is over: whoever asked for it marked the machine unhealthy before."""
+    """Ends a restart, which marked the instance unhealthy before the reboot."""
     _mark(cloud, instance_id, "Healthy", deadline)
 
 
 def _mark(cloud: Cloud, instance_id: str, health: str, deadline: Deadline) -> None:
     arguments = {"InstanceId": instance_id, "HealthStatus": health, "ShouldRespectGracePeriod": False}
-    client = cloud.client("autoscaling", impatient=True)
+    client = cloud.client("autoscaling", fail_fast=True)
     _call(lambda: client.set_instance_health(**arguments), "health mark", deadline)
     LOG.info("mark instance health=%s id=%s", health, instance_id)
 
 
-def give_up(cloud: Cloud, hook: str, instance_id: str, *, served_before: bool) -> None:
-    """ABANDON while the launch hook waits; where that is over (a reboot) or fails, the machine is unhealthy."""
-    if not served_before and attempt("abandon", lambda: _abandon(cloud, hook, instance_id)):
+def abandon_launch(cloud: Cloud, hook: str, instance_id: str, *, served_before: bool) -> None:
+    """ABANDON while the launch hook waits; after that (a reboot), or where it fails, mark the instance unhealthy."""
+    if not served_before and best_effort("abandon", lambda: _abandon(cloud, hook, instance_id)):
         return
     mark_unhealthy(cloud, instance_id, Deadline(GROUP_SECONDS))
 
@@ -103,7 +103,7 @@ def _abandon(cloud: Cloud, hook: str, instance_id: str) -> None:
     deadline = Deadline(GROUP_SECONDS)
     group, _ = group_of(cloud, instance_id, deadline)
     if group:
-        complete(cloud, Action(hook=hook, group=group, instance_id=instance_id), "ABANDON", deadline)
+        complete(cloud, LifecycleAction(hook=hook, group=group, instance_id=instance_id), "ABANDON", deadline)
     else:
         LOG.info("skip lifecycle group=none")
 
@@ -111,7 +111,7 @@ def _abandon(cloud: Cloud, hook: str, instance_id: str) -> None:
 def put_timings(
     cloud: Cloud, namespace: str, dimensions: Mapping[str, str], steps: Mapping[str, float], deadline: Deadline
 ) -> None:
-    """The seconds of each step and of the whole boot."""
+    """The seconds of each step and of the entire boot."""
     data = [
         _datum("BootStepSeconds", {**dimensions, "Step": step}, seconds, "Seconds") for step, seconds in steps.items()
     ]
@@ -122,13 +122,15 @@ def put_failure(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], dea
     _put(cloud, namespace, [_datum("BootFailures", dimensions, 1, "Count")], deadline)
 
 
-def put_app_ends(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], ends: int, deadline: Deadline) -> None:
-    """How often an app that served ended and nobody had asked it to."""
-    _put(cloud, namespace, [_datum("AppEnds", dimensions, ends, "Count")], deadline)
+def put_unexpected_exits(
+    cloud: Cloud, namespace: str, dimensions: Mapping[str, str], exits: int, deadline: Deadline
+) -> None:
+    """Count unexpected exits of a running app."""
+    _put(cloud, namespace, [_datum("UnexpectedAppExits", dimensions, exits, "Count")], deadline)
 
 
 def put_local_log(cloud: Cloud, namespace: str, dimensions: Mapping[str, str], deadline: Deadline) -> None:
-    """The app serves, but its lines stay on the machine and go with it."""
+    """Count an app whose log stays on the instance, and is lost with it."""
     _put(cloud, namespace, [_datum("AppLogsKeptLocal", dimensions, 1, "Count")], deadline)
 
 
@@ -138,13 +140,13 @@ def _datum(name: str, dimensions: Mapping[str, str], value: float, unit: str) ->
 
 
 def _put(cloud: Cloud, namespace: str, data: list[dict[str, Any]], deadline: Deadline) -> None:
-    """Without a timestamp, so that CloudWatch takes the time of arrival: an alarm overlooks what is of minutes ago."""
+    """Without a timestamp, so that CloudWatch takes the time of arrival: an alarm ignores what is minutes old."""
     client = cloud.client_without_retries("cloudwatch")
     _call_once(lambda: client.put_metric_data(Namespace=namespace, MetricData=data), "metrics", deadline)
 
 
-def attempt(what: str, action: Callable[[], None]) -> bool:
-    """Reporting must never hide what it reports: its own failure is a line in the journal."""
+def best_effort(what: str, action: Callable[[], None]) -> bool:
+    """Whether the action succeeded; its failure is a log line, as reporting must never hide what it reports."""
     try:
         action()
     except Exception as error:
@@ -153,15 +155,15 @@ def attempt(what: str, action: Callable[[], None]) -> bool:
     return True
 
 
-class Reports:
-    """Reports under way, each in a thread of its own: none waits for another, one that hangs holds up nothing.
+class BackgroundReports:
+    """Reports in progress, each in its own thread: none waits for another, one that hangs blocks nothing.
 
-    A report whose outcome is open is never started again: its request may have been processed already.
+    A report whose outcome is unknown is never started again: its request may have been processed already.
     """
 
     def __init__(self) -> None:
         self._open: dict[str, threading.Thread] = {}
-        self._passed = set[str]()
+        self._succeeded = set[str]()
 
     def is_open(self, name: str) -> bool:
         return name in self._open
@@ -173,27 +175,27 @@ class Reports:
                 self._open[name].start()
 
     def collect(self, timeout: float) -> set[str]:
-        """Those that have passed since the last call; what is still open after the timeout may pass later."""
-        limit, passed = Deadline(timeout), set[str]()
+        """Names of reports that succeeded since the last call; those still open after the timeout may succeed later."""
+        deadline, succeeded = Deadline(timeout), set[str]()
         for name, thread in list(self._open.items()):
-            thread.join(limit.remaining())
+            thread.join(deadline.remaining())
             if thread.is_alive():
                 LOG.error("report late what=%s seconds=%.1f", name, timeout)
                 continue
             del self._open[name]
-            passed |= self._passed & {name}
-        self._passed -= passed
-        return passed
+            succeeded |= self._succeeded & {name}
+        self._succeeded -= succeeded
+        return succeeded
 
     def _run(self, name: str, action: Callable[[], None]) -> None:
-        if attempt(name, action):
-            self._passed.add(name)
+        if best_effort(name, action):
+            self._succeeded.add(name)
 
 
 def _call(action: Callable[[], Any], what: str, deadline: Deadline) -> Any:
-    return retry(action, what=what, deadline=deadline, may_pass=may_pass)
+    return retry(action, what=what, deadline=deadline, is_retryable=is_retryable)
 
 
 def _call_once(action: Callable[[], Any], what: str, deadline: Deadline) -> Any:
-    """Repeats what AWS refused, and nothing that it may have processed: whoever has to insist on that does so."""
-    return retry(action, what=what, deadline=deadline, may_pass=was_refused)
+    """Retries what AWS refused, never what it may have processed: that is left to the caller."""
+    return retry(action, what=what, deadline=deadline, is_retryable=is_safe_to_repeat)

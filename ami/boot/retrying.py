@@ -1,4 +1,4 @@
-"""Something that may pass when tried again has passed, or its last error is raised when the time is over."""
+"""Retries with backoff until a deadline; then the last error is raised."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ class Clock(Protocol):
 
 
 class Deadline:
-    """A point in time that no part of a longer plan may move: a step's deadline never outlives the whole boot's."""
+    """A monotonic point in time, optionally within another: a step's deadline is never later than the boot's."""
 
     def __init__(self, seconds: float, *, within: "Deadline | None" = None, clock: Clock = time) -> None:
         self.clock = clock
@@ -33,7 +33,7 @@ class Deadline:
 
 
 class TransientError(Exception):
-    """What failed may pass when it is tried again."""
+    """A failure that a retry may get past."""
 
 
 def is_transient(error: Exception) -> bool:
@@ -45,16 +45,16 @@ def retry(
     *,
     what: str,
     deadline: Deadline,
-    may_pass: Callable[[Exception], bool] = is_transient,
+    is_retryable: Callable[[Exception], bool] = is_transient,
     attempts: int = 1000,
 ) -> T:
-    """Pauses 0.2 s, then twice as long each time, 5 s at most; never sleeps past the deadline."""
+    """Returns the action's result. Pauses 0.2 s, then twice as long each time, 5 s at most; never past the deadline."""
     pause = 0.2
     for attempt in range(1, attempts + 1):
         try:
             return action()
         except Exception as error:
-            if not may_pass(error) or attempt == attempts or deadline.remaining() <= pause:
+            if not is_retryable(error) or attempt == attempts or deadline.remaining() <= pause:
                 raise
             LOG.info("retry %s attempt=%d pause=%.1f error=%s", what, attempt, pause, error)
         deadline.clock.sleep(pause)

@@ -1,4 +1,4 @@
-"""The status file says how far this boot has come; a later boot and the failure unit read it."""
+"""Status file of the boot: its progress, for a later boot and for the failure unit."""
 
 import json
 import logging
@@ -13,46 +13,44 @@ from .messages import timestamp
 LOG = logging.getLogger("boot")
 
 
-class State(StrEnum):
-    """What a machine is at, seen from outside."""
-
+class BootState(StrEnum):
     BOOTING = "booting"
     READY = "ready"
     FAILED = "failed"
 
 
 @dataclass(kw_only=True)
-class Status:
+class BootStatus:
     path: Path
     release: str = ""
-    state: State = State.BOOTING
+    state: BootState = BootState.BOOTING
     step: str = ""
     error: str = ""
-    served_before: bool = False  # an earlier boot was ready: the launch hook is history
-    told: list[str] = field(default_factory=list)  # who has heard of a failure, see news.py
-    reported: bool = False  # all of them
+    served_before: bool = False  # an earlier boot was ready: the launch hook is completed
+    notified: list[str] = field(default_factory=list)  # channels, see failure_notifications.py
+    reported: bool = False  # all channels are notified
     steps: dict[str, float] = field(default_factory=dict)
     started: str = ""
     finished: str = ""
 
     @classmethod
-    def load(cls, path: Path) -> "Status":
-        """The status that the last boot left; a new one when there is none or it can't be read."""
+    def load(cls, path: Path) -> "BootStatus":
+        """The last boot's status; a new one when there is none or it can't be read."""
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path=path, **{**kept, "state": State(kept["state"])})
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path=path, **{**saved, "state": BootState(saved["state"])})
         except (OSError, ValueError, KeyError, TypeError):
             return cls(path=path)
 
     @classmethod
-    def begin(cls, path: Path) -> "Status":
+    def begin(cls, path: Path) -> "BootStatus":
         last = cls.load(path)
-        served_before = last.served_before or last.state is State.READY
+        served_before = last.served_before or last.state is BootState.READY
         status = cls(path=path, release=last.release, served_before=served_before, started=timestamp())
         try:
             status.save()
         except OSError as error:
-            LOG.error("save status failed file=%s error=%s", path, error)  # the first step fails by it, and tells it
+            LOG.error("save status failed file=%s error=%s", path, error)  # the first step fails by it, and reports it
         return status
 
     def save(self) -> None:

@@ -1,4 +1,4 @@
-"""The log agent sends the machine's own logs and those of its boots to their log groups; the app's go by Docker."""
+"""Log agent for the system's and the boots' logs; the app's log is sent by Docker."""
 
 import json
 import logging
@@ -6,16 +6,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from .boot_context import Paths
 from .files import write_atomically
-from .machine import Places
 from .metadata import Identity, Metadata
 from .retrying import Deadline, retry
 from .user_data import UserData, parse
 
 LOG = logging.getLogger("boot")
 CONTROL = "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl"
-FLUSH_SECONDS = 2  # the agent's own is 5: what a machine said last must leave before the machine does
-CONTROL_SECONDS = 90.0  # with the minute for the metadata below the unit's own limit
+FLUSH_SECONDS = 2  # the agent's default is 5: the last lines must be sent before the instance is terminated
+CONTROL_SECONDS = 90.0  # with the minute for the metadata below the unit's TimeoutStartSec
 SYSTEM_LOG = Path("/var/log/syslog")
 FIRST_BOOT_LOG = Path("/var/log/cloud-init-output.log")
 
@@ -36,18 +36,18 @@ def agent_config(user_data: UserData, identity: Identity, boot_log: Path) -> dic
     return {"agent": {"region": identity.region}, "logs": logs}
 
 
-def main(metadata: Metadata, places: Places, control: str = CONTROL) -> int:
-    limit = Deadline(60)
-    identity = retry(metadata.identity, what="identity", deadline=limit)
-    user_data = parse(retry(metadata.user_data, what="user data", deadline=limit))
+def main(metadata: Metadata, paths: Paths, control: str = CONTROL) -> int:
+    deadline = Deadline(60)
+    identity = retry(metadata.identity, what="identity", deadline=deadline)
+    user_data = parse(retry(metadata.user_data, what="user data", deadline=deadline))
     if not user_data.log_groups.system and not user_data.log_groups.boot:
         LOG.info("skip log agent reason=no log group")
         return 0
-    path = places.log_agent
-    write_atomically(path, json.dumps(agent_config(user_data, identity, places.log)))
+    path = paths.log_agent
+    write_atomically(path, json.dumps(agent_config(user_data, identity, paths.log)))
     command = [control, "-a", "fetch-config", "-m", "ec2", "-s", "-c", f"file:{path}"]
     try:
         return subprocess.run(command, check=False, timeout=CONTROL_SECONDS).returncode
     except (OSError, subprocess.TimeoutExpired) as error:
-        LOG.error("start log agent failed error=%s", error)  # the unit tries again, the app serves meanwhile
+        LOG.error("start log agent failed error=%s", error)  # the unit retries, the app serves meanwhile
         return 1

@@ -1,4 +1,4 @@
-"""The bundle's files lie in one folder, none of them outside, or the entry that would break out is named."""
+"""Unpacking of untrusted bundles: no entry leaves the folder, and sizes are limited."""
 
 import gzip
 import json
@@ -21,11 +21,11 @@ class UnpackLimits:
     max_bytes: int = 8 << 30  # unpacked
     max_entries: int = 100_000
     max_ratio: int = 200  # source and images pack 3 to 20 times smaller, a bomb about 1,000 times
-    ratio_from: int = 64 << 20  # small archives of zeros harm nobody
+    ratio_from: int = 64 << 20  # small archives of zeros are harmless
 
 
-class _Counted:
-    """Reads the unpacked stream; headers count as well, so that a bomb can't hide in them."""
+class _LimitedReader:
+    """The unpacked stream, limited in size; headers count as well, so that a bomb can't hide in them."""
 
     def __init__(self, packed: IO[bytes], limits: UnpackLimits) -> None:
         self._packed = packed
@@ -53,14 +53,17 @@ class _Seen:
 
 
 def unpack(bundle: Path, folder: Path, limits: UnpackLimits | None = None) -> Path:
-    """Returns the folder that holds the release: GitHub's archives have one folder around everything."""
+    """Returns the folder that holds the release: GitHub's archives have one folder around everything.
+
+    Raises UnpackError, which names the entry.
+    """
     limits = limits or UnpackLimits()
     folder.mkdir(parents=True)
     try:
         with bundle.open("rb") as packed:
-            _extract(cast(IO[bytes], _Counted(packed, limits)), folder, limits)
+            _extract(cast(IO[bytes], _LimitedReader(packed, limits)), folder, limits)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UnpackError(f"the bundle is not a whole tar.gz archive: {error}") from error
+        raise UnpackError(f"the bundle is not a complete tar.gz archive: {error}") from error
     except OSError as error:
         raise UnpackError(f"the bundle can't be unpacked: {error}") from error
     return _top(folder)
@@ -69,7 +72,7 @@ def unpack(bundle: Path, folder: Path, limits: UnpackLimits | None = None) -> Pa
 def _extract(stream: IO[bytes], folder: Path, limits: UnpackLimits) -> None:
     seen = _Seen(folder)
     with tarfile.open(fileobj=stream, mode="r|") as archive:
-        # Debian 12's tarfile has no filters (Python 3.11.2): the checks below stand alone, the filter comes on top.
+        # Debian 12's tarfile (Python 3.11.2) has no filters: the checks below don't rely on those of newer versions.
         archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
         for member in archive:
             seen.entries += 1
@@ -79,11 +82,11 @@ def _extract(stream: IO[bytes], folder: Path, limits: UnpackLimits) -> None:
             _refuse_bad_name(member.name)
             if name != ".":
                 _refuse_bad_entry(member, name, seen)
-                archive.extract(_tamed(member), folder)
-            archive.members = []  # type: ignore[attr-defined]  # a list of everything ever read would only grow
+                archive.extract(_normalized(member), folder)
+            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep a list of every entry
     for link in sorted(seen.links):
-        # Again, now that all are there: a chain of links, each harmless when it was made, can still lead out.
-        _refuse_link_out(seen.folder, link, str((folder / link).readlink()))
+        # Again, now that all exist: a chain of links, each harmless when it was created, can still lead out.
+        _refuse_escaping_link(seen.folder, link, str((folder / link).readlink()))
 
 
 def _refuse_bad_name(name: str) -> None:
@@ -92,13 +95,13 @@ def _refuse_bad_name(name: str) -> None:
     if ".." in name.split("/"):
         raise UnpackError(f"entry {name!r}: leads out of the folder")
     if "\0" in name or "\\" in name:
-        raise UnpackError(f"entry {name!r}: holds a character that no path should")
+        raise UnpackError(f"entry {name!r}: contains a character that is not allowed in a path")
 
 
 def _refuse_bad_entry(member: tarfile.TarInfo, name: str, seen: _Seen) -> None:
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()) or member.issparse():
         raise UnpackError(
-            f"entry {name!r}: a device, pipe, socket or sparse file; only files, folders and links may be"
+            f"entry {name!r}: a device, pipe, socket or sparse file; only files, folders and links are allowed"
         )
     if through := next((part for part in _itself_and_parents(name) if part in seen.links), None):
         raise UnpackError(f"entry {name!r}: leads through the link {through!r}")
@@ -107,7 +110,7 @@ def _refuse_bad_entry(member: tarfile.TarInfo, name: str, seen: _Seen) -> None:
     if member.islnk() and posixpath.normpath(member.linkname) not in seen.files:
         raise UnpackError(f"entry {name!r}: links to {member.linkname!r}, which is no earlier file of the bundle")
     if member.issym():
-        _refuse_link_out(seen.folder, name, member.linkname)
+        _refuse_escaping_link(seen.folder, name, member.linkname)
         seen.links.add(name)
     elif not member.isdir():
         seen.files.add(name)
@@ -118,16 +121,16 @@ def _itself_and_parents(name: str) -> list[str]:
     return ["/".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
-def _tamed(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Root's own, plain modes: no setuid, no owner or unreadable folder from the machine that packed it."""
+def _normalized(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Owned by root, with plain modes: no setuid, no owner or unreadable folder from the host that packed it."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
     return member
 
 
-def _refuse_link_out(folder: Path, name: str, target: str) -> None:
-    """By the letters, and by where the links that are there already lead."""
+def _refuse_escaping_link(folder: Path, name: str, target: str) -> None:
+    """By the path itself, and by where the links that exist already lead."""
     lexical = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
     real = os.path.realpath(folder / posixpath.dirname(name) / target)
     inside = Path(real).is_relative_to(os.path.realpath(folder))
@@ -138,30 +141,30 @@ def _refuse_link_out(folder: Path, name: str, target: str) -> None:
 def _top(folder: Path) -> Path:
     entries = list(folder.iterdir())
     if not entries:
-        raise UnpackError("the bundle holds no file")
+        raise UnpackError("the bundle contains no file")
     if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink():
         return entries[0]
     return folder
 
 
-class Kind(StrEnum):
-    """What a bundle brings: code with a Dockerfile, or a finished image."""
+class BundleKind(StrEnum):
+    """Content of a bundle: source with a Dockerfile, or a prebuilt image."""
 
     SOURCE = "source"
     IMAGE = "image"
 
 
-def kind_of(top: Path, release: str) -> Kind:
-    """What release.json says; an archive without one is source."""
+def kind_of(top: Path, release: str) -> BundleKind:
+    """The kind that release.json names; a bundle without one is source. Raises UnpackError."""
     manifest = _release_json(top)
     version = manifest.get("version", release)
     if version != release:
-        raise UnpackError(f"release.json: version {version!r}: this machine is to run {release!r}")
+        raise UnpackError(f"release.json: version {version!r}: this instance is to run {release!r}")
     try:
-        kind = Kind(manifest.get("kind", Kind.SOURCE))
+        kind = BundleKind(manifest.get("kind", BundleKind.SOURCE))
     except ValueError as error:
         raise UnpackError(f"release.json: kind {manifest['kind']!r}: must be source or image") from error
-    needed = "Dockerfile" if kind is Kind.SOURCE else "image.tar"
+    needed = "Dockerfile" if kind is BundleKind.SOURCE else "image.tar"
     if not _is_plain_file(top / needed):
         raise UnpackError(f"the bundle is of kind {kind} and has no {needed} at its top")
     return kind

@@ -1,6 +1,6 @@
 """User data of an instance: JSON of one schema, which the Pulumi program writes and the boot program checks.
 
-The program imports this module too, so both know one set of names and rules. It needs nothing but Python itself.
+The program imports this module too, so both share one set of names and rules. It needs the standard library alone.
 """
 
 import json
@@ -14,15 +14,15 @@ from .masking import without_credentials
 
 LAUNCH_HOOK, TERMINATION_HOOK = "boot", "drain"
 METRICS_NAMESPACE = "bluegreen"
-# The boot gives up before its lifecycle hook does, so that there is time left to say why.
+# The boot times out before its lifecycle hook does, so that there is time left to report why.
 REPORTING_SECONDS = 20
-# Both have a longer limit in the units (TimeoutStartSec, TimeoutStopSec), which must never be the first to give up.
+# The units' own timeouts (TimeoutStartSec, TimeoutStopSec) are longer, as they must never be the first to expire.
 MIN_BOOT, MAX_BOOT = 60, 1740
 MAX_DRAIN = 900
 
 MAX_VERSION = 40  # "{stack}-{color}-{version}-" begins a launch template's name of at most 128 characters
 MAX_URL = 256  # it is a tag's value
-# What publish_release takes as a version; it stands in names, tags, object keys and as a Docker tag.
+# What publish_release takes as a version; it is part of names, tags, object keys and Docker tags.
 VERSION = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_VERSION - 1}}}")
 VERSION_ALLOWED = f"letters, digits, . _ -, at most {MAX_VERSION}"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,7 +39,7 @@ class UserDataError(Exception):
 
 
 def is_release_url(text: str) -> bool:
-    """Whether a bundle can be fetched from there: an object in S3, or https without user or password."""
+    """Whether a bundle can be fetched from this URL: an S3 object, or https without user or password."""
     try:
         return bool(_URL.fullmatch(text)) and bool(urlsplit(text).hostname)
     except ValueError:  # of brackets that hold no IPv6 address
@@ -47,26 +47,28 @@ def is_release_url(text: str) -> bool:
 
 
 def bundle_key(version: str) -> str:
-    """Where a published release's bundle is in the artifacts bucket."""
+    """Key of a published release's bundle in the artifacts bucket."""
     return f"releases/{version}/bundle.tar.gz"
 
 
-class Check(NamedTuple):
-    """A rule of one field: whether a value is allowed, and the words for what is."""
+class FieldRule(NamedTuple):
+    """Validation rule of one field: whether a value is allowed, and a description of what is."""
 
     is_allowed: Callable[[Any], bool]
     allowed: str
 
 
-def _text(pattern: str | re.Pattern[str], allowed: str) -> Check:
-    return Check(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, allowed)
+def _text(pattern: str | re.Pattern[str], allowed: str) -> FieldRule:
+    return FieldRule(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, allowed)
 
 
-def _between(least: int, most: int) -> Check:
-    return Check(lambda value: type(value) is int and least <= value <= most, f"a whole number from {least} to {most}")
+def _between(minimum: int, maximum: int) -> FieldRule:
+    return FieldRule(
+        lambda value: type(value) is int and minimum <= value <= maximum, f"a whole number from {minimum} to {maximum}"
+    )
 
 
-_ANYTHING = Check(lambda value: isinstance(value, str), "a text")
+_ANYTHING = FieldRule(lambda value: isinstance(value, str), "a text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class Release:
     """One published bundle. `sha256` may be empty where it comes by https."""
 
     version: Annotated[str, _text(VERSION, VERSION_ALLOWED)]
-    url: Annotated[str, Check(lambda value: isinstance(value, str) and is_release_url(value), URL_ALLOWED)]
+    url: Annotated[str, FieldRule(lambda value: isinstance(value, str) and is_release_url(value), URL_ALLOWED)]
     sha256: Annotated[str, _text(f"(?:{SHA256.pattern})?", f"{SHA256_ALLOWED}, or empty")] = ""
 
 
@@ -99,7 +101,7 @@ class LogGroups:
 
 @dataclass(frozen=True, kw_only=True)
 class UserData:
-    """All that an instance is told. What has a default may be empty.
+    """All parameters of an instance. Those with a default may be empty.
 
     `parameter_path`: below it, each SSM parameter's name is an environment variable of the app.
     """
@@ -115,7 +117,7 @@ class UserData:
 
     @property
     def boot_deadline(self) -> int:
-        """Seconds from the start of the boot until it gives up."""
+        """Seconds from the start of the boot until it times out."""
         return self.app.boot_timeout - REPORTING_SECONDS
 
     def render(self) -> str:
@@ -124,8 +126,8 @@ class UserData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a failure report needs of user data, also of user data that is wrong; what is unknown is empty."""
+class ReportingInfo:
+    """What a failure report needs of user data, also of invalid user data; what is missing is empty."""
 
     stack: str = ""
     color: str = ""
@@ -134,8 +136,8 @@ class Known:
     boot_log_group: str = ""
 
     @classmethod
-    def of(cls, text: str) -> "Known | None":
-        """None where nothing can be read."""
+    def parse(cls, text: str) -> "ReportingInfo | None":
+        """None where the text is no JSON object."""
         if not (raw := _document(text)):
             return None
         return cls(
@@ -148,7 +150,7 @@ class Known:
 
 
 def parse(text: str) -> UserData:
-    """Check a text that `UserData.render` wrote. Raises UserDataError."""
+    """Parse and validate a text that `UserData.render` wrote. Raises UserDataError."""
     raw = _document(text)
     if raw.pop("format", None) != FORMAT:
         raise UserDataError(f"user data: {_other(text)}: must be JSON of format {FORMAT} (ami/boot/user_data.py)")
@@ -163,7 +165,7 @@ def parse(text: str) -> UserData:
 
 
 def _read(cls: type, raw: Mapping[str, Any], at: str, problems: list[str]) -> dict[str, Any]:
-    """The fields of a class; what is wrong with them is added to the problems."""
+    """The fields of a class; invalid ones are added to the problems."""
     values: dict[str, Any] = {}
     hints = get_type_hints(cls, include_extras=True)
     for each in fields(cls):
@@ -175,8 +177,8 @@ def _read(cls: type, raw: Mapping[str, Any], at: str, problems: list[str]) -> di
             values[each.name] = value
             if not hint.__metadata__[0].is_allowed(value):
                 problems.append(f"{at}{each.name}: {_shown(each.name, value)}: must be {hint.__metadata__[0].allowed}")
-    known = {each.name for each in fields(cls)}
-    problems += [f"{at}{name}: there is no such field" for name in raw if name not in known]
+    names = {each.name for each in fields(cls)}
+    problems += [f"{at}{name}: there is no such field" for name in raw if name not in names]
     return values
 
 
@@ -187,19 +189,19 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def _other(text: str) -> str:
-    """What there is instead, without its values."""
+    """A description of another format, without its values."""
     is_old = re.match(r"\s*[A-Z_]+=", text)
     return "KEY=VALUE lines, as older versions of the program wrote" if is_old else "another form"
 
 
 def _document(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _object(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = raw.get(key)
-    return found if isinstance(found, dict) else {}
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Debian's updates of the day are installed; UPDATES=none leaves the machine as it is.
+# Install Debian's current updates; UPDATES=none skips them.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 
@@ -7,7 +7,7 @@ if [[ "${UPDATES:-all}" == none ]]; then
   echo "skip updates reason=UPDATES=none"
   exit 0
 fi
-# A fresh cloud machine runs apt by itself once; two at a time would fail on the lock.
+# A fresh cloud instance runs apt once on its own; two at a time would fail on the lock.
 apt="apt-get --quiet --assume-yes -o DPkg::Lock::Timeout=300"
 $apt update
 $apt -o Dpkg::Options::=--force-confold full-upgrade

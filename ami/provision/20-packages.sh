@@ -1,12 +1,12 @@
 #!/bin/bash
-# Docker and the boot program's one library are installed, when they are not yet, and Docker is set up.
+# Install Docker and the boot program's one library where they are missing, and configure Docker.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck source=../versions.env
 source "${STAGING:?}/versions.env"
 
-# Before Docker, which starts when it is installed. live-restore: containers outlive the daemon that started them, so
-# that its crash costs no user anything. The unit has its part in that, explained in its file.
+# Before Docker, which starts when it is installed. live-restore: containers keep running while the daemon restarts, so
+# that its crash costs no request. The drop-in of its unit is explained in its file.
 install -D -m 0644 "$STAGING/docker/daemon.json" /etc/docker/daemon.json
 install -D -m 0644 "$STAGING/docker/service.conf" /etc/systemd/system/docker.service.d/20-bluegreen.conf
 

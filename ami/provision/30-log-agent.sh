@@ -1,5 +1,5 @@
 #!/bin/bash
-# Amazon's log agent is installed, its signature checked; an empty LOG_AGENT_URL leaves it out.
+# Install the CloudWatch agent and verify its signature; an empty LOG_AGENT_URL skips it.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 # shellcheck source=../versions.env
@@ -28,7 +28,7 @@ download "$work/key.gpg" "${LOG_AGENT_KEY_URL:?}"
 export GNUPGHOME=$work/gnupg
 mkdir --mode 0700 "$GNUPGHOME"
 gpg --batch --quiet --import "$work/key.gpg"
-# VALIDSIG ends with the primary key's fingerprint: a good signature by any other key is none.
+# VALIDSIG ends with the primary key's fingerprint: a good signature by any other key is not accepted.
 if ! gpg --batch --status-fd 1 --verify "$work/agent.deb.sig" "$work/agent.deb" \
   | grep -q "^\[GNUPG:\] VALIDSIG .*${LOG_AGENT_KEY_FINGERPRINT:?}\$"; then
   echo "log agent $LOG_AGENT_URL: not signed by the key $LOG_AGENT_KEY_FINGERPRINT" >&2

@@ -1,4 +1,4 @@
-"""A small web app that honours the contract of docs/app-contract.md, and counts visits in PostgreSQL if it has one."""
+"""Sample web app that follows docs/app-contract.md, and counts visits in PostgreSQL if it has one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import asyncpg
 from aiohttp import web
 
 DATABASE_TIMEOUT_S = 2.0
-VISIT_TIMEOUT_S = 6.0  # a user would rather wait than be refused; a health check must answer soon
+VISIT_TIMEOUT_S = 6.0  # longer than a health check's: users would rather wait than get an error
 POOL_SIZE = 5
-SHUTDOWN_S = 20.0  # below the time that the machine gives between SIGTERM and SIGKILL
+SHUTDOWN_S = 20.0  # below the stack's drainTimeout, the time between SIGTERM and SIGKILL
 TABLE = "CREATE TABLE IF NOT EXISTS visits (release text PRIMARY KEY, count bigint NOT NULL)"
 VISIT = """INSERT INTO visits VALUES ($1, 1) ON CONFLICT (release) DO UPDATE SET count = visits.count + 1
            RETURNING count"""
@@ -30,7 +30,7 @@ log = logging.getLogger("hello")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that the environment decides."""
+    """Values of environment variables."""
 
     port: int
     release: str
@@ -43,7 +43,7 @@ class Config:
 
     @property
     def uses_database(self) -> bool:
-        """A release that names its database's host needs the rest of the URL; one without either needs no database."""
+        """Whether a database is configured: by its URL, or by the release's own host, which needs the URL too."""
         return bool(self.database_url or self.database_host)
 
     @classmethod
@@ -61,7 +61,7 @@ class Config:
 
 
 def with_host(url: str, host: str) -> str:
-    """The URL with another host, its user, password and port kept; unchanged without a host."""
+    """The URL with another host and the same user, password and port; unchanged for an empty host."""
     if not host:
         return url
     parts = urlsplit(url)
@@ -72,7 +72,7 @@ def with_host(url: str, host: str) -> str:
 
 @dataclass(kw_only=True)
 class Database:
-    """A pool that connects when first asked: the app starts, and stays up, without its database."""
+    """Connection pool that connects on first use: the app starts, and stays up, without its database."""
 
     url: str
     host: str = ""
@@ -80,29 +80,29 @@ class Database:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def visit(self, release: str) -> int:
-        """One more visit of a release; how many it has had."""
+        """Count a visit of a release; returns the total."""
         try:
-            return int(await self.value(VISIT, release, limit=VISIT_TIMEOUT_S))
+            return int(await self.value(VISIT, release, timeout=VISIT_TIMEOUT_S))
         except asyncpg.UndefinedTableError:
-            with contextlib.suppress(asyncpg.UniqueViolationError):  # another machine makes it at this moment
+            with contextlib.suppress(asyncpg.UniqueViolationError):  # another instance has just created it
                 await self.value(TABLE)
-            return int(await self.value(VISIT, release, limit=VISIT_TIMEOUT_S))
+            return int(await self.value(VISIT, release, timeout=VISIT_TIMEOUT_S))
 
-    async def value(self, statement: str, *arguments: Any, limit: float = DATABASE_TIMEOUT_S) -> Any:
-        """The first value of a statement's answer; raises when there is none within `limit` seconds."""
-        async with asyncio.timeout(limit):
-            pool = await self._made()
+    async def value(self, statement: str, *arguments: Any, timeout: float = DATABASE_TIMEOUT_S) -> Any:
+        """The first value of a statement's result; raises TimeoutError after `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            pool = await self._connected_pool()
             connection = await pool.acquire()
             try:
                 return await connection.fetchval(statement, *arguments)
             except asyncio.CancelledError:
-                # A pool takes a connection back only when the server confirms the end: a frozen one never does.
+                # A pool takes a connection back once the server confirms the cancellation: a frozen one never does.
                 connection.terminate()
                 raise
             finally:
                 await pool.release(connection)
 
-    async def _made(self) -> Any:
+    async def _connected_pool(self) -> Any:
         async with self._lock:
             if self._pool is None:
                 url = with_host(self.url, self.host)
@@ -116,16 +116,16 @@ class Database:
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """The app's answers."""
+    """Request handlers."""
 
     config: Config
     database: Database
 
     async def home(self, request: web.Request) -> web.StreamResponse:
         config = self.config
-        facts = {name: getattr(config, name) for name in ("greeting", "release", "color", "environment")}
+        values = {name: getattr(config, name) for name in ("greeting", "release", "color", "environment")}
         if "application/json" in request.headers.get("Accept", ""):
-            return web.json_response(facts)
+            return web.json_response(values)
         text = html.escape(f"{config.greeting} from {config.release} on {config.color} in {config.environment}")
         color = html.escape(config.color)
         page = f"<!doctype html><meta charset=utf-8><title>{text}</title><body style='background:{color}'><h1>"
@@ -136,16 +136,16 @@ class Hello:
             return web.json_response({"error": NOT_SET}, status=503)
         try:
             count = await self.database.visit(self.config.release)
-        except Exception as error:  # whatever the database does, this app answers
+        except Exception as error:  # the app responds, whatever the database does
             log.warning("count visit failed error=%s", reason(error))
             return web.json_response({"error": "the database does not answer"}, status=503)
         return web.json_response({"release": self.config.release, "visits": count})
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        """Shallow by default: a database outage must not make the load balancer replace every machine."""
+        """Shallow by default: a database outage must not make the group replace every instance."""
         deep = request.query.get("deep") == "1" and self.config.uses_database
         checks = {"database": await self._database_check()} if deep else {}
-        ok = all(found == "ok" for found in checks.values())
+        ok = all(result == "ok" for result in checks.values())
         body = {"status": "ok" if ok else "failing", "release": self.config.release, "checks": checks}
         return web.json_response(body, status=200 if ok else 503)
 
@@ -154,7 +154,7 @@ class Hello:
             return NOT_SET
         try:
             await self.database.value("SELECT 1")
-        except Exception as error:  # an answer, not a crash, is what a health check is for
+        except Exception as error:  # a health check responds, it must not crash
             return reason(error)
         return "ok"
 
@@ -163,9 +163,9 @@ def application(config: Config) -> web.Application:
     database = Database(url=config.database_url, host=config.database_host)
     hello = Hello(config=config, database=database)
 
-    async def sign(_request: web.Request, answer: web.StreamResponse) -> None:
-        """On errors too: who counts answers wants to know whose they are."""
-        answer.headers["X-Release"], answer.headers["X-Color"] = config.release, config.color
+    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+        """On errors too, so that they can be counted by release."""
+        response.headers["X-Release"], response.headers["X-Color"] = config.release, config.color
 
     async def close(_app: web.Application) -> None:
         await database.close()
@@ -174,13 +174,13 @@ def application(config: Config) -> web.Application:
     app.router.add_get("/", hello.home)
     app.router.add_get("/visits", hello.visits)
     app.router.add_get(config.health_path, hello.health)
-    app.on_response_prepare.append(sign)
+    app.on_response_prepare.append(add_headers)
     app.on_cleanup.append(close)
     return app
 
 
 def reason(error: Exception) -> str:
-    """For people, without what only the config knows: a driver's complaint about a URL quotes its password."""
+    """A readable error without secrets: a driver's error about a malformed URL quotes its password."""
     if isinstance(error, TimeoutError):
         return f"no answer within {DATABASE_TIMEOUT_S:g} s"
     if isinstance(error, ValueError):

@@ -1,6 +1,6 @@
-"""Webhook consumer: posts what a stack publishes to a chat. With the standard library alone, to start yours from.
+"""Webhook consumer that posts a stack's alerts to a chat; a template, with the standard library alone.
 
-Config comes from the environment: PORT, WEBHOOK_PATH (a secret: whoever knows it can write to the chat), TOPIC_ARN
+Config comes from the environment: PORT, WEBHOOK_PATH (a secret: it gives write access to the chat), TOPIC_ARN
 (the output alertsTopicArn) and CHAT_URL (an incoming webhook that takes {"text": …}, as Slack's and Mattermost's).
 The messages are those of docs/messages.md.
 """
@@ -18,7 +18,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MAX_BODY = 4 << 20  # SNS takes 256 KiB, and escapes them once more within its envelope
+MAX_BODY = 4 << 20  # SNS's 256 KiB, escaped once more within its envelope
 TIMEOUT_S = 5.0  # SNS waits for 15
 LINES = 5
 SNS_URL = re.compile(r"https://sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/")
@@ -27,8 +27,8 @@ log = logging.getLogger("webhook")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """`sns_url`: what a SubscribeURL must begin with, or anybody could have this process request what he likes."""
+class WebhookConfig:
+    """`sns_url`: prefix of a valid SubscribeURL; without it, a forged message could have any URL requested."""
 
     path: str
     topic_arn: str
@@ -37,7 +37,7 @@ class Config:
 
 
 def chat_text(subject: str, text: str) -> str:
-    """What people read of one notification: of the stack's own messages, of CloudWatch's alarms, of any other text."""
+    """The chat's text for a notification: the stack's own messages, CloudWatch's alarms, or any other text."""
     try:
         message = json.loads(text)
     except ValueError:
@@ -51,28 +51,28 @@ def chat_text(subject: str, text: str) -> str:
 
 
 def _mark(message: dict[str, Any]) -> str:
-    """Traffic is where it should not be: somebody must act, whatever the hour."""
+    """Mentions the channel when traffic is on the wrong release: on-call must act now."""
     return "@channel " if message.get("outcome") == "rollback_failed" else ""
 
 
 def _details(message: dict[str, Any]) -> list[str]:
-    """By the fields that are there: of kinds that this doesn't know, too."""
-    found = [message.get("error") or message.get("reason") or ""]
+    """Lines for the fields that exist, also of unknown kinds."""
+    details = [message.get("error") or message.get("reason") or ""]
     match message:
         case {"zone": str(zone)} | {"details": {"Availability Zone": str(zone)}} if zone:
-            found.append(f"zone: {zone}")
+            details.append(f"zone: {zone}")
     match message:
         case {"lines": list(lines)} | {"boot_failure": {"lines": list(lines)}}:
-            found += [f"> {line}" for line in lines[-LINES:]]
-    return [str(each) for each in found if each]
+            details += [f"> {line}" for line in lines[-LINES:]]
+    return [str(each) for each in details if each]
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers SNS: 200 for what is done, 502 for what SNS is to send again, else 4xx."""
+class WebhookHandler(BaseHTTPRequestHandler):
+    """Responds to SNS: 200 when done, 502 for a retry, else 4xx."""
 
     protocol_version = "HTTP/1.1"
     timeout = 15.0
-    config: Config
+    config: WebhookConfig
 
     def do_POST(self) -> None:
         try:
@@ -116,23 +116,25 @@ class Handler(BaseHTTPRequestHandler):
         return HTTPStatus.OK
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a request's line has the path, which is a secret."""
+        """Logs nothing: a request line has the path, which is a secret."""
 
 
 def _post(url: str, content: dict[str, str]) -> None:
-    """Raises OSError unless it is taken, whatever the chat answers."""
+    """Raises OSError unless the chat accepts it."""
     body, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - this process's own config
+    request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - from this process's config
     with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
         pass
 
 
-def server(config: Config, port: int, host: str = "") -> ThreadingHTTPServer:
-    """Listens; `serve_forever` answers. Empty host: on all addresses."""
-    return ThreadingHTTPServer((host, port), type("ConfiguredHandler", (Handler,), {"config": config}))
+def server(config: WebhookConfig, port: int, host: str = "") -> ThreadingHTTPServer:
+    """A listening server, to be run by `serve_forever`. Empty host: all addresses."""
+    return ThreadingHTTPServer((host, port), type("ConfiguredHandler", (WebhookHandler,), {"config": config}))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    found = Config(path=os.environ["WEBHOOK_PATH"], topic_arn=os.environ["TOPIC_ARN"], chat_url=os.environ["CHAT_URL"])
-    server(found, int(os.environ.get("PORT", "8080"))).serve_forever()
+    config = WebhookConfig(
+        path=os.environ["WEBHOOK_PATH"], topic_arn=os.environ["TOPIC_ARN"], chat_url=os.environ["CHAT_URL"]
+    )
+    server(config, int(os.environ.get("PORT", "8080"))).serve_forever()

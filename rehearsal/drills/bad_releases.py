@@ -6,7 +6,7 @@ import time
 
 from ami.boot import messages
 from rehearsal.drills import releases
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.failing_boots import MAX_NOTIFICATION_DELAY_S
 from rehearsal.drills.fixture import IDLE, Fixture
 from rehearsal.drills.live_traffic import RECOVERY_DEADLINE_S, crash_notification, deployed_to_green
@@ -21,7 +21,7 @@ MEMORY_LIMIT = "176m"
 SIGKILL_EXIT_CODE = "137"
 
 
-def unsteady_release(fixture: Fixture) -> Outcome:
+def unsteady_release(fixture: Fixture) -> DrillOutcome:
     """First as a canary, then live: in both cases it is rolled back automatically."""
     version = releases.unsteady(fixture)
     with deployed_to_green(fixture, version):
@@ -44,7 +44,7 @@ def _require_rollback(fixture: Fixture, script: str, *args: str) -> None:
         raise DrillError(f"{script} exited with code {result.exit_code}, not {Exit.TURNED_BACK}: {result.reason}")
 
 
-def _outcome(fixture: Fixture, version: str, cutover: float, canary_errors: str) -> Outcome:
+def _outcome(fixture: Fixture, version: str, cutover: float, canary_errors: str) -> DrillOutcome:
     """By the request log: from the release's first failed response to its last response of any kind."""
     log = fixture.load.log()
     own = [request for request in log.requests if request.release == version and request.due >= cutover]
@@ -59,7 +59,7 @@ def _outcome(fixture: Fixture, version: str, cutover: float, canary_errors: str)
     ]
     if not notifications:
         raise DrillError(f"no notification of the rollback of {version}")
-    return Outcome(
+    return DrillOutcome(
         detected_by="cutover's bake",
         detected_seconds=max(0.0, rejected_at(notifications[0]) - first),
         recovered_seconds=last - first,
@@ -75,7 +75,7 @@ def rejected_at(notification: Notification) -> float:
     return notification.at - max(0.0, float(stage) - float(figures.get("bake_seconds", stage)))
 
 
-def leaking_release(fixture: Fixture) -> Outcome:
+def leaking_release(fixture: Fixture) -> DrillOutcome:
     """One instance runs out of memory before the other: the kernel kills the app, and Docker restarts it.
 
     The fault starts with the cutover.
@@ -97,7 +97,7 @@ def leaking_release(fixture: Fixture) -> Outcome:
             allowed = f"allowed are {MAX_NOTIFICATION_DELAY_S:g}"
             raise DrillError(f"notified {delay:.1f} s after the kill, {allowed}: {notification.facts['error']}")
         fixture.environment.run_script("rollback")
-    return Outcome(
+    return DrillOutcome(
         detected_by="Docker: the app exited with 137",
         detected_seconds=killed - since,
         recovered_seconds=recovered - since,

@@ -25,7 +25,7 @@ class DeadlineError(DrillError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class DrillOutcome:
     """Result of a drill. Times: seconds since the start of the fault; `notified`: on the alerts topic."""
 
     detected_by: str
@@ -44,7 +44,7 @@ class Drill:
     """
 
     fault: str
-    inject: Callable[[Fixture], Outcome]
+    inject: Callable[[Fixture], DrillOutcome]
     deadline: float = 150.0
     must_notify: bool = True
     max_error_rate: float = 0.0
@@ -82,7 +82,7 @@ class DrillRun:
     drill: Drill
     began: float
     ended: float
-    outcome: Outcome | None = None
+    outcome: DrillOutcome | None = None
     error: str = ""
 
     def row(self, log: RequestLog) -> Row:
@@ -109,7 +109,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())[:NOTE_LENGTH]
 
 
-def violations(drill: Drill, outcome: Outcome | None, requests: int, failed: int) -> list[str]:
+def violations(drill: Drill, outcome: DrillOutcome | None, requests: int, failed: int) -> list[str]:
     """Expectations that a finished drill did not meet, as sentences."""
     if outcome is None:
         return ["it was not run"]

@@ -14,7 +14,7 @@ from rehearsal.drills.boot_record import (
     timing_of,
     wait_cleaned_up,
 )
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.fixture import IDLE, DeployProcess, Fixture
 
 MAX_NOTIFICATION_DELAY_S = 5.0  # from the end of the failing step to the notification
@@ -48,14 +48,14 @@ class BadBoot:
     inject_during: Callable[[Fixture], None] = _no_fault
     image: Callable[[Fixture], str] = _default_ami
 
-    def __call__(self, fixture: Fixture) -> Outcome:
+    def __call__(self, fixture: Fixture) -> DrillOutcome:
         version, ami = self.publish(fixture), self.image(fixture)
         self.inject(fixture)
         deploy = fixture.start_deploy(version, "--ami", ami)
         self.inject_during(fixture)
         return self._verify(fixture, version, deploy)
 
-    def _verify(self, fixture: Fixture, version: str, deploy: DeployProcess) -> Outcome:
+    def _verify(self, fixture: Fixture, version: str, deploy: DeployProcess) -> DrillOutcome:
         notification = first_notification(fixture, version, Kind.BOOT_FAILED)
         require_facts(notification.facts, step=self.step, message=self.message)
         require_no_secret(fixture, notification)
@@ -67,7 +67,7 @@ class BadBoot:
         if delay > MAX_NOTIFICATION_DELAY_S:
             allowed = f"allowed are {MAX_NOTIFICATION_DELAY_S:g}"
             raise DrillError(f"the notification came {delay:.1f} s after {self.step} failed, {allowed}")
-        return Outcome(
+        return DrillOutcome(
             detected_by=f"boot step {self.step}",
             detected_seconds=notification.at - timing.began,
             recovered_seconds=cleaned_up - timing.began,
@@ -97,7 +97,7 @@ def clock_skew(fixture: Fixture) -> None:
         fixture.cloud.set_fault(service, "skewed", seconds=SKEW_S, color=IDLE)
 
 
-def instance_without_sns(fixture: Fixture) -> Outcome:
+def instance_without_sns(fixture: Fixture) -> DrillOutcome:
     """The instance can't publish its failure; the deploy publishes what it finds in the log group."""
     version = releases.exits_at_once(fixture)
     fixture.cloud.set_fault("sns", "down", color=IDLE)
@@ -105,14 +105,14 @@ def instance_without_sns(fixture: Fixture) -> Outcome:
     notification = first_notification(fixture, version, Kind.DEPLOYMENT_FAILED)
     require_no_secret(fixture, notification)
     facts = notification.facts["boot_failure"] or {}
-    require_facts(facts, step="ready", message="the container ended with 3")
+    require_facts(facts, step="ready", message="the container exited with 3")
     refused = sum(fault["requests"] for fault in fixture.cloud.faults())
     published = {(message.facts.get("kind"), message.facts.get("release")) for message in fixture.notifications(0)}
     if not refused or (Kind.BOOT_FAILED, version) in published:
         raise DrillError("the instance's own notification was not refused: the fault had no effect")
     cleaned_up = wait_cleaned_up(fixture, deploy)
     began = timing_of(fixture, facts).began
-    return Outcome(
+    return DrillOutcome(
         detected_by="deploy",
         detected_seconds=notification.at - began,
         recovered_seconds=cleaned_up - began,
@@ -141,7 +141,7 @@ DRILLS = (
         fault="container exits at once",
         inject=BadBoot(
             step="ready",
-            message="the container ended with 3",
+            message="the container exited with 3",
             line="connect to ***",
             publish=releases.exits_at_once,
         ),

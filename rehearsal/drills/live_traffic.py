@@ -13,7 +13,7 @@ from fleet.colors import Color
 from rehearsal.drills import outages, releases
 from rehearsal.drills.boot_record import was_notified
 from rehearsal.drills.direct_probe import DirectProbe
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.fixture import IDLE, INSTANCES, LIVE, RELEASE, Fixture
 from rehearsal.drills.notification import Notification
 from rehearsal.load.request_log import RequestLog
@@ -59,11 +59,11 @@ def _set_min_size(fixture: Fixture, instances: int) -> None:
     fixture.environment.stack.set_config(f"bluegreen:{IDLE}.minSize", auto.ConfigValue(str(instances)), path=True)
 
 
-def instance_killed(fixture: Fixture) -> Outcome:
+def instance_killed(fixture: Fixture) -> DrillOutcome:
     return _lose_instances(fixture, [fixture.instances(LIVE)[0]["instance"]], note="one of two instances, by SIGKILL")
 
 
-def zone_lost(fixture: Fixture) -> Outcome:
+def zone_lost(fixture: Fixture) -> DrillOutcome:
     """Half of the live instances; no instance can be launched in the zone meanwhile."""
     zone = str(fixture.instances(LIVE)[0]["zone"])
     lost = [row["instance"] for row in fixture.instances(LIVE) if row["zone"] == zone]
@@ -80,7 +80,7 @@ def zone_lost(fixture: Fixture) -> Outcome:
     return outcome
 
 
-def _lose_instances(fixture: Fixture, lost: list[str], *, note: str) -> Outcome:
+def _lose_instances(fixture: Fixture, lost: list[str], *, note: str) -> DrillOutcome:
     began = time.time()
     outages.kill_instances(fixture, lost)
     detected = fixture.wait_until(
@@ -93,7 +93,7 @@ def _lose_instances(fixture: Fixture, lost: list[str], *, note: str) -> Outcome:
     )
     outages.complete_termination(fixture, lost)
     fixture.wait_until(lambda: _unreported(fixture, lost, began), what="the notification", deadline=EVENT_DEADLINE_S)
-    return Outcome(
+    return DrillOutcome(
         detected_by="load balancer's health check",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -109,7 +109,7 @@ def _unreported(fixture: Fixture, lost: list[str], since: float) -> str | None:
     return None if sorted(named) == sorted(lost) else f"lost: {', '.join(lost)}; reported: {', '.join(named) or 'none'}"
 
 
-def docker_killed(fixture: Fixture) -> Outcome:
+def docker_killed(fixture: Fixture) -> DrillOutcome:
     """The restarted daemon finds the app still running, and ships its log lines again."""
     row = fixture.instances(LIVE)[0]
     instance = str(row["instance"])
@@ -135,13 +135,13 @@ def docker_killed(fixture: Fixture) -> Outcome:
         notification = crash_notification(fixture, instance, kind=Kind.DOCKER_FAILED, since=began)
         _require_lines(fixture, instance)
         time.sleep(max(0.0, began + CHECKS_S - time.time()))
-    if "the app ran on" not in notification.facts["error"]:
+    if "the app kept running" not in notification.facts["error"]:
         raise DrillError(f"the notification about {instance} says: {notification.facts['error']}")
     if reason := not_recovered_reason():
         raise DrillError(f"{CHECKS_S:g} s after the daemon was killed: {reason}")
     if probe.errors:
         raise DrillError(f"{len(probe.errors)} of {probe.requests} requests to {instance} failed, {probe.errors[0]}")
-    return Outcome(
+    return DrillOutcome(
         detected_by="systemd: docker.service",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -173,7 +173,7 @@ def _require_lines(fixture: Fixture, instance: str) -> None:
     fixture.wait_until(reason, what="the app's new line in its log group", deadline=LINES_DEADLINE_S)
 
 
-def database_down(fixture: Fixture) -> Outcome:
+def database_down(fixture: Fixture) -> DrillOutcome:
     """The release serves without its database what it can; the load balancer's health check needs no database."""
     version = releases.degrading(fixture)
     with deployed_to_green(fixture, version):
@@ -186,7 +186,7 @@ def database_down(fixture: Fixture) -> Outcome:
             _require_same_instances(fixture, fleet)
         recovered = _smoke_test(fixture, good=True)
         _require_same_instances(fixture, fleet)
-    return Outcome(
+    return DrillOutcome(
         detected_by="deep smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleet.colors import Color
 from rehearsal.drills import releases
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.fixture import IDLE, LIVE, Fixture
 from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 from rehearsal.host import processes
@@ -60,7 +60,7 @@ def start_cutover(fixture: Fixture, name: str, color: Color, *, bake: str) -> Op
     return OperatorCutover(name=name, process=process, output=output)
 
 
-def script_killed(fixture: Fixture) -> Outcome:
+def script_killed(fixture: Fixture) -> DrillOutcome:
     """SIGKILL as soon as the load balancer has the new weights, while the engine still writes its state."""
     version = releases.good_release(fixture)
     with deployed_to_green(fixture, version):
@@ -79,7 +79,7 @@ def script_killed(fixture: Fixture) -> Outcome:
         fixture.environment.run_script("smoke_test", "--release", version)
         _require_no_drift(fixture)
         recovered = time.time()
-    return Outcome(
+    return DrillOutcome(
         detected_by="next command: the lock",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -115,7 +115,7 @@ def _require_no_drift(fixture: Fixture) -> None:
         raise DrillError(f"an unchanged program changes {count} resources")
 
 
-def concurrent_cutovers(fixture: Fixture) -> Outcome:
+def concurrent_cutovers(fixture: Fixture) -> DrillOutcome:
     with deployed_to_green(fixture, releases.good_release(fixture)):
         began = time.time()
         cutovers = [start_cutover(fixture, name, IDLE, bake=BAKE_S) for name in ("ann", "ben")]
@@ -135,7 +135,7 @@ def concurrent_cutovers(fixture: Fixture) -> Outcome:
         second = "ben" if first == "ann" else "ann"
         _require_refusal(results[second], first, "wait for it to end")
     notified = any(message.facts.get("who") == first for message in fixture.notifications(began))
-    return Outcome(
+    return DrillOutcome(
         detected_by="lock in S3",
         detected_seconds=ended[second] - began,
         recovered_seconds=ended[first] - began,

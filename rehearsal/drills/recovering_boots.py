@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ami.boot.container import LOGGED_START_SECONDS
 from rehearsal.drills import outages, releases
 from rehearsal.drills.boot_record import record_of, seconds_of, was_notified
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.fixture import IDLE, Fixture
 from rehearsal.host import processes
 from rehearsal.host.database import DatabaseServer
@@ -48,7 +48,7 @@ def smoke_test_passes(fixture: Fixture) -> float:
     return time.time()
 
 
-def no_database(fixture: Fixture) -> Outcome:
+def no_database(fixture: Fixture) -> DrillOutcome:
     """The release's own database does not answer while its instance boots; the live release's is not affected."""
     environment = fixture.environment
     database = DatabaseServer.start(environment.sandbox, host=environment.sandbox.gateway)
@@ -61,7 +61,7 @@ def no_database(fixture: Fixture) -> Outcome:
         recovered = smoke_test_passes(fixture)
     finally:
         database.stop()
-    return Outcome(
+    return DrillOutcome(
         detected_by="smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -83,7 +83,7 @@ def paused(database: DatabaseServer) -> Iterator[None]:
             processes.send(member, signal.SIGCONT)
 
 
-def parameter_missing(fixture: Fixture) -> Outcome:
+def parameter_missing(fixture: Fixture) -> DrillOutcome:
     environment = fixture.environment
     environment.client("ssm").delete_parameter(Name=environment.parameter_path(DATABASE))
     version = releases.needs_database(fixture)
@@ -92,7 +92,7 @@ def parameter_missing(fixture: Fixture) -> Outcome:
     environment.put_parameter(DATABASE, environment.database.url)
     environment.run_script("restart", "--color", IDLE)
     recovered = smoke_test_passes(fixture)
-    return Outcome(
+    return DrillOutcome(
         detected_by="smoke test",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -101,7 +101,7 @@ def parameter_missing(fixture: Fixture) -> Outcome:
     )
 
 
-def agent_dead(fixture: Fixture) -> Outcome:
+def agent_dead(fixture: Fixture) -> DrillOutcome:
     """The agent exits at once and the log service does not answer; neither may delay the boot.
 
     Recovered when the app's first lines are in its log group.
@@ -122,7 +122,7 @@ def agent_dead(fixture: Fixture) -> Outcome:
     recovered = fixture.wait_until(
         lambda: _start_line_missing(fixture, version, instance), what="the app's lines", deadline=LINES_DEADLINE_S
     )
-    return Outcome(
+    return DrillOutcome(
         detected_by="systemd: bluegreen-logs failed",
         detected_seconds=detected - began,
         recovered_seconds=recovered - began,
@@ -148,7 +148,7 @@ def _start_seconds(fixture: Fixture, instance: str) -> float:
     return float(steps["run"] + steps["ready"])
 
 
-def rebooted(fixture: Fixture) -> Outcome:
+def rebooted(fixture: Fixture) -> DrillOutcome:
     """The instance is rebooted through EC2's API while it builds the image."""
     version = releases.good_release(fixture)
     deploy = fixture.start_deploy(version)
@@ -165,7 +165,7 @@ def rebooted(fixture: Fixture) -> Outcome:
     record = record_of(fixture, instance)
     if (again := seconds_of(record["started"])) < began:
         raise DrillError(f"{instance} was not rebooted: its boot began {began - again:.1f} s before")
-    return Outcome(
+    return DrillOutcome(
         detected_by="next boot of the same instance",
         detected_seconds=again - began,
         recovered_seconds=recovered - began,

@@ -55,7 +55,7 @@ UNSTEADY = """    from collections import deque
 """
 unsteady = edited("unsteady", "    app = web.Application()\n", UNSTEADY)
 # Leaks 128 KiB per response on every path: with round-robin, an instance may get all requests for the same path.
-SIGN = '        answer.headers["X-Release"]'
+SIGN = '        response.headers["X-Release"]'
 LEAK = '        vars(log).setdefault("kept", []).append(b"x" * (128 << 10))'
 leaking = edited("leaking", SIGN, f"{LEAK}\n{SIGN}")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ami.boot.messages import Kind
 from rehearsal.drills import releases
-from rehearsal.drills.drill import Drill, DrillError, Outcome
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome
 from rehearsal.drills.fixture import IDLE, LIVE, Fixture
 from rehearsal.drills.live_traffic import BOOT_DEADLINE_S, deployed_to_green
 
@@ -18,7 +18,7 @@ MAX_ERROR_RATE = 0.05  # of all requests: the release fails one in ten while it 
 REASON = "one request in ten fails"
 
 
-def backend_unreachable(fixture: Fixture) -> Outcome:
+def backend_unreachable(fixture: Fixture) -> DrillOutcome:
     version = releases.unsteady(fixture)
     with deployed_to_green(fixture, version):
         fixture.environment.run_script("cutover", IDLE, "--bake", "0")
@@ -32,7 +32,7 @@ def backend_unreachable(fixture: Fixture) -> Outcome:
         if (duration := last - detected) > MAX_ROLLBACK_S:
             raise DrillError(f"{version} responded for {duration:.1f} s more, allowed are {MAX_ROLLBACK_S:g}")
         _require_reconciled(fixture)
-    return Outcome(
+    return DrillOutcome(
         detected_by="rollback: Pulumi fails",
         detected_seconds=detected - began,
         recovered_seconds=last - began,

@@ -74,7 +74,7 @@ _GROUP = {
 _BOOT = BootFailed(
     **_INSTANCE,  # type: ignore[arg-type]
     time="2026-11-21T10:47:30.120Z",
-    error="the container ended with 1 before it was ready",
+    error="the container exited with 1 before it was ready",
     step="ready",
     step_seconds={"identity": 0.012, "settings": 0.008, "run": 0.41, "ready": 3.5},
     lines=("start step=ready", "app: ValueError: no database at ***"),
@@ -84,8 +84,7 @@ EXAMPLES: tuple[Message, ...] = (
     AppExited(
         **_INSTANCE,  # type: ignore[arg-type]
         time="2026-11-21T10:47:30.120Z",
-        error="the app ended with exit code 137 because its memory ran out, and nobody had asked it to; Docker started "
-        "it again (restarts since the machine's boot: 1)",
+        error="the app exited unexpectedly with code 137 (out of memory); Docker restarted it (restarts since boot: 1)",
         exit_code=137,
         out_of_memory=True,
         restarts=1,
@@ -94,7 +93,7 @@ EXAMPLES: tuple[Message, ...] = (
     DockerFailed(
         **_INSTANCE,  # type: ignore[arg-type]
         time="2026-11-21T10:47:30.120Z",
-        error="Docker's daemon ended by itself and was down for 2.1 s; the app ran on",
+        error="the Docker daemon crashed and was down for 2.1 s; the app kept running",
         lines=("GET /report 200",),
     ),
     InstanceLost(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ami.boot.cloud import was_refused
+from ami.boot.cloud import is_safe_to_repeat
 from ami.boot.masking import Secrets
 from ami.boot.messages import Message, body
 from ami.boot.retrying import Deadline, retry
@@ -40,7 +40,7 @@ def publish(facts: StackFacts, message: Message) -> str:
             lambda: sns.publish(**arguments),
             what="notification",
             deadline=deadline,
-            may_pass=was_refused,
+            is_retryable=is_safe_to_repeat,
             attempts=TRIES,
         )
     except Exception as error:

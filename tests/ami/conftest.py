@@ -1,4 +1,4 @@
-"""What a machine meets: an AWS, a metadata service, an https server, and a Docker daemon with a bridge of its own."""
+"""Fixtures of an instance's environment: emulated AWS, metadata service, https server, Docker daemon with a bridge."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from ami.boot.boot_context import BootContext, Paths
 from ami.boot.cloud import Cloud
-from ami.boot.machine import Machine, Places
 from ami.boot.masking import Secrets
 from ami.boot.metadata import Identity, Metadata
 from ami.boot.retrying import Deadline
-from ami.boot.status import Status
+from ami.boot.status import BootStatus
 from rehearsal.cloud.metadata import InstanceMetadata, MetadataServer
 from rehearsal.host.docker_engine import find_client, pings
 from rehearsal.host.sandbox import Sandbox
@@ -38,7 +38,7 @@ def _running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 @pytest.fixture
 def aws(_running_cloud: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
-    """An empty account, and the standard variables that lead to it."""
+    """An empty account, and the standard variables for its endpoint."""
     requests.post(f"{_running_cloud.aws}/moto-api/reset", timeout=10).raise_for_status()
     monkeypatch.setenv("AWS_ENDPOINT_URL", _running_cloud.aws)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "rehearsal")
@@ -52,7 +52,7 @@ def cloud(aws: Running) -> Cloud:
 
 
 class Imds:
-    """A metadata service whose one machine a test can change."""
+    """A metadata service whose one instance a test can change."""
 
     def __init__(self) -> None:
         self.reset()
@@ -69,7 +69,7 @@ class Imds:
             ami="ami-1",
             instance_type="t3.small",
             address="127.0.0.1",
-            hostname="machine",
+            hostname="instance",
             zone=f"{REGION}a",
             region=REGION,
             account_id="123456789012",
@@ -114,30 +114,30 @@ def web(_certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(disk=tmp_path / "disk", memory=tmp_path / "memory")
+def paths(tmp_path: Path) -> Paths:
+    return Paths(disk=tmp_path / "disk", memory=tmp_path / "memory")
 
 
 @pytest.fixture
-def machine(places: Places) -> Machine:
-    """A machine whose boot has just begun, with the identity that the first step would have found."""
+def context(paths: Paths) -> BootContext:
+    """The context of a boot that has just begun, with the identity that the first step would have read."""
     deadline = Deadline(30)
-    fresh = Machine(
-        places=places,
+    boot_context = BootContext(
+        paths=paths,
         metadata=Metadata("http://127.0.0.1:9"),
         secrets=Secrets(),
         total=deadline,
         deadline=deadline,
-        status=Status.begin(places.status),
+        status=BootStatus.begin(paths.status),
     )
-    fresh.identity = Identity(instance_id=INSTANCE, region=REGION)
-    fresh.cloud = Cloud(REGION)
-    return fresh
+    boot_context.identity = Identity(instance_id=INSTANCE, region=REGION)
+    boot_context.cloud = Cloud(REGION)
+    return boot_context
 
 
 @pytest.fixture(scope="session")
 def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A daemon with a default bridge, as a machine has it: ports are published by Docker's own proxy."""
+    """A daemon with a default bridge, as an instance has it: ports are published by Docker's own proxy."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None or shutil.which("ip") is None:
         pytest.skip("needs root, dockerd and ip")
     with Sandbox.open(runs=tmp_path_factory.mktemp("runs")) as sandbox:
@@ -150,7 +150,7 @@ def _daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         storage = ["--data-root", str(root / "data"), "--exec-root", str(sandbox.sockets / "exec")]
         reached = ["--host", f"unix://{address}", "--pidfile", str(root / "docker.pid"), "--bridge", bridge]
         quiet = ["--iptables=false", "--ip-masq=false", "--ip-forward=false"]
-        # As a machine's role gives them: with none, the log driver would not even ask the log service.
+        # As the instance role provides them: without, the log driver would not even call the log service.
         keys = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
         process = sandbox.start("dockerd", ["dockerd", *storage, *reached, *quiet], keys, grace=20.0)
         sandbox.wait_ready(process, pings(address), what="the Docker daemon", deadline=60)

@@ -1,4 +1,4 @@
-"""An Auto Scaling group in the emulated account, with the hooks that the program gives it, and a mailbox for alerts."""
+"""An Auto Scaling group in the emulated account, with the program's hooks, and a mailbox for alerts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUP = "dev-blue-v1"
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One group with one machine."""
+    """One group with one instance."""
 
     aws: Running
     instance: str
@@ -58,8 +58,8 @@ class Group:
         )
         self.wait_for("InService")
 
-    def away_on_purpose(self) -> None:
-        """As whoever restarts a machine leaves it: not replaced, and unhealthy until a boot says otherwise."""
+    def suspended_for_restart(self) -> None:
+        """As `restart` leaves the instance: not replaced, and unhealthy until a boot marks it healthy."""
         scaling = self.aws.client("autoscaling")
         scaling.suspend_processes(AutoScalingGroupName=GROUP, ScalingProcesses=["HealthCheck", "ReplaceUnhealthy"])
         scaling.set_instance_health(InstanceId=self.instance, HealthStatus="Unhealthy", ShouldRespectGracePeriod=False)
@@ -80,7 +80,7 @@ def _members(aws: Running) -> list[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Mailbox:
-    """A queue that hears what is said on the alerts topic."""
+    """A queue that is subscribed to the alerts topic."""
 
     aws: Running
     topic: str

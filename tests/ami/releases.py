@@ -1,4 +1,4 @@
-"""Releases as people and attackers pack them, a small app, and an https server that hands them out, well or badly."""
+"""Release bundles, good and hostile, a small app, and an https server that serves them, also badly."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 
 
 
 def source(folder: Path, **changed: str) -> Path:
-    """The small app as a folder, changed as a test says."""
+    """The small app as a folder, with changed files."""
     folder.mkdir()
     for name, text in {**APP, **changed}.items():
         (folder / name).write_text(text)
@@ -120,7 +120,7 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests read what was asked for in `seen`."""
+        """Tests read the requested paths in `seen`."""
 
 
 Answer = Callable[[Exchange], None]
@@ -165,7 +165,7 @@ class TlsServer:
         return self.answer(path, lambda exchange: exchange.send(200, source.read_bytes()))
 
     def stall(self, path: str, first: bytes = b"", promised: int = 1000) -> str:
-        """Begins an answer and then says nothing more."""
+        """Begins a response and then sends nothing more."""
 
         def how(exchange: Exchange) -> None:
             exchange.send(200, first, length=str(promised))
@@ -174,7 +174,7 @@ class TlsServer:
         return self.answer(path, how)
 
     def trickle(self, path: str) -> str:
-        """A byte every 20 ms: each read gets something, and the whole never ends."""
+        """A byte every 20 ms: each read gets something, and the response never ends."""
 
         def how(exchange: Exchange) -> None:
             exchange.send(200, length="1000000")

@@ -1,4 +1,4 @@
-"""The alarms of a color whose machines fail to boot, as the emulated CloudWatch judges them."""
+"""Alarms of a color whose instances fail to boot, evaluated by the emulated CloudWatch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOOTS, BAD = "dev-blue-boots", "dev-blue-bad"
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """What the handlers need of an account."""
+    """The part of a provider account that the handlers need."""
 
     aws: Running
 
@@ -36,8 +36,8 @@ class Account:
 
 @pytest.fixture
 def mailbox(aws: Running) -> Mailbox:
-    """Hears what the alarms of blue tell, which are in place."""
-    made = Mailbox.create(aws)
+    """Receives the alarms of blue, which exist."""
+    mailbox = Mailbox.create(aws)
     account = Account(aws=aws)
     declared = declare(
         lambda: ColorAlarms(
@@ -47,27 +47,27 @@ def mailbox(aws: Running) -> Mailbox:
             Color.BLUE,
             balancer="app/web/1a2b",
             target_group="targetgroup/blue/3c4d",
-            topic_arn=made.topic,
+            topic_arn=mailbox.topic,
         )
     )
     for alarm in declared.all("cloudwatch.MetricAlarm").values():
         MetricAlarmHandler().create(account, alarm.inputs)  # type: ignore[arg-type]
     CompositeAlarmHandler().create(account, declared.one("cloudwatch.CompositeAlarm").inputs)  # type: ignore[arg-type]
-    return made
+    return mailbox
 
 
 def states(aws: Running) -> dict[str, str]:
     kinds = ["MetricAlarm", "CompositeAlarm"]
-    told = aws.client("cloudwatch").describe_alarms(AlarmNames=[BOOTS, BAD], AlarmTypes=kinds)
-    return {one["AlarmName"]: one["StateValue"] for kind in kinds for one in told[f"{kind}s"]}
+    answer = aws.client("cloudwatch").describe_alarms(AlarmNames=[BOOTS, BAD], AlarmTypes=kinds)
+    return {alarm["AlarmName"]: alarm["StateValue"] for kind in kinds for alarm in answer[f"{kind}s"]}
 
 
 def expect(aws: Running, state: str) -> None:
-    wanted = {BOOTS: state, BAD: state}
-    wait(lambda: None if states(aws) == wanted else f"{states(aws)}", f"alarms {state}", 30)
+    expected = {BOOTS: state, BAD: state}
+    wait(lambda: None if states(aws) == expected else f"{states(aws)}", f"alarms {state}", 30)
 
 
-def test_people_are_told_of_a_color_whose_machines_fail_to_boot(aws: Running, mailbox: Mailbox) -> None:
+def test_failed_boots_ring_the_color_alarm(aws: Running, mailbox: Mailbox) -> None:
     expect(aws, "OK")
     mailbox.read()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The whole boot as the machine runs it: Debian's own Python where it is at hand, real servers, a real Docker."""
+"""The entire boot as an instance runs it: Debian's own Python where installed, real servers, a real Docker."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import pytest
 
 from ami.boot import report, steps
 from ami.boot.__main__ import boot, fail
+from ami.boot.boot_context import BootContext, Paths
 from ami.boot.cloud import Cloud
-from ami.boot.machine import Machine, Places
 from ami.boot.masking import Tail
-from ami.boot.status import State, Status
+from ami.boot.status import BootState, BootStatus
 from ami.boot.steps import Step, StepError
-from ami.boot.user_data import Known
+from ami.boot.user_data import ReportingInfo
 from tests.ami.conftest import Imds
 from tests.ami.group import Group, Mailbox
 from tests.ami.releases import (
@@ -49,32 +49,32 @@ PARAMETERS = "/bluegreen/dev/app/"
 
 
 def debians_python() -> str:
-    """The machine's interpreter and boto3 when they are installed, since older than this environment's."""
+    """The instance's interpreter and boto3 when they are installed, as they are older than this environment's."""
     probe = subprocess.run(["/usr/bin/python3", "-c", "import boto3"], capture_output=True, check=False)
     return "/usr/bin/python3" if probe.returncode == 0 else sys.executable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine in a group, with a mailbox beside it."""
+    """An instance in a group, and a mailbox for alerts."""
 
     group: Group
     mailbox: Mailbox
     imds: Imds
-    places: Places
+    paths: Paths
     port: int
 
-    def task(self, **changed: object) -> None:
-        given = {
+    def configure(self, **changed: object) -> None:
+        values = {
             "port": self.port,
             "parameter_path": PARAMETERS,
             "alerts_topic_arn": self.mailbox.topic,
             "sha256": "",
         }
-        self.imds.user_data = user_data(**{**given, **changed})
+        self.imds.user_data = user_data(**{**values, **changed})
 
     def run(self, command: str = "boot", **environment: str) -> subprocess.CompletedProcess[str]:
-        folders = ["--disk", str(self.places.disk), "--memory", str(self.places.memory)]
+        folders = ["--disk", str(self.paths.disk), "--memory", str(self.paths.memory)]
         return subprocess.run(
             [debians_python(), "-m", "boot", command, *folders],
             cwd=AMI,
@@ -86,10 +86,10 @@ class Host:
         )
 
     def status(self) -> Any:
-        return json.loads(self.places.status.read_text())
+        return json.loads(self.paths.status.read_text())
 
     def failures(self, color: str) -> float:
-        """How often the alarm's metric was counted up."""
+        """Sum of the alarm's metric."""
         watch, now = boto3.Session(region_name=REGION).client("cloudwatch"), datetime.now(UTC)
         points = watch.get_metric_statistics(
             Namespace="bluegreen",
@@ -108,10 +108,10 @@ class Host:
 
 
 @pytest.fixture
-def host(aws: Running, imds: Imds, places: Places) -> Host:
+def host(aws: Running, imds: Imds, paths: Paths) -> Host:
     group = Group.create(aws)
     imds.instance = group.instance
-    return Host(group=group, mailbox=Mailbox.create(aws), imds=imds, places=places, port=free_port())
+    return Host(group=group, mailbox=Mailbox.create(aws), imds=imds, paths=paths, port=free_port())
 
 
 def parameter(aws: Running, name: str, value: str, kind: str = "String") -> None:
@@ -119,7 +119,7 @@ def parameter(aws: Running, name: str, value: str, kind: str = "String") -> None
 
 
 @pytest.mark.docker
-def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
+def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_again(
     host: Host, aws: Running, docker: Docker, base_image: str, tmp_path: Path
 ) -> None:
     source = app_bundle(tmp_path / "b")
@@ -128,7 +128,7 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
     aws.client("s3").upload_file(str(source), "artifacts", "releases/v1/bundle.tar.gz")
     parameter(aws, "GREETING", "Hello")
     parameter(aws, "TOKEN", "hunter22", "SecureString")
-    host.task(url="s3://artifacts/releases/v1/bundle.tar.gz", sha256=sha256(source), base_image=base_image)
+    host.configure(url="s3://artifacts/releases/v1/bundle.tar.gz", sha256=sha256(source), base_image=base_image)
 
     done = host.run()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -138,17 +138,17 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
     assert (status["state"], status["release"], status["error"]) == ("ready", "v1", "")
     assert list(status["steps"]) == STEPS
     assert status["finished"] > status["started"]
-    assert host.places.env_file.stat().st_mode & 0o777 == 0o600
-    assert not host.places.work.exists()
+    assert host.paths.env_file.stat().st_mode & 0o777 == 0o600
+    assert not host.paths.work.exists()
     assert host.mailbox.read() == []
-    told = done.stdout + done.stderr + host.places.status.read_text() + host.places.log.read_text()
-    assert "finish boot release=v1" in told
-    assert "hunter22" not in told
+    output = done.stdout + done.stderr + host.paths.status.read_text() + host.paths.log.read_text()
+    assert "finish boot release=v1" in output
+    assert "hunter22" not in output
     assert host.failures("blue") == 0
     image = docker("inspect", "--format", "{{.Image}}", "app")
 
     parameter(aws, "GREETING", "Good evening")
-    host.group.away_on_purpose()
+    host.group.suspended_for_restart()
     again = host.run()
     assert again.returncode == 0, again.stdout
     assert host.group.health() == "Healthy"
@@ -164,7 +164,7 @@ def test_a_release_from_the_bucket_serves_and_a_reboot_reads_its_config_anew(
 def test_a_prebuilt_image_from_a_plain_https_archive_serves(
     host: Host, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
 ) -> None:
-    host.task(version="v2", url=web.file("/v2.tar.gz", app_bundle(tmp_path / "b", "v2")), base_image=base_image)
+    host.configure(version="v2", url=web.file("/v2.tar.gz", app_bundle(tmp_path / "b", "v2")), base_image=base_image)
     assert host.run().returncode == 0
     docker("save", "--output", str(tmp_path / "image.tar"), "release:v2")
     docker("rm", "--force", "app")
@@ -172,7 +172,7 @@ def test_a_prebuilt_image_from_a_plain_https_archive_serves(
     with tarfile.open(tmp_path / "saved", "w:gz") as archive:
         for name in ("image.tar", "release.json"):
             archive.add(tmp_path / name, name)
-    host.task(version="v3", url=web.file("/v3.tar.gz", tmp_path / "saved"))
+    host.configure(version="v3", url=web.file("/v3.tar.gz", tmp_path / "saved"))
     done = host.run()
     assert done.returncode == 0, done.stdout
     assert host.health()["release"] == "v3"
@@ -195,48 +195,48 @@ def bad_source(kind: str, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["traversal", "absolute", "device", "link", "bomb", "no Dockerfile"])
-def test_a_hostile_bundle_fails_its_step_by_name_and_everybody_is_told(
+def test_a_hostile_bundle_fails_its_step_by_name_and_is_reported(
     host: Host, web: TlsServer, tmp_path: Path, kind: str
 ) -> None:
-    host.task(url=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
-    told_of_failure(host, host.run(), "unpack")
-    assert not host.places.work.exists(), "a full disk must have room again to keep the reason"
+    host.configure(url=web.file("/bad.tar.gz", bad_source(kind, tmp_path / "b")))
+    require_reported(host, host.run(), "unpack")
+    assert not host.paths.work.exists(), "a full disk must have room again to keep the reason"
 
 
 def test_a_wrong_checksum_fails_at_verify(host: Host, web: TlsServer, tmp_path: Path) -> None:
-    host.task(url=web.file("/v1.tar.gz", app_bundle(tmp_path / "b")), sha256="0" * 64)
-    told_of_failure(host, host.run(), "verify")
+    host.configure(url=web.file("/v1.tar.gz", app_bundle(tmp_path / "b")), sha256="0" * 64)
+    require_reported(host, host.run(), "verify")
 
 
 def test_a_missing_bundle_fails_at_download(host: Host, web: TlsServer) -> None:
-    host.task(url=web.url("/nothing"))
-    content = told_of_failure(host, host.run(), "download")
+    host.configure(url=web.url("/nothing"))
+    content = require_reported(host, host.run(), "download")
     assert content["error"].endswith("/nothing: answered 404 Not Found")
 
 
 def test_wrong_user_data_fails_at_settings(host: Host) -> None:
-    host.task(color="red")
-    content = told_of_failure(host, host.run(), "settings")
+    host.configure(color="red")
+    content = require_reported(host, host.run(), "settings")
     assert "color: red: must be blue or green" in content["error"]
 
 
 @pytest.mark.docker
-def test_a_release_that_crashes_is_reported_with_its_last_words_and_without_secrets(
+def test_a_release_that_crashes_is_reported_with_its_last_lines_and_without_secrets(
     host: Host, aws: Running, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
 ) -> None:
     parameter(aws, "DATABASE_URL", "postgresql://app:hunter22@db:5432/app", "SecureString")
     crash = '#!/bin/sh\necho "cannot reach $DATABASE_URL, password hunter22"\nexit 1\n'
     source = app_bundle(tmp_path / "b", serve=crash)
-    host.task(url=web.file("/v1.tar.gz", source), base_image=base_image)
+    host.configure(url=web.file("/v1.tar.gz", source), base_image=base_image)
     done = host.run()
-    content = told_of_failure(host, done, "ready")
-    assert "the container ended with 1 before it was ready" in content["error"]
+    content = require_reported(host, done, "ready")
+    assert "the container exited with 1 before it was ready" in content["error"]
     assert "app: cannot reach ***, password ***" in content["lines"]
-    assert "hunter22" not in done.stdout + done.stderr + json.dumps(content) + host.places.log.read_text()
+    assert "hunter22" not in done.stdout + done.stderr + json.dumps(content) + host.paths.log.read_text()
 
 
-def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: str) -> Any:
-    """The unit fails, the people hear why, the group replaces the machine, and the status says all of it."""
+def require_reported(host: Host, done: subprocess.CompletedProcess[str], step: str) -> Any:
+    """The unit fails, the topic is notified, the group replaces the instance, and the status has all of it."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"fail step={step} error=" in done.stdout
     ((subject, content),) = host.mailbox.read()
@@ -247,7 +247,7 @@ def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: st
     assert content["lines"]
     if content["color"] in ("blue", "green"):
         assert host.failures(content["color"]) == 1
-    assert f"fail step={step} error={content['error']}" in host.places.log.read_text()
+    assert f"fail step={step} error={content['error']}" in host.paths.log.read_text()
     host.group.wait_for("Terminating", "Terminating:Wait", "gone")
     status = host.status()
     assert (status["state"], status["step"], status["reported"]) == ("failed", step, True)
@@ -256,67 +256,69 @@ def told_of_failure(host: Host, done: subprocess.CompletedProcess[str], step: st
 
 
 def test_a_boot_that_was_killed_is_reported_by_the_failure_unit(host: Host) -> None:
-    host.task()
-    host.places.disk.mkdir()
-    host.places.status.write_text('{"state": "booting", "step": "image", "steps": {"download": 1.5}}')
+    host.configure()
+    host.paths.disk.mkdir()
+    host.paths.status.write_text('{"state": "booting", "step": "image", "steps": {"download": 1.5}}')
     result = {"MONITOR_SERVICE_RESULT": "oom-kill", "MONITOR_EXIT_CODE": "killed", "MONITOR_EXIT_STATUS": "KILL"}
     done = host.run("failed", **result)
     assert done.returncode == 0, done.stdout + done.stderr
     ((subject, content),) = host.mailbox.read()
     assert subject.startswith("Boot failed at image")
-    assert content["error"] == "the boot program ended without a report: oom-kill, killed, KILL"
+    assert content["error"] == "the boot program exited without a report: oom-kill, killed, KILL"
     assert content["step_seconds"] == {"download": 1.5}
     assert host.failures("blue") == 1
     host.group.wait_for("Terminating", "Terminating:Wait", "gone")
 
 
-def test_a_disk_that_takes_no_log_ends_no_boot(host: Host, web: TlsServer) -> None:
-    host.places.log.mkdir(parents=True)
-    host.task(url=web.url("/nothing"))
+def test_an_unwritable_log_does_not_fail_the_boot(host: Host, web: TlsServer) -> None:
+    host.paths.log.mkdir(parents=True)
+    host.configure(url=web.url("/nothing"))
     done = host.run()
-    assert f"open log failed file={host.places.log}" in done.stdout
+    assert f"open log failed file={host.paths.log}" in done.stdout
     assert "fail step=download" in done.stdout
 
 
 def test_what_was_reported_is_not_reported_twice(host: Host, web: TlsServer) -> None:
-    host.task(url=web.url("/nothing"))
+    host.configure(url=web.url("/nothing"))
     assert host.run().returncode == 1
     assert len(host.mailbox.read()) == 1
     assert host.run("failed").returncode == 0
     assert host.mailbox.read() == []
 
 
-def test_a_machine_that_can_reach_nobody_still_keeps_the_reason(
-    aws: Running, machine: Machine, monkeypatch: pytest.MonkeyPatch
+def test_an_unreachable_aws_still_leaves_the_reason_in_the_status(
+    aws: Running, context: BootContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    for name in ("NEWS_SECONDS", "GROUP_SECONDS"):
+    for name in ("NOTIFY_SECONDS", "GROUP_SECONDS"):
         monkeypatch.setattr(report, name, 0.1)
-    machine.cloud = Cloud(REGION)
-    machine.known = Known.of(user_data(alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts"))
-    machine.secrets.add("hunter22")
-    fail(machine, StepError("image", ValueError("no space left, password hunter22")), Tail())
-    status = Status.load(machine.places.status)
-    assert (status.state, status.reported) == (State.FAILED, False)
+    context.cloud = Cloud(REGION)
+    context.reporting_info = ReportingInfo.parse(
+        user_data(alerts_topic_arn="arn:aws:sns:eu-central-1:123456789012:alerts")
+    )
+    context.secrets.add("hunter22")
+    fail(context, StepError("image", ValueError("no space left, password hunter22")), Tail())
+    status = BootStatus.load(context.paths.status)
+    assert (status.state, status.reported) == (BootState.FAILED, False)
     assert status.error == "no space left, password ***"
 
 
-def test_a_machine_that_does_not_know_its_region_says_so(
-    places: Places, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_an_unknown_region_is_logged(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     with caplog.at_level(logging.INFO, "boot"):
-        assert boot(places, (Step("identity", steps.read_identity, 0.1),)) == 1
-    assert "report impossible reason=the machine does not know its region" in caplog.text
-    assert "no answer" in Status.load(places.status).error
+        assert boot(paths, (Step("identity", steps.read_identity, 0.1),)) == 1
+    assert "report impossible reason=the region is unknown" in caplog.text
+    assert "no answer" in BootStatus.load(paths.status).error
 
 
-def test_a_disk_that_takes_no_status_fails_the_first_step_by_its_reason(host: Host) -> None:
-    host.task()
-    host.places.status.mkdir(parents=True)
+def test_an_unwritable_status_fails_the_first_step(host: Host) -> None:
+    host.configure()
+    host.paths.status.mkdir(parents=True)
     done = host.run()
     assert done.returncode == 1
-    assert f"save status failed file={host.places.status}" in done.stdout
+    assert f"save status failed file={host.paths.status}" in done.stdout
     assert "fail step=identity error=[Errno" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     host.run("failed")

@@ -1,4 +1,4 @@
-"""A command that fails is told by what it was, how it ended and what it said last."""
+"""Errors of failed commands: the command, its exit code and its last lines."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ami.boot.retrying import Deadline
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
-        ("echo one; echo two >&2; exit 3", "sh -c ended with 3: one | two"),
-        ("exit 3", "sh -c ended with 3"),
+        ("echo one; echo two >&2; exit 3", "sh -c exited with 3: one | two"),
+        ("exit 3", "sh -c exited with 3"),
     ],
 )
-def test_a_failure_is_one_line(script: str, told: str) -> None:
+def test_a_failure_is_one_line(script: str, message: str) -> None:
     with pytest.raises(CommandError) as raised:
         run(["sh", "-c", script], deadline=Deadline(30))
-    assert str(raised.value) == told
+    assert str(raised.value) == message
 
 
-def test_one_that_hangs_without_a_word_ran_out_of_time() -> None:
+def test_a_command_that_hangs_times_out() -> None:
     with pytest.raises(CommandError) as raised:
         run(["sleep", "300"], deadline=Deadline(0.1))
-    assert str(raised.value) == "sleep 300 ran out of time"
+    assert str(raised.value) == "sleep 300 timed out"
 
 
 def test_of_a_flood_without_a_lines_end_only_the_last_is_kept(caplog: pytest.LogCaptureFixture) -> None:

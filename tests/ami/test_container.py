@@ -12,17 +12,17 @@ from ami.boot.commands import CommandError
 from ami.boot.container import (
     NotReadyError,
     RunArgs,
-    keep_running,
+    enable_restarts,
     last_lines,
+    not_ready_reason,
     replace,
     run_command,
     stop,
     wait_ready,
-    why_not_ready,
 )
-from ami.boot.image import make
+from ami.boot.image import prepare
 from ami.boot.retrying import Deadline
-from ami.boot.unpack import Kind
+from ami.boot.unpack import BundleKind
 from ami.boot.user_data import UserData, parse
 from tests.ami.releases import free_port, source, user_data
 
@@ -41,7 +41,7 @@ def test_the_command_holds_no_value_of_the_environment() -> None:
     ]
 
 
-def test_logs_leave_the_machine_without_ever_holding_up_the_app() -> None:
+def test_logs_are_sent_without_ever_blocking_the_app() -> None:
     data = parse(user_data(log_app="/bluegreen/dev/app"))
     given = RunArgs(
         user_data=data, env_file=Path("e"), instance_id="i-1", region="eu-central-1", endpoint="http://10.0.0.1:5000"
@@ -97,23 +97,23 @@ def health() -> Iterator[Callable[[int, bytes], UserData]]:
 def test_ready_means_200_with_this_release(
     health: Callable[[int, bytes], UserData], status: int, body: bytes, reason: str | None
 ) -> None:
-    assert why_not_ready(health(status, body)) == reason
+    assert not_ready_reason(health(status, body)) == reason
 
 
-def test_nobody_on_the_port_is_not_ready() -> None:
+def test_a_closed_port_is_not_ready() -> None:
     port = free_port()
-    assert f"no answer on port {port}" in (why_not_ready(parse(user_data(port=port))) or "")
+    assert f"no answer on port {port}" in (not_ready_reason(parse(user_data(port=port))) or "")
 
 
 @pytest.fixture
 def app(docker: Docker, base_image: str, tmp_path: Path) -> Callable[..., RunArgs]:
-    """Builds a release from the small app, changed as the test says, and names how to run it."""
+    """Builds a release from the small app with changed files, and returns how to run it."""
 
     def build(release: str, environment: str = "", **changed: str) -> RunArgs:
         top = source(tmp_path / release, **changed)
         given = args(tmp_path / f"{release}.env", version=release, base_image=base_image, port=free_port())
         given.env_file.write_text(f"PORT={given.user_data.app.port}\nRELEASE={release}\n{environment}")
-        make(Kind.SOURCE, top, given.user_data, Deadline(60))
+        prepare(BundleKind.SOURCE, top, given.user_data, Deadline(60))
         return given
 
     return build
@@ -126,7 +126,7 @@ def test_a_container_is_replaced_with_its_environment_as_after_a_reboot(
     given = app("v1", "GREETING=Hello\n")
     replace(given, Deadline(30))
     wait_ready("app", given.user_data, Deadline(20))
-    keep_running("app", Deadline(5))
+    enable_restarts("app", Deadline(5))
     assert docker("inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", "app") == "unless-stopped"
     first = docker("ps", "--quiet", "--no-trunc")
 
@@ -138,11 +138,11 @@ def test_a_container_is_replaced_with_its_environment_as_after_a_reboot(
 
 
 @pytest.mark.docker
-def test_a_crash_is_known_at_once_with_its_last_words(app: Callable[..., RunArgs]) -> None:
+def test_a_crash_is_noticed_at_once_with_its_last_lines(app: Callable[..., RunArgs]) -> None:
     given = app("v-crash", serve="#!/bin/sh\necho no module named flask\nexit 7\n")
     replace(given, Deadline(30))
     began = time.monotonic()
-    with pytest.raises(NotReadyError, match=r"ended with 7 before it was ready; .*no module named flask"):
+    with pytest.raises(NotReadyError, match=r"exited with 7 before it was ready; .*no module named flask"):
         wait_ready("app", given.user_data, Deadline(60))
     assert time.monotonic() - began < 5
 
@@ -152,7 +152,7 @@ def test_an_app_that_never_gets_ready_fails_with_its_last_answer(app: Callable[.
     broken = "#!/bin/sh\nprintf 'Status: 503\\r\\n\\r\\ndatabase down'\n"
     given = app("v-sick", health=broken)
     replace(given, Deadline(30))
-    with pytest.raises(NotReadyError, match=r"time is over; health: /cgi-bin/health answers 503: database down"):
+    with pytest.raises(NotReadyError, match=r"timed out; health: /cgi-bin/health answers 503: database down"):
         wait_ready("app", given.user_data, Deadline(2))
 
 
@@ -170,7 +170,7 @@ def test_stop_lets_the_app_finish(docker: Docker, app: Callable[..., RunArgs]) -
 def test_a_taken_port_fails_the_run_with_dockers_reason(docker: Docker, app: Callable[..., RunArgs]) -> None:
     given = app("v-port")
     docker("run", "--detach", "--name", "other", "--publish", f"{given.user_data.app.port}:1", "tiny:1", "sleep", "60")
-    with pytest.raises(CommandError, match=r"docker run ended with 125: .*port is already allocated"):
+    with pytest.raises(CommandError, match=r"docker run exited with 125: .*port is already allocated"):
         replace(given, Deadline(30))
 
 

@@ -22,18 +22,18 @@ DIED = {
 
 def test_an_event_is_read() -> None:
     attributes = {"exitCode": "7", "image": "tiny:1", "name": "app"}
-    wanted = Event(at=1795269617494270802, action="die", container="f6523c19c743", attributes=attributes)
-    assert parse(json.dumps(DIED), "app") == wanted
+    expected = Event(at=1795269617494270802, action="die", container="f6523c19c743", attributes=attributes)
+    assert parse(json.dumps(DIED), "app") == expected
 
 
 @pytest.mark.parametrize(
     "line", ["unexpected EOF", "{}", "[]", "3", '{"Actor": 3}', "", '{"Actor": {"Attributes": 1}}']
 )
-def test_what_is_no_event_is_none(line: str) -> None:
+def test_other_lines_are_no_events(line: str) -> None:
     assert parse(line, "app") is None
 
 
-def test_another_container_whose_name_begins_so_is_not_ours() -> None:
+def test_a_container_whose_name_begins_so_is_skipped() -> None:
     other: dict[str, Any] = {**DIED, "Actor": {"ID": "f", "Attributes": {"name": "app-of-others"}}}
     assert parse(json.dumps(other), "app") is None
 
@@ -44,15 +44,15 @@ def test_a_moment_keeps_its_nanoseconds() -> None:
 
 def actions(stream: Stream, until: str) -> list[str]:
     """Up to and with this one."""
-    found, limit = list[str](), time.monotonic() + 20
-    while until not in found and time.monotonic() < limit:
+    found, deadline = list[str](), time.monotonic() + 20
+    while until not in found and time.monotonic() < deadline:
         event = stream.next(0.5)
         found += [event.action] if event else []
     return found
 
 
 @pytest.mark.docker
-def test_what_happened_before_and_what_happens_now_is_heard_in_its_order(docker: Docker, base_image: str) -> None:
+def test_earlier_and_live_events_are_streamed_in_order(docker: Docker, base_image: str) -> None:
     since = time.time_ns()
     docker("run", "--detach", "--name", "app-of-others", base_image, "sleep", "60")
     docker(
@@ -66,13 +66,13 @@ def test_what_happened_before_and_what_happens_now_is_heard_in_its_order(docker:
         assert later.next(0.2) is None
 
 
-def test_a_docker_that_cannot_be_reached_ends_the_stream_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_docker_ends_the_stream_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with Stream("app", 0) as stream, pytest.raises(StreamEndedError, match="nowhere"):
         actions(stream, "never")
 
 
-def test_a_machine_without_docker_is_told_apart_by_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_docker_client_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(StreamEndedError, match="No such file"):
         Stream("app", 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ami.boot import docker_state
-from ami.boot.docker_state import Daemon, UnreachableError, daemon, killed_by_kernel, machine_stops
-from ami.boot.ends import End
+from ami.boot.container_exits import ContainerExit
+from ami.boot.docker_state import DockerDaemon, UnreachableError, daemon, killed_by_kernel, system_is_stopping
 
 Docker = Callable[..., str]
 Say = Callable[[str, str], None]
@@ -18,7 +18,7 @@ ID = "d343c0053f85cd05fe1d42bc8941798aa7079dabe3cbe567d7fd21970d240039"
 
 @pytest.fixture
 def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """Makes a command of the machine's say something, and fail as systemctl does for states that it finds unusual."""
+    """Makes a command print a text, and systemctl exit with 1 as it does for unusual states."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
@@ -31,29 +31,29 @@ def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
     return command
 
 
-def test_systemd_tells_of_dockers_daemon(says: Say) -> None:
+def test_the_daemons_state_is_read_from_systemd(says: Say) -> None:
     says("systemctl", "NRestarts=3\nActiveState=active\nInvocationID=b5b1e7")
-    assert daemon() == Daemon(state="active", invocation="b5b1e7", restarts=3)
+    assert daemon() == DockerDaemon(state="active", invocation="b5b1e7", restarts=3)
 
 
 @pytest.mark.parametrize(
     "text", ["", "NRestarts=\nActiveState=active\nInvocationID=b5b1e7", "Failed to connect to bus"]
 )
-def test_without_systemds_word_nothing_is_known_of_it(says: Say, text: str) -> None:
+def test_without_an_answer_of_systemd_the_daemon_is_unknown(says: Say, text: str) -> None:
     says("systemctl", text)
     assert daemon() is None
 
 
-def test_a_machine_without_systemd_is_not_known_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_systemd_no_shutdown_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert daemon() is None
-    assert machine_stops() is False
+    assert system_is_stopping() is False
 
 
 @pytest.mark.parametrize(("state", "stops"), [("stopping", True), ("running", False), ("degraded", False)])
-def test_a_machine_that_shuts_down_says_so(says: Say, state: str, stops: bool) -> None:
+def test_a_shutdown_is_read_from_systemd(says: Say, state: str, stops: bool) -> None:
     says("systemctl", state)
-    assert machine_stops() is stops
+    assert system_is_stopping() is stops
 
 
 @pytest.mark.parametrize(
@@ -65,22 +65,20 @@ def test_a_machine_that_shuts_down_says_so(says: Say, state: str, stops: bool) -
         ("/system.slice/docker-0000.scope", 0.4, False),
     ],
 )
-def test_the_kernel_tells_whom_it_killed_for_its_memory(
-    says: Say, group: str, seconds_before: float, killed: bool
-) -> None:
+def test_an_oom_kill_is_read_from_the_kernels_log(says: Say, group: str, seconds_before: float, killed: bool) -> None:
     at = time.monotonic() - seconds_before
-    told = f"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg={group}"
-    says("dmesg", f"[    0.000000] Linux version 6.1\n[{at:12.6f}] {told},task=python3,pid=7,uid=0")
-    assert killed_by_kernel(End(at=time.time_ns(), container=ID, exit_code=137)) is killed
+    line = f"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg={group}"
+    says("dmesg", f"[    0.000000] Linux version 6.1\n[{at:12.6f}] {line},task=python3,pid=7,uid=0")
+    assert killed_by_kernel(ContainerExit(at=time.time_ns(), container=ID, exit_code=137)) is killed
 
 
-def test_a_kernel_that_tells_nothing_killed_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_kernel_log_there_is_no_oom_kill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert killed_by_kernel(End(at=time.time_ns(), container=ID, exit_code=137)) is False
+    assert killed_by_kernel(ContainerExit(at=time.time_ns(), container=ID, exit_code=137)) is False
 
 
 @pytest.mark.docker
-def test_docker_tells_of_the_app(docker: Docker, base_image: str) -> None:
+def test_the_containers_state_is_read_from_docker(docker: Docker, base_image: str) -> None:
     began = time.time()
     assert docker_state.app("app") is None
     docker("run", "--detach", "--name", "app", base_image, "sh", "-c", "exit 4")
@@ -91,7 +89,7 @@ def test_docker_tells_of_the_app(docker: Docker, base_image: str) -> None:
     assert began < app.created < app.started < time.time()
 
 
-def test_a_docker_that_does_not_answer_is_no_missing_app(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_docker_is_not_a_missing_container(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(UnreachableError):
         docker_state.app("app")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ami.boot.boot_context import BootContext
 from ami.boot.cloud import Cloud
 from ami.boot.fetch import ATTEMPTS, FetchError, FetchLimits, fetch
-from ami.boot.machine import Machine
 from ami.boot.retrying import Deadline, TransientError
 from ami.boot.steps import download, verify
 from ami.boot.user_data import parse
@@ -17,14 +17,14 @@ QUICK = FetchLimits(stall_seconds=0.2, stall_bytes=1000)
 
 
 def no_objects(bucket: str, key: str) -> str:
-    raise AssertionError(f"{bucket}/{key} was asked for")
+    raise AssertionError(f"{bucket}/{key} was requested")
 
 
 def get(url: str, target: Path, *, seconds: float = 5, limits: FetchLimits = QUICK) -> str:
     return fetch(url, target, presign=no_objects, deadline=Deadline(seconds), limits=limits)
 
 
-def test_a_file_arrives_whole_and_its_digest_is_told(web: TlsServer, tmp_path: Path) -> None:
+def test_a_file_arrives_complete_and_its_digest_is_returned(web: TlsServer, tmp_path: Path) -> None:
     source = app_bundle(tmp_path / "source")
     assert get(web.file("/v1.tar.gz", source), tmp_path / "target") == sha256(source)
     assert (tmp_path / "target").read_bytes() == source.read_bytes()
@@ -50,7 +50,7 @@ def test_an_unknown_certificate_is_not_trusted(web: TlsServer, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("status", [404, 403, 401])
-def test_a_refusal_is_not_asked_again(web: TlsServer, tmp_path: Path, status: int) -> None:
+def test_a_refusal_is_not_retried(web: TlsServer, tmp_path: Path, status: int) -> None:
     url = web.answer("/x", lambda exchange: exchange.send(status))
     with pytest.raises(FetchError, match=f"/x: answered {status}"):
         get(url + "?token=hunter22", tmp_path / "target")
@@ -91,9 +91,9 @@ def test_a_trickle_counts_as_stalled(web: TlsServer, tmp_path: Path) -> None:
         get(web.trickle("/x"), tmp_path / "target", seconds=1)
 
 
-def test_the_steps_time_ends_even_a_quick_download(web: TlsServer, tmp_path: Path) -> None:
+def test_the_steps_deadline_ends_even_a_quick_download(web: TlsServer, tmp_path: Path) -> None:
     limits = FetchLimits(stall_seconds=0.2, stall_bytes=1)
-    with pytest.raises(FetchError, match="time is over"):
+    with pytest.raises(FetchError, match="timed out"):
         get(web.trickle("/x"), tmp_path / "target", seconds=0.5, limits=limits)
 
 
@@ -111,7 +111,7 @@ def test_more_than_the_limit_is_refused_whether_announced_or_not(web: TlsServer,
         get(web.answer("/x", how), tmp_path / "target", limits=FetchLimits(max_bytes=1000))
 
 
-def test_nobody_listening_may_pass(tmp_path: Path) -> None:
+def test_a_refused_connection_is_transient(tmp_path: Path) -> None:
     with pytest.raises(TransientError, match="Connection refused"):
         get(f"https://127.0.0.1:{free_port()}/x", tmp_path / "target", seconds=0.1)
 
@@ -127,50 +127,50 @@ def put_object(cloud: Cloud, source: Path) -> None:
     cloud.client("s3").upload_file(str(source), "artifacts", "releases/v1/bundle.tar.gz")
 
 
-def task(machine: Machine, **changed: object) -> None:
+def set_release(context: BootContext, **changed: object) -> None:
     values = {"url": "s3://artifacts/releases/v1/bundle.tar.gz", "sha256": "0" * 64, **changed}
-    machine.user_data = parse(user_data(**values))
-    machine.fetch_limits = QUICK
+    context.user_data = parse(user_data(**values))
+    context.fetch_limits = QUICK
 
 
-def test_the_step_fetches_an_object_and_verifies_it(cloud: Cloud, machine: Machine, tmp_path: Path) -> None:
+def test_the_step_fetches_an_object_and_verifies_it(cloud: Cloud, context: BootContext, tmp_path: Path) -> None:
     source = app_bundle(tmp_path / "source")
     put_object(cloud, source)
-    task(machine, sha256=sha256(source))
-    download(machine)
-    verify(machine)
-    assert machine.places.bundle.read_bytes() == source.read_bytes()
+    set_release(context, sha256=sha256(source))
+    download(context)
+    verify(context)
+    assert context.paths.bundle.read_bytes() == source.read_bytes()
 
 
-def test_a_missing_object_is_named_without_its_signature(cloud: Cloud, machine: Machine, tmp_path: Path) -> None:
+def test_a_missing_object_is_named_without_its_signature(cloud: Cloud, context: BootContext, tmp_path: Path) -> None:
     put_object(cloud, app_bundle(tmp_path / "source"))
-    task(machine, url="s3://artifacts/releases/v2/bundle.tar.gz")
+    set_release(context, url="s3://artifacts/releases/v2/bundle.tar.gz")
     with pytest.raises(FetchError, match="answered 404 NoSuchKey") as error:
-        download(machine)
+        download(context)
     assert "Signature" not in str(error.value)
 
 
-def test_a_wrong_digest_names_both(cloud: Cloud, machine: Machine, tmp_path: Path) -> None:
+def test_a_wrong_digest_names_both(cloud: Cloud, context: BootContext, tmp_path: Path) -> None:
     source = app_bundle(tmp_path / "source")
     put_object(cloud, source)
-    task(machine)
-    download(machine)
+    set_release(context)
+    download(context)
     with pytest.raises(ValueError, match=f"sha256 is {sha256(source)}, expected {'0' * 64}"):
-        verify(machine)
+        verify(context)
 
 
-def test_what_a_boot_cut_short_left_is_gone(web: TlsServer, machine: Machine, tmp_path: Path) -> None:
-    task(machine, url=web.file("/v1", app_bundle(tmp_path / "source")), sha256=None)
-    (machine.places.work / "tree").mkdir(parents=True)
-    download(machine)
-    assert [path.name for path in machine.places.work.iterdir()] == ["bundle"]
-    verify(machine)
+def test_leftovers_of_an_interrupted_boot_are_removed(web: TlsServer, context: BootContext, tmp_path: Path) -> None:
+    set_release(context, url=web.file("/v1", app_bundle(tmp_path / "source")), sha256=None)
+    (context.paths.work / "tree").mkdir(parents=True)
+    download(context)
+    assert [path.name for path in context.paths.work.iterdir()] == ["bundle"]
+    verify(context)
 
 
-def test_a_release_that_hangs_takes_only_its_stall_time(web: TlsServer, machine: Machine) -> None:
-    task(machine, url=web.stall("/v1"), sha256=None)
-    machine.deadline = Deadline(1)
+def test_a_release_that_hangs_takes_only_its_stall_time(web: TlsServer, context: BootContext) -> None:
+    set_release(context, url=web.stall("/v1"), sha256=None)
+    context.deadline = Deadline(1)
     began = time.monotonic()
     with pytest.raises(TransientError, match="stalled"):
-        download(machine)
+        download(context)
     assert time.monotonic() - began < 2

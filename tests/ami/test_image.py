@@ -9,9 +9,9 @@ import pytest
 
 from ami.boot.cloud import Cloud
 from ami.boot.commands import CommandError
-from ami.boot.image import build_command, is_kept, load_command, loaded_image, log_in, make, remember
+from ami.boot.image import build_command, is_cached, load_command, loaded_image, log_in, prepare, save_record
 from ami.boot.retrying import Deadline
-from ami.boot.unpack import Kind
+from ami.boot.unpack import BundleKind
 from ami.boot.user_data import UserData, parse
 from tests.ami.releases import source, user_data
 from tests.rehearsal.cloud.fleet import REGISTRY, REGISTRY_PASSWORD
@@ -62,7 +62,9 @@ def test_another_registry_gets_no_token(cloud: Cloud, tmp_path: Path) -> None:
 
 @pytest.mark.docker
 def test_source_is_built_on_its_base(docker: Docker, base_image: str, tmp_path: Path) -> None:
-    make(Kind.SOURCE, source(tmp_path / "top"), settings(base_image=base_image, version="v-built"), Deadline(60))
+    prepare(
+        BundleKind.SOURCE, source(tmp_path / "top"), settings(base_image=base_image, version="v-built"), Deadline(60)
+    )
     assert "/serve" in docker("image", "inspect", "--format", "{{.Config.Cmd}}", "release:v-built")
 
 
@@ -70,20 +72,20 @@ def test_source_is_built_on_its_base(docker: Docker, base_image: str, tmp_path: 
 def test_a_failing_build_shows_its_last_lines(docker: Docker, base_image: str, tmp_path: Path) -> None:
     top = source(tmp_path / "top", Dockerfile=f"FROM {base_image}\nRUN echo no such dependency; exit 3\n")
     with pytest.raises(CommandError, match="no such dependency"):
-        make(Kind.SOURCE, top, settings(version="v-broken"), Deadline(60))
+        prepare(BundleKind.SOURCE, top, settings(version="v-broken"), Deadline(60))
 
 
 @pytest.mark.docker
-def test_a_build_that_hangs_ends_with_its_time(docker: Docker, base_image: str, tmp_path: Path) -> None:
+def test_a_build_that_hangs_times_out(docker: Docker, base_image: str, tmp_path: Path) -> None:
     top = source(tmp_path / "top", Dockerfile=f"FROM {base_image}\nRUN sleep 300\n")
-    with pytest.raises(CommandError, match="docker build ran out of time"):
-        make(Kind.SOURCE, top, settings(version="v-hung"), Deadline(2))
+    with pytest.raises(CommandError, match="docker build timed out"):
+        prepare(BundleKind.SOURCE, top, settings(version="v-hung"), Deadline(2))
 
 
 @pytest.mark.docker
 def test_a_saved_image_is_loaded_under_the_releases_tag(docker: Docker, base_image: str, tmp_path: Path) -> None:
     docker("save", "--output", str(tmp_path / "image.tar"), base_image)
-    make(Kind.IMAGE, tmp_path, settings(version="v-loaded"), Deadline(60))
+    prepare(BundleKind.IMAGE, tmp_path, settings(version="v-loaded"), Deadline(60))
     same = "{{.Id}}"
     assert docker("image", "inspect", "--format", same, "release:v-loaded") == docker(
         "image", "inspect", "--format", same, base_image
@@ -91,14 +93,14 @@ def test_a_saved_image_is_loaded_under_the_releases_tag(docker: Docker, base_ima
 
 
 @pytest.mark.docker
-def test_an_image_is_kept_for_the_same_release_only(docker: Docker, base_image: str, tmp_path: Path) -> None:
-    record, wanted = tmp_path / "image.json", settings(version="v-kept")
+def test_an_image_is_cached_for_the_same_release_only(docker: Docker, base_image: str, tmp_path: Path) -> None:
+    record, data = tmp_path / "image.json", settings(version="v-kept")
     docker("tag", base_image, "release:v-kept")
-    assert not is_kept(record, wanted, Deadline(5))
-    remember(record, wanted, Deadline(5))
-    assert is_kept(record, wanted, Deadline(5))
-    assert not is_kept(record, settings(version="v-kept", url="https://other/v1"), Deadline(5))
+    assert not is_cached(record, data, Deadline(5))
+    save_record(record, data, Deadline(5))
+    assert is_cached(record, data, Deadline(5))
+    assert not is_cached(record, settings(version="v-kept", url="https://other/v1"), Deadline(5))
     docker("rmi", "release:v-kept")
-    assert not is_kept(record, wanted, Deadline(5))
+    assert not is_cached(record, data, Deadline(5))
     record.write_text("half a fi")
-    assert not is_kept(record, wanted, Deadline(5))
+    assert not is_cached(record, data, Deadline(5))

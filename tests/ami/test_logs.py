@@ -1,4 +1,4 @@
-"""The app starts and ends in its normal time while the log service is gone, down, or never answers."""
+"""App start and stop in normal time while the log service is unreachable, down, or never answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ami.boot.container import RunArgs, last_lines, replace, stop, wait_ready
 from ami.boot.retrying import Deadline
 from ami.boot.user_data import LogGroups
 from fleet.waiting import wait_until
-from tests.ami.front import Front, fronted
+from tests.ami.fault_proxy import FaultProxy, fault_proxy
 from tests.ami.releases import TlsServer, app_bundle, free_port
 from tests.ami.test_boot import Host, host
 from tests.ami.test_container import app
-from tests.ami.test_report import BLUE, told
+from tests.ami.test_report import BLUE, metric_sums
 from tests.rehearsal.cloud.fleet import Running
 
 __all__ = ["app", "host"]
@@ -45,20 +45,20 @@ def logged(given: RunArgs, endpoint: str) -> RunArgs:
 
 
 @pytest.mark.parametrize("how", ["gone", "down", "hanging"])
-def test_the_app_starts_serves_and_ends_in_its_normal_time(
+def test_the_app_starts_serves_and_stops_in_its_normal_time(
     app: Callable[..., RunArgs], docker: Docker, aws: Running, how: str
 ) -> None:
-    with fronted(aws.aws) as front:
+    with fault_proxy(aws.aws) as proxy:
         if how != "gone":
-            getattr(front, how).add("logs")
-        given = logged(app("v1", serve=CHATTY), f"http://127.0.0.1:{free_port()}" if how == "gone" else front.url)
+            getattr(proxy, how).add("logs")
+        given = logged(app("v1", serve=CHATTY), f"http://127.0.0.1:{free_port()}" if how == "gone" else proxy.url)
         began = time.monotonic()
         assert replace(given, Deadline(60)) is True
         wait_ready("app", given.user_data, Deadline(60))
         assert time.monotonic() - began < NORMAL_S
         if how != "gone":
-            wait_until(lambda: None if "logs" in front.asked else "not asked", what="the driver", deadline_s=10)
-        assert last_lines("app")[-1].startswith("line "), "Docker's own copy serves whoever looks at the machine"
+            wait_until(lambda: None if "logs" in proxy.requested else "not called", what="the driver", deadline_s=10)
+        assert last_lines("app")[-1].startswith("line "), "Docker's own copy serves an operator on the instance"
         began = time.monotonic()
         stop("app", 5)
         assert time.monotonic() - began < NORMAL_S
@@ -96,10 +96,10 @@ def test_what_fails_for_another_reason_fails(app: Callable[..., RunArgs], docker
         replace(missing, Deadline(30))
 
 
-def boots(host: Host, web: TlsServer, bundle: Path, base_image: str, front: Front) -> float:
-    """Seconds of a whole boot with logs."""
-    host.task(url=web.file("/v1.tar.gz", bundle), base_image=base_image, log_app="/bluegreen/dev/app")
-    done = host.run(AWS_ENDPOINT_URL=front.url)
+def boots(host: Host, web: TlsServer, bundle: Path, base_image: str, proxy: FaultProxy) -> float:
+    """Seconds of an entire boot with logs."""
+    host.configure(url=web.file("/v1.tar.gz", bundle), base_image=base_image, log_app="/bluegreen/dev/app")
+    done = host.run(AWS_ENDPOINT_URL=proxy.url)
     assert done.returncode == 0, done.stdout
     host.group.wait_for("InService")
     return float(sum(host.status()["steps"].values()))
@@ -108,14 +108,14 @@ def boots(host: Host, web: TlsServer, bundle: Path, base_image: str, front: Fron
 def test_a_boot_is_ready_in_its_normal_time_while_the_log_service_hangs(
     host: Host, aws: Running, web: TlsServer, docker: Docker, base_image: str, tmp_path: Path
 ) -> None:
-    with fronted(aws.aws) as front:
-        front.hanging.add("logs")
-        assert boots(host, web, app_bundle(tmp_path / "b"), base_image, front) < 2 * NORMAL_S
+    with fault_proxy(aws.aws) as proxy:
+        proxy.hanging.add("logs")
+        assert boots(host, web, app_bundle(tmp_path / "b"), base_image, proxy) < 2 * NORMAL_S
     assert host.health()["release"] == "v1"
-    assert told(aws, "AppLogsKeptLocal") == []
+    assert metric_sums(aws, "AppLogsKeptLocal") == []
 
 
-def test_an_app_whose_lines_stay_on_the_machine_is_told_of(
+def test_an_app_whose_log_stays_on_the_instance_is_counted(
     host: Host,
     aws: Running,
     web: TlsServer,
@@ -132,7 +132,7 @@ def test_an_app_whose_lines_stay_on_the_machine_is_told_of(
     )
     (folder / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    with fronted(aws.aws) as front:
-        boots(host, web, app_bundle(tmp_path / "b"), base_image, front)
-    assert "keep app log on the machine reason=docker run ended with 125" in host.places.log.read_text()
-    assert told(aws, "AppLogsKeptLocal") == [(BLUE, 1.0)]
+    with fault_proxy(aws.aws) as proxy:
+        boots(host, web, app_bundle(tmp_path / "b"), base_image, proxy)
+    assert "keep app log on the instance reason=docker run exited with 125" in host.paths.log.read_text()
+    assert metric_sums(aws, "AppLogsKeptLocal") == [(BLUE, 1.0)]

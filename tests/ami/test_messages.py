@@ -1,4 +1,4 @@
-"""Messages as they are made: nothing secret in any of their fields, within the bounds, and of one form everywhere."""
+"""Messages: no secret in any field, within SNS's limits, valid against the schema."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ami.boot.__main__ import failure_of
-from ami.boot.machine import Machine
+from ami.boot.__main__ import boot_failure
+from ami.boot.boot_context import BootContext
 from ami.boot.masking import Secrets
 from ami.boot.messages import (
     MAX_BYTES,
@@ -29,8 +29,8 @@ from ami.boot.messages import (
     sanitized,
     timestamp,
 )
-from ami.boot.user_data import Known
-from ami.boot.watch import Watch
+from ami.boot.user_data import ReportingInfo
+from ami.boot.watch import ContainerWatch
 from tests.messages import require_valid
 
 SECRET = "hunter22"
@@ -73,24 +73,24 @@ CHANGE = ChangeRecord(
 )
 def test_no_field_of_a_sanitized_message_and_not_its_subject_holds_a_secret(message: Any) -> None:
     assert SECRET in body(message)
-    made = sanitized(message, Secrets([SECRET]))
-    assert "***" in body(made)
-    assert SECRET not in body(made) + made.subject
-    assert type(made) is type(message)
-    require_valid(json.loads(body(made)))
+    message = sanitized(message, Secrets([SECRET]))
+    assert "***" in body(message)
+    assert SECRET not in body(message) + message.subject
+    assert type(message) is type(message)
+    require_valid(json.loads(body(message)))
 
 
 def test_a_secret_that_goes_on_in_the_next_line_is_masked_in_both() -> None:
     secret = "0123456789abcdefghijklmnopqrstuvwxyz"
-    made = sanitized(replace(BOOT, lines=(f"key {secret[:20]}", secret[20:])), Secrets([secret]))
-    assert made.lines == ("key ***", "***")
+    message = sanitized(replace(BOOT, lines=(f"key {secret[:20]}", secret[20:])), Secrets([secret]))
+    assert message.lines == ("key ***", "***")
 
 
 def test_long_texts_are_cut_and_the_last_lines_stay() -> None:
     raw = replace(BOOT, error="e" * 10_000, lines=tuple(f"{number:03}" * 500 for number in range(60)))
-    made = sanitized(raw, Secrets())
-    assert (len(made.error), len(made.lines), len(made.lines[0])) == (MAX_TEXT, 50, 1000)
-    assert made.lines[-1].startswith("059")
+    message = sanitized(raw, Secrets())
+    assert (len(message.error), len(message.lines), len(message.lines[0])) == (MAX_TEXT, 50, 1000)
+    assert message.lines[-1].startswith("059")
 
 
 def test_a_message_that_is_too_long_for_sns_keeps_its_sentences_and_names_what_it_lacks() -> None:
@@ -104,21 +104,23 @@ def test_a_message_that_is_too_long_for_sns_keeps_its_sentences_and_names_what_i
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-def test_a_change_says_how_it_ended(outcome: Outcome) -> None:
+def test_a_change_names_its_outcome(outcome: Outcome) -> None:
     words = outcome.replace("_", " ")
-    made = replace(CHANGE, kind=Kind.DIRECT_ROLLBACK, outcome=outcome)
-    assert made.subject == f"Direct rollback: {words}, dev blue v1 to green v2"
-    assert made.summary == f"Direct rollback: {words} after 3.1 s, by ann, blue v1 → green v2 (friday)"
+    message = replace(CHANGE, kind=Kind.DIRECT_ROLLBACK, outcome=outcome)
+    assert message.subject == f"Direct rollback: {words}, dev blue v1 to green v2"
+    assert message.summary == f"Direct rollback: {words} after 3.1 s, by ann, blue v1 → green v2 (friday)"
 
 
 def test_a_change_without_traffic_names_what_it_was_of() -> None:
-    made = replace(CHANGE, kind=Kind.UP, source=ColorSnapshot(), target=ColorSnapshot(), reason="", error="no access")
-    assert made.summary == "Up: ok after 3.1 s, by ann (no access)"
+    message = replace(
+        CHANGE, kind=Kind.UP, source=ColorSnapshot(), target=ColorSnapshot(), reason="", error="no access"
+    )
+    assert message.summary == "Up: ok after 3.1 s, by ann (no access)"
 
 
 def test_what_was_written_is_read_again_and_what_is_not_known_is_left_out() -> None:
-    made = replace(BOOT, lines=("one", "two"), step_seconds={"run": 1.5})
-    assert BootFailed.parse(json.loads(body(made)) | {"weather": "fine"}) == made
+    message = replace(BOOT, lines=("one", "two"), step_seconds={"run": 1.5})
+    assert BootFailed.parse(json.loads(body(message)) | {"weather": "fine"}) == message
     assert ChangeRecord.parse(json.loads(body(CHANGE))) == CHANGE
     with pytest.raises(TypeError):
         BootFailed.parse({"kind": "boot_failed"})
@@ -134,25 +136,38 @@ def test_the_stream_of_an_instance_without_user_data() -> None:
 
 
 @pytest.fixture
-def told(machine: Machine) -> Machine:
-    """Of its stack and a secret."""
-    machine.known = Known(stack="dev", color="blue", version="v1")
-    machine.secrets.add(SECRET)
-    return machine
+def reporting(context: BootContext) -> BootContext:
+    """A context with a stack and a secret."""
+    context.reporting_info = ReportingInfo(stack="dev", color="blue", version="v1")
+    context.secrets.add(SECRET)
+    return context
 
 
-def test_an_instance_makes_its_boot_failure_without_secrets(told: Machine) -> None:
-    told.status.error, told.status.finished = f"asked with {SECRET}", "2026-01-01T00:00:00.000Z"
-    made = failure_of(told, "config", ["a", f"pw={SECRET}"])
-    assert (made.error, made.lines, made.time) == ("asked with ***", ("a", "pw=***"), told.status.finished)
-    assert (made.stack, made.color, made.release, made.instance) == ("dev", "blue", "v1", told.identity.instance_id)
+def test_a_boot_failure_has_no_secrets(reporting: BootContext) -> None:
+    reporting.status.error, reporting.status.finished = f"asked with {SECRET}", "2026-01-01T00:00:00.000Z"
+    message = boot_failure(reporting, "config", ["a", f"pw={SECRET}"])
+    assert (message.error, message.lines, message.time) == (
+        "asked with ***",
+        ("a", "pw=***"),
+        reporting.status.finished,
+    )
+    assert (message.stack, message.color, message.release, message.instance) == (
+        "dev",
+        "blue",
+        "v1",
+        reporting.identity.instance_id,
+    )
 
 
-def test_an_instance_makes_a_crash_without_secrets(told: Machine) -> None:
+def test_a_crash_has_no_secrets(reporting: BootContext) -> None:
     how = {"exit_code": 3, "lines": (f"pw={SECRET}",)}
-    made = Watch(told)._crash(AppExited, f"it ended with {SECRET}", 1.0, None, **how)
-    assert (made.error, made.lines, made.time) == ("it ended with ***", ("pw=***",), "1970-01-01T00:00:01.000Z")
-    require_valid(json.loads(json.dumps(content(made))))
+    message = ContainerWatch(reporting)._crash(AppExited, f"it exited with {SECRET}", 1.0, None, **how)
+    assert (message.error, message.lines, message.time) == (
+        "it exited with ***",
+        ("pw=***",),
+        "1970-01-01T00:00:01.000Z",
+    )
+    require_valid(json.loads(json.dumps(content(message))))
 
 
 def test_the_definition_needs_the_standard_library_alone() -> None:

@@ -12,7 +12,7 @@ from tests.ami.releases import free_port
 from tests.rehearsal.cloud.fleet import REGION
 
 
-def test_the_machine_knows_itself_its_task_and_where_it_is_wanted(imds: Imds) -> None:
+def test_identity_user_data_and_target_state_are_read(imds: Imds) -> None:
     imds.user_data, imds.target = "STACK=dev\n", "Terminated"
     metadata = Metadata()
     assert metadata.identity() == Identity(instance_id=INSTANCE, region=REGION, zone=f"{REGION}a")
@@ -20,7 +20,7 @@ def test_the_machine_knows_itself_its_task_and_where_it_is_wanted(imds: Imds) ->
     assert metadata.target_lifecycle_state() == "Terminated"
 
 
-def test_a_machine_of_no_group_has_no_target(imds: Imds) -> None:
+def test_an_instance_without_a_group_has_no_target_state(imds: Imds) -> None:
     imds.target = ""
     assert Metadata().target_lifecycle_state() == ""
 
@@ -32,17 +32,17 @@ def test_a_token_that_ran_out_is_renewed(imds: Imds) -> None:
     assert metadata.identity().instance_id == INSTANCE
 
 
-def test_no_answer_may_pass_and_says_so() -> None:
+def test_no_answer_is_transient() -> None:
     with pytest.raises(TransientError, match="no answer"):
         Metadata(f"http://127.0.0.1:{free_port()}").identity()
 
 
-def test_missing_user_data_can_not_pass(imds: Imds) -> None:
+def test_missing_user_data_is_not_transient(imds: Imds) -> None:
     with pytest.raises(FileNotFoundError, match="user-data"):
         Metadata().user_data()
 
 
-def test_a_proxy_of_the_environment_is_not_asked(imds: Imds, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_not_used(imds: Imds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     began = time.monotonic()
     assert Metadata().identity().region == REGION

@@ -4,12 +4,12 @@ import pytest
 
 from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
-from ami.boot.parameters import Parameter, ParameterError, env_file, hide_secrets, machine_environment, read_parameters
+from ami.boot.parameters import Parameter, ParameterError, env_file, hide_secrets, instance_environment, read_parameters
 from ami.boot.user_data import parse
 from tests.ami.releases import user_data
 
 PATH = "/bluegreen/dev/app/"
-MACHINE = {"PORT": "8080", "RELEASE": "v1", "COLOR": "blue", "ENVIRONMENT": "dev", "HEALTH_PATH": "/cgi-bin/health"}
+INSTANCE = {"PORT": "8080", "RELEASE": "v1", "COLOR": "blue", "ENVIRONMENT": "dev", "HEALTH_PATH": "/cgi-bin/health"}
 
 
 def parameter(name: str, value: str = "x", *, secret: bool = False) -> Parameter:
@@ -24,8 +24,8 @@ def test_all_pages_are_read_decrypted_and_nothing_deeper_or_beside(cloud: Cloud)
     client.put_parameter(Name=f"{PATH}deeper/OTHER", Value="no", Type="String")
     client.put_parameter(Name="/bluegreen/prod/app/OTHER", Value="no", Type="String")
     found = read_parameters(client, PATH)
-    assert sorted(one.name for one in found) == sorted([*(f"NAME_{n}" for n in range(12)), "SECRET"])
-    assert [one for one in found if one.secret] == [parameter("SECRET", "hunter22", secret=True)]
+    assert sorted(each.name for each in found) == sorted([*(f"NAME_{n}" for n in range(12)), "SECRET"])
+    assert [each for each in found if each.secret] == [parameter("SECRET", "hunter22", secret=True)]
 
 
 def test_no_parameters_are_no_fault(cloud: Cloud) -> None:
@@ -38,14 +38,14 @@ def test_the_env_file_is_sorted_and_keeps_values_as_they_are() -> None:
     )
 
 
-def test_what_the_machine_knows_itself_wins() -> None:
-    assert "PORT=8080\n" in env_file([parameter("PORT", "1")], MACHINE)
-    assert machine_environment(parse(user_data())) == MACHINE
+def test_the_instances_own_variables_override_parameters() -> None:
+    assert "PORT=8080\n" in env_file([parameter("PORT", "1")], INSTANCE)
+    assert instance_environment(parse(user_data())) == INSTANCE
 
 
 def test_what_an_env_file_can_not_hold_is_named_all_at_once_without_the_value() -> None:
     with pytest.raises(ParameterError) as error:
-        env_file([parameter("1ST"), parameter("KEY", "secret line\nsecond"), parameter("GOOD")], MACHINE)
+        env_file([parameter("1ST"), parameter("KEY", "secret line\nsecond"), parameter("GOOD")], INSTANCE)
     assert "parameter 1ST: not a variable's name" in str(error.value)
     assert "parameter KEY: has a line break" in str(error.value)
     assert "GOOD" not in str(error.value)

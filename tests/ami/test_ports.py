@@ -1,4 +1,4 @@
-"""While Docker's daemon starts, a copy of its rules lets users in; the kernel itself says what becomes of them."""
+"""Copy of Docker's iptables rules while its daemon starts, also in a real kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from ami.boot.ports import main, rules_to_hold, rules_to_release
 
 PROGRAM = Path(__file__).resolve().parents[2] / "ami" / "boot" / "ports.py"
-# What iptables-save says on a machine whose app is published on port 8080, without what is not Docker's.
+# Output of iptables-save on an instance whose app is published on port 8080, Docker's part.
 NAT = """*nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]
@@ -60,32 +60,32 @@ def test_dockers_rules_are_copied_with_a_way_into_them() -> None:
 
 
 @pytest.mark.parametrize("gone", [DNAT, ACCEPT, "-A DOCKER"], ids=["nat", "filter", "both"])
-def test_a_daemon_that_ends_before_its_rules_are_back_leaves_the_older_copy(gone: str) -> None:
+def test_a_daemon_that_exits_before_its_rules_are_back_leaves_the_older_copy(gone: str) -> None:
     saved = "".join(line for line in (NAT + FILTER).splitlines(keepends=True) if gone not in line)
     assert rules_to_hold(saved) == ""
 
 
-def test_a_machine_on_which_docker_never_ran_has_nothing_to_hold_or_release() -> None:
+def test_without_dockers_rules_there_is_nothing_to_hold_or_release() -> None:
     for saved in ("", "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n", NAT + FILTER):
         assert rules_to_release(saved) == ""
     assert rules_to_hold("*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n") == ""
 
 
-def test_another_word_than_the_two_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keep"]) == 2
-    assert capsys.readouterr().err == "ports keep: hold or release is what there is\n"
+    assert capsys.readouterr().err == "ports keep: must be hold or release\n"
 
 
 class Kernel:
-    """A network namespace of its own, whose rules this machine's don't see."""
+    """A network namespace, separate from this host's rules."""
 
     def __init__(self) -> None:
         # `unshare` becomes the sleep: its process is all that keeps the namespace.
         self.process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
         self.inside = ["nsenter", f"--net=/proc/{self.process.pid}/ns/net"]
 
-    def run(self, *command: str, given: str = "") -> str:
-        done = subprocess.run([*self.inside, *command], input=given, capture_output=True, text=True, check=False)
+    def run(self, *command: str, stdin: str = "") -> str:
+        done = subprocess.run([*self.inside, *command], input=stdin, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -93,7 +93,7 @@ class Kernel:
         self.run(sys.executable, "-I", str(PROGRAM), verb)
 
     def rules(self) -> list[str]:
-        """As one set, without comments and counters: the kernel's order is asked for by name where it matters."""
+        """As one set, without comments and counters: `chain` has the kernel's order where it matters."""
         saved = self.run("iptables-save").splitlines()
         return sorted(line.partition(" [")[0] for line in saved if not line.startswith("#"))
 
@@ -109,7 +109,7 @@ def kernel() -> Iterator[Kernel]:
     own = Path("/proc/self/ns/net").stat().st_ino
     while Path(f"/proc/{started.process.pid}/ns/net").stat().st_ino == own:
         assert started.process.poll() is None
-    started.run("iptables-restore", given=NAT + FILTER)
+    started.run("iptables-restore", stdin=NAT + FILTER)
     yield started
     started.process.kill()
     started.process.wait(timeout=10)
@@ -129,7 +129,7 @@ class TestKernel:
 
         kernel.ports("hold")  # a daemon that was killed while it started
         assert kernel.chain("nat", "BLUEGREEN")[-1] == f"-A BLUEGREEN {DNAT}"
-        kernel.run("iptables-restore", "--noflush", given="".join(only_dockers(part) for part in (NAT, FILTER)))
+        kernel.run("iptables-restore", "--noflush", stdin="".join(only_dockers(part) for part in (NAT, FILTER)))
         kernel.ports("release")
         assert kernel.rules() == before
 

@@ -13,11 +13,11 @@ from ami.boot.cloud import Cloud
 from ami.boot.masking import Secrets
 from ami.boot.messages import BootFailed, body, sanitized
 from ami.boot.report import (
-    Action,
-    Reports,
-    attempt,
+    BackgroundReports,
+    LifecycleAction,
+    abandon_launch,
+    best_effort,
     complete,
-    give_up,
     group_of,
     publish,
     put_failure,
@@ -25,13 +25,13 @@ from ami.boot.report import (
 )
 from ami.boot.retrying import Deadline
 from fleet.waiting import wait_until
-from tests.ami.front import Front, fronted
+from tests.ami.fault_proxy import FaultProxy, fault_proxy
 from tests.ami.group import GROUP, Group, Mailbox
 from tests.rehearsal.cloud.fleet import REGION, Running
 
 RAW = BootFailed(
     step="image",
-    error="docker build ended with 1: password hunter22 is wrong",
+    error="docker build exited with 1: password hunter22 is wrong",
     instance="i-1",
     release="v1",
     color="blue",
@@ -61,7 +61,7 @@ def test_the_message_carries_all_that_is_known_and_no_secret() -> None:
         "release": "v1",
         "instance": "i-1",
         "zone": "eu-central-1a",
-        "error": "docker build ended with 1: password *** is wrong",
+        "error": "docker build exited with 1: password *** is wrong",
         "step": "image",
         "step_seconds": {"identity": 0.01, "image": 3.5},
         "lines": ["line 1", "used ***"],
@@ -75,14 +75,14 @@ SNS_BYTES = 256 * 1024
 def test_a_message_of_any_letters_is_one_that_sns_takes(letter: str) -> None:
     text = body(sanitized(replace(RAW, error=letter * 100_000, lines=(letter * 50_000,) * 100), SECRETS))
     assert len(text.encode()) < SNS_BYTES
-    told = json.loads(text)
-    assert len(told["lines"]) == 50
-    assert told["lines"][0] == (letter if letter.isprintable() and letter != "\ud800" else "?") * 1000
+    content = json.loads(text)
+    assert len(content["lines"]) == 50
+    assert content["lines"][0] == (letter if letter.isprintable() and letter != "\ud800" else "?") * 1000
 
 
 def test_lines_and_tabs_of_an_error_stay() -> None:
-    told = sanitized(replace(RAW, error="one\n\ttwo\r"), SECRETS)
-    assert told.error == "one\n\ttwo?"
+    content = sanitized(replace(RAW, error="one\n\ttwo\r"), SECRETS)
+    assert content.error == "one\n\ttwo?"
 
 
 @pytest.mark.parametrize("release", ["v1", "v" * 300, "é\nnew line"])
@@ -94,7 +94,7 @@ def test_the_subject_is_one_that_sns_takes(release: str) -> None:
     assert text.isprintable()
 
 
-def test_the_people_are_told(aws: Running, cloud: Cloud) -> None:
+def test_a_failure_is_published_to_the_topic(aws: Running, cloud: Cloud) -> None:
     mailbox = Mailbox.create(aws)
     publish(cloud, mailbox.topic, FAILURE, soon())
     ((title, content),) = mailbox.read()
@@ -108,36 +108,36 @@ def test_the_group_and_state_are_looked_up(aws: Running, cloud: Cloud) -> None:
     assert group_of(cloud, "i-0000000000000000f", soon()) == ("", "")
 
 
-def test_continue_brings_the_machine_into_service(aws: Running, cloud: Cloud) -> None:
+def test_continue_puts_the_instance_into_service(aws: Running, cloud: Cloud) -> None:
     group = Group.create(aws)
-    complete(cloud, Action(hook="boot", group=GROUP, instance_id=group.instance), "CONTINUE", soon())
+    complete(cloud, LifecycleAction(hook="boot", group=GROUP, instance_id=group.instance), "CONTINUE", soon())
     group.wait_for("InService")
 
 
 def test_a_launch_that_failed_is_abandoned(aws: Running, cloud: Cloud) -> None:
     group = Group.create(aws)
-    give_up(cloud, "boot", group.instance, served_before=False)
+    abandon_launch(cloud, "boot", group.instance, served_before=False)
     group.wait_for("Terminating", "Terminating:Wait", "gone")
 
 
-def test_without_a_hook_to_abandon_the_machine_is_marked(aws: Running, cloud: Cloud) -> None:
+def test_without_a_hook_to_abandon_the_instance_is_marked_unhealthy(aws: Running, cloud: Cloud) -> None:
     group = Group.create(aws)
     group.into_service()
-    give_up(cloud, "no-such-hook", group.instance, served_before=False)
+    abandon_launch(cloud, "no-such-hook", group.instance, served_before=False)
     assert group.health() in ("Unhealthy", "gone")
 
 
-def test_a_machine_that_served_before_is_marked(aws: Running, cloud: Cloud) -> None:
+def test_an_instance_that_served_before_is_marked_unhealthy(aws: Running, cloud: Cloud) -> None:
     group = Group.create(aws)
     group.into_service()
-    give_up(cloud, "boot", group.instance, served_before=True)
+    abandon_launch(cloud, "boot", group.instance, served_before=True)
     assert group.health() in ("Unhealthy", "gone")
 
 
 BLUE = {"Stack": "dev", "Color": "blue"}
 
 
-def told(aws: Running, name: str) -> list[tuple[dict[str, str], float]]:
+def metric_sums(aws: Running, name: str) -> list[tuple[dict[str, str], float]]:
     """Dimensions and the sum of what was put, of each metric of that name."""
     watch, now = aws.client("cloudwatch"), datetime.now(UTC)
     found: list[tuple[dict[str, str], float]] = []
@@ -156,52 +156,52 @@ def told(aws: Running, name: str) -> list[tuple[dict[str, str], float]]:
     return sorted(found, key=str)
 
 
-def test_the_seconds_of_each_step_and_of_the_whole_boot_are_metrics(aws: Running, cloud: Cloud) -> None:
+def test_the_seconds_of_each_step_and_of_the_entire_boot_are_metrics(aws: Running, cloud: Cloud) -> None:
     put_timings(cloud, "bluegreen", BLUE, {"run": 1.5, "ready": 0.25}, soon())
-    assert told(aws, "BootStepSeconds") == [(BLUE | {"Step": "ready"}, 0.25), (BLUE | {"Step": "run"}, 1.5)]
-    assert told(aws, "BootSeconds") == [(BLUE, 1.75)]
-    assert told(aws, "BootFailures") == []
+    assert metric_sums(aws, "BootStepSeconds") == [(BLUE | {"Step": "ready"}, 0.25), (BLUE | {"Step": "run"}, 1.5)]
+    assert metric_sums(aws, "BootSeconds") == [(BLUE, 1.75)]
+    assert metric_sums(aws, "BootFailures") == []
 
 
 def test_a_failed_boot_is_counted(aws: Running, cloud: Cloud) -> None:
     for _ in range(2):
         put_failure(cloud, "bluegreen", BLUE, soon())
-    assert told(aws, "BootFailures") == [(BLUE, 2.0)]
+    assert metric_sums(aws, "BootFailures") == [(BLUE, 2.0)]
 
 
 @pytest.fixture
-def front(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
-    with fronted(aws.aws) as found:
+def proxy(aws: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    with fault_proxy(aws.aws) as found:
         monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
         yield found
 
 
 @pytest.mark.parametrize("how", ["hanging", "late"])
 def test_a_request_without_an_answer_is_not_repeated(
-    aws: Running, front: Front, how: str, monkeypatch: pytest.MonkeyPatch
+    aws: Running, proxy: FaultProxy, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by boto3 nor by the deadline's retries: AWS may have processed it."""
     monkeypatch.setattr("ami.boot.cloud.ANSWER_SECONDS", 0.2)
     mailbox = Mailbox.create(aws)
-    getattr(front, how).add("sns")
+    getattr(proxy, how).add("sns")
     with pytest.raises(ReadTimeoutError):
         publish(Cloud(REGION), mailbox.topic, FAILURE, Deadline(60))
-    assert front.asked == ["sns"]
+    assert proxy.requested == ["sns"]
 
 
-def test_a_request_that_was_refused_is_repeated(aws: Running, front: Front) -> None:
+def test_a_request_that_was_refused_is_repeated(aws: Running, proxy: FaultProxy) -> None:
     mailbox = Mailbox.create(aws)
-    front.down.add("sns")
+    proxy.down.add("sns")
     asked = threading.Thread(target=publish, args=(Cloud(REGION), mailbox.topic, FAILURE, Deadline(60)))
     asked.start()
-    wait_until(lambda: None if front.asked else "nothing was asked", what="the first try", deadline_s=60)
-    front.release()
+    wait_until(lambda: None if proxy.requested else "no request", what="the first try", deadline_s=60)
+    proxy.release()
     asked.join()
     assert len(mailbox.read()) == 1
 
 
 def test_a_report_that_is_open_is_not_started_again_and_counts_once_it_has_passed() -> None:
-    reports, begun, go_on = Reports(), list[str](), threading.Event()
+    reports, begun, go_on = BackgroundReports(), list[str](), threading.Event()
 
     def slow() -> None:
         begun.append("slow")
@@ -230,5 +230,5 @@ def test_a_report_that_fails_never_hides_what_it_reports() -> None:
     def fails() -> None:
         raise ConnectionError("no way out")
 
-    assert attempt("news", fails) is False
-    assert attempt("news", lambda: None) is True
+    assert best_effort("report", fails) is False
+    assert best_effort("report", lambda: None) is True

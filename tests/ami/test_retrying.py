@@ -6,7 +6,7 @@ from ami.boot.retrying import Deadline, TransientError, retry
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only during sleeps."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -32,14 +32,14 @@ class Flaky:
         return "done"
 
 
-def test_what_passes_later_is_returned_after_growing_pauses() -> None:
+def test_a_transient_failure_is_retried_after_growing_pauses() -> None:
     clock = Clock()
     action = Flaky(*(TransientError(str(number)) for number in range(7)))
     assert retry(action, what="it", deadline=Deadline(60, clock=clock)) == "done"
     assert clock.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
 
 
-def test_what_can_not_pass_is_raised_at_once() -> None:
+def test_a_permanent_failure_is_raised_at_once() -> None:
     clock = Clock()
     action = Flaky(ValueError("wrong"), ValueError("never seen"))
     with pytest.raises(ValueError, match="wrong"):
@@ -47,7 +47,7 @@ def test_what_can_not_pass_is_raised_at_once() -> None:
     assert action.calls == 1
 
 
-def test_the_last_error_is_raised_when_time_is_over_and_no_sleep_passes_the_deadline() -> None:
+def test_the_last_error_is_raised_at_the_deadline_and_no_sleep_passes_it() -> None:
     clock = Clock()
     action = Flaky(*(TransientError(f"try {number}") for number in range(1, 100)))
     with pytest.raises(TransientError, match="try 5"):

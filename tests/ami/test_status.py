@@ -6,25 +6,25 @@ from pathlib import Path
 import pytest
 
 from ami.boot.files import write_atomically
-from ami.boot.status import State, Status
+from ami.boot.status import BootState, BootStatus
 
 
-def test_a_later_boot_knows_that_the_machine_served_before(tmp_path: Path) -> None:
+def test_a_later_boot_knows_that_the_instance_served_before(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
-    first = Status.begin(path)
+    first = BootStatus.begin(path)
     assert not first.served_before
-    first.state, first.steps = State.READY, {"run": 1.0}
+    first.state, first.steps = BootState.READY, {"run": 1.0}
     first.save()
-    second = Status.begin(path)
+    second = BootStatus.begin(path)
     assert second.served_before
-    assert (second.state, second.steps) == (State.BOOTING, {})
-    second.state = State.FAILED
+    assert (second.state, second.steps) == (BootState.BOOTING, {})
+    second.state = BootState.FAILED
     second.save()
-    assert Status.begin(path).served_before
+    assert BootStatus.begin(path).served_before
 
 
 def test_others_read_it_as_json(tmp_path: Path) -> None:
-    status = Status.begin(tmp_path / "status.json")
+    status = BootStatus.begin(tmp_path / "status.json")
     status.release, status.step, status.steps = "v1", "run", {"identity": 0.01}
     status.save()
     content = json.loads((tmp_path / "status.json").read_text())
@@ -36,10 +36,10 @@ def test_others_read_it_as_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"state": "dancing"}', '{"state": "ready", "unknown": 1}'])
-def test_what_can_not_be_read_is_begun_anew(tmp_path: Path, left: str) -> None:
+def test_an_unreadable_status_is_replaced_by_a_new_one(tmp_path: Path, left: str) -> None:
     path = tmp_path / "status.json"
     path.write_text(left)
-    assert Status.load(path) == Status(path=path)
+    assert BootStatus.load(path) == BootStatus(path=path)
 
 
 def test_a_file_is_private_from_its_first_byte_and_never_half(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The template is one that both Packers read, and what it installs is what the machine's own tools accept."""
+"""Packer template, valid for both versions, and the units and scripts that it installs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_image_starts_from_debians_newest_own() -> None:
     assert local["debian_owner"] == "136693071363"
 
 
-def test_builder_and_machines_speak_imdsv2_alone_and_the_disk_is_encrypted() -> None:
+def test_builder_and_instances_use_imdsv2_alone_and_the_disk_is_encrypted() -> None:
     block = source()
     assert block["metadata_options"][0]["http_tokens"] == "required"
     assert block["imds_support"] == "v2.0"
@@ -116,7 +116,7 @@ def test_builder_and_machines_speak_imdsv2_alone_and_the_disk_is_encrypted() -> 
 def test_an_account_without_a_default_vpc_names_a_subnet_and_all_others_nothing() -> None:
     block = source()
     assert (block["vpc_id"], block["subnet_id"]) == ("${var.vpc_id}", "${var.subnet_id}")
-    # Without a public address the builder is out of reach; where AWS gives one by itself, nothing is asked.
+    # Without a public address the builder is out of reach; where AWS assigns one automatically, none is requested.
     assert block["associate_public_ip_address"] == '${var.subnet_id == "" ? null : true}'
     defaults = {name: content.get("default") for name, content in variables().items()}
     assert (defaults["vpc_id"], defaults["subnet_id"]) == ("", "")
@@ -128,7 +128,7 @@ def test_the_readme_asks_for_the_packer_that_the_template_needs() -> None:
     assert re.findall(r"\[Packer\]\(\S+\) ([\d.]+) or later", readme) == [needed]
 
 
-def test_the_images_tags_say_what_it_was_made_from() -> None:
+def test_the_images_tags_name_its_source() -> None:
     (local,) = unquoted(template("source"))["locals"]
     assert {"SourceAmi", "SourceName", "GitCommit"} <= set(local["image_tags"])
     assert source()["tags"] == source()["snapshot_tags"] == "${local.image_tags}"
@@ -160,7 +160,7 @@ def test_the_scripts_pass_shellcheck() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze: apt-get install systemd")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
-        # The machine's paths are not this one's.
+        # The instance's paths do not exist here.
         text = unit.read_text().replace("/usr/bin/python3", "/bin/true").replace("/opt/bluegreen", "/")
         (tmp_path / unit.name).write_text(text)
     done = subprocess.run(
@@ -218,19 +218,19 @@ def test_every_unit_with_an_install_section_is_enabled_and_only_those() -> None:
     assert enabled == {unit.name for unit in UNITS if "\n[Install]\n" in unit.read_text()}
 
 
-@pytest.mark.parametrize("beside", ["logs", "watch"])
-def test_nothing_that_serves_waits_for_the_logs_or_the_watch(beside: str) -> None:
+@pytest.mark.parametrize("unit", ["logs", "watch"])
+def test_nothing_that_serves_waits_for_the_logs_or_the_watch(unit: str) -> None:
     for name in ("boot", "drain", "boot-failed"):
         text = (AMI / "units" / f"bluegreen-{name}.service").read_text()
         settings = [line for line in text.splitlines() if not line.startswith("#")]
-        assert [line for line in settings if beside in line or "cloudwatch" in line] == []
-    told = (AMI / "units" / f"bluegreen-{beside}.service").read_text()
-    assert re.findall(r"^(?:Before|RequiredBy|Conflicts|OnFailure)=", told, re.MULTILINE) == []
+        assert [line for line in settings if unit in line or "cloudwatch" in line] == []
+    text = (AMI / "units" / f"bluegreen-{unit}.service").read_text()
+    assert re.findall(r"^(?:Before|RequiredBy|Conflicts|OnFailure)=", text, re.MULTILINE) == []
 
 
-def test_the_watch_begins_only_behind_a_boot_that_was_well() -> None:
-    told = (AMI / "units" / "bluegreen-watch.service").read_text()
-    found = re.findall(r"^(Requires|After|WantedBy|Restart)=(.*)$", told, re.MULTILINE)
+def test_the_watch_starts_only_after_a_successful_boot() -> None:
+    text = (AMI / "units" / "bluegreen-watch.service").read_text()
+    found = re.findall(r"^(Requires|After|WantedBy|Restart)=(.*)$", text, re.MULTILINE)
     boot = "bluegreen-boot.service"
     assert found == [("Requires", boot), ("After", boot), ("Restart", "always"), ("WantedBy", boot)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ami.boot.unpack import Kind, UnpackError, UnpackLimits, kind_of, unpack
+from ami.boot.unpack import BundleKind, UnpackError, UnpackLimits, kind_of, unpack
 from tests.ami.releases import APP, app_bundle, bomb, bundle, entry
 
 
@@ -38,7 +38,7 @@ def test_a_bundle_lies_in_its_folder_with_plain_modes(tmp_path: Path) -> None:
 def test_an_archive_with_one_folder_around_everything_starts_there(tmp_path: Path) -> None:
     top = unpacked(bundle(tmp_path / "b", APP, top="project-1.2/"))
     assert top == tmp_path / "tree" / "project-1.2"
-    assert kind_of(top, "v1") is Kind.SOURCE
+    assert kind_of(top, "v1") is BundleKind.SOURCE
 
 
 def test_links_within_the_folder_are_kept(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_links_within_the_folder_are_kept(tmp_path: Path) -> None:
         ((entry("hard", tarfile.LNKTYPE, "../outside/x"),), "which is no earlier file"),
         ((entry("s", tarfile.SYMTYPE, "x"), entry("hard", tarfile.LNKTYPE, "s")), "which is no earlier file"),
         ((entry("twice"), entry("./twice")), "entry 'twice': is in the bundle twice"),
-        ((entry("a\\..\\b"),), "holds a character"),
+        ((entry("a\\..\\b"),), "contains a character"),
         (
             (
                 entry("d", tarfile.DIRTYPE),
@@ -132,7 +132,7 @@ def test_more_entries_than_allowed_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"", b"hello", gzip.compress(b""), gzip.compress(b"x" * 2000)],
-    ids=["nothing", "text", "nothing packed", "text packed"],  # the bytes tell the time, and workers would not agree
+    ids=["nothing", "text", "nothing packed", "text packed"],  # the bytes contain the time, and workers would not agree
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "b").write_bytes(content)
@@ -142,7 +142,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_an_archive_cut_short_is_refused(tmp_path: Path) -> None:
     source = app_bundle(tmp_path / "b")
     source.write_bytes(source.read_bytes()[:-60])
-    assert "not a whole tar.gz archive" in refused(source)
+    assert "not a complete tar.gz archive" in refused(source)
 
 
 def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def tops(tmp_path: Path, files: dict[str, str]) -> Path:
 
 def test_release_json_names_the_kind(tmp_path: Path) -> None:
     about = json.dumps({"kind": "image", "version": "v1"})
-    assert kind_of(tops(tmp_path, {"release.json": about, "image.tar": "x"}), "v1") is Kind.IMAGE
+    assert kind_of(tops(tmp_path, {"release.json": about, "image.tar": "x"}), "v1") is BundleKind.IMAGE
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_release_json_names_the_kind(tmp_path: Path) -> None:
         ({"main.py": "x"}, "of kind source and has no Dockerfile at its top"),
         ({"release.json": '{"kind": "image"}', "Dockerfile": "x"}, "of kind image and has no image.tar"),
         ({"release.json": '{"kind": "wasm"}'}, "kind 'wasm': must be source or image"),
-        ({"release.json": '{"version": "v2"}', "Dockerfile": "x"}, "version 'v2': this machine is to run 'v1'"),
+        ({"release.json": '{"version": "v2"}', "Dockerfile": "x"}, "version 'v2': this instance is to run 'v1'"),
         ({"release.json": "{", "Dockerfile": "x"}, "release.json: not JSON"),
         ({"release.json": "[]", "Dockerfile": "x"}, "release.json: must be an object"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ami.boot.files import read_pairs
-from ami.boot.user_data import App, Known, LogGroups, Release, UserData, UserDataError, parse
+from ami.boot.user_data import App, LogGroups, Release, ReportingInfo, UserData, UserDataError, parse
 from tests.ami.releases import user_data
 
 DIGEST = "0" * 64
@@ -91,8 +91,8 @@ def test_every_fault_is_named_at_once_with_its_value_and_what_is_allowed() -> No
 def test_types_are_those_of_the_schema(field: str, value: Any) -> None:
     raw = json.loads(user_data())
     (raw["app"] if field == "port" else raw)[field] = value
-    (told,) = problems(json.dumps(raw))
-    assert told.rpartition(": must be")[0].split(": ")[0].rpartition(".")[2] == field
+    (problem,) = problems(json.dumps(raw))
+    assert problem.rpartition(": must be")[0].split(": ")[0].rpartition(".")[2] == field
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_types_are_those_of_the_schema(field: str, value: Any) -> None:
     ],
 )
 def test_only_objects_and_https_are_release_urls(url: str) -> None:
-    (told, *_) = problems(user_data(url=url, sha256=DIGEST))
-    assert told.startswith("release.url: ")
-    assert told.endswith(": must be s3://bucket/key or https://host/path")
+    (problem, *_) = problems(user_data(url=url, sha256=DIGEST))
+    assert problem.startswith("release.url: ")
+    assert problem.endswith(": must be s3://bucket/key or https://host/path")
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
-    (told,) = problems(user_data(url="https://me:hunter22@example.com/v1.tar.gz"))
-    assert told.startswith("release.url: https://example.com/v1.tar.gz: must be")
+    (problem,) = problems(user_data(url="https://me:hunter22@example.com/v1.tar.gz"))
+    assert problem.startswith("release.url: https://example.com/v1.tar.gz: must be")
 
 
 def test_an_object_needs_its_digest() -> None:
@@ -142,11 +142,11 @@ def test_any_other_form_is_refused(text: str) -> None:
     assert problems(text) == ["another form: must be JSON of format 1 (ami/boot/user_data.py)"]
 
 
-def test_wrong_user_data_is_known_as_far_as_a_report_needs_it() -> None:
-    assert Known.of(user_data(color="red", alerts_topic_arn="arn:1", log_boot="/boot")) == Known(
+def test_invalid_user_data_is_parsed_as_far_as_a_report_needs_it() -> None:
+    assert ReportingInfo.parse(user_data(color="red", alerts_topic_arn="arn:1", log_boot="/boot")) == ReportingInfo(
         stack="dev", color="red", version="v1", alerts_topic_arn="arn:1", boot_log_group="/boot"
     )
-    assert Known.of("STACK=dev\n") is None
+    assert ReportingInfo.parse("STACK=dev\n") is None
 
 
 def test_data_is_never_code() -> None:

@@ -33,33 +33,33 @@ def database(sandbox: Sandbox) -> DatabaseServer:
 
 @pytest.fixture
 def hello(sandbox: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Hello]]:
-    """Starts apps that end with the test."""
+    """Starts apps that are stopped with the test."""
     with ExitStack() as apps:
         yield lambda **environment: apps.enter_context(running(sandbox, tmp_path, **environment))
 
 
 @pytest.fixture
 def frozen(database: DatabaseServer) -> Freeze:
-    """The database accepts connections, keeps those it has, and says nothing: the worst kind of outage."""
+    """Freezes the database: it accepts connections and never answers, the worst kind of outage."""
 
     @contextmanager
     def freeze() -> Iterator[None]:
         server = psutil.Process(database.process.pid)
-        everyone = [server, *server.children(recursive=True)]
-        for one in everyone:
-            one.suspend()
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
         try:
             yield
         finally:
-            for one in everyone:
-                one.resume()
+            for process in processes:
+                process.resume()
 
     return freeze
 
 
 @pytest.fixture
 def silent_database() -> Iterator[tuple[str, socket.socket]]:
-    """An address as DATABASE_URL, and the listener behind it, which answers nobody."""
+    """A DATABASE_URL, and its listener, which never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
         yield f"postgresql://hello:secret@127.0.0.1:{listener.getsockname()[1]}/hello", listener

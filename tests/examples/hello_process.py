@@ -1,4 +1,4 @@
-"""The sample release as a machine runs it: a process of its own with its contract's environment."""
+"""The sample release as a separate process, with the contract's environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import requests
 from rehearsal.host.sandbox import Sandbox, url_answers, wait_until
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "hello"
-OUTLIVES_EVERY_LIMIT = 10.0
+REQUEST_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Hello:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> requests.Response:
-        return requests.get(self.url + path, headers=headers, timeout=OUTLIVES_EVERY_LIMIT)
+        return requests.get(self.url + path, headers=headers, timeout=REQUEST_TIMEOUT_S)
 
     def deep(self) -> requests.Response:
         return self.get("/health?deep=1")
@@ -44,13 +44,13 @@ class Hello:
 
 @contextmanager
 def running(sandbox: Sandbox, folder: Path, **environment: str) -> Iterator[Hello]:
-    """Ready when it answers; killed at the end, unless it has ended by itself."""
+    """Ready when it answers; killed at the end, unless it has exited."""
     port = sandbox.port()
-    given = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v1", "COLOR": "blue", **environment}
+    variables = {"PATH": os.environ["PATH"], "PORT": str(port), "RELEASE": "v1", "COLOR": "blue", **environment}
     log = folder / f"hello-{port}.log"
     with log.open("wb") as output:
         argv = [sys.executable, "app.py"]
-        popen = subprocess.Popen(argv, cwd=FOLDER, env=given, stdout=output, stderr=subprocess.STDOUT)
+        popen = subprocess.Popen(argv, cwd=FOLDER, env=variables, stdout=output, stderr=subprocess.STDOUT)
     hello = Hello(popen=popen, port=port, log=log)
     path = environment.get("HEALTH_PATH", "/health")
     try:

@@ -19,13 +19,13 @@ Start = Callable[..., Hello]
 Silent = tuple[str, socket.socket]
 # The contract's 2 s for the database, and what a busy machine may add.
 ANSWERED_WITHIN = 2.0 + 1.5
-VISITED_WITHIN = 6.0 + 1.5  # users are kept waiting longer than health checks
+VISITED_WITHIN = 6.0 + 1.5  # longer than a health check
 # The sessions that are not psql's own.
 OTHERS = "FROM pg_stat_activity WHERE datname = 'hello' AND pid <> pg_backend_pid()"
 
 
 def connections(listener: socket.socket) -> int:
-    """How many ask for the silent database at this moment."""
+    """Number of pending connections to the silent database."""
     count = 0
     listener.setblocking(False)
     while True:
@@ -36,7 +36,7 @@ def connections(listener: socket.socket) -> int:
         count += 1
 
 
-def why_not_deep(app: Hello) -> str | None:
+def deep_failure(app: Hello) -> str | None:
     answer = app.deep()
     return None if answer.status_code == 200 else answer.text
 
@@ -69,7 +69,7 @@ def test_shallow_health_and_the_start_leave_the_database_alone(hello: Start, sil
     assert connections(listener) > 0
 
 
-def test_deep_health_asks_the_database(hello: Start, database: DatabaseServer) -> None:
+def test_deep_health_queries_the_database(hello: Start, database: DatabaseServer) -> None:
     answer = hello(DATABASE_URL=database.url).deep()
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "release": "v1", "checks": {"database": "ok"}})
 
@@ -98,7 +98,7 @@ def test_deep_health_gives_up_on_a_silent_database_after_two_seconds(hello: Star
 
 
 @pytest.mark.parametrize("url", ["not a url", "postgresql://hello:secret@127.0.0.1:notaport/hello", "mysql://x/y"])
-def test_a_malformed_database_url_is_a_failing_check_that_tells_no_password(hello: Start, url: str) -> None:
+def test_a_malformed_database_url_is_a_failing_check_without_the_password(hello: Start, url: str) -> None:
     app = hello(DATABASE_URL=url, DATABASE_HOST="127.0.0.1")
     answer = app.deep()
     assert answer.status_code == 503
@@ -155,21 +155,21 @@ def test_an_outage_neither_hangs_the_app_nor_outlives_itself(
         assert time.monotonic() - started < ANSWERED_WITHIN
         assert {answer.result().status_code for answer in visits} == {503}
         assert time.monotonic() - started < VISITED_WITHIN
-    wait_until(lambda: why_not_deep(app), what="hello", deadline=5)
+    wait_until(lambda: deep_failure(app), what="hello", deadline=5)
     assert app.get("/visits").status_code == 200
 
 
-def test_sigterm_finishes_what_is_in_flight_and_takes_no_more(hello: Start, silent_database: Silent) -> None:
+def test_sigterm_finishes_requests_in_flight_and_accepts_no_more(hello: Start, silent_database: Silent) -> None:
     url, listener = silent_database
     app = hello(DATABASE_URL=url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(app.get, "/visits")
-        asked = listener.accept()  # the app asks its database: the request is in flight, as long as this is kept
+        connected = listener.accept()  # the app calls its database: the request is in flight while this is open
         app.popen.send_signal(signal.SIGTERM)
-        wait_until(lambda: why_not_refused(app.port), what="the listener's end", deadline=1.5)
+        wait_until(lambda: not_refused_reason(app.port), what="the listener to close", deadline=1.5)
         assert not answer.done()
         assert answer.result().status_code == 503
-    asked[0].close()
+    connected[0].close()
     assert app.popen.wait(timeout=5) == 0
 
 
@@ -184,7 +184,7 @@ def test_sigterm_does_not_wait_for_idle_connections(hello: Start, database: Data
     assert time.monotonic() - started < 3
 
 
-def test_health_answers_where_the_stack_says(hello: Start) -> None:
+def test_the_health_path_is_configurable(hello: Start) -> None:
     app = hello(HEALTH_PATH="/up")
     assert app.get("/up").status_code == 200
     assert app.get("/health").status_code == 404
@@ -201,7 +201,7 @@ def test_an_answer_costs_well_under_a_millisecond_of_cpu(hello: Start) -> None:
     assert app.cpu_seconds() - before < 0.6
 
 
-def why_not_refused(port: int) -> str | None:
+def not_refused_reason(port: int) -> str | None:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except ConnectionRefusedError:

@@ -1,4 +1,4 @@
-"""The example consumer beside a chat, and what SNS, EventBridge and CloudWatch send it."""
+"""The example consumer with a fake chat, and what SNS, EventBridge and CloudWatch send it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from ami.boot.messages import Message, body
-from examples.webhook.consumer import SNS_URL, Config, chat_text, server
+from examples.webhook.consumer import SNS_URL, WebhookConfig, chat_text, server
 from scripts.ci.message_reference import EXAMPLES, PAGE
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alerts-1a2b3c4"
@@ -32,32 +32,32 @@ ENVELOPE = {
 
 
 @dataclass(kw_only=True)
-class Beside:
-    """A server that keeps what it is asked and answers with one status: a chat, or SNS's own address."""
+class FakeServer:
+    """A server that records requests and answers with one status: the chat, and SNS's own address."""
 
     url: str = ""
     status: int = 200
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
+    requests: list[tuple[str, str, Any]] = field(default_factory=list)
 
 
 @contextmanager
-def served(made: ThreadingHTTPServer) -> Iterator[str]:
-    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+def served(listening: ThreadingHTTPServer) -> Iterator[str]:
+    thread = threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{made.server_address[1]}"
-    made.shutdown()
-    made.server_close()
+    yield f"http://127.0.0.1:{listening.server_address[1]}"
+    listening.shutdown()
+    listening.server_close()
     thread.join()
 
 
 @pytest.fixture
-def beside() -> Iterator[Beside]:
-    found = Beside()
+def chat() -> Iterator[FakeServer]:
+    found = FakeServer()
 
     class Answers(BaseHTTPRequestHandler):
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
-            found.asked.append((self.command, self.path, json.loads(self.rfile.read(length) or "null")))
+            found.requests.append((self.command, self.path, json.loads(self.rfile.read(length) or "null")))
             self.send_response(found.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -72,10 +72,10 @@ def beside() -> Iterator[Beside]:
 
 
 @pytest.fixture
-def webhook(beside: Beside) -> Iterator[str]:
-    """The consumer's address, without its path. SNS's own address is the server beside it."""
-    sns = re.compile(re.escape(f"{beside.url}/?Action="))
-    config = Config(path=PATH, topic_arn=TOPIC, chat_url=f"{beside.url}/chat", sns_url=sns)
+def webhook(chat: FakeServer) -> Iterator[str]:
+    """The consumer's address, without its path. SNS's own address is the chat's server."""
+    sns = re.compile(re.escape(f"{chat.url}/?Action="))
+    config = WebhookConfig(path=PATH, topic_arn=TOPIC, chat_url=f"{chat.url}/chat", sns_url=sns)
     with served(server(config, 0, "127.0.0.1")) as url:
         yield url
 
@@ -96,19 +96,19 @@ def confirmation(url: str) -> dict[str, str]:
     }
 
 
-def test_a_subscription_is_confirmed_once_by_its_url(webhook: str, beside: Beside) -> None:
-    assert send(webhook, "SubscriptionConfirmation", **confirmation(beside.url)) == 200
-    assert beside.asked == [("GET", "/?Action=ConfirmSubscription&Token=2336412f37", None)]
+def test_a_subscription_is_confirmed_once_by_its_url(webhook: str, chat: FakeServer) -> None:
+    assert send(webhook, "SubscriptionConfirmation", **confirmation(chat.url)) == 200
+    assert chat.requests == [("GET", "/?Action=ConfirmSubscription&Token=2336412f37", None)]
 
 
 def test_a_subscription_that_leads_elsewhere_or_is_of_another_topic_is_not_confirmed(
-    webhook: str, beside: Beside
+    webhook: str, chat: FakeServer
 ) -> None:
     elsewhere = confirmation("http://169.254.169.254")
     assert send(webhook, "SubscriptionConfirmation", **elsewhere) == 403
-    other = {**confirmation(beside.url), "TopicArn": f"{TOPIC}-2"}
+    other = {**confirmation(chat.url), "TopicArn": f"{TOPIC}-2"}
     assert send(webhook, "SubscriptionConfirmation", **other) == 403
-    assert beside.asked == []
+    assert chat.requests == []
 
 
 @pytest.mark.parametrize(
@@ -122,39 +122,39 @@ def test_a_subscription_that_leads_elsewhere_or_is_of_another_topic_is_not_confi
         ("https://example.org/https://sns.eu-central-1.amazonaws.com/", False),
     ],
 )
-def test_only_sns_itself_is_asked_to_confirm(url: str, ours: bool) -> None:
+def test_only_sns_urls_are_confirmed(url: str, ours: bool) -> None:
     assert bool(SNS_URL.match(url)) is ours
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: message.kind)
 def test_each_message_reaches_the_chat_with_its_subject_and_its_sentence(
-    webhook: str, beside: Beside, message: Message
+    webhook: str, chat: FakeServer, message: Message
 ) -> None:
     assert send(webhook, "Notification", Subject=message.subject, Message=body(message)) == 200
-    [(method, path, content)] = beside.asked
+    [(method, path, content)] = chat.requests
     assert (method, path) == ("POST", "/chat")
     subject, error = content["text"].splitlines()[:2]
     assert (subject, error) == (message.subject, getattr(message, "error", ""))
 
 
-def test_what_eventbridge_publishes_has_no_subject_of_sns(webhook: str, beside: Beside) -> None:
+def test_what_eventbridge_publishes_has_no_subject_of_sns(webhook: str, chat: FakeServer) -> None:
     lost = next(example for example in EXAMPLES if example.kind == "instance_lost")
     assert send(webhook, "Notification", Message=body(lost)) == 200
-    [(_, _, content)] = beside.asked
+    [(_, _, content)] = chat.requests
     assert content["text"].startswith("Instance lost: prod green i-0123456789abcdef0\nAt 2026")
     assert content["text"].endswith("\nzone: eu-central-1a")
 
 
 def alarm() -> str:
-    """The page's own, an alarm as CloudWatch publishes it."""
+    """The alarm in the docs page, as CloudWatch publishes it."""
     return next(
         found[1] for found in re.finditer(r"```json\n(.*?)```", PAGE.read_text(), re.S) if '"AlarmName"' in found[1]
     )
 
 
-def test_an_alarm_in_the_words_of_cloudwatch(webhook: str, beside: Beside) -> None:
+def test_an_alarm_is_shown_in_cloudwatchs_own_words(webhook: str, chat: FakeServer) -> None:
     assert send(webhook, "Notification", Subject='ALARM: "prod-green-bad" in EU (Frankfurt)', Message=alarm()) == 200
-    [(_, _, content)] = beside.asked
+    [(_, _, content)] = chat.requests
     assert content["text"].startswith("ALARM: prod-green-bad\narn:aws:cloudwatch:eu-central-1:123456789012:alarm:prod-")
 
 
@@ -168,7 +168,7 @@ def test_lines_of_the_last_boot_are_shown_and_no_more_than_five() -> None:
     assert chat_text("", json.dumps(message)) == "Boot failed\nno\n> 4\n> 5\n> 6\n> 7\n> 8"
 
 
-def test_a_rollback_that_failed_wakes_everybody() -> None:
+def test_a_failed_rollback_mentions_the_channel() -> None:
     message = {
         "kind": "cutover",
         "subject": "Cutover: rollback failed",
@@ -179,7 +179,7 @@ def test_a_rollback_that_failed_wakes_everybody() -> None:
 
 
 @pytest.mark.parametrize("text", ["deployed by hand", '["no", "object"]', '{"kind": 7}'])
-def test_what_somebody_else_publishes_is_shown_as_it_is(text: str) -> None:
+def test_other_messages_are_shown_as_they_are(text: str) -> None:
     assert chat_text("hello", text) == f"hello\n{text}"
 
 
@@ -189,18 +189,18 @@ def test_a_kind_that_is_new_is_shown_too() -> None:
     assert chat_text("", json.dumps(other)) == "Rain\n7"
 
 
-def test_the_end_of_a_subscription_needs_nothing(webhook: str, beside: Beside) -> None:
-    assert send(webhook, "UnsubscribeConfirmation", **confirmation(beside.url)) == 200
-    assert beside.asked == []
+def test_an_unsubscription_needs_nothing(webhook: str, chat: FakeServer) -> None:
+    assert send(webhook, "UnsubscribeConfirmation", **confirmation(chat.url)) == 200
+    assert chat.requests == []
 
 
-def test_sns_is_to_send_again_what_the_chat_did_not_take(webhook: str, beside: Beside) -> None:
-    beside.status = 503
+def test_sns_retries_what_the_chat_did_not_accept(webhook: str, chat: FakeServer) -> None:
+    chat.status = 503
     assert send(webhook, "Notification", Message="{}") == 502
-    assert len(beside.asked) == 1
+    assert len(chat.requests) == 1
 
 
-def test_strangers_and_what_is_no_envelope_are_refused(webhook: str, beside: Beside) -> None:
+def test_other_topics_and_malformed_requests_are_refused(webhook: str, chat: FakeServer) -> None:
     assert send(webhook, "Notification", path="/elsewhere", Message="{}") == 404
     assert send(webhook, "Notification", TopicArn=f"{TOPIC}-2", Message="{}") == 403
     assert send(webhook, "Weather", Message="{}") == 400
@@ -208,4 +208,4 @@ def test_strangers_and_what_is_no_envelope_are_refused(webhook: str, beside: Bes
     assert requests.post(webhook + PATH, data=b"7", timeout=10).status_code == 400
     huge = {"Content-Length": str(8 << 20)}
     assert requests.post(webhook + PATH, headers=huge, timeout=10).status_code == 413
-    assert beside.asked == []
+    assert chat.requests == []

@@ -316,7 +316,7 @@ def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> N
     world.write_failure(Color.GREEN, "v3", "i-1")
     place = {"logGroupName": f"/bluegreen/{STACK}/boot", "logStreamName": log_stream("green", "v3", "i-1")}
     exited = AppExited(
-        stack=STACK, color="green", release="v3", instance="i-1", error="the app ended with 137", exit_code=137
+        stack=STACK, color="green", release="v3", instance="i-1", error="the app exited with 137", exit_code=137
     )
     event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": body(exited)}
     client(world.session, "logs").put_log_events(**place, logEvents=[event])

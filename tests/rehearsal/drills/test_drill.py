@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rehearsal.drills.drill import Drill, DrillError, DrillRun, Outcome, run_drills
+from rehearsal.drills.drill import Drill, DrillError, DrillOutcome, DrillRun, run_drills
 from rehearsal.drills.fixture import Fixture
 from rehearsal.load.request_log import Request, RequestLog
 
-GOOD = Outcome(
+GOOD = DrillOutcome(
     detected_by="boot step verify", detected_seconds=0.25, recovered_seconds=4.5, notified=True, note="notified"
 )
 
@@ -33,16 +33,16 @@ def request(due: float, error: str = "") -> Request:
     return Request(due, 0.0, 10.0, 503 if error else 200, "v1", "blue", error)
 
 
-def drill(play: Callable[[Fixture], Outcome] = lambda _scene: GOOD, **changes: object) -> Drill:
+def drill(play: Callable[[Fixture], DrillOutcome] = lambda _scene: GOOD, **changes: object) -> Drill:
     return dataclasses.replace(Drill(fault="bundle corrupt", inject=play), **changes)  # type: ignore[arg-type]
 
 
-def ran(subject: Drill, outcome: Outcome | None = GOOD, error: str = "") -> DrillRun:
+def ran(subject: Drill, outcome: DrillOutcome | None = GOOD, error: str = "") -> DrillRun:
     return DrillRun(drill=subject, began=100.0, ended=110.0, outcome=outcome, error=error)
 
 
-def failing(problem: Exception) -> Callable[[Fixture], Outcome]:
-    def play(_scene: Fixture) -> Outcome:
+def failing(problem: Exception) -> Callable[[Fixture], DrillOutcome]:
+    def play(_scene: Fixture) -> DrillOutcome:
         raise problem
 
     return play
@@ -78,7 +78,7 @@ def test_a_row_has_the_outcome_and_the_requests_of_the_window() -> None:
         (drill(max_error_rate=0.5, max_recovery_seconds=4.0), GOOD, "recovered after 4.5 s, allowed are 4; notified"),
     ],
 )
-def test_a_finished_drill_can_still_fail(subject: Drill, outcome: Outcome, problem: str) -> None:
+def test_a_finished_drill_can_still_fail(subject: Drill, outcome: DrillOutcome, problem: str) -> None:
     row = ran(subject, outcome).row(RequestLog([request(101.0), request(102.0, "status 503")]))
     assert (row.ok, row.note) == (False, problem)
 
@@ -123,7 +123,7 @@ def test_a_failed_drill_does_not_stop_the_others() -> None:
 
 
 def test_a_hanging_drill_is_ended_at_its_deadline() -> None:
-    def hang(_scene: Fixture) -> Outcome:
+    def hang(_scene: Fixture) -> DrillOutcome:
         threading.Event().wait(60)
         return GOOD
 

@@ -11,12 +11,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from rehearsal.drills.__main__ import NoSuchDrillError, _show_result, main, select
-from rehearsal.drills.drill import Drill, Outcome
+from rehearsal.drills.drill import Drill, DrillOutcome
 from rehearsal.drills.fixture import Fixture
 from rehearsal.drills.register import DRILLS
 
 
-def play(_scene: Fixture) -> Outcome:
+def play(_scene: Fixture) -> DrillOutcome:
     raise AssertionError("no drill runs here")
 
 

@@ -9,7 +9,7 @@ import pytest
 from ami.boot.messages import MAX_BYTES, DeploymentFailed, content, sanitized
 from scripts.cli.notifier import PUBLISHED, publish, secrets_of
 from scripts.stack.automation import StackFacts, read_facts
-from tests.ami.front import fronted
+from tests.ami.fault_proxy import fault_proxy
 from tests.ami.releases import free_port
 from tests.scripts.world import REGION, TOKEN, World, WorldStack
 
@@ -75,13 +75,13 @@ def test_a_message_whose_answer_is_late_is_published_once(
     world: World, facts: StackFacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scripts.cli.notifier.READ_SECONDS", 0.2)
-    with fronted(world.session.client("sns").meta.endpoint_url) as front:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", front.url)
-        front.late.add("sns")
+    with fault_proxy(world.session.client("sns").meta.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        proxy.late.add("sns")
         away = replace(facts)
         away.__dict__["session"] = boto3.Session(region_name=REGION)
         assert publish(away, FAILED).startswith("not published: Read timeout on endpoint URL")
-        assert front.asked == ["sns"]
+        assert proxy.requested == ["sns"]
 
 
 def test_a_topic_that_is_gone_raises_nothing(facts: StackFacts) -> None:

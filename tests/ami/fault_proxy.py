@@ -1,4 +1,4 @@
-"""A way to AWS on which single services are down or never answer, told apart by what requests are signed for."""
+"""Fault-injecting proxy for AWS: single services are down or never answer, by the service of a request's signature."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _OF_CONNECTION = {"connection", "transfer-encoding", "date", "server"}
 HANGS_S = 60.0
 
 
-class Front:
-    """The emulator behind it answers, but for services that are `down` (503), `hanging` or `late`.
+class FaultProxy:
+    """Forwards requests to the emulator, but for services that are `down` (503), `hanging` or `late`.
 
-    Of hanging services, requests come to nothing; late ones do what they are asked, and say too late that an event, a
-    message or a metric is theirs. Both answer, or close the connection, once they are released.
+    Requests to hanging services are dropped; late ones process an event, a message or a metric and respond too late.
+    Both respond, or close the connection, once they are released.
     """
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, upstream: str) -> None:
         self.down: set[str] = set()
         self.hanging: set[str] = set()
         self.late: set[str] = set()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.released = threading.Event()
-        self._behind = urlsplit(behind).netloc
+        self._upstream = urlsplit(upstream).netloc
         self._server = _server(self)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -37,7 +37,7 @@ class Front:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def forward(self, exchange: BaseHTTPRequestHandler, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = HTTPConnection(self._behind, timeout=30)
+        connection = HTTPConnection(self._upstream, timeout=30)
         try:
             connection.request(exchange.command, exchange.path, body, dict(exchange.headers.items()))
             answer = connection.getresponse()
@@ -46,9 +46,9 @@ class Front:
             connection.close()
 
     def release(self) -> None:
-        """All services are well, and nobody waits for an answer any longer."""
-        for ill in (self.down, self.hanging, self.late):
-            ill.clear()
+        """All services are healthy again, and pending requests end."""
+        for faults in (self.down, self.hanging, self.late):
+            faults.clear()
         self.released.set()
 
     def close(self) -> None:
@@ -68,25 +68,25 @@ class _AnyMethod(BaseHTTPRequestHandler):
         self.do_POST()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Tests read what was asked for in `asked`."""
+        """Tests read the requested services in `requested`."""
 
 
-def _server(front: Front) -> ThreadingHTTPServer:
+def _server(proxy: FaultProxy) -> ThreadingHTTPServer:
     class Exchange(_AnyMethod):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             signed = _SIGNED_FOR.search(self.headers.get("Authorization", ""))
             service = signed[1] if signed else ""
-            front.asked.append(service)
-            if service in front.hanging:
-                front.released.wait(HANGS_S)
+            proxy.requested.append(service)
+            if service in proxy.hanging:
+                proxy.released.wait(HANGS_S)
                 return
-            if service in front.down:
+            if service in proxy.down:
                 self._answer(503, [], b"<ErrorResponse><Error><Code>ServiceUnavailable</Code></Error></ErrorResponse>")
                 return
-            answer = front.forward(self, body)
-            if service in front.late and not self.headers.get("X-Amz-Target", "").endswith("CreateLogStream"):
-                front.released.wait(HANGS_S)
+            answer = proxy.forward(self, body)
+            if service in proxy.late and not self.headers.get("X-Amz-Target", "").endswith("CreateLogStream"):
+                proxy.released.wait(HANGS_S)
             self._answer(*answer)
 
         def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -102,15 +102,15 @@ def _server(front: Front) -> ThreadingHTTPServer:
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Clients that lose patience are what some tests are about."""
+            """Clients that time out are part of some tests."""
 
     return Quiet(("127.0.0.1", 0), Exchange)
 
 
 @contextmanager
-def fronted(behind: str) -> Iterator[Front]:
-    front = Front(behind)
+def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(upstream)
     try:
-        yield front
+        yield proxy
     finally:
-        front.close()
+        proxy.close()

@@ -1,4 +1,4 @@
-"""One boot's knowledge: what each step found out, for the steps after it."""
+"""Boot context: paths, and what each step found out for the next ones."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,14 @@ from .masking import Secrets
 from .metadata import Identity, Metadata
 from .parameters import Parameter
 from .retrying import Deadline
-from .status import Status
-from .unpack import Kind, UnpackLimits
-from .user_data import Known, UserData
+from .status import BootStatus
+from .unpack import BundleKind, UnpackLimits
+from .user_data import ReportingInfo, UserData
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where the boot keeps things: what a reboot needs on disk, what it must forget in memory."""
+class Paths:
+    """Files of the boot: on disk what a reboot needs, in memory what it must not find."""
 
     disk: Path = Path("/var/lib/bluegreen")
     memory: Path = Path("/run/bluegreen")
@@ -50,12 +50,12 @@ class Places:
 
     @property
     def log_agent(self) -> Path:
-        """The log agent's config: there while the agent has something to send."""
+        """The log agent's config; it exists only while the agent runs."""
         return self.memory / "log-agent.json"
 
     @property
     def watch_record(self) -> Path:
-        """What the watch has seen and told since the machine started."""
+        """State of the watch since the instance started."""
         return self.memory / "watch.json"
 
     @property
@@ -64,37 +64,37 @@ class Places:
 
 
 @dataclass(kw_only=True)
-class Machine:
+class BootContext:
     """Filled by the steps, in their order."""
 
-    places: Places
+    paths: Paths
     metadata: Metadata
     secrets: Secrets
     total: Deadline
     deadline: Deadline  # the running step's
-    status: Status
+    status: BootStatus
     container: str = NAME
     fetch_limits: FetchLimits = field(default_factory=FetchLimits)
     unpack_limits: UnpackLimits = field(default_factory=UnpackLimits)
     identity: Identity = field(init=False)
     cloud: Cloud = field(init=False)
-    known: Known | None = None  # of user data, also of wrong one: enough to report that; None before it was read
+    reporting_info: ReportingInfo | None = None  # also of invalid user data; None before it was read
     user_data: UserData = field(init=False)
     parameters: list[Parameter] = field(default_factory=list)
-    image_kept: bool = False
-    logs_leave: bool = True
+    image_cached: bool = False
+    ships_logs: bool = True
     digest: str = ""
     top: Path = field(init=False)
-    kind: Kind = field(init=False)
+    kind: BundleKind = field(init=False)
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where a message comes from; known once the identity is."""
-        known = self.known or Known()
+        """The origin fields of a message; needs the identity."""
+        info = self.reporting_info or ReportingInfo()
         return {
-            "stack": known.stack,
-            "color": known.color,
-            "release": known.version,
+            "stack": info.stack,
+            "color": info.color,
+            "release": info.version,
             "instance": self.identity.instance_id,
             "zone": self.identity.zone,
             "region": self.identity.region,
