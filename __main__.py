@@ -1,4 +1,4 @@
-"""One stack: network, bucket, role, load balancer, and a blue and a green fleet of which one has the traffic."""
+"""Pulumi program of one stack: network, bucket, role, load balancer, and a blue and a green fleet."""
 
 import pulumi
 
@@ -6,11 +6,11 @@ import composition as compose
 from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
 from components.color import Targets
+from components.instance_access import InstanceAccess
+from components.instance_events import InstanceEvents
 from components.instance_role import InstanceRole
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.logs import Logs
-from components.machine_access import MachineAccess
-from components.machine_events import MachineEvents
 from components.network import Network
 from components.traffic_guard import TrafficGuard
 from config import settings as config
@@ -21,14 +21,14 @@ async def main() -> None:
     settings = config.load()
     compose.warn(settings)
     context = compose.context(settings)
-    change = await compose.change(settings, context)
-    compose.begin(change)
-    TrafficGuard("traffic-guard", change.refusals)
+    update = await compose.update(settings, context)
+    compose.begin(update)
+    TrafficGuard("traffic-guard", update.refusals)
 
     network = Network("network", context, settings.network, settings.logs, compose.zone_ranges(settings.network))
     artifacts = ArtifactBucket("artifacts", context, access_logs=settings.load_balancer.access_logs)
     alerts = Alerts("alerts", context, settings.alerts)
-    MachineEvents("machine-events", context, alerts.topic)
+    InstanceEvents("machine-events", context, alerts.topic)
     logs = Logs("logs", context, settings.logs)
     archive = compose.log_archive(settings, context, logs, alerts)
     base_image = compose.base_image(settings, context)
@@ -36,20 +36,25 @@ async def main() -> None:
     role = InstanceRole("machine", context, bucket_arn=artifacts.arn, topic=alerts.topic, repository_arn=repository_arn)
 
     targets = {color: Targets(color, context, settings.app, color, network.vpc_id) for color in Color}
-    balancer_args = LoadBalancerArgs(
+    load_balancer_args = LoadBalancerArgs(
         vpc_id=network.vpc_id,
         subnet_ids=network.public_subnet_ids,
         target_groups=compose.arns(targets),
         log_bucket=artifacts.log_bucket,
-        tags=compose.by_tags(settings, artifacts, alerts),
+        tags=compose.load_balancer_tags(settings, artifacts, alerts),
     )
-    balancer = LoadBalancer("web", context, settings.load_balancer, balancer_args)
-    access = MachineAccess(
-        "machines", context, settings.app, settings.vpn, vpc_id=network.vpc_id, balancer=balancer.security_group_id
+    load_balancer = LoadBalancer("web", context, settings.load_balancer, load_balancer_args)
+    access = InstanceAccess(
+        "machines",
+        context,
+        settings.app,
+        settings.vpn,
+        vpc_id=network.vpc_id,
+        load_balancer_group=load_balancer.security_group_id,
     )
-    dns = compose.dns_name(settings, balancer)
+    dns = compose.dns_name(settings, load_balancer)
     vpn = compose.vpn(settings, context, network, alerts)
-    watch = compose.watch(settings, context, alerts, targets, balancer)
+    monitoring = compose.monitoring(settings, context, alerts, targets, load_balancer)
 
     shared = compose.Shared(
         network=network,
@@ -58,16 +63,16 @@ async def main() -> None:
         logs=logs,
         role=role,
         base_image=base_image,
-        balancer=balancer,
+        load_balancer=load_balancer,
         access=access,
     )
     fleets = compose.fleets(settings, context, shared, targets)
-    live_rule = compose.live_rule(settings, context, change, balancer, targets, fleets, dns)
-    outputs = compose.outputs(settings, context, change, shared, targets, fleets, live_rule, vpn, watch, archive)
+    live_rule = compose.live_rule(settings, context, update, load_balancer, targets, fleets, dns)
+    outputs = compose.outputs(settings, context, update, shared, targets, fleets, live_rule, vpn, monitoring, archive)
     for name, value in outputs.items():
         pulumi.export(name, value)
-    compose.require(change)
-    compose.end(change, live_rule)
+    compose.require(update)
+    compose.end(update, live_rule)
 
 
 pulumi.run(main)

@@ -1,6 +1,6 @@
-"""Parts of a stack that depend on its settings or come once a color, and the update's begin and end.
+"""Composition of a stack: components that depend on settings or exist per color, and the update's begin and end.
 
-`__main__.py` puts them in order.
+`__main__.py` creates them in order.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ import pulumi
 import pulumi_aws as aws
 
 from ami.boot.user_data import LogGroups, UserData
+from components.alarms import CapacityAlarm, ColorAlarms, LoadBalancerAlarm
 from components.alerts import Alerts
 from components.artifact_bucket import ArtifactBucket
-from components.balancer_alarm import BalancerAlarm
 from components.base_image import BaseImage
 from components.cidr_plan import ZoneRanges, plan
-from components.color import Fleet, FleetArgs, FleetHooks, Targets
-from components.color_alarms import ColorAlarms
+from components.color import ColorFleet, FleetArgs, FleetHooks, Targets
 from components.dashboard import Dashboard
 from components.dns_name import DnsName
+from components.instance_access import InstanceAccess
 from components.instance_role import InstanceRole
 from components.live_rule import LiveRule, LiveRuleArgs
 from components.load_balancer import PREVIEW_HEADER, LoadBalancer
 from components.log_archive import LogArchive
 from components.logs import Logs
-from components.machine_access import MachineAccess
-from components.machines_alarm import MachinesAlarm
 from components.network import Network
 from components.vpn import Vpn, VpnArgs
 from config.alerts import without_subscribers
@@ -40,18 +38,18 @@ from config.settings import NetworkSettings, Settings
 from fleet import deployments
 from fleet.colors import Color
 from fleet.command_lines import bluegreen
-from fleet.deployments import Change, Deployment
-from fleet.gates import GateArgs, arrival, live_rule_hooks, lost_traffic, release_guard
+from fleet.deployments import Deployment, StackUpdate
+from fleet.gates import GateArgs, capacity_wait, live_rule_hooks, lost_traffic, release_guard
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG
 from scripts.stack.config_file import StackFileError, read_config, write_config
 
-# Seconds that the instances of a new group get at least, and for AWS to start them before their boot timeout begins.
-MIN_ARRIVAL_S, LAUNCH_RESERVE_S = 600.0, 300.0
+# Minimum wait for the instances of a new group; and the time for AWS to launch one, before its boot timeout starts.
+MIN_CAPACITY_WAIT_S, LAUNCH_RESERVE_S = 600.0, 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MirroredImage:
-    """What others need of the base image; empty without one."""
+    """Outputs of the base image; empty without one."""
 
     reference: pulumi.Input[str] = ""
     repository_arn: pulumi.Input[str] = ""
@@ -59,7 +57,7 @@ class MirroredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What both colors use."""
+    """Components that both colors use."""
 
     network: Network
     artifacts: ArtifactBucket
@@ -67,94 +65,94 @@ class Shared:
     logs: Logs
     role: InstanceRole
     base_image: MirroredImage
-    balancer: LoadBalancer
-    access: MachineAccess
+    load_balancer: LoadBalancer
+    access: InstanceAccess
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
-    """What watches the colors and the load balancer before them."""
+class Monitoring:
+    """Alarms of colors and load balancer, and the dashboard."""
 
     colors: Mapping[Color, ColorAlarms]
-    balancer: BalancerAlarm
+    load_balancer: LoadBalancerAlarm
     dashboard: Dashboard
 
 
 def context(settings: Settings) -> StackContext:
-    """Where the credentials lead to."""
+    """The stack's context, with the account of the credentials."""
     return settings.stack.context(aws.get_caller_identity().account_id, aws.get_partition().partition)
 
 
 def warn(settings: Settings) -> None:
-    if settings.notifies_nobody:
+    if settings.lacks_subscribers:
         pulumi.log.warn(without_subscribers(settings.stack.name))
 
 
-def begin(change: Change) -> None:
-    """Raise RunError unless this run may change the stack; else let the checkout's config know of the change.
+def begin(update: StackUpdate) -> None:
+    """Raise RunError unless this run may change the stack; else write the next revision to the checkout's config.
 
-    A preview goes on to its end, so that it shows all that would change.
+    A preview runs to its end, so that it shows all changes.
     """
     if not pulumi.runtime.is_dry_run():
-        require(change)
-        _write_revision(change, change.revision_at_begin)
+        require(update)
+        _write_revision(update, update.revision_at_begin)
 
 
-def require(change: Change) -> None:
+def require(update: StackUpdate) -> None:
     """Raise RunError unless this run may change the stack."""
-    if change.refusal:
-        raise pulumi.RunError(change.refusal)
+    if update.refusal:
+        raise pulumi.RunError(update.refusal)
 
 
-def end(change: Change, live_rule: LiveRule | None) -> None:
-    """Bring the checkout's config up to date, once the traffic is as it should be."""
+def end(update: StackUpdate, live_rule: LiveRule | None) -> None:
+    """Update the checkout's config, once the traffic has changed."""
     if not pulumi.runtime.is_dry_run():
         done = live_rule.arn if live_rule else pulumi.Output.from_input("")
-        done.apply(lambda _: _write_revision(change, change.revision_at_end))
+        done.apply(lambda _: _write_revision(update, update.revision_at_end))
 
 
-def _write_revision(change: Change, revision: str) -> None:
-    if revision == change.desired.revision:
+def _write_revision(update: StackUpdate, revision: str) -> None:
+    if revision == update.desired.revision:
         return
-    file = Path(f"Pulumi.{change.stack}.yaml")  # Pulumi runs programs in the project's folder
+    file = Path(f"Pulumi.{update.stack}.yaml")  # Pulumi runs programs in the project's folder
     try:
-        # With --config-file the config was another one, and this file may be old.
-        if not _is_asked(change.desired, read_config(file)):
+        # With --config-file another file was used, and this one may be old.
+        if not _is_requested_by_file(update.desired, read_config(file)):
             raise StackFileError("the config was taken from another file")
         write_config(file, {f"{PROJECT}:revision": revision})
     except StackFileError as error:
         pulumi.log.warn(
             f"{file} could not be brought up to date ({error}): before the next update from here, run "
-            f"{bluegreen('sync-config', stack=change.stack)}"
+            f"{bluegreen('sync-config', stack=update.stack)}"
         )
 
 
-def _is_asked(desired: Deployment, config: Mapping[str, Any]) -> bool:
-    """Whether a stack's file asks for this, and so is the one that the config was taken from."""
+def _is_requested_by_file(desired: Deployment, config: Mapping[str, Any]) -> bool:
+    """Whether a stack's file requests this deployment, and so is the file of this run's config."""
     traffic = all(
-        str(config.get(f"{PROJECT}:{key}") or usual) == str(desired.traffic[key])
-        for key, usual in Deployment().traffic.items()
+        str(config.get(f"{PROJECT}:{key}") or default) == str(desired.traffic[key])
+        for key, default in Deployment().traffic.items()
     )
-    held = {color: config.get(f"{PROJECT}:{color}") or {} for color in Color}
-    releases = {color: str(each.get("release") or "") for color, each in held.items()}
-    return traffic and releases == {color: each.version for color, each in desired.colors.items()}
+    colors = {color: config.get(f"{PROJECT}:{color}") or {} for color in Color}
+    releases = {color: str(values.get("release") or "") for color, values in colors.items()}
+    return traffic and releases == {color: settings.version for color, settings in desired.colors.items()}
 
 
-async def change(settings: Settings, context: StackContext) -> Change:
-    """What this run would change of what users get; AWS is asked only where a fleet would go."""
+async def update(settings: Settings, context: StackContext) -> StackUpdate:
+    """The update of this run; reads the traffic in AWS only if a fleet would be replaced or deleted."""
     last, desired = await last_deployment(), settings.deployment(context.account)
     refusal = deployments.refusal(context.stack, last, desired, os.environ)
     if refusal is None and last.serves and desired.serves and deployments.outgoing(last, desired):
         refusal = await asyncio.to_thread(_lost_traffic, context, last, desired)
-    return Change(stack=context.stack, last=last, desired=desired, refusal=refusal or "")
+    return StackUpdate(stack=context.stack, last=last, desired=desired, refusal=refusal or "")
 
 
 async def last_deployment() -> Deployment:
-    """What the stack's last update left, from its own outputs: a failed update leaves them as they were."""
+    """The stack's last deployment, from its own outputs: a failed update leaves them unchanged."""
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     own = pulumi.StackReference("last-update", stack_name=name)
-    found = {key: (await own.get_output_details(key)).value for key in deployments.OUTPUTS}
-    return Deployment.from_outputs(found)
+    outputs = {key: (await own.get_output_details(key)).value for key in deployments.OUTPUTS}
+    return Deployment.from_outputs(outputs)
 
 
 def _lost_traffic(context: StackContext, last: Deployment, desired: Deployment) -> str | None:
@@ -163,7 +161,7 @@ def _lost_traffic(context: StackContext, last: Deployment, desired: Deployment) 
     try:
         return lost_traffic(context.stack, sessions(context.region), last, desired)
     except (BotoCoreError, ClientError) as error:
-        unknown = f"AWS does not say which color has the traffic, so that no fleet can be replaced or deleted: {error}"
+        unknown = f"which color has the traffic is unknown, so that no fleet can be replaced or deleted: {error}"
         if not pulumi.runtime.is_dry_run():
             return unknown
         pulumi.log.warn(unknown)
@@ -171,16 +169,16 @@ def _lost_traffic(context: StackContext, last: Deployment, desired: Deployment) 
 
 
 def zone_ranges(settings: NetworkSettings) -> dict[str, ZoneRanges]:
-    """Ranges by zone: given by hand, or planned for the named zones, or for the region's first ones."""
+    """Ranges by zone: configured, or planned for the configured zones, or for the region's first ones."""
     if settings.subnet_cidrs:
         return dict(settings.subnet_cidrs)
     return plan(settings.vpc_cidr, settings.zones or _first_zones(settings.zone_count))
 
 
 def _first_zones(count: int) -> list[str]:
-    # Local and wavelength zones take no load balancer, and must be opted in.
-    usual = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
-    names = sorted(aws.get_availability_zones(state="available", filters=[usual]).names)
+    # Local and wavelength zones support no load balancer, and need an opt-in.
+    regular = aws.GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])
+    names = sorted(aws.get_availability_zones(state="available", filters=[regular]).names)
     if len(names) < count:
         raise pulumi.RunError(f"zoneCount: {count}: allowed is at most {len(names)}, as many as the region has")
     return names[:count]
@@ -199,8 +197,8 @@ def base_image(settings: Settings, context: StackContext) -> MirroredImage:
     return MirroredImage(reference=image.reference, repository_arn=image.repository_arn)
 
 
-def by_tags(settings: Settings, artifacts: ArtifactBucket, alerts: Alerts) -> dict[str, pulumi.Input[str]]:
-    """Where scripts find the rest of the stack when its state can't be read."""
+def load_balancer_tags(settings: Settings, artifacts: ArtifactBucket, alerts: Alerts) -> dict[str, pulumi.Input[str]]:
+    """Tags that name other resources of the stack, for commands that can't read its state."""
     url = settings.load_balancer.own_url
     return {
         BUCKET_TAG: artifacts.bucket,
@@ -209,11 +207,13 @@ def by_tags(settings: Settings, artifacts: ArtifactBucket, alerts: Alerts) -> di
     }
 
 
-def dns_name(settings: Settings, balancer: LoadBalancer) -> DnsName | None:
+def dns_name(settings: Settings, load_balancer: LoadBalancer) -> DnsName | None:
     if not settings.load_balancer.hosted_zone_id:
         return None
     own = settings.load_balancer
-    return DnsName("domain", own, balancer_dns_name=balancer.dns_name, balancer_zone_id=balancer.zone_id)
+    return DnsName(
+        "domain", own, load_balancer_dns_name=load_balancer.dns_name, load_balancer_zone_id=load_balancer.zone_id
+    )
 
 
 def vpn(settings: Settings, context: StackContext, network: Network, alerts: Alerts) -> Vpn | None:
@@ -221,18 +221,22 @@ def vpn(settings: Settings, context: StackContext, network: Network, alerts: Ale
         return None
     args = VpnArgs(
         vpc_id=network.vpc_id,
-        subnet_ids=network.machine_subnet_ids,
-        tables={zone: table.id for zone, table in network.machine_tables.items()},
+        subnet_ids=network.instance_subnet_ids,
+        route_tables={zone: table.id for zone, table in network.instance_route_tables.items()},
         topic_arn=alerts.topic.arn,
     )
     return Vpn("vpn", context, settings.vpn, settings.logs, args)
 
 
-def watch(
-    settings: Settings, context: StackContext, alerts: Alerts, targets: Mapping[Color, Targets], balancer: LoadBalancer
-) -> Watch:
-    """Of both colors always, so that no deploy and no cutover changes what says that a release is bad."""
-    suffix, topic_arn = balancer.arn_suffix, alerts.topic.arn
+def monitoring(
+    settings: Settings,
+    context: StackContext,
+    alerts: Alerts,
+    targets: Mapping[Color, Targets],
+    load_balancer: LoadBalancer,
+) -> Monitoring:
+    """Both colors always have alarms, so that no deploy and no cutover changes those of a bad release."""
+    suffix, topic_arn = load_balancer.arn_suffix, alerts.topic.arn
     groups = {color: target.arn_suffix for color, target in targets.items()}
     colors = {
         color: ColorAlarms(
@@ -240,40 +244,45 @@ def watch(
             context,
             settings.alarms,
             color,
-            balancer=suffix,
+            load_balancer=suffix,
             target_group=groups[color],
             topic_arn=topic_arn,
         )
         for color in Color
     }
-    of_balancer = BalancerAlarm("web-alarms", context, settings.alarms, balancer=suffix, topic_arn=topic_arn)
-    # Only colors that have a release are to have instances.
-    of_machines = [
-        MachinesAlarm(
+    errors = LoadBalancerAlarm("web-alarms", context, settings.alarms, load_balancer=suffix, topic_arn=topic_arn)
+    capacity = [  # only colors with a release must have instances
+        CapacityAlarm(
             f"{color}-capacity",
             context,
             color,
             own,
             settings.app,
-            balancer=suffix,
+            load_balancer=suffix,
             target_group=groups[color],
             topic_arn=topic_arn,
         )
         for color, own in settings.colors.items()
         if own.is_on
     ]
-    arns = [*(each.arn for each in colors.values()), of_balancer.arn, *(each.arn for each in of_machines)]
+    alarms = [*(each.arn for each in colors.values()), errors.arn, *(each.arn for each in capacity)]
     dashboard = Dashboard(
-        "dashboard", context, settings.alarms, settings.colors, balancer=suffix, target_groups=groups, alarms=arns
+        "dashboard",
+        context,
+        settings.alarms,
+        settings.colors,
+        load_balancer=suffix,
+        target_groups=groups,
+        alarms=alarms,
     )
-    return Watch(colors=colors, balancer=of_balancer, dashboard=dashboard)
+    return Monitoring(colors=colors, load_balancer=errors, dashboard=dashboard)
 
 
 def sessions(region: str) -> Callable[[], Any]:
-    """Makes boto3 sessions, when a hook needs one."""
+    """A factory of boto3 sessions, for hooks."""
 
     def session() -> Any:
-        import boto3  # 0.2 s that an unchanged program need not pay
+        import boto3  # takes 0.2 s, which an unchanged program does not need
 
         return boto3.Session(region_name=region)
 
@@ -282,14 +291,13 @@ def sessions(region: str) -> Callable[[], Any]:
 
 def fleets(
     settings: Settings, context: StackContext, shared: Shared, targets: Mapping[Color, Targets]
-) -> dict[Color, Fleet]:
+) -> dict[Color, ColorFleet]:
     """The instances of each color that has a release."""
-    made = sessions(context.region)
-    # What keeps the release of the color that serves, and what waits for the instances of a new group.
-    seconds = max(MIN_ARRIVAL_S, settings.app.boot_timeout + LAUNCH_RESERVE_S)
-    hooks = FleetHooks(guard=release_guard(context.stack, made), arrival=arrival(made, seconds))
+    factory = sessions(context.region)
+    deadline_s = max(MIN_CAPACITY_WAIT_S, settings.app.boot_timeout + LAUNCH_RESERVE_S)
+    hooks = FleetHooks(guard=release_guard(context.stack, factory), capacity=capacity_wait(factory, deadline_s))
     return {
-        color: Fleet(
+        color: ColorFleet(
             f"{color}-fleet",
             context,
             color,
@@ -299,11 +307,11 @@ def fleets(
             FleetArgs(
                 user_data=_user_data(settings, context, color, shared),
                 target_group_arn=targets[color].arn,
-                subnet_ids=shared.network.machine_subnet_ids,
+                subnet_ids=shared.network.instance_subnet_ids,
                 security_group_id=shared.access.security_group_id,
                 profile_arn=shared.role.profile_arn,
                 hooks=hooks,
-                preview_rules=list(shared.balancer.preview_rules.values()),
+                preview_rules=list(shared.load_balancer.preview_rules.values()),
             ),
         )
         for color, own in settings.colors.items()
@@ -331,15 +339,15 @@ def _user_data(settings: Settings, context: StackContext, color: Color, shared: 
 def live_rule(
     settings: Settings,
     context: StackContext,
-    change: Change,
-    balancer: LoadBalancer,
+    update: StackUpdate,
+    load_balancer: LoadBalancer,
     targets: Mapping[Color, Targets],
-    fleets: Mapping[Color, Fleet],
+    fleets: Mapping[Color, ColorFleet],
     dns: DnsName | None,
 ) -> LiveRule | None:
-    """None before the first release: the listener's own answer is all there is to say."""
+    """None before the first release: the listener's default action responds with 503."""
     gate = GateArgs(
-        recorded=change.recorded(os.environ),
+        recorded=update.recorded(os.environ),
         stack=context.stack,
         region=context.region,
         colors=settings.colors,
@@ -347,13 +355,13 @@ def live_rule(
         base_url=settings.load_balancer.own_url,
     )
     hooks = live_rule_hooks(gate)
-    if not change.desired.serves:
+    if not update.desired.serves:
         return None
     args = LiveRuleArgs(
-        listener_arn=balancer.listener_arn,
+        listener_arn=load_balancer.listener_arn,
         target_groups=arns(targets),
-        weights=change.desired.weights,
-        judged_by=[*(fleet.group for fleet in fleets.values()), *([dns.record] if dns else [])],
+        weights=update.desired.weights,
+        depends_on=[*(fleet.group for fleet in fleets.values()), *([dns.record] if dns else [])],
         gates=hooks,
     )
     return LiveRule("live", context, args)
@@ -362,32 +370,32 @@ def live_rule(
 def outputs(
     settings: Settings,
     context: StackContext,
-    change: Change,
+    update: StackUpdate,
     shared: Shared,
     targets: Mapping[Color, Targets],
-    fleets: Mapping[Color, Fleet],
+    fleets: Mapping[Color, ColorFleet],
     live_rule: LiveRule | None,
     vpn: Vpn | None,
-    watch: Watch,
+    monitoring: Monitoring,
     archive: LogArchive | None,
 ) -> dict[str, Any]:
-    """What scripts and people ask a stack for."""
-    balancer, address = shared.balancer, settings.load_balancer
+    """Stack outputs, for commands and operators."""
+    load_balancer, address = shared.load_balancer, settings.load_balancer
     return {
-        **change.desired.traffic,
-        "revision": change.revision,
-        "committed": change.committed,
+        **update.desired.traffic,
+        "revision": update.revision,
+        "committed": update.committed,
         "account": context.account,
-        "url": address.own_url or balancer.dns_name.apply(address.url_of),
-        "loadBalancerArn": balancer.arn,
-        "loadBalancerArnSuffix": balancer.arn_suffix,
-        "loadBalancerDnsName": balancer.dns_name,
-        "loadBalancerAlarm": watch.balancer.name,
+        "url": address.own_url or load_balancer.dns_name.apply(address.url_of),
+        "loadBalancerArn": load_balancer.arn,
+        "loadBalancerArnSuffix": load_balancer.arn_suffix,
+        "loadBalancerDnsName": load_balancer.dns_name,
+        "loadBalancerAlarm": monitoring.load_balancer.name,
         "previewHeader": PREVIEW_HEADER,
-        "previewToken": balancer.preview_token,
+        "previewToken": load_balancer.preview_token,
         "artifactsBucket": shared.artifacts.bucket,
         "alertsTopicArn": shared.alerts.topic.arn,
-        "dashboard": watch.dashboard.name,
+        "dashboard": monitoring.dashboard.name,
         "logArchiveBucket": archive.bucket if archive else "",
         "parameterPath": context.parameter_path,
         "healthPath": settings.app.health_path,
@@ -398,7 +406,7 @@ def outputs(
                 **settings.colors[color].deployed,
                 "targetGroupArn": targets[color].arn,
                 "targetGroupArnSuffix": targets[color].arn_suffix,
-                "alarm": watch.colors[color].name,
+                "alarm": monitoring.colors[color].name,
                 "asgName": fleets[color].group_name if color in fleets else "",
                 "launchTemplateId": fleets[color].launch_template_id if color in fleets else "",
             }
@@ -406,28 +414,28 @@ def outputs(
         },
         "liveRuleArn": live_rule.arn if live_rule else "",
         "vpcId": shared.network.vpc_id,
-        "instanceSubnetIds": shared.network.machine_subnet_ids,
+        "instanceSubnetIds": shared.network.instance_subnet_ids,
         "instanceSecurityGroupId": shared.access.security_group_id,
         **_vpn_output(settings, vpn),
     }
 
 
 def _vpn_output(settings: Settings, vpn: Vpn | None) -> dict[str, Any]:
-    """What the remote end is made of, without the keys; nothing without a VPN."""
+    """Parameters for the remote side's configuration, without the keys; empty without a VPN."""
     if vpn is None or settings.vpn is None:
         return {}
-    told = {
+    values = {
         "connectionId": vpn.connection_id,
         "customerGatewayId": vpn.customer_gateway_id,
         "tunnelAddresses": vpn.tunnel_addresses,
         "insideCidrs": list(settings.vpn.inside_cidrs),
-        "officeCidrs": list(settings.vpn.remote_cidrs),
+        "remoteCidrs": list(settings.vpn.remote_cidrs),
         "vpcCidr": settings.network.vpc_cidr,
         "routing": settings.vpn.routing.value,
-        "officeAsn": settings.vpn.bgp_asn,
+        "remoteAsn": settings.vpn.bgp_asn,
         "amazonAsn": settings.vpn.amazon_asn,
     }
-    return {"vpn": told}
+    return {"vpn": values}
 
 
 def arns(targets: Mapping[Color, Targets]) -> dict[Color, pulumi.Input[str]]:

@@ -1,1 +1,1 @@
-"""What exists once in an AWS account: where state lies, what encrypts it, and whom CI may be there."""
+"""Bootstrap of an AWS account, once: Pulumi state bucket and key, and CI roles."""

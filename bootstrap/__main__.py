@@ -1,11 +1,11 @@
-"""One account: where state lies, what encrypts it, whom CI may be there, and who is told what it costs."""
+"""Bootstrap of one AWS account: state bucket and key, CI roles, and a budget alert."""
 
 import sys
 from pathlib import Path
 
 import pulumi
 
-# Pulumi puts this folder on the path; the packages stand beside it.
+# Pulumi puts this folder on the path; the packages are in its parent.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bootstrap import composition as compose

@@ -1,4 +1,4 @@
-"""The policy that nobody outgrows who deploys, nor any role that is made by deploying."""
+"""Permissions boundary of the deploy role and of every role that it creates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BoundaryArgs:
 
 
 class Boundary(pulumi.ComponentResource):
-    """Output: `arn`. Its text names it, so its name is fixed; a change of the text is made in place."""
+    """Output: `arn`. The policy refers to itself, so its name is fixed; changes are made in place."""
 
     arn: pulumi.Output[str]
 

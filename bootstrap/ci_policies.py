@@ -1,4 +1,4 @@
-"""What CI may do in an account, as plain data: pure functions of names and ARNs, which a test compares whole."""
+"""IAM policies of CI, as plain data: pure functions of names and ARNs, which tests compare entirely."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from bootstrap.subjects import AUDIENCE, ISSUER
 from components.policy_documents import TOPIC_KEY_ROLE, Document, allow, document
 
-OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, under which its state lies
-# What the main program names: paths of parameters, log groups, repositories and roles all begin so.
-NAMES = "bluegreen"
-# Pulumi's names of the main program's, to which it adds a random end.
+OWN_PROJECT = "bluegreen-bootstrap"  # the name in this program's Pulumi.yaml, part of its state's path
+# First part of the main program's names: paths of parameters, log groups, repositories and roles.
+PREFIX = "bluegreen"
+# Pulumi names of the main program's resources, to which it adds a random suffix.
 BUCKETS, TOPICS, ARCHIVE, EVENTS = "artifacts", "alerts", "log-archive", "machine-events"
 SERVICES_WITH_ROLES = (
     "ec2.amazonaws.com", "events.amazonaws.com", "firehose.amazonaws.com", "logs.amazonaws.com",
@@ -29,7 +29,7 @@ Statement = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Where ARNs point to. `project` begins the names of what this program makes."""
+    """The AWS account of the ARNs. `project` begins the names of this program's resources."""
 
     partition: str
     id: str
@@ -37,7 +37,7 @@ class Account:
 
     @property
     def ci_path(self) -> str:
-        """Where the CI roles and their boundary stand, apart from the roles that CI makes."""
+        """IAM path of the CI roles and their boundary; roles that CI creates have another."""
         return f"/{self.project}-ci/"
 
     @property
@@ -52,89 +52,89 @@ class Account:
         return f"arn:{self.partition}:iam::{self.id}:{resource}"
 
     def anywhere(self, service: str, resource: str) -> str:
-        # Any region: the state lies in one, stacks may be in others.
+        # Any region: the state is in one, stacks may be in others.
         return f"arn:{self.partition}:{service}:*:{self.id}:{resource}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """Where the state lies and what encrypts it, as ARNs."""
+    """ARNs of the state bucket and its key."""
 
     bucket_arn: str
     key_arn: str
 
 
 def trust(provider_arn: str, subjects: Sequence[str]) -> Document:
-    """Who may take a role: jobs that GitHub names so, in tokens made for AWS. Whole names only, no patterns."""
-    asked = {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}
+    """Trust policy of a CI role: jobs with these subjects, in tokens issued for AWS. Exact names, no patterns."""
+    claims = {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": list(subjects)}
     return document(
         {
             "Effect": "Allow",
             "Action": "sts:AssumeRoleWithWebIdentity",
             "Principal": {"Federated": provider_arn},
-            "Condition": {"StringEquals": asked},
+            "Condition": {"StringEquals": claims},
         }
     )
 
 
 def key_policy(account: Account) -> Document:
-    """IAM policies of the account decide on the key; without this nobody could, not even an administrator."""
-    # In a key's own policy * is that key.
-    return document(allow("AccountDecides", ["kms:*"], "*") | {"Principal": {"AWS": account.iam("root")}})
+    """Key policy that leaves access to IAM policies; without it not even an administrator could use the key."""
+    # In a key policy * is that key.
+    return document(allow("AccountPolicies", ["kms:*"], "*") | {"Principal": {"AWS": account.iam("root")}})
 
 
 def preview(account: Account, backend: Backend) -> Document:
-    """What `pulumi preview --refresh` asks: the state, and how things are. Neither objects nor the app's values."""
-    return document(*_state_reading(backend), *_reading(account), _no_app_values(account))
+    """Permissions of `pulumi preview --refresh`: read state and resources, neither objects nor the app's parameters."""
+    return document(*_read_state(backend), *_read(account), _deny_app_parameters(account))
 
 
 def deploy(account: Account, backend: Backend) -> Document:
-    """What `pulumi up`, the scripts and a build of the machine image ask. The boundary holds besides."""
+    """Permissions of `pulumi up`, the commands and a build of the AMI. The boundary applies as well."""
     return document(
-        *_state_reading(backend),
-        *_state_writing(backend),
-        *_reading(account),
-        *_making(account),
-        *_roles(account),
-        _no_app_values(account),
+        *_read_state(backend),
+        *_write_state(backend),
+        *_read(account),
+        *_manage(account),
+        *_manage_roles(account),
+        _deny_app_parameters(account),
     )
 
 
 def boundary(account: Account, backend: Backend) -> Document:
-    """The most that the deploying role may do, and every role that it makes: none of them can do more than itself."""
+    """Maximum permissions of the deploy role and of every role that it creates: no role can exceed them."""
     return document(
-        *_state_reading(backend),
-        *_state_writing(backend),
-        *_reading_besides_making(account),
-        *_making(account),
-        *_roles(account),
-        *_machines_own(account),
+        *_read_state(backend),
+        *_write_state(backend),
+        *_read_the_rest(account),
+        *_manage(account),
+        *_manage_roles(account),
+        *_instances_only(account),
         *_guard_rails(account, backend),
     )
 
 
-def _state_reading(backend: Backend) -> tuple[Statement, ...]:
+def _read_state(backend: Backend) -> tuple[Statement, ...]:
     return (
         allow("FindState", ["s3:GetBucketLocation", "s3:ListBucket"], backend.bucket_arn),
-        # All of the bucket's objects: it holds nothing but state.
+        # All of the bucket's objects: it contains nothing but state.
         allow("ReadState", ["s3:GetObject"], f"{backend.bucket_arn}/*"),
-        allow("OpenSecrets", ["kms:Decrypt", "kms:DescribeKey"], backend.key_arn),
+        allow("DecryptSecrets", ["kms:Decrypt", "kms:DescribeKey"], backend.key_arn),
     )
 
 
-def _state_writing(backend: Backend) -> tuple[Statement, ...]:
+def _write_state(backend: Backend) -> tuple[Statement, ...]:
     return (
-        # Without DeleteObjectVersion: what was overwritten or deleted can be had back.
+        # Without DeleteObjectVersion: overwritten or deleted state can be restored.
         allow("WriteState", ["s3:DeleteObject", "s3:PutObject"], f"{backend.bucket_arn}/*"),
-        allow("CloseSecrets", ["kms:Encrypt", "kms:GenerateDataKey"], backend.key_arn),
+        allow("EncryptSecrets", ["kms:Encrypt", "kms:GenerateDataKey"], backend.key_arn),
     )
 
 
-def _reading(account: Account) -> tuple[Statement, ...]:
-    """How things are. Each * at an ARN's end stands for stacks and their things, or for the end that Pulumi adds."""
+def _read(account: Account) -> tuple[Statement, ...]:
+    """Read resources. A * at an ARN's end stands for stacks and their resources, or for Pulumi's suffix."""
     return (
-        # Lists and descriptions mostly know no ARN, and tell of things, not of what is in them.
-        allow("LookAround", [*_MACHINE_LOOKS, *_LOOKS], "*"),
+        # Lists and descriptions mostly support no ARN, and return metadata only.
+        allow("Describe", [*_INSTANCE_DESCRIBES, *_DESCRIBES], "*"),
         # GetBucket* and Get*Configuration are a bucket's settings; its objects are GetObject.
         allow(
             "ReadBucketSettings",
@@ -146,35 +146,35 @@ def _reading(account: Account) -> tuple[Statement, ...]:
             ["firehose:DescribeDeliveryStream", "firehose:ListTagsForDeliveryStream"],
             _streams(account),
         ),
-        # List* are a rule's targets and tags.
+        # List* covers a rule's targets and tags.
         allow("ReadRules", ["events:DescribeRule", "events:List*"], _rules(account)),
         allow("ReadImages", [f"ecr:{action}" for action in _IMAGE_READS], _images(account)),
         allow(
             "ReadParameters",
             ["ssm:GetParameter", "ssm:GetParameters", "ssm:ListTagsForResource"],
-            account.anywhere("ssm", f"parameter/{NAMES}/*"),
+            account.anywhere("ssm", f"parameter/{PREFIX}/*"),
         ),
-        _role_reading(account),
+        _read_roles(account),
     )
 
 
-def _reading_besides_making(account: Account) -> tuple[Statement, ...]:
-    """What making does not hold already, of the same services and things: IAM has room for 6144 characters."""
-    # As in all that is read: lists and descriptions.
-    return (allow("LookAround", _LOOKS, "*"), _role_reading(account))
+def _read_the_rest(account: Account) -> tuple[Statement, ...]:
+    """Read permissions that the others do not include: IAM limits a policy to 6144 characters."""
+    # Lists and descriptions, as for reading.
+    return (allow("Describe", _DESCRIBES, "*"), _read_roles(account))
 
 
-def _role_reading(account: Account) -> Statement:
-    roles = (account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*"))
+def _read_roles(account: Account) -> Statement:
+    roles = (account.iam(f"role/{PREFIX}/*"), account.iam(f"instance-profile/{PREFIX}/*"))
     return allow("ReadRoles", [f"iam:{action}" for action in _ROLE_READS], *roles)
 
 
-# Each * at an end stands for the kinds of things that a service describes.
-_MACHINE_LOOKS = (
+# A * at an end stands for the resource types of the service.
+_INSTANCE_DESCRIBES = (
     "autoscaling:Describe*", "cloudwatch:Describe*", "cloudwatch:GetDashboard", "cloudwatch:ListTagsForResource",
     "ec2:Describe*", "ec2:GetManagedPrefixListEntries", "elasticloadbalancing:Describe*",
 )  # fmt: skip
-_LOOKS = (
+_DESCRIBES = (
     "acm:DescribeCertificate", "acm:ListCertificates", "acm:ListTagsForCertificate", "ecr:DescribeRepositories",
     "ecr:GetAuthorizationToken", "kms:Describe*", "kms:Get*", "kms:List*", "logs:Describe*", "logs:ListTags*",
     "route53:Get*", "route53:List*", "sns:Get*", "sns:List*", "ssm:DescribeParameters",
@@ -189,61 +189,61 @@ _ROLE_READS = (
 )  # fmt: skip
 
 
-def _making(account: Account) -> tuple[Statement, ...]:
-    """The main program's services, each held to the names that the program gives, where AWS lets it."""
+def _manage(account: Account) -> tuple[Statement, ...]:
+    """Manage the main program's resources, restricted to their names where AWS supports it."""
     return (
-        # Networks, machines, balancers and their alarms have ids that AWS makes up, and much of it takes no tag.
-        # So have the deliveries that a VPN tunnel's log is, let into its group by a policy of the account.
-        allow("Machines", _MACHINES, "*"),
-        # An action fits the things of its own service only: one statement says what six would, in less room.
+        # Networks, instances, load balancers and alarms have ids that AWS generates, and many support no tags.
+        # So have the log deliveries of a VPN tunnel, which a resource policy of the account lets into its log group.
+        allow("Instances", _INSTANCES, "*"),
+        # An action applies to resources of its own service only: one statement is shorter than six.
         allow("Named", _NAMED, *_named(account)),
         *_topic_keys(account),
-        # AWS makes a VPN's keys under this name, on behalf of whoever makes the VPN: made, never read.
+        # AWS creates a VPN's keys under this name, on behalf of the VPN's creator: write only.
         allow("VpnKeys", [f"secretsmanager:{action}" for action in _KEY_WRITES], _tunnel_keys(account)),
-        # Which zone is the stack's decision; zones themselves are made by somebody else.
+        # The hosted zone is a stack's setting; zones are not created here.
         allow("Names", ["route53:ChangeResourceRecordSets"], f"arn:{account.partition}:route53:::hostedzone/*"),
     )
 
 
-# All that these services do; of the logs, *LogDeliver* is the deliveries alone.
-_MACHINES = (
+# All actions of these services; of CloudWatch Logs only log deliveries (*LogDeliver*).
+_INSTANCES = (
     "autoscaling:*", "cloudwatch:*", "ec2:*", "elasticloadbalancing:*", "logs:*LogDeliver*", "logs:PutResourcePolicy",
 )  # fmt: skip
-# All that these services do, with what bears the program's names.
+# All actions of these services, on resources with the program's names.
 _NAMED = ("ecr:*", "events:*", "firehose:*", "logs:*", "s3:*", "sns:*", "ssm:*")
-# *Secret is Create, Delete, Describe and Update: no read of a value ends so. Tag* is TagResource.
+# *Secret is Create, Delete, Describe and Update: no action that reads a value ends so. Tag* is TagResource.
 _KEY_WRITES = ("*Secret", "PutSecretValue", "Tag*")
 
 
 def _named(account: Account) -> tuple[str, ...]:
-    """The end is a stack's name and what it has, or the one that Pulumi adds; a bucket's covers its objects too."""
+    """The * is a stack's name and resource, or Pulumi's suffix; a bucket's includes its objects."""
     return (
         _images(account),
         _rules(account),
         _streams(account),
-        account.anywhere("logs", f"log-group:/{NAMES}/*"),
+        account.anywhere("logs", f"log-group:/{PREFIX}/*"),
         *_buckets(account),
         account.anywhere("sns", f"{TOPICS}-*"),
-        account.anywhere("ssm", f"parameter/{NAMES}/*"),
+        account.anywhere("ssm", f"parameter/{PREFIX}/*"),
     )
 
 
 def _topic_keys(account: Account) -> tuple[Statement, ...]:
-    """A key's id is made up by AWS: its tag tells that it is a topic's, from its making on."""
+    """AWS generates a key's id: topic keys are recognized by a tag that they have from creation."""
     keys = account.anywhere("kms", "key/*")
     return (
-        # A key that is being made has no ARN yet. TagResource could also claim a key: a guard rail keeps the state's.
-        allow("NewKeys", ["kms:CreateKey", "kms:TagResource"], "*")
+        # A new key has no ARN yet. TagResource could also claim an existing key: a guard rail protects the state's.
+        allow("CreateKeys", ["kms:CreateKey", "kms:TagResource"], "*")
         | {"Condition": {"StringEquals": {"aws:RequestTag/Role": TOPIC_KEY_ROLE}}},
         # *KeyRotation is Enable and Disable.
-        allow("KeepKeys", [f"kms:{action}" for action in _TOPIC_KEY_WRITES], keys)
+        allow("ManageKeys", [f"kms:{action}" for action in _TOPIC_KEY_WRITES], keys)
         | {"Condition": {"StringEquals": {"aws:ResourceTag/Role": TOPIC_KEY_ROLE}}},
     )
 
 
 _TOPIC_KEY_WRITES = (
     "*KeyRotation", "PutKeyPolicy", "ScheduleKeyDeletion", "UntagResource", "UpdateKeyDescription",
-    # Whoever publishes to a topic that the key encrypts, as the scripts do.
+    # To publish to a topic that the key encrypts, as the commands do.
     "Decrypt", "GenerateDataKey*",
 )  # fmt: skip
 
@@ -265,74 +265,74 @@ def _tunnel_keys(account: Account) -> str:
 
 
 def _images(account: Account) -> str:
-    return account.anywhere("ecr", f"repository/{NAMES}/*")
+    return account.anywhere("ecr", f"repository/{PREFIX}/*")
 
 
-def _roles(account: Account) -> tuple[Statement, ...]:
-    """Roles of the main program's path only, made under the boundary only: nobody outgrows itself by making one."""
-    made, profiles = account.iam(f"role/{NAMES}/*"), account.iam(f"instance-profile/{NAMES}/*")
+def _manage_roles(account: Account) -> tuple[Statement, ...]:
+    """Manage roles of the main program's path, with the boundary only: no privilege escalation by a new role."""
+    roles, profiles = account.iam(f"role/{PREFIX}/*"), account.iam(f"instance-profile/{PREFIX}/*")
     writes = ("AttachRolePolicy", "CreateRole", "DeleteRolePolicy", "DetachRolePolicy", "PutRolePermissionsBoundary")
-    keeps = ("DeleteRole", "TagRole", "UntagRole", "UpdateAssumeRolePolicy", "UpdateRole", "UpdateRoleDescription")
+    updates = ("DeleteRole", "TagRole", "UntagRole", "UpdateAssumeRolePolicy", "UpdateRole", "UpdateRoleDescription")
     profile_writes = (
         "AddRoleToInstanceProfile", "CreateInstanceProfile", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile",
         "TagInstanceProfile", "UntagInstanceProfile",
     )  # fmt: skip
     return (
-        allow("MakeBoundedRoles", [f"iam:{action}" for action in (*writes, "PutRolePolicy")], made)
+        allow("CreateBoundedRoles", [f"iam:{action}" for action in (*writes, "PutRolePolicy")], roles)
         | {"Condition": {"StringEquals": {"iam:PermissionsBoundary": account.boundary_arn}}},
-        # These know no boundary. A role on this path has it, or only the rights that a person's own `pulumi up` gave.
-        allow("KeepRoles", [f"iam:{action}" for action in keeps], made),
-        allow("KeepProfiles", [f"iam:{action}" for action in profile_writes], profiles),
-        allow("HandRolesOver", ["iam:PassRole"], made)
+        # These support no boundary condition. A role on this path has it, or was created by a user's own `pulumi up`.
+        allow("UpdateRoles", [f"iam:{action}" for action in updates], roles),
+        allow("ManageProfiles", [f"iam:{action}" for action in profile_writes], profiles),
+        allow("PassRoles", ["iam:PassRole"], roles)
         | {"Condition": {"StringEquals": {"iam:PassedToService": list(SERVICES_WITH_ROLES)}}},
-        # Made by the first group, balancer, VPN and transit gateway of an account; AWS alone says what they may.
-        allow("ServicesOwnRoles", ["iam:CreateServiceLinkedRole"], account.iam("role/aws-service-role/*"))
+        # Created with the first group, load balancer, VPN or transit gateway of an account; AWS defines their policies.
+        allow("ServiceLinkedRoles", ["iam:CreateServiceLinkedRole"], account.iam("role/aws-service-role/*"))
         | {"Condition": {"StringEquals": {"iam:AWSServiceName": list(SERVICES_WITH_OWN_ROLES)}}},
     )
 
 
-def _machines_own(account: Account) -> tuple[Statement, ...]:
-    """What machines need and CI doesn't, and what AWS's services do with keys on behalf of either."""
+def _instances_only(account: Account) -> tuple[Statement, ...]:
+    """Permissions that instances need and CI doesn't, and AWS services' use of keys on behalf of either."""
     uses = ("CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey*", "ReEncrypt*")
     return (
-        # Channels and heartbeats know no ARN.
+        # Channels and heartbeats support no ARN.
         allow("SessionManager", ["ssm:UpdateInstanceInformation", "ssmmessages:*"], "*"),
-        # Volumes, topics and parameters take AWS's own keys, whose policies let in who may use the service.
+        # Volumes, topics and parameters use AWS managed keys, whose policies admit users of the service.
         # GenerateDataKey* and ReEncrypt* are one use each, in several forms.
-        allow("KeysOfServices", [f"kms:{use}" for use in uses], account.anywhere("kms", "key/*"))
+        allow("ServiceKeys", [f"kms:{use}" for use in uses], account.anywhere("kms", "key/*"))
         | {"Condition": {"StringLike": {"kms:ViaService": [f"{name}.*.amazonaws.com" for name in KEY_USERS]}}},
     )
 
 
 def _guard_rails(account: Account, backend: Backend) -> tuple[Statement, ...]:
-    """Denials that no other policy can lift: CI doesn't touch what CI is bound by."""
+    """Denials that override other policies: CI can't change its own roles, boundary, key and state."""
     path = account.ci_path
     return (
         _deny(
-            "LeaveGuardsAlone",
-            # Whatever there is to do with them, reading too.
+            "DenyCiRoles",
+            # All actions, reads included.
             ["iam:*", "sts:AssumeRole"],
             account.iam(f"policy{path}*"),
             account.iam(f"role{path}*"),
             account.iam(f"oidc-provider/{ISSUER}"),
         ),
-        _deny("LeaveStateKeyAlone", ["kms:TagResource"], backend.key_arn),
-        # By whichever role, and whatever else a policy says.
-        _deny("StayBounded", ["iam:DeleteRolePermissionsBoundary"], "*"),
-        # This program's own state, in all of the folders that Pulumi keeps: stacks, history, backups, locks.
+        _deny("DenyStateKeyTags", ["kms:TagResource"], backend.key_arn),
+        # On every role.
+        _deny("DenyBoundaryRemoval", ["iam:DeleteRolePermissionsBoundary"], "*"),
+        # This program's own state, in all folders of the backend: stacks, history, backups, locks.
         _deny(
-            "LeaveOwnStateAlone",
+            "DenyOwnState",
             ["s3:DeleteObject", "s3:PutObject"],
             f"{backend.bucket_arn}/.pulumi/*/{OWN_PROJECT}/*",
         ),
     )
 
 
-def _no_app_values(account: Account) -> Statement:
-    """The app's secrets are for its machines. The * is a stack's name."""
-    values = account.anywhere("ssm", f"parameter/{NAMES}/*/app")
-    # Also all below it, and in every way: GetParameter, GetParameters, GetParametersByPath, GetParameterHistory.
-    return _deny("LeaveAppValuesAlone", ["ssm:GetParameter*"], values, f"{values}/*")
+def _deny_app_parameters(account: Account) -> Statement:
+    """The app's secrets are for its instances only. The * is a stack's name."""
+    values = account.anywhere("ssm", f"parameter/{PREFIX}/*/app")
+    # Every read action: GetParameter, GetParameters, GetParametersByPath, GetParameterHistory.
+    return _deny("DenyAppParameters", ["ssm:GetParameter*"], values, f"{values}/*")
 
 
 def _deny(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:

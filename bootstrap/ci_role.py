@@ -1,4 +1,4 @@
-"""A role that jobs of the repository's workflows take, for an hour, by what GitHub says they are."""
+"""IAM role that GitHub Actions jobs of the repository assume with OIDC tokens, for an hour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.policy_documents import Document, text
 
 @dataclass(frozen=True, kw_only=True)
 class CiRoleArgs:
-    """`job` ends the role's name. `boundary_arn` is None for a role that has too few rights to need one."""
+    """`job` ends the role's name. `boundary_arn` is None for a read-only role, which needs none."""
 
     stack: str
     account: Account
@@ -27,7 +27,7 @@ class CiRoleArgs:
 
 
 class CiRole(pulumi.ComponentResource):
-    """Output: `arn`, known only when the role has its policy."""
+    """Output: `arn`, known only once the role has its policy."""
 
     arn: pulumi.Output[str]
 
@@ -36,7 +36,7 @@ class CiRole(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         role = iam.Role(
             name,
-            # Fixed, because GitHub's variables hold the ARN.
+            # Fixed, because GitHub's variables contain the ARN.
             name=f"{args.account.project}-{args.job}",
             path=args.account.ci_path,
             assume_role_policy=pulumi.Output.from_input(args.provider_arn).apply(

@@ -1,4 +1,4 @@
-"""What each component gets from the settings and from the others; `__main__.py` puts them in order."""
+"""Arguments of the components, from the settings and other components; `__main__.py` creates them in order."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from bootstrap.boundary import Boundary, BoundaryArgs
 from bootstrap.ci_policies import Account, Backend
 from bootstrap.ci_role import CiRole, CiRoleArgs
 from bootstrap.github_identity import GithubIdentity, GithubIdentityArgs
-from bootstrap.settings import Settings
+from bootstrap.settings import AccountSettings
 from bootstrap.spending_alert import SpendingAlert, SpendingAlertArgs
 from bootstrap.state_bucket import StateBucket, StateBucketArgs
 from bootstrap.state_key import StateKey, StateKeyArgs
 from components.policy_documents import Document
 
 
-def account(settings: Settings) -> Account:
+def account(settings: AccountSettings) -> Account:
     return Account(
         partition=aws.get_partition().partition, id=aws.get_caller_identity().account_id, project=settings.project
     )
 
 
-def state_key(settings: Settings, account: Account) -> StateKeyArgs:
+def state_key(settings: AccountSettings, account: Account) -> StateKeyArgs:
     return StateKeyArgs(stack=settings.stack, account=account, protect=settings.protect)
 
 
-def state_bucket(settings: Settings, key: StateKey) -> StateBucketArgs:
+def state_bucket(settings: AccountSettings, key: StateKey) -> StateBucketArgs:
     return StateBucketArgs(stack=settings.stack, project=settings.project, key_arn=key.arn, protect=settings.protect)
 
 
@@ -38,29 +38,29 @@ def backend(key: StateKey, bucket: StateBucket) -> pulumi.Output[Backend]:
     return pulumi.Output.all(bucket.arn, key.arn).apply(lambda arns: Backend(bucket_arn=arns[0], key_arn=arns[1]))
 
 
-def github(settings: Settings) -> GithubIdentityArgs:
+def github(settings: AccountSettings) -> GithubIdentityArgs:
     return GithubIdentityArgs(stack=settings.stack, existing_arn=settings.oidc_provider_arn, protect=settings.protect)
 
 
-def boundary(settings: Settings, account: Account, backend: pulumi.Output[Backend]) -> BoundaryArgs:
+def boundary(settings: AccountSettings, account: Account, backend: pulumi.Output[Backend]) -> BoundaryArgs:
     return BoundaryArgs(stack=settings.stack, account=account, backend=backend)
 
 
 def preview_role(
-    settings: Settings, account: Account, backend: pulumi.Output[Backend], github: GithubIdentity
+    settings: AccountSettings, account: Account, backend: pulumi.Output[Backend], github: GithubIdentity
 ) -> CiRoleArgs:
     return CiRoleArgs(
         stack=settings.stack,
         account=account,
         job="preview",
         provider_arn=github.arn,
-        subjects=subjects.of_previews(settings.repository, settings.branch),
+        subjects=subjects.preview_subjects(settings.repository, settings.branch),
         policy=_policy(account, backend, ci_policies.preview),
     )
 
 
 def deploy_role(
-    settings: Settings,
+    settings: AccountSettings,
     account: Account,
     backend: pulumi.Output[Backend],
     github: GithubIdentity,
@@ -71,7 +71,7 @@ def deploy_role(
         account=account,
         job="deploy",
         provider_arn=github.arn,
-        subjects=subjects.of_deploys(settings.repository, settings.environments),
+        subjects=subjects.deploy_subjects(settings.repository, settings.environments),
         policy=_policy(account, backend, ci_policies.deploy),
         boundary_arn=boundary.arn,
     )
@@ -83,7 +83,7 @@ def _policy(
     return backend.apply(lambda known: make(account, known))
 
 
-def spending_alert(settings: Settings) -> SpendingAlert | None:
+def spending_alert(settings: AccountSettings) -> SpendingAlert | None:
     if not settings.budget_limit:
         return None
     args = SpendingAlertArgs(
@@ -93,9 +93,9 @@ def spending_alert(settings: Settings) -> SpendingAlert | None:
 
 
 def outputs(
-    settings: Settings, key: StateKey, bucket: StateBucket, boundary: Boundary, preview: CiRole, deploy: CiRole
+    settings: AccountSettings, key: StateKey, bucket: StateBucket, boundary: Boundary, preview: CiRole, deploy: CiRole
 ) -> dict[str, Any]:
-    """What the main program's stacks and the workflows of its repository are told."""
+    """Stack outputs, for the config of the main program's stacks and for the repository's workflows."""
     region = settings.region
     return {
         "region": region,

@@ -1,4 +1,4 @@
-"""AWS believes GitHub who a job is: no access keys are kept anywhere."""
+"""IAM OIDC provider for GitHub Actions: no access keys are stored anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bootstrap.subjects import AUDIENCE, ISSUER
 
 @dataclass(frozen=True, kw_only=True)
 class GithubIdentityArgs:
-    """`existing_arn` is a provider's that the account has already, empty to make it."""
+    """`existing_arn` is the account's existing provider; empty creates one."""
 
     stack: str
     existing_arn: str
@@ -26,14 +26,14 @@ class GithubIdentity(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: GithubIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:bootstrap:GithubIdentity", name, {}, opts)
-        self.arn = pulumi.Output.from_input(args.existing_arn) if args.existing_arn else self._trusted(name, args)
+        self.arn = pulumi.Output.from_input(args.existing_arn) if args.existing_arn else self._provider_arn(name, args)
         self.register_outputs({"arn": self.arn})
 
-    def _trusted(self, name: str, args: GithubIdentityArgs) -> pulumi.Output[str]:
+    def _provider_arn(self, name: str, args: GithubIdentityArgs) -> pulumi.Output[str]:
         provider = iam.OpenIdConnectProvider(
             name,
             url=f"https://{ISSUER}",
-            # No thumbprints: since July 2023 AWS checks GitHub's certificate against its own root authorities.
+            # No thumbprints: since July 2023 AWS verifies GitHub's certificate with its own root CAs.
             client_id_lists=[AUDIENCE],
             tags={"Stack": args.stack},
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),

@@ -1,4 +1,4 @@
-"""Somebody is told before the account costs more than it should."""
+"""AWS Budgets alert for the account's monthly costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import budgets
 
-ALERTS = {"ACTUAL": 80, "FORECASTED": 100}  # percent of the limit: spent, and foreseen for the month's end
+ALERTS = {"ACTUAL": 80, "FORECASTED": 100}  # percent of the limit: actual costs, and the forecast for the month
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class SpendingAlertArgs:
 
 
 class SpendingAlert(pulumi.ComponentResource):
-    """A budget of the whole account; it stops nothing."""
+    """A budget of the entire account; it notifies and stops nothing."""
 
     def __init__(self, name: str, args: SpendingAlertArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:bootstrap:SpendingAlert", name, {}, opts)

@@ -1,4 +1,4 @@
-"""A private, versioned, encrypted bucket in which Pulumi keeps the state of every stack of the account."""
+"""S3 bucket for Pulumi state: private, versioned, and encrypted with a KMS key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pulumi_aws import s3
 
 from components import policy_documents
 
-KEPT_OLD_VERSIONS_DAYS = 90
+OLD_VERSION_DAYS = 90
 UNFINISHED_UPLOAD_DAYS = 2
 
 
@@ -24,7 +24,7 @@ class StateBucketArgs:
 
 
 class StateBucket(pulumi.ComponentResource):
-    """Outputs: `arn`, and `bucket`, the name, known only when what keeps state safe is in place."""
+    """Outputs: `arn`, and `bucket`, the name, known only once the bucket is private, encrypted and versioned."""
 
     bucket: pulumi.Output[str]
     arn: pulumi.Output[str]
@@ -39,13 +39,20 @@ class StateBucket(pulumi.ComponentResource):
             tags={"Stack": args.stack},
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
-        safe = [self._closed(bucket), self._encrypted(bucket), self._versioned(bucket), self._tls_only(bucket)]
-        self._owned(bucket)
-        self.bucket = pulumi.Output.all(bucket.bucket, *[each.id for each in safe]).apply(lambda known: str(known[0]))
+        protections = [
+            self._public_access_block(bucket),
+            self._encryption(bucket),
+            self._versioning(bucket),
+            self._tls_only(bucket),
+        ]
+        self._ownership(bucket)
+        self.bucket = pulumi.Output.all(bucket.bucket, *[each.id for each in protections]).apply(
+            lambda known: str(known[0])
+        )
         self.arn = bucket.arn
         self.register_outputs({"bucket": self.bucket, "arn": self.arn})
 
-    def _closed(self, bucket: s3.Bucket) -> pulumi.CustomResource:
+    def _public_access_block(self, bucket: s3.Bucket) -> pulumi.CustomResource:
         return s3.BucketPublicAccessBlock(
             self._name,
             bucket=bucket.id,
@@ -56,27 +63,27 @@ class StateBucket(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _owned(self, bucket: s3.Bucket) -> None:
+    def _ownership(self, bucket: s3.Bucket) -> None:
         ownership = s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced")
         s3.BucketOwnershipControls(self._name, bucket=bucket.id, rule=ownership, opts=self._child)
 
-    def _encrypted(self, bucket: s3.Bucket) -> pulumi.CustomResource:
+    def _encryption(self, bucket: s3.Bucket) -> pulumi.CustomResource:
         default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
             sse_algorithm="aws:kms", kms_master_key_id=self._args.key_arn
         )
-        # A bucket key asks KMS once for many objects; an update writes dozens.
+        # A bucket key needs one KMS request for many objects; an update writes dozens.
         rule = s3.BucketServerSideEncryptionConfigurationRuleArgs(
             apply_server_side_encryption_by_default=default, bucket_key_enabled=True
         )
         return s3.BucketServerSideEncryptionConfiguration(self._name, bucket=bucket.id, rules=[rule], opts=self._child)
 
-    def _versioned(self, bucket: s3.Bucket) -> pulumi.CustomResource:
-        """State that was overwritten can be had back for a while."""
+    def _versioning(self, bucket: s3.Bucket) -> pulumi.CustomResource:
+        """Versioning, so that overwritten state can be restored for a while."""
         enabled = s3.BucketVersioningVersioningConfigurationArgs(status="Enabled")
         versioning = s3.BucketVersioning(
             self._name, bucket=bucket.id, versioning_configuration=enabled, opts=self._child
         )
-        # S3 checks no order, but its rules for old versions mean nothing before there are any.
+        # S3 accepts any order, but rules for old versions have no effect before versioning is enabled.
         after = pulumi.ResourceOptions(parent=self, depends_on=[versioning])
         s3.BucketLifecycleConfiguration(self._name, bucket=bucket.id, rules=_rules(), opts=after)
         return versioning
@@ -90,8 +97,8 @@ class StateBucket(pulumi.ComponentResource):
 
 def _rules() -> list[s3.BucketLifecycleConfigurationRuleArgs]:
     everything = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
-    old = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=KEPT_OLD_VERSIONS_DAYS)
-    # Each update takes a lock and deletes it: without this, the markers of all that is deleted would pile up.
+    old = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=OLD_VERSION_DAYS)
+    # Each update takes a lock and deletes it: without this, delete markers would accumulate.
     markers = s3.BucketLifecycleConfigurationRuleExpirationArgs(expired_object_delete_marker=True)
     unfinished = s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
         days_after_initiation=UNFINISHED_UPLOAD_DAYS

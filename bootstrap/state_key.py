@@ -1,4 +1,4 @@
-"""The key that encrypts the state and, by Pulumi, the secrets in it and in the stacks' config."""
+"""KMS key of the Pulumi state, and of the secrets in state and stack config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bootstrap import ci_policies
 from bootstrap.ci_policies import Account
 from components.policy_documents import text
 
-DELETION_DAYS = 30  # the longest that KMS waits: without the key, state and secrets are lost
+DELETION_DAYS = 30  # KMS's maximum: without the key, state and secrets are lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class StateKeyArgs:
 
 
 class StateKey(pulumi.ComponentResource):
-    """Output: `arn`, of a key that AWS rotates each year; older material still decrypts."""
+    """Output: `arn`, of a key that AWS rotates each year; old key material still decrypts."""
 
     arn: pulumi.Output[str]
 

@@ -1,4 +1,4 @@
-"""How GitHub names the jobs of a repository in the tokens that it gives them."""
+"""OIDC subjects of a repository's GitHub Actions jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ISSUER = "token.actions.githubusercontent.com"
-AUDIENCE = "sts.amazonaws.com"  # what aws-actions/configure-aws-credentials asks for
+AUDIENCE = "sts.amazonaws.com"  # as aws-actions/configure-aws-credentials requests it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +20,9 @@ class Repository:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """As subjects begin. Repositories made since 15 July 2026 carry the numbers, older ones may be switched over.
+        """Prefixes of the subjects. Repositories since 15 July 2026 have the numbers, older ones may be migrated.
 
-        Each repository uses one of the two forms; with both in a policy, the switch locks nobody out.
+        Each repository uses one of the two forms; with both in a policy, a migration locks nobody out.
         """
         plain = f"repo:{self.owner}/{self.name}"
         if not (self.owner_id and self.id):
@@ -30,13 +30,13 @@ class Repository:
         return (plain, f"repo:{self.owner}@{self.owner_id}/{self.name}@{self.id}")
 
 
-def of_previews(repository: Repository, branch: str) -> list[str]:
+def preview_subjects(repository: Repository, branch: str) -> list[str]:
     """Pull requests from the repository itself (GitHub gives forks no token), and jobs on the branch."""
     return _subjects(repository, ["pull_request", f"ref:refs/heads/{branch}"])
 
 
-def of_deploys(repository: Repository, environments: Sequence[str]) -> list[str]:
-    """Jobs of a GitHub environment, whose rules say who approves and which branch may come."""
+def deploy_subjects(repository: Repository, environments: Sequence[str]) -> list[str]:
+    """Jobs of a GitHub environment, whose rules define approvers and branches."""
     return _subjects(repository, [f"environment:{name}" for name in environments])
 
 

@@ -1,1 +1,1 @@
-"""The stack's parts, one ComponentResource a file; arithmetic and texts in modules that know no cloud."""
+"""Pulumi components of a stack; arithmetic and policy documents in modules that import no pulumi_aws."""

@@ -1,4 +1,4 @@
-"""A topic that tells people what failed, encrypted by a key that alarms may use too."""
+"""SNS topic for alerts, encrypted with a KMS key that CloudWatch alarms may use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from components import policy_documents
 from config.alerts import AlertSettings
 from config.context import StackContext
 
-DELETION_DAYS = 7  # the shortest that KMS waits: a topic keeps no messages that the key would be needed for
+DELETION_DAYS = 7  # KMS's minimum: a topic keeps no messages that would need the key
 DIGEST_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """What alerts are published to, and the key that whoever publishes must be let use."""
+    """The alerts topic, and its key, which publishers must be allowed to use."""
 
     arn: pulumi.Input[str]
     key_arn: pulumi.Input[str]
@@ -43,7 +43,7 @@ class Alerts(pulumi.ComponentResource):
         self.register_outputs({"topic_arn": topic.arn, "key_arn": key.arn})
 
     def _key(self) -> kms.Key:
-        """A key of one's own: the policy of AWS's own for SNS lets no alarm in, and can't be changed."""
+        """A customer managed key: the AWS managed key's policy admits no CloudWatch alarms and can't be changed."""
         return kms.Key(
             self._name,
             description=f"Alerts of the stack {self._context.stack}",
@@ -58,7 +58,7 @@ class Alerts(pulumi.ComponentResource):
         for email in self._settings.emails:
             self._subscription(email, topic, "email", email)
         for url in self._settings.webhooks:
-            self._subscription(_named(url), topic, "https", pulumi.Output.secret(url))
+            self._subscription(_name_of(url), topic, "https", pulumi.Output.secret(url))
 
     def _subscription(self, suffix: str, topic: sns.Topic, protocol: str, endpoint: pulumi.Input[str]) -> None:
         sns.TopicSubscription(
@@ -66,6 +66,6 @@ class Alerts(pulumi.ComponentResource):
         )
 
 
-def _named(url: str) -> str:
-    """A webhook's host, and a digest in place of the path, which is the secret of most."""
+def _name_of(url: str) -> str:
+    """A webhook's host, and a digest in place of its path, which usually is the secret."""
     return f"{urlsplit(url).hostname}-{hashlib.sha256(url.encode()).hexdigest()[:DIGEST_DIGITS]}"

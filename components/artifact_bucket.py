@@ -1,4 +1,4 @@
-"""A private, versioned, encrypted bucket for releases, and another one for the access logs of bucket and balancer."""
+"""S3 bucket of the releases, versioned, and a second one for access logs of bucket and load balancer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from components import policy_documents
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
 from config.context import StackContext
 
-KEPT_OLD_VERSIONS_DAYS = 90
-KEPT_LOGS_DAYS = 90
+OLD_VERSION_DAYS = 90
+ACCESS_LOG_DAYS = 90
 
 
 class ArtifactBucket(pulumi.ComponentResource):
@@ -36,7 +36,7 @@ class ArtifactBucket(pulumi.ComponentResource):
         self.register_outputs({"bucket": self.bucket, "arn": self.arn, "log_bucket": self.log_bucket})
 
     def _log_bucket(self, name: str, artifacts: s3.Bucket) -> pulumi.Output[str]:
-        """Bucket logging and the balancer both check on creation that they may write: the policy comes first."""
+        """Bucket logging and the load balancer check on creation that they may write: the policy comes first."""
         logs = self._private_bucket(f"{name}-logs")
         lifecycle(f"{name}-logs", self, logs, [_old_logs()])
         senders = functools.partial(policy_documents.log_delivery, account=self._context.account)
@@ -60,10 +60,10 @@ class ArtifactBucket(pulumi.ComponentResource):
 
 
 def _old_versions() -> s3.BucketLifecycleConfigurationRuleArgs:
-    """Releases stay; what was overwritten goes."""
-    old = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=KEPT_OLD_VERSIONS_DAYS)
+    """Releases are retained; overwritten versions expire."""
+    old = s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(noncurrent_days=OLD_VERSION_DAYS)
     return rule("old-versions", noncurrent_version_expiration=old)
 
 
 def _old_logs() -> s3.BucketLifecycleConfigurationRuleArgs:
-    return rule("old-logs", expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=KEPT_LOGS_DAYS))
+    return rule("old-logs", expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=ACCESS_LOG_DAYS))

@@ -1,4 +1,4 @@
-"""The base image of the releases, copied by digest into the account's registry: builds at boot need no other one."""
+"""ECR mirror of the releases' base image, by digest: builds at boot need no public registry."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pulumi_aws import ecr
 
 from config.context import StackContext
 
-KEPT_UNTAGGED = 5
-SHORT_DIGEST = 12  # characters
+MAX_UNTAGGED_IMAGES = 5
+SHORT_DIGEST_LENGTH = 12
 
 
 class BaseImage(pulumi.ComponentResource):
@@ -32,7 +32,7 @@ class BaseImage(pulumi.ComponentResource):
         repository = _repository(name, context, child)
         digest = source.rpartition("@sha256:")[2]
         # Named for the digest: another image is another resource, which is pushed with a fresh login.
-        key = f"{name}-{digest[:SHORT_DIGEST]}"
+        key = f"{name}-{digest[:SHORT_DIGEST_LENGTH]}"
         pulled = docker.RemoteImage(key, name=source, keep_locally=True, opts=child)
         copy = repository.repository_url.apply(lambda url: f"{url}:{digest}")
         tag = docker.Tag(key, source_image=pulled.image_id, target_image=copy, opts=child)
@@ -41,10 +41,10 @@ class BaseImage(pulumi.ComponentResource):
             name=tag.target_image,
             keep_remotely=True,
             auth_config=_login(repository),
-            # The login is a new one in each run, and no change.
+            # Each run logs in anew; that is no change.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["authConfig"]),
         )
-        # By the digest that the registry computed: a copy of one platform has another one than its index.
+        # The digest that the registry computed: a copy of one platform has a different one than its index.
         self.reference = pulumi.Output.all(repository.repository_url, pushed.sha256_digest).apply("@".join)
         self.repository_arn = repository.arn
         self.register_outputs({"reference": self.reference, "repository_arn": self.repository_arn})
@@ -54,10 +54,10 @@ def _repository(name: str, context: StackContext, opts: pulumi.ResourceOptions) 
     repository = ecr.Repository(
         name,
         name=f"bluegreen/{context.stack}/base",
-        # Machines pull by digest, so no tag can mislead them; a push that is repeated after a failure must pass.
+        # Instances pull by digest, whatever the tags; a push that is repeated after a failure must succeed.
         image_tag_mutability="MUTABLE",
         image_scanning_configuration=ecr.RepositoryImageScanningConfigurationArgs(scan_on_push=True),
-        # What it holds is a copy, which the next run pushes again.
+        # It holds a copy, which the next run pushes again.
         force_delete=True,
         tags={"Stack": context.stack},
         opts=opts,
@@ -67,13 +67,13 @@ def _repository(name: str, context: StackContext, opts: pulumi.ResourceOptions) 
 
 
 def _lifecycle() -> dict[str, object]:
-    selection = {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": KEPT_UNTAGGED}
+    selection = {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": MAX_UNTAGGED_IMAGES}
     rule = {"rulePriority": 1, "selection": selection, "action": {"type": "expire"}}
     return {"rules": [rule]}
 
 
 def _login(repository: ecr.Repository) -> pulumi.Output[docker.RegistryImageAuthConfigArgs]:
-    """A token of twelve hours, asked for in each run; it is a secret in the state."""
+    """A token valid for twelve hours, requested in each run; a secret in the state."""
     token = ecr.get_authorization_token_output(registry_id=repository.registry_id)
 
     def config(values: tuple[str, str]) -> docker.RegistryImageAuthConfigArgs:

@@ -1,4 +1,4 @@
-"""A VPC's range is divided into one public and one private subnet a zone, so that no zone's subnets ever move."""
+"""CIDR plan of a VPC: one public and one private subnet per zone; adding a zone moves no subnet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 
-MOST_ZONES = 8
+MAX_ZONES = 8
 SLOT_BITS = 4  # 16 equal ranges: 8 private ones, then 8 public ones
 SMALLEST_SUBNET = 28  # AWS takes subnets from /16 to /28
 LARGEST_VPC, SMALLEST_VPC = 16, SMALLEST_SUBNET - SLOT_BITS
-DOCKER_BRIDGE = ip_network("172.17.0.0/16")  # Docker's default on every machine
+DOCKER_BRIDGE = ip_network("172.17.0.0/16")  # Docker's default on every instance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class ZoneRanges:
 
 def slot_of(zone: str) -> int | None:
     """The zone's letter as a number: `eu-central-1a` is 0. None where the name has no letter from a to h at its end."""
-    place = "abcdefgh".find(zone[-1:].lower()) if zone else -1
-    return None if place < 0 else place
+    slot = "abcdefgh".find(zone[-1:].lower()) if zone else -1
+    return None if slot < 0 else slot
 
 
 def plan(vpc: str, zones: Sequence[str]) -> dict[str, ZoneRanges]:
@@ -35,31 +35,33 @@ def plan(vpc: str, zones: Sequence[str]) -> dict[str, ZoneRanges]:
 
 
 def _ranges(slots: Sequence[object], slot: int) -> ZoneRanges:
-    return ZoneRanges(private=str(slots[slot]), public=str(slots[slot + MOST_ZONES]))
+    return ZoneRanges(private=str(slots[slot]), public=str(slots[slot + MAX_ZONES]))
 
 
 def vpc_problem(vpc: str) -> str:
-    """What is wrong with the VPC's range, or nothing."""
+    """The problem with the VPC's range; empty for none."""
     allowed = f"an IPv4 range from /{LARGEST_VPC} to /{SMALLEST_VPC}, such as 10.20.0.0/16"
     try:
         network = IPv4Network(vpc)
     except ValueError as error:
         return f"{error}; allowed is {allowed}"
     if network.prefixlen > SMALLEST_VPC:
-        return f"too small for {2 * MOST_ZONES} subnets of at least /{SMALLEST_SUBNET}; allowed is {allowed}"
+        return f"too small for {2 * MAX_ZONES} subnets of at least /{SMALLEST_SUBNET}; allowed is {allowed}"
     if network.prefixlen < LARGEST_VPC:
         return f"larger than AWS takes; allowed is {allowed}"
     if network.overlaps(DOCKER_BRIDGE):
         return (
-            f"overlaps {DOCKER_BRIDGE}, the range of Docker's own bridge on every machine; allowed is any other range"
+            f"overlaps {DOCKER_BRIDGE}, the range of Docker's own bridge on every instance; allowed is any other range"
         )
     return ""
 
 
-def subnet_problems(vpc: str, given: Mapping[str, ZoneRanges]) -> list[str]:
-    """What is wrong with ranges given by hand: form, size, place and overlap."""
+def subnet_problems(vpc: str, ranges_by_zone: Mapping[str, ZoneRanges]) -> list[str]:
+    """The problems of configured ranges: form, size, position in the VPC and overlap."""
     named = {
-        f"{zone}.{kind}": getattr(ranges, kind) for zone, ranges in given.items() for kind in ("public", "private")
+        f"{zone}.{kind}": getattr(ranges, kind)
+        for zone, ranges in ranges_by_zone.items()
+        for kind in ("public", "private")
     }
     problems = [f"{name} {text!r}: {reason}" for name, text in named.items() if (reason := _subnet_problem(vpc, text))]
     if problems:

@@ -1,4 +1,4 @@
-"""One color: its target group always, and while it has a release the machines that run it."""
+"""Target group and Auto Scaling group of one color; the latter exists while the color has a release."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from config.context import StackContext
 from config.settings import AppSettings, InstanceSettings
 from fleet.colors import Color
 
-# A machine is ready when its launch hook ends; what is left is that the balancer's first checks reach it.
-GRACE_SECONDS = 60
-DRAIN_RESERVE = 30  # seconds for the machine to notice, and to say that it is done
-SIZES_OVER_TIME = [
+# An instance is ready when its launch hook completes; then the load balancer's first health checks must reach it.
+HEALTH_CHECK_GRACE_S = 60
+DRAIN_RESERVE_S = 30  # for the instance to notice that it is terminating, and to complete the hook
+GROUP_METRICS = [
     autoscaling.Metric.GROUP_DESIRED_CAPACITY,
     autoscaling.Metric.GROUP_IN_SERVICE_INSTANCES,
     autoscaling.Metric.GROUP_TOTAL_INSTANCES,
 ]
-HEALTHY_CHECKS, UNHEALTHY_CHECKS = 2, 2
-LONGEST_CHECK = 4  # seconds, below the shortest interval
+HEALTHY_THRESHOLD, UNHEALTHY_THRESHOLD = 2, 2
+HEALTH_CHECK_TIMEOUT_S = 4  # below the minimum interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetHooks:
-    """What judges a fleet: `guard` before its template is made, `arrival` when its group is."""
+    """Resource hooks: `guard` runs before the launch template is created, `capacity` after the group is."""
 
     guard: pulumi.ResourceHook
-    arrival: pulumi.ResourceHook
+    capacity: pulumi.ResourceHook
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """Outputs of others that the instances of a color need."""
+    """Outputs of other components that the instances of a color need."""
 
     user_data: pulumi.Input[UserData]
     target_group_arn: pulumi.Input[str]
@@ -49,7 +49,7 @@ class FleetArgs:
 
 
 class Targets(pulumi.ComponentResource):
-    """A color's target group: it stays while releases come and go. Outputs: `arn`, `arn_suffix`."""
+    """A color's target group, which outlives its releases. Outputs: `arn`, `arn_suffix`."""
 
     arn: pulumi.Output[str]
     arn_suffix: pulumi.Output[str]
@@ -68,9 +68,9 @@ class Targets(pulumi.ComponentResource):
             path=settings.health_path,
             matcher="200",
             interval=settings.health_check_interval,
-            timeout=LONGEST_CHECK,
-            healthy_threshold=HEALTHY_CHECKS,
-            unhealthy_threshold=UNHEALTHY_CHECKS,
+            timeout=HEALTH_CHECK_TIMEOUT_S,
+            healthy_threshold=HEALTHY_THRESHOLD,
+            unhealthy_threshold=UNHEALTHY_THRESHOLD,
         )
         group = lb.TargetGroup(
             name,
@@ -87,8 +87,8 @@ class Targets(pulumi.ComponentResource):
         self.register_outputs({"arn": self.arn, "arn_suffix": self.arn_suffix})
 
 
-class Fleet(pulumi.ComponentResource):
-    """A launch template and an Auto Scaling group of one release; another release or AMI makes new ones.
+class ColorFleet(pulumi.ComponentResource):
+    """A launch template and an Auto Scaling group of one release; another release or AMI creates new ones.
 
     Outputs: `group_name`, `launch_template_id`. `group` is what the live rule waits for.
     """
@@ -107,7 +107,7 @@ class Fleet(pulumi.ComponentResource):
         args: FleetArgs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("bluegreen:color:Fleet", name, {}, opts)
+        super().__init__("bluegreen:color:ColorFleet", name, {}, opts)
         self._name, self._context, self._color, self._args = name, context, color, args
         self._settings, self._app, self._instances = settings, app, instances
         template = self._launch_template()
@@ -122,7 +122,7 @@ class Fleet(pulumi.ComponentResource):
 
     @property
     def _tags(self) -> dict[str, str]:
-        """What tells apart, per environment, which release, AMI and color belong together."""
+        """Tags of template and group, by which commands find a color's release and AMI."""
         return {
             "Name": self._prefix.rstrip("-"),
             "Stack": self._context.stack,
@@ -133,7 +133,7 @@ class Fleet(pulumi.ComponentResource):
         }
 
     @property
-    def _machine_tags(self) -> dict[str, str]:
+    def _instance_tags(self) -> dict[str, str]:
         return {**self._context.tags, **self._tags}
 
     def _launch_template(self) -> ec2.LaunchTemplate:
@@ -150,12 +150,12 @@ class Fleet(pulumi.ComponentResource):
             metadata_options=_metadata_options(),
             block_device_mappings=[_root_volume(self._instances.root_volume_gib)],
             tag_specifications=[
-                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._machine_tags)
+                ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=self._instance_tags)
                 for kind in ("instance", "volume", "network-interface")
             ],
             tags=self._tags,
-            # The guard refuses another release or AMI where users are; both make a new template. So does what machines
-            # are told at boot: else old ones would go on with the old port, path or checksum beside new ones.
+            # The guard refuses another release or AMI on a live color; both create a new template. So does other user
+            # data: else instances with the old port, path or checksum would run alongside new ones.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 replace_on_changes=["imageId", "userData"],
@@ -170,11 +170,11 @@ class Fleet(pulumi.ComponentResource):
             name_prefix=self._prefix,
             min_size=self._settings.min_size,
             max_size=self._settings.max_size,
-            wait_for_capacity_timeout="0",  # the hook waits: it can be told that waiting is in vain
+            wait_for_capacity_timeout="0",  # the hook waits, and ends early when the group may launch no more
             vpc_zone_identifiers=args.subnet_ids,
             target_group_arns=[args.target_group_arn],
             health_check_type="ELB",
-            health_check_grace_period=GRACE_SECONDS,
+            health_check_grace_period=HEALTH_CHECK_GRACE_S,
             default_instance_warmup=0,
             # The number, never $Latest: a change of the template must be a change of the group.
             launch_template=autoscaling.GroupLaunchTemplateArgs(
@@ -184,20 +184,20 @@ class Fleet(pulumi.ComponentResource):
                 min_healthy_percentage=100, max_healthy_percentage=200
             ),
             initial_lifecycle_hooks=_lifecycle_hooks(self._app),
-            enabled_metrics=SIZES_OVER_TIME,
+            enabled_metrics=GROUP_METRICS,
             tags=[
                 autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-                for key, value in self._machine_tags.items()
+                for key, value in self._instance_tags.items()
             ],
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # Without the preview rules the target group takes part in no load balancer, and nothing turns healthy.
+                # Without the preview rules no load balancer uses the target group, and no target becomes healthy.
                 depends_on=list(args.preview_rules),
-                # AWS sets the hooks at birth only.
+                # AWS takes initial hooks on creation only.
                 replace_on_changes=["launchTemplate.id", "initialLifecycleHooks"],
-                # Autoscaling decides after creation, and a cutover brings the group to the serving capacity.
+                # Auto Scaling decides after creation, and a cutover scales the group to the live color's capacity.
                 ignore_changes=["desiredCapacity"],
-                hooks=pulumi.ResourceHookBinding(after_create=[args.hooks.arrival]),
+                hooks=pulumi.ResourceHookBinding(after_create=[args.hooks.capacity]),
             ),
         )
 
@@ -221,7 +221,7 @@ def _encoded(data: UserData) -> str:
 
 
 def _metadata_options() -> ec2.LaunchTemplateMetadataOptionsArgs:
-    """IMDSv2 only, and one hop: the app's container is a hop away, so the machine's credentials are not its own."""
+    """IMDSv2 only, and one hop: the app's container is a hop away and can't get the instance's credentials."""
     return ec2.LaunchTemplateMetadataOptionsArgs(
         http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1, instance_metadata_tags="enabled"
     )
@@ -232,14 +232,14 @@ def _root_volume(gib: int) -> ec2.LaunchTemplateBlockDeviceMappingArgs:
         volume_size=gib,
         volume_type="gp3",
         encrypted="true",
-        delete_on_termination="true",  # texts, says the provider
+        delete_on_termination="true",  # the provider wants strings
     )
-    # Debian's images name their root volume so; another name would add a second volume.
+    # The root device of Debian's AMIs; another name would add a second volume.
     return ec2.LaunchTemplateBlockDeviceMappingArgs(device_name="/dev/xvda", ebs=volume)
 
 
 def _lifecycle_hooks(app: AppSettings) -> list[autoscaling.GroupInitialLifecycleHookArgs]:
-    """A machine counts when its boot says so, and goes when the app has finished."""
+    """An instance is in service once its boot completes the launch hook, and terminates when the app has drained."""
     return [
         autoscaling.GroupInitialLifecycleHookArgs(
             name=LAUNCH_HOOK,
@@ -251,6 +251,6 @@ def _lifecycle_hooks(app: AppSettings) -> list[autoscaling.GroupInitialLifecycle
             name=TERMINATION_HOOK,
             lifecycle_transition="autoscaling:EC2_INSTANCE_TERMINATING",
             default_result="CONTINUE",
-            heartbeat_timeout=app.drain_timeout + DRAIN_RESERVE,
+            heartbeat_timeout=app.drain_timeout + DRAIN_RESERVE_S,
         ),
     ]

@@ -1,4 +1,4 @@
-"""The role of every machine of the stack, with the least that boot, config, logs and lifecycle take."""
+"""IAM role of the instances, with the least privileges for boot, config, logs and lifecycle hooks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from config.context import StackContext
 
 
 class InstanceRole(pulumi.ComponentResource):
-    """Without a base image `repository_arn` is empty.
+    """`repository_arn` is empty without a base image.
 
-    Output: `profile_arn`, of the instance profile, known only when the role has its policy.
+    Output: `profile_arn`, of the instance profile, known only once the role has its policy.
     """
 
     profile_arn: pulumi.Output[str]
@@ -46,14 +46,14 @@ class InstanceRole(pulumi.ComponentResource):
             name, role=role.id, policy=known.apply(lambda arns: _policy(context, *arns)), opts=child
         )
         profile = iam.InstanceProfile(name, path=path, role=role.name, tags=tags, opts=child)
-        # A machine that starts before its role may do anything fails its boot.
+        # An instance that starts before its role has permissions fails to boot.
         self.profile_arn = pulumi.Output.all(profile.arn, policy.id).apply(lambda values: str(values[0]))
         self.register_outputs({"profile_arn": self.profile_arn})
 
 
 def _policy(context: StackContext, bucket_arn: str, topic_arn: str, key_arn: str, repository_arn: str) -> str:
     return policy_documents.text(
-        policy_documents.machine(
+        policy_documents.instance(
             context, bucket_arn=bucket_arn, topic_arn=topic_arn, key_arn=key_arn, repository_arn=repository_arn
         )
     )

@@ -1,4 +1,4 @@
-"""The one rule that says who serves the users. A cutover changes it and nothing else; its hooks are the gates."""
+"""Listener rule with the traffic weights. A cutover changes it and nothing else; its hooks are the gates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PRIORITY = 100
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRuleArgs:
-    """`weights` in percent by color. `judged_by`: groups that must be healthy, and the name that smoke tests ask."""
+    """`weights` in percent by color. `depends_on`: the Auto Scaling groups, and the DNS record that the gates use."""
 
     listener_arn: pulumi.Input[str]
     target_groups: Mapping[Color, pulumi.Input[str]]
     weights: Mapping[Color, int]
-    judged_by: Sequence[pulumi.Resource]
+    depends_on: Sequence[pulumi.Resource]
     gates: pulumi.ResourceHookBinding
 
 
@@ -43,8 +43,8 @@ class LiveRule(pulumi.ComponentResource):
             conditions=[lb.ListenerRuleConditionArgs(path_pattern=everything)],
             actions=[forward(args.target_groups, args.weights)],
             tags={"Stack": context.stack, "Role": "live"},
-            # Hooks of a component don't reach its children. Without the order, a new color would be judged unborn.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.judged_by), hooks=args.gates),
+            # Hooks of a component don't reach its children. Without depends_on the gates would run too early.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.depends_on), hooks=args.gates),
         )
         self.arn = rule.arn
         self.register_outputs({"arn": self.arn})

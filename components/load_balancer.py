@@ -1,4 +1,4 @@
-"""A load balancer that answers 503 until a rule says otherwise, and leads the secret header to each color."""
+"""Application Load Balancer: 503 until a release is live, and preview rules that route a secret header to a color."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TOKEN_BYTES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerArgs:
-    """Outputs of others: `target_groups` by color, and the bucket for access logs, if there are any.
+    """Outputs of other components: `target_groups` by color, and the bucket for access logs, if any.
 
-    `tags`: further ones of the load balancer itself, by which scripts find the rest of the stack without its state.
+    `tags`: additional ones of the load balancer itself, by which commands find the stack without its state.
     """
 
     vpc_id: pulumi.Input[str]
@@ -37,8 +37,8 @@ class LoadBalancerArgs:
 class LoadBalancer(pulumi.ComponentResource):
     """Outputs: `arn`, `arn_suffix`, `dns_name`, `zone_id`, `security_group_id`, `listener_arn`, `preview_token`.
 
-    The listener is the one that serves users. `preview_rules` are what machines must wait for: before, their target
-    group takes part in no load balancer.
+    The listener is the one with the live rule. Instances must wait for `preview_rules`: without them no load balancer
+    uses their target group.
     """
 
     arn: pulumi.Output[str]
@@ -61,12 +61,12 @@ class LoadBalancer(pulumi.ComponentResource):
         self._name, self._context, self._settings, self._args = name, context, settings, args
         self._child = pulumi.ResourceOptions(parent=self)
         group = self._security_group()
-        balancer = self._balancer(group)
-        listener = self._listener(balancer)
+        load_balancer = self._load_balancer(group)
+        listener = self._listener(load_balancer)
         token = self._preview_token()
         self.preview_rules = {color: self._preview_rule(color, listener, token.value) for color in Color}
-        self.arn, self.arn_suffix = balancer.arn, balancer.arn_suffix
-        self.dns_name, self.zone_id = balancer.dns_name, balancer.zone_id
+        self.arn, self.arn_suffix = load_balancer.arn, load_balancer.arn_suffix
+        self.dns_name, self.zone_id = load_balancer.dns_name, load_balancer.zone_id
         self.security_group_id, self.listener_arn = group.id, listener.arn
         self.preview_token = pulumi.Output.secret(token.value)
         self.register_outputs(
@@ -85,8 +85,8 @@ class LoadBalancer(pulumi.ComponentResource):
         group = ec2.SecurityGroup(
             self._name,
             vpc_id=self._args.vpc_id,
-            description="Load balancer: users in, machines out",
-            tags={"Name": f"{self._context.stack}-balancer", "Stack": self._context.stack},
+            description="Load balancer: clients in, instances out",
+            tags={"Name": f"{self._context.stack}-load-balancer", "Stack": self._context.stack},
             opts=self._child,
         )
         ports = {self._settings.http_port, HTTPS_PORT} if self._settings.certificate_arn else {self._settings.http_port}
@@ -95,7 +95,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 vpc.SecurityGroupIngressRule(
                     f"{self._name}-in-{port}-{cidr}",
                     security_group_id=group.id,
-                    description="Users",
+                    description="Clients",
                     cidr_ipv4=cidr,
                     ip_protocol="tcp",
                     from_port=port,
@@ -104,7 +104,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 )
         return group
 
-    def _balancer(self, group: ec2.SecurityGroup) -> lb.LoadBalancer:
+    def _load_balancer(self, group: ec2.SecurityGroup) -> lb.LoadBalancer:
         args = self._args
         logs = lb.LoadBalancerAccessLogsArgs(bucket=args.log_bucket, prefix="balancer", enabled=True)
         return lb.LoadBalancer(
@@ -119,14 +119,14 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=self._context.protect),
         )
 
-    def _listener(self, balancer: lb.LoadBalancer) -> lb.Listener:
-        """The listener that serves users; with a certificate the plain one only redirects."""
+    def _listener(self, load_balancer: lb.LoadBalancer) -> lb.Listener:
+        """The listener with the live rule; with a certificate the HTTP one only redirects."""
         if not self._settings.certificate_arn:
-            return self._plain_listener(balancer, _unavailable())
-        self._plain_listener(balancer, _to_https())
+            return self._plain_listener(load_balancer, _unavailable())
+        self._plain_listener(load_balancer, _to_https())
         return lb.Listener(
             f"{self._name}-https",
-            load_balancer_arn=balancer.arn,
+            load_balancer_arn=load_balancer.arn,
             port=HTTPS_PORT,
             protocol="HTTPS",
             ssl_policy=TLS_POLICY,
@@ -136,10 +136,10 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _plain_listener(self, balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs) -> lb.Listener:
+    def _plain_listener(self, load_balancer: lb.LoadBalancer, action: lb.ListenerDefaultActionArgs) -> lb.Listener:
         return lb.Listener(
             f"{self._name}-http",
-            load_balancer_arn=balancer.arn,
+            load_balancer_arn=load_balancer.arn,
             port=self._settings.http_port,
             protocol="HTTP",
             default_actions=[action],
@@ -148,21 +148,21 @@ class LoadBalancer(pulumi.ComponentResource):
         )
 
     def _preview_token(self) -> ssm.Parameter:
-        """Each run of the program draws a token; the first one drawn is kept, by the parameter and in the state."""
+        """Each run generates a token; the first one is retained, in the parameter and in the state."""
         return ssm.Parameter(
             f"{self._name}-preview-token",
             name=f"/bluegreen/{self._context.stack}/preview-token",
-            description=f"Before a color's name in {PREVIEW_HEADER}: leads to that color, users or not",
+            description=f"Before a color's name in {PREVIEW_HEADER}: routes a request to that color, live or idle",
             type=ssm.ParameterType.SECURE_STRING,
             value=pulumi.Output.secret(secrets.token_hex(TOKEN_BYTES)),
-            # What a run that was cut off made, and nobody knows, must not bar the next one.
+            # A parameter that an interrupted run left must not block the next one.
             overwrite=True,
             tags={"Stack": self._context.stack},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["value"]),
         )
 
     def _preview_rule(self, color: Color, listener: lb.Listener, token: pulumi.Output[str]) -> lb.ListenerRule:
-        """One a color, so that a cutover changes none of them; both groups named, so that both are health-checked."""
+        """One per color, so that a cutover changes none; it names both groups, so that both are health-checked."""
         value = token.apply(lambda secret: f"{secret}-{color}")
         header = lb.ListenerRuleConditionHttpHeaderArgs(http_header_name=PREVIEW_HEADER, values=[value])
         return lb.ListenerRule(
@@ -177,14 +177,14 @@ class LoadBalancer(pulumi.ComponentResource):
 
 
 def forward(groups: Mapping[Color, pulumi.Input[str]], weights: Mapping[Color, int]) -> lb.ListenerRuleActionArgs:
-    """Both colors, always, so that a switch is a change of weights and of nothing else."""
+    """A forward action to both colors, always, so that a cutover changes weights and nothing else."""
     targets = [lb.ListenerRuleActionForwardTargetGroupArgs(arn=groups[color], weight=weights[color]) for color in Color]
     return lb.ListenerRuleActionArgs(type="forward", forward=lb.ListenerRuleActionForwardArgs(target_groups=targets))
 
 
 def _unavailable() -> lb.ListenerDefaultActionArgs:
     answer = lb.ListenerDefaultActionFixedResponseArgs(
-        content_type="text/plain", message_body="No release serves here.", status_code="503"
+        content_type="text/plain", message_body="No release is live.", status_code="503"
     )
     return lb.ListenerDefaultActionArgs(type="fixed-response", fixed_response=answer)
 

@@ -1,4 +1,4 @@
-"""An archive of what the log groups take in: a stream that writes it to a private bucket, which forgets it in time."""
+"""Log archive: a Firehose stream that writes the log groups' events to a private bucket with a lifecycle rule."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from pulumi_aws import cloudwatch, kinesis, s3
 
 from ami.boot.user_data import LogGroups
 from components import policy_documents
-from components.alarm_metrics import Metric, Question
-from components.metric_alarm import metric_alarm
-from components.policy_documents import MACHINE_LOGS, Document
+from components.alarm_metrics import AlarmSpec, Metric
+from components.alarms import metric_alarm
+from components.policy_documents import INSTANCE_LOGS, Document
 from components.private_bucket import bucket_policy, lifecycle, private_bucket, rule
 from components.service_role import service_role
 from config.context import StackContext
 from config.settings import LogSettings
 
-COLD_AFTER_DAYS = 30  # by then what still happens is over; until then reading costs nothing but the request
-COLD_CLASS = "GLACIER_IR"  # a quarter of the price, and read at once
-LEAST_COLD_DAYS = 90  # S3 charges the class for so long, however short the object stays
+COLD_AFTER_DAYS = 30  # incidents are over by then; until then reading costs only the request
+COLD_CLASS = "GLACIER_IR"  # a quarter of the price, with immediate reads
+MIN_COLD_DAYS = 90  # S3 charges at least so many, however short an object stays
 FOLDER = "logs/"  # Firehose adds year/month/day/hour/, in UTC
-BUFFER_MIB, BUFFER_SECONDS = 64, 900  # few large objects: each costs a request, and small ones never turn cold
+BUFFER_MIB, BUFFER_SECONDS = 64, 900  # few large objects: each costs a request, and small ones are never transitioned
 FIREHOSE = "AWS/Firehose"
-LATE = Question(
+LATE = AlarmSpec(
     name="late",
-    why="lines wait for more than an hour to be written, and are lost after a day",
+    description="log events wait for more than an hour to be archived, and are lost after a day",
     metrics={"age": Metric(name="DeliveryToS3.DataFreshness", stat="Maximum", namespace=FIREHOSE)},
     expression="age",
     threshold=3600,
-    minutes=1,
-    of_minutes=5,
+    datapoints_to_alarm=1,
+    evaluation_periods=5,
 )
 
 
 class LogArchive(pulumi.ComponentResource):
-    """The topic is notified of late lines. Outputs: `bucket`, `alarm` (a name).
+    """An alarm notifies the topic of late events. Outputs: `bucket`, `alarm` (a name).
 
-    Lines come minutes after they were written to a group, and stay there besides for as long as the group keeps them.
+    Events arrive minutes after they were written to a group, which retains them for its own number of days.
     """
 
     bucket: pulumi.Output[str]
@@ -65,7 +65,7 @@ class LogArchive(pulumi.ComponentResource):
 
     def _bucket(self) -> s3.Bucket:
         bucket = private_bucket(self._name, self, self._context)
-        lifecycle(self._name, self, bucket, [_aging(self._days)])
+        lifecycle(self._name, self, bucket, [_expiration(self._days)])
         bucket_policy(self._name, self, bucket)
         return bucket
 
@@ -84,7 +84,7 @@ class LogArchive(pulumi.ComponentResource):
                 prefix=FOLDER,
                 buffering_size=BUFFER_MIB,
                 buffering_interval=BUFFER_SECONDS,
-                # As CloudWatch Logs sends it: pressed already. Pressing it here would do it twice.
+                # CloudWatch Logs sends gzip already.
                 compression_format="UNCOMPRESSED",
                 file_extension=".json.gz",
             ),
@@ -98,13 +98,13 @@ class LogArchive(pulumi.ComponentResource):
     def _subscriptions(self, stream: kinesis.FirehoseDeliveryStream, groups: pulumi.Output[LogGroups]) -> None:
         role = self._role(
             f"{self._name}-sender",
-            policy_documents.assumed_by("logs.amazonaws.com", for_things=self._context.arn("logs", "*")),
+            policy_documents.assumed_by("logs.amazonaws.com", source_arns=self._context.arn("logs", "*")),
             stream.arn.apply(policy_documents.archive_sender),
         )
-        for of in MACHINE_LOGS:
+        for kind in INSTANCE_LOGS:
             cloudwatch.LogSubscriptionFilter(
-                f"{self._name}-{of}",
-                log_group=groups.apply(operator.attrgetter(of)),
+                f"{self._name}-{kind}",
+                log_group=groups.apply(operator.attrgetter(kind)),
                 filter_pattern="",  # everything
                 destination_arn=stream.arn,
                 role_arn=role,
@@ -121,7 +121,7 @@ class LogArchive(pulumi.ComponentResource):
             LATE,
             {FIREHOSE: {"DeliveryStreamName": stream.name}},
             alarm_name=f"{stack}-log-archive-{LATE.name}",
-            of=f"{stack} log archive",
+            subject=f"{stack} log archive",
             tags=self._tags,
             actions=[topic_arn],
             opts=self._child,
@@ -132,11 +132,11 @@ class LogArchive(pulumi.ComponentResource):
         return {"Stack": self._context.stack}
 
 
-def _aging(days: int) -> s3.BucketLifecycleConfigurationRuleArgs:
-    """Lines go after `days`, and turn cold before, where that is cheaper."""
+def _expiration(days: int) -> s3.BucketLifecycleConfigurationRuleArgs:
+    """Events expire after `days`, and go to a colder storage class before, where that is cheaper."""
     cold = s3.BucketLifecycleConfigurationRuleTransitionArgs(days=COLD_AFTER_DAYS, storage_class=COLD_CLASS)
     return rule(
         "old-lines",
         expiration=s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
-        transitions=[cold] if days >= COLD_AFTER_DAYS + LEAST_COLD_DAYS else None,
+        transitions=[cold] if days >= COLD_AFTER_DAYS + MIN_COLD_DAYS else None,
     )

@@ -1,4 +1,4 @@
-"""A VPC with a public and a private subnet a zone, ways out as the settings say, and nothing open by default."""
+"""VPC with a public and a private subnet per zone, and NAT gateways as configured."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ANYWHERE = "0.0.0.0/0"
 
 
 class Network(pulumi.ComponentResource):
-    """`ranges` are by zone name. Outputs: `vpc_id`, `public_subnet_ids` and `machine_subnet_ids` (one a zone each).
+    """`ranges` are by zone name. Outputs: `vpc_id`, `public_subnet_ids` and `instance_subnet_ids` (one per zone each).
 
-    `machine_tables` are the route tables of the machines' subnets, by zone: `public` when that one serves all.
+    `instance_route_tables` are those of the instances' subnets, by zone; without NAT the one key `public`.
 
-    The machines' subnets are known only when the ways out of them stand: a NAT gateway takes minutes, and a machine
-    that starts before it fails its boot. The public ones are known once the VPC has its internet gateway, without which
-    AWS refuses a load balancer in them.
+    The instances' subnets are known only once their routes exist: a NAT gateway takes minutes, and an instance that
+    starts before fails to boot. The public ones are known once the VPC has its internet gateway, without which AWS
+    refuses a load balancer in them.
     """
 
     vpc_id: pulumi.Output[str]
     public_subnet_ids: pulumi.Output[list[str]]
-    machine_subnet_ids: pulumi.Output[list[str]]
+    instance_subnet_ids: pulumi.Output[list[str]]
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class Network(pulumi.ComponentResource):
         self._name, self._context = name, context
         self._settings, self._logs, self._ranges = settings, logs, ranges
         self._child = pulumi.ResourceOptions(parent=self)
-        self._ways_out: list[pulumi.CustomResource] = []
-        self._vpc = self._make_vpc()
+        self._egress: list[pulumi.CustomResource] = []
+        self._vpc = self._create_vpc()
         gateway = self._internet_gateway()
-        # Addresses and NAT gateways name only subnets, and AWS refuses them until the VPC has its internet gateway.
+        # Elastic IPs and NAT gateways refer to subnets only, but AWS refuses them without the internet gateway.
         self._after_gateway = pulumi.ResourceOptions(parent=self, depends_on=[gateway])
         public = self._subnets("public")
         private = self._subnets("private")
@@ -57,20 +57,20 @@ class Network(pulumi.ComponentResource):
             self._flow_logs()
         self.vpc_id = self._vpc.id
         self.public_subnet_ids = _ids(public, after=[gateway])
-        self.machine_tables = tables if settings.nat_gateways != "none" else {"public": public_table}
-        self.machine_subnet_ids = _ids(private if settings.nat_gateways != "none" else public, after=self._ways_out)
+        self.instance_route_tables = tables if settings.nat_gateways != "none" else {"public": public_table}
+        self.instance_subnet_ids = _ids(private if settings.nat_gateways != "none" else public, after=self._egress)
         self.register_outputs(
             {
                 "vpc_id": self.vpc_id,
                 "public_subnet_ids": self.public_subnet_ids,
-                "machine_subnet_ids": self.machine_subnet_ids,
+                "instance_subnet_ids": self.instance_subnet_ids,
             }
         )
 
-    def _tags(self, what: str) -> dict[str, str]:
-        return {"Name": f"{self._context.stack}-{what}", "Stack": self._context.stack}
+    def _tags(self, role: str) -> dict[str, str]:
+        return {"Name": f"{self._context.stack}-{role}", "Stack": self._context.stack}
 
-    def _make_vpc(self) -> ec2.Vpc:
+    def _create_vpc(self) -> ec2.Vpc:
         return ec2.Vpc(
             self._name,
             cidr_block=self._settings.vpc_cidr,
@@ -85,15 +85,15 @@ class Network(pulumi.ComponentResource):
         return ec2.InternetGateway(f"{self._name}-internet", vpc_id=self._vpc.id, tags=tags, opts=self._child)
 
     def _subnets(self, kind: str) -> dict[str, ec2.Subnet]:
-        # Without NAT, machines stand in the public subnets and need an address of their own to reach AWS.
-        addressed = kind == "public" and self._settings.nat_gateways == "none"
+        # Without NAT, instances are in the public subnets and need a public address to reach AWS.
+        public_addresses = kind == "public" and self._settings.nat_gateways == "none"
         return {
             zone: ec2.Subnet(
                 f"{self._name}-{kind}-{zone}",
                 vpc_id=self._vpc.id,
                 availability_zone=zone,
                 cidr_block=getattr(ranges, kind),
-                map_public_ip_on_launch=addressed,
+                map_public_ip_on_launch=public_addresses,
                 tags=self._tags(f"{kind}-{zone}"),
                 opts=self._child,
             )
@@ -109,13 +109,13 @@ class Network(pulumi.ComponentResource):
             gateway_id=gateway.id,
             opts=self._child,
         )
-        self._ways_out.append(out)
+        self._egress.append(out)
         for zone, subnet in subnets.items():
             self._associate(f"public-{zone}", table, subnet)
         return table
 
     def _nat_gateways(self, public: Mapping[str, ec2.Subnet]) -> dict[str, ec2.NatGateway]:
-        """The gateway that each zone's machines go out by; the same one for all zones when it is single."""
+        """NAT gateways by zone; the same one for all zones when it is single."""
         zones = list(public)
         match self._settings.nat_gateways:
             case "none":
@@ -133,13 +133,13 @@ class Network(pulumi.ComponentResource):
     def _private_tables(
         self, subnets: Mapping[str, ec2.Subnet], gateways: Mapping[str, ec2.NatGateway]
     ) -> dict[str, ec2.RouteTable]:
-        """One table a zone, whatever the gateways, so that another mode moves routes and not tables."""
+        """One table per zone, whatever the gateways, so that another mode changes routes and not tables."""
         tables = {}
         for zone, subnet in subnets.items():
             tables[zone] = self._table(f"private-{zone}")
             self._associate(f"private-{zone}", tables[zone], subnet)
             if zone in gateways:
-                self._ways_out.append(self._private_route(zone, tables[zone], gateways[zone]))
+                self._egress.append(self._private_route(zone, tables[zone], gateways[zone]))
         return tables
 
     def _private_route(self, zone: str, table: ec2.RouteTable, gateway: ec2.NatGateway) -> ec2.Route:
@@ -151,17 +151,17 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _table(self, what: str) -> ec2.RouteTable:
-        return ec2.RouteTable(f"{self._name}-{what}", vpc_id=self._vpc.id, tags=self._tags(what), opts=self._child)
+    def _table(self, role: str) -> ec2.RouteTable:
+        return ec2.RouteTable(f"{self._name}-{role}", vpc_id=self._vpc.id, tags=self._tags(role), opts=self._child)
 
-    def _associate(self, what: str, table: ec2.RouteTable, subnet: ec2.Subnet) -> None:
-        name = f"{self._name}-{what}"
-        self._ways_out.append(
+    def _associate(self, role: str, table: ec2.RouteTable, subnet: ec2.Subnet) -> None:
+        name = f"{self._name}-{role}"
+        self._egress.append(
             ec2.RouteTableAssociation(name, route_table_id=table.id, subnet_id=subnet.id, opts=self._child)
         )
 
     def _s3_endpoint(self, tables: list[ec2.RouteTable]) -> None:
-        """Releases come from S3 without going through NAT, which costs by the byte."""
+        """Releases are downloaded from S3 without NAT, which is billed by the byte."""
         endpoint = ec2.VpcEndpoint(
             f"{self._name}-s3",
             vpc_id=self._vpc.id,
@@ -171,10 +171,10 @@ class Network(pulumi.ComponentResource):
             tags=self._tags("s3"),
             opts=self._child,
         )
-        self._ways_out.append(endpoint)
+        self._egress.append(endpoint)
 
     def _locked_default_group(self) -> None:
-        """The VPC's default group lets its members reach each other; without rules it lets nobody do anything."""
+        """The VPC's default security group lets its members reach each other; this removes its rules."""
         ec2.DefaultSecurityGroup(
             f"{self._name}-default",
             vpc_id=self._vpc.id,
@@ -188,7 +188,7 @@ class Network(pulumi.ComponentResource):
         name, stack = f"{self._name}-flow", self._context.stack
         group = cloudwatch.LogGroup(
             name,
-            # A prefix: a group whose creation was cut off must not bar the next run by its name.
+            # A prefix: a group that an interrupted run created must not block the next run by its name.
             name_prefix=f"/bluegreen/{stack}/flow-",
             retention_in_days=self._logs.retention_days,
             tags=self._tags("flow"),

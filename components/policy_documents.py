@@ -1,4 +1,4 @@
-"""IAM and bucket policies as plain data: pure functions of names and ARNs, so that a test can compare them whole."""
+"""IAM, KMS and bucket policies as plain data: pure functions of names and ARNs, which tests compare entirely."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ami.boot.user_data import METRICS_NAMESPACE
 from config.context import StackContext
 
 VERSION = "2012-10-17"
-MACHINE_LOGS = ("app", "boot", "system")
-# What publishing to an encrypted topic takes. GenerateDataKey* is one use in several forms.
-TOPIC_KEY_USES = ("kms:Decrypt", "kms:GenerateDataKey*")
-TOPIC_KEY_ROLE = "alerts"  # tag of the key, by which CI's role may keep it
+INSTANCE_LOGS = ("app", "boot", "system")
+# Permissions to publish to an encrypted topic. GenerateDataKey* is one use in several forms.
+TOPIC_KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey*")
+TOPIC_KEY_ROLE = "alerts"  # tag of the key, by which CI's role may manage it
 
 Document = Mapping[str, Any]
 
 
 def text(document: Document) -> str:
-    """A document as AWS takes it."""
+    """A document as JSON."""
     return json.dumps(document)
 
 
@@ -27,54 +27,54 @@ def document(*statements: Mapping[str, Any]) -> Document:
     return {"Version": VERSION, "Statement": list(statements)}
 
 
-def assumed_by(service: str, *, for_things: str | Sequence[str] = "") -> Document:
-    """Who may take a role: one AWS service, where it tells for which thing, only on behalf of such ARNs (patterns)."""
-    own = {"Condition": {"ArnLike": {"aws:SourceArn": for_things}}} if for_things else {}
+def assumed_by(service: str, *, source_arns: str | Sequence[str] = "") -> Document:
+    """Trust policy of a service role; with `source_arns` (patterns) only on behalf of those resources."""
+    own = {"Condition": {"ArnLike": {"aws:SourceArn": source_arns}}} if source_arns else {}
     return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}} | own)
 
 
 def role_path(stack: str) -> str:
-    """Where a stack's roles stand: their ARNs begin alike, so that another policy can be held to them."""
+    """IAM path of a stack's roles, by which another policy can be limited to them."""
     return f"/bluegreen/{stack}/"
 
 
-def log_group(stack: str, of: str) -> str:
-    """A group's name."""
-    return f"/bluegreen/{stack}/{of}"
+def log_group(stack: str, kind: str) -> str:
+    """Name of a log group; `kind` is one of INSTANCE_LOGS."""
+    return f"/bluegreen/{stack}/{kind}"
 
 
-def machine(
+def instance(
     context: StackContext, *, bucket_arn: str, topic_arn: str, key_arn: str, repository_arn: str = ""
 ) -> Document:
-    """What a machine may do: fetch its release and its config, tell how it fares, and nothing of other stacks."""
+    """Permissions of an instance: download releases, read its config, log and publish failures; of this stack only."""
     statements = [
         allow("ReadReleases", ["s3:GetObject"], f"{bucket_arn}/releases/*"),
         # AWS's own key for SecureString needs no grant: its policy lets in whoever may read the parameter.
         allow(
             "ReadConfig",
             ["ssm:GetParametersByPath"],
-            # The path is judged as it is asked for, with or without the slash at its end.
+            # IAM evaluates the path as it is requested, with or without the trailing slash.
             *(context.arn("ssm", f"parameter{context.parameter_path.rstrip('/')}{end}") for end in ("", "/*")),
         ),
         allow(
             "WriteLogs",
             ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            *(context.arn("logs", f"log-group:{log_group(context.stack, of)}:*") for of in MACHINE_LOGS),
+            *(context.arn("logs", f"log-group:{log_group(context.stack, kind)}:*") for kind in INSTANCE_LOGS),
         ),
-        # PutMetricData knows no ARN; the namespace is the narrowest that it can be held to.
+        # PutMetricData supports no ARN; the namespace is the only restriction.
         allow("WriteMetrics", ["cloudwatch:PutMetricData"], "*")
         | {"Condition": {"StringEquals": {"cloudwatch:namespace": METRICS_NAMESPACE}}},
-        *_telling(context, "Failures", topic_arn, key_arn),
-        # Describe actions of Auto Scaling know no ARN.
+        *_publish(context, "Failures", topic_arn, key_arn),
+        # Describe actions of Auto Scaling support no ARN.
         allow("FindOwnGroup", ["autoscaling:DescribeAutoScalingInstances"], "*"),
         allow(
-            "EndOwnLifecycle",
+            "CompleteOwnLifecycle",
             [
                 "autoscaling:CompleteLifecycleAction",
                 "autoscaling:RecordLifecycleActionHeartbeat",
                 "autoscaling:SetInstanceHealth",
             ],
-            # The first * is an id that AWS makes up, the second one color, release and the provider's suffix.
+            # The first * is an id that AWS generates, the second one color, release and the provider's suffix.
             context.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{context.stack}-*"),
         )
         # Another stack's name may begin with this one's.
@@ -85,50 +85,50 @@ def machine(
     return document(*statements)
 
 
-def events_teller(context: StackContext, *, topic_arn: str, key_arn: str) -> Document:
-    """What EventBridge may do for a stack's rules: publish to its topic."""
-    return document(*_telling(context, "Events", topic_arn, key_arn))
+def events_publisher(context: StackContext, *, topic_arn: str, key_arn: str) -> Document:
+    """Permissions of EventBridge for a stack's rules: publish to its topic."""
+    return document(*_publish(context, "Events", topic_arn, key_arn))
 
 
 def flow_logs(log_group_arn: str) -> Document:
-    """What the VPC flow log service may do: write into its own group."""
+    """Permissions of VPC flow logs: write to their own log group."""
     actions = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     return document(allow("WriteFlowLogs", actions, f"{log_group_arn}:*"))
 
 
 def archive_sender(stream_arn: str) -> Document:
-    """What CloudWatch Logs may do: hand a subscription's lines to its stream."""
-    return document(allow("SendLines", ["firehose:PutRecord", "firehose:PutRecordBatch"], stream_arn))
+    """Permissions of CloudWatch Logs: send a subscription's events to its stream."""
+    return document(allow("SendLogEvents", ["firehose:PutRecord", "firehose:PutRecordBatch"], stream_arn))
 
 
 def archive_writer(bucket_arn: str, prefix: str) -> Document:
-    """What Firehose may do: write objects below a prefix of the archive, in parts where they are large."""
-    looks = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    """Permissions of Firehose: write objects below a prefix of the archive, with multipart uploads."""
+    reads = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
     writes = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
-    return document(allow("FindArchive", looks, bucket_arn), allow("WriteArchive", writes, f"{bucket_arn}/{prefix}*"))
+    return document(allow("FindArchive", reads, bucket_arn), allow("WriteArchive", writes, f"{bucket_arn}/{prefix}*"))
 
 
 def topic_key(context: StackContext) -> Document:
-    """A topic's key: IAM decides on it, whoever of the account may publish may use it, and so may alarms."""
+    """Key policy of the topic: IAM policies apply, publishers of the account may use it, and so may alarms."""
     root = f"arn:{context.partition}:iam::{context.account}:root"
     own = {"kms:CallerAccount": context.account, "kms:ViaService": f"sns.{context.region}.amazonaws.com"}
     itself = "*"  # in a key's own policy that is the key
     return document(
-        allow("AccountDecides", ["kms:*"], itself) | {"Principal": {"AWS": root}},
-        allow("Publishers", TOPIC_KEY_USES, itself)
-        # Everybody of this account, by way of SNS only, which asks them for sns:Publish first.
+        allow("AccountPolicies", ["kms:*"], itself) | {"Principal": {"AWS": root}},
+        allow("Publishers", TOPIC_KEY_ACTIONS, itself)
+        # Everybody of this account, through SNS only, which checks sns:Publish first.
         | {"Principal": {"AWS": "*"}, "Condition": {"StringEquals": own}},
-        # Alarms come as the service, of no account: the topic's own policy lets in those of this account only.
-        allow("Alarms", TOPIC_KEY_USES, itself) | {"Principal": {"Service": "cloudwatch.amazonaws.com"}},
+        # Alarms use the service principal, without an account: the topic's own policy admits this account's only.
+        allow("Alarms", TOPIC_KEY_ACTIONS, itself) | {"Principal": {"Service": "cloudwatch.amazonaws.com"}},
     )
 
 
 def tls_only(bucket_arn: str) -> Mapping[str, Any]:
-    """Refuse whoever comes without TLS."""
+    """A statement that denies requests without TLS."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",
-        # Everybody: a denial takes nothing but access away.
+        # Everybody: a denial grants nothing.
         "Principal": {"AWS": "*"},
         "Action": "s3:*",
         "Resource": [bucket_arn, f"{bucket_arn}/*"],
@@ -137,10 +137,10 @@ def tls_only(bucket_arn: str) -> Mapping[str, Any]:
 
 
 def log_delivery(bucket_arn: str, account: str) -> tuple[Mapping[str, Any], ...]:
-    """The load balancer and S3 itself may put their access logs below a prefix each, on behalf of this account only."""
+    """Statements that let the load balancer and S3 write access logs below a prefix each, for this account only."""
     own = {"StringEquals": {"aws:SourceAccount": account}}
     senders = {
-        "BalancerLogs": ("logdelivery.elasticloadbalancing.amazonaws.com", f"balancer/AWSLogs/{account}/*"),
+        "LoadBalancerLogs": ("logdelivery.elasticloadbalancing.amazonaws.com", f"balancer/AWSLogs/{account}/*"),
         "BucketLogs": ("logging.s3.amazonaws.com", "artifacts/*"),
     }
     return tuple(
@@ -151,22 +151,22 @@ def log_delivery(bucket_arn: str, account: str) -> tuple[Mapping[str, Any], ...]
             "Action": "s3:PutObject",
             "Resource": f"{bucket_arn}/{key}",
         }
-        # The balancer's delivery gives no source account; its key holds the account instead.
+        # The load balancer's log delivery sends no source account; its key contains the account instead.
         | ({"Condition": own} if sid == "BucketLogs" else {})
         for sid, (service, key) in senders.items()
     )
 
 
 def allow(sid: str, actions: Sequence[str], *resources: str) -> dict[str, Any]:
-    """A statement; AWS takes one resource without a list, and shows it so."""
+    """A statement; one resource is not a list, as AWS normalizes it."""
     resource = list(resources) if len(resources) > 1 else resources[0]
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 
-def _telling(context: StackContext, what: str, topic_arn: str, key_arn: str) -> tuple[Mapping[str, Any], ...]:
+def _publish(context: StackContext, subject: str, topic_arn: str, key_arn: str) -> tuple[Mapping[str, Any], ...]:
     return (
-        allow(f"Tell{what}", ["sns:Publish"], topic_arn),
-        allow(f"Encrypt{what}", TOPIC_KEY_USES, key_arn)
+        allow(f"Publish{subject}", ["sns:Publish"], topic_arn),
+        allow(f"Encrypt{subject}", TOPIC_KEY_ACTIONS, key_arn)
         | {"Condition": {"StringEquals": {"kms:ViaService": f"sns.{context.region}.amazonaws.com"}}},
     )
 
@@ -180,13 +180,13 @@ def _session_manager() -> tuple[Mapping[str, Any], ...]:
         "ssmmessages:OpenControlChannel",
         "ssmmessages:OpenDataChannel",
     ]
-    # Channels know no ARN, and AWS documents the agent's heartbeat with * only (Session Manager, minimal profile).
+    # Channels support no ARN, and AWS documents the agent's heartbeat with * only (Session Manager, minimal profile).
     return (allow("SessionManager", actions, "*"),)
 
 
 def _pull(repository_arn: str) -> tuple[Mapping[str, Any], ...]:
     return (
-        # The token is for the account's registry as a whole; what it opens is bounded below.
+        # The token is for the entire registry of the account; the next statement limits what it can pull.
         allow("EnterRegistry", ["ecr:GetAuthorizationToken"], "*"),
         allow("PullBaseImage", ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository_arn),
     )

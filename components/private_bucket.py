@@ -1,4 +1,4 @@
-"""A bucket that nobody outside its account reads: closed, owned by the account, encrypted, and asked over TLS only."""
+"""Private S3 bucket: public access blocked, owner enforced, encrypted, TLS only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Senders = Callable[[str], Sequence[Mapping[str, Any]]]
 
 
 def private_bucket(name: str, parent: pulumi.Resource, context: StackContext) -> s3.Bucket:
-    """The bucket with its settings, all of one name and one parent; its policy and its lifecycle are put beside it."""
+    """The bucket and its settings, with the same name and parent; policy and lifecycle rules are created apart."""
     child = pulumi.ResourceOptions(parent=parent)
     bucket = s3.Bucket(
         name,
@@ -41,7 +41,7 @@ def private_bucket(name: str, parent: pulumi.Resource, context: StackContext) ->
 
 
 def _encryption(name: str, bucket: s3.Bucket, child: pulumi.ResourceOptions) -> None:
-    """With S3's own keys: the balancer delivers its logs to no other, and they cost nothing."""
+    """With S3's own keys: load balancers deliver logs to no others, and they are free of charge."""
     default = s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
         sse_algorithm="AES256"
     )
@@ -55,7 +55,7 @@ def lifecycle(
     bucket: s3.Bucket,
     rules: Sequence[s3.BucketLifecycleConfigurationRuleArgs],
 ) -> None:
-    """The given rules, and one that clears away what was never uploaded to its end."""
+    """The rules, and one that aborts incomplete multipart uploads."""
     s3.BucketLifecycleConfiguration(
         name,
         bucket=bucket.id,
@@ -67,7 +67,7 @@ def lifecycle(
 def bucket_policy(
     name: str, parent: pulumi.Resource, bucket: s3.Bucket, senders: Senders = lambda arn: ()
 ) -> s3.BucketPolicy:
-    """TLS only; `senders` are the statements, by the bucket's ARN, that let others than the account's roles in."""
+    """A policy for TLS only; `senders` returns, by the bucket's ARN, statements that admit other principals."""
 
     def text(arn: str) -> str:
         return policy_documents.text(policy_documents.document(policy_documents.tls_only(arn), *senders(arn)))
@@ -77,10 +77,10 @@ def bucket_policy(
     )
 
 
-def rule(id: str, **what: Any) -> s3.BucketLifecycleConfigurationRuleArgs:
-    """A lifecycle rule for all of a bucket."""
+def rule(id: str, **actions: Any) -> s3.BucketLifecycleConfigurationRuleArgs:
+    """A lifecycle rule for all objects of a bucket."""
     everything = s3.BucketLifecycleConfigurationRuleFilterArgs(prefix="")
-    return s3.BucketLifecycleConfigurationRuleArgs(id=id, status="Enabled", filter=everything, **what)
+    return s3.BucketLifecycleConfigurationRuleArgs(id=id, status="Enabled", filter=everything, **actions)
 
 
 def _unfinished_uploads() -> s3.BucketLifecycleConfigurationRuleArgs:

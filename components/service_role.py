@@ -1,4 +1,4 @@
-"""A role that an AWS service takes to act for the stack."""
+"""IAM role for an AWS service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def service_role(
     policy: pulumi.Input[Document],
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str]:
-    """Its ARN, known only when it has its policy: AWS tries a role out when it is named."""
+    """Its ARN, known only once it has its policy: AWS validates a role on use."""
     role = iam.Role(
         name,
         path=policy_documents.role_path(context.stack),

@@ -1,4 +1,4 @@
-"""What this run must not do to users, registered for the policy pack: policies see neither old state nor deletions."""
+"""Refused traffic changes of this run, registered for the policy pack: policies see neither old state nor deletions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pulumi
 
 
 class TrafficGuard(pulumi.ComponentResource):
-    """`refusals`: a sentence each; without any its inputs never differ, so that no update changes it."""
+    """`refusals`: a sentence each; usually empty, so that no update changes it."""
 
     def __init__(self, name: str, refusals: Sequence[str], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("bluegreen:traffic:TrafficGuard", name, {"refusals": list(refusals)}, opts)

@@ -1,1 +1,1 @@
-"""Settings of a stack: its Pulumi config, parsed and checked once, by one function for program, scripts and gates."""
+"""Settings of a stack: its Pulumi config, parsed and validated by one function for program, commands and gates."""

@@ -1,4 +1,4 @@
-"""Settings of alerts: who is notified of what goes wrong, and which figures make a release a bad one."""
+"""Settings of alerts: their subscribers, and the thresholds above which a release counts as bad."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from config.values import HIDDEN, Emails, Entries, Model, Text, Whole
+from config.values import HIDDEN, Emails, Entries, Model, Text, WholeNumber
 from fleet.command_lines import pulumi
 
-# Without user or password: SNS would keep and show them.
+# Without user or password: SNS would store and show them.
 WEBHOOK = re.compile(
     r"https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?(:[1-9]\d{0,4})?(/[^\s#]*)?"
 )
@@ -25,10 +25,10 @@ def _is_webhook(entry: str) -> bool:
 
 
 class _Webhook(Text):
-    """A URL of which the path is never shown: it is the secret of most."""
+    """A URL whose path is never shown, as it usually contains a secret."""
 
     def shown(self, value: Any) -> str:
-        """Scheme, host and port as they were given, by which one knows the entry again."""
+        """Scheme, host and port as configured, to identify the entry."""
         try:
             parts = urlsplit(str(value))
         except ValueError:
@@ -48,33 +48,33 @@ Webhooks = Annotated[
 
 
 class AlertSettings(Model):
-    """Who gets the alerts, once they confirmed their subscription; webhooks are secrets."""
+    """Subscribers of the alerts, who must confirm their subscription; webhooks are secrets."""
 
     emails: Emails = Field(default=(), validation_alias="alertEmails")
-    """Addresses that get the alerts. Each must confirm its subscription once."""
+    """E-mail addresses that receive the alerts. Each must confirm its subscription once."""
     webhooks: Webhooks = Field(default=(), validation_alias="alertWebhooks", repr=False)
-    """URLs (https) that get the alerts as JSON, such as an on-call service's. Each must confirm its subscription
+    """URLs (https) that receive the alerts as JSON, such as an on-call service's. Each must confirm its subscription
     once. Best set with --secret."""
 
     @property
-    def notifies_nobody(self) -> bool:
+    def has_no_subscribers(self) -> bool:
         return not (self.emails or self.webhooks)
 
 
 class AlarmSettings(Model):
-    """`minutes` in a row, each with at least `min_requests`, make an alarm of errors and latency."""
+    """Alarms of errors and latency need `minutes` in a row, each with at least `min_requests`."""
 
     renamed: ClassVar = {"leastRequests": "minRequests"}
 
-    error_rate_percent: Annotated[int, Whole(1, 100)] = 5
-    latency_milliseconds: Annotated[int, Whole(1, 60_000)] = 2000
-    min_requests: Annotated[int, Whole(1, 1_000_000)] = 20
-    # CloudWatch looks back a day at most.
-    minutes: Annotated[int, Whole(1, 60)] = 3
+    error_rate_percent: Annotated[int, WholeNumber(1, 100)] = 5
+    latency_milliseconds: Annotated[int, WholeNumber(1, 60_000)] = 2000
+    min_requests: Annotated[int, WholeNumber(1, 1_000_000)] = 20
+    # CloudWatch evaluates a day at most.
+    minutes: Annotated[int, WholeNumber(1, 60)] = 3
 
 
 def without_subscribers(stack: str) -> str:
-    """A warning, not an error: a stack may be looked at elsewhere."""
+    """A warning, not an error: a stack may be monitored elsewhere."""
     address = pulumi("config", "set", "--path", "'alertEmails[0]'", "ops@example.org", stack=stack)
     return (
         f"nobody is notified of alarms and failures of {stack}: alertEmails and alertWebhooks are both empty; "

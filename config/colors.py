@@ -1,4 +1,4 @@
-"""Settings of one color: the release that it holds, the image of its instances, and how many there are."""
+"""Settings of one color: its release, AMI, and number of instances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ami.boot.user_data import (
     bundle_key,
     is_release_url,
 )
-from config.values import Model, Text, Whole
+from config.values import Model, Text, WholeNumber
 
 MAX_INSTANCES = 100
 AMI = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
@@ -36,8 +36,8 @@ class ColorSettings(Model):
     )
     sha256: Annotated[str, Text(SHA256, SHA256_ALLOWED, optional=True)] = ""
     ami: Annotated[str, Text(AMI, AMI_ALLOWED, optional=True)] = Field(default="", validation_alias="amiId")
-    min_size: Annotated[int, Whole(1, MAX_INSTANCES)] = 1
-    max_size: Annotated[int, Whole(1, MAX_INSTANCES)] = 2
+    min_size: Annotated[int, WholeNumber(1, MAX_INSTANCES)] = 1
+    max_size: Annotated[int, WholeNumber(1, MAX_INSTANCES)] = 2
 
     @property
     def is_on(self) -> bool:
@@ -45,25 +45,25 @@ class ColorSettings(Model):
 
     @property
     def release(self) -> Release:
-        """What its instances run; only of a color that is on."""
+        """The release of its instances; only for a color that is on."""
         return Release(version=self.version, url=self.url, sha256=self.sha256)
 
     @property
     def fleet(self) -> tuple[str, ...]:
-        """What makes another Auto Scaling group; nothing else does when the color is off."""
+        """The settings whose change replaces the Auto Scaling group; empty while the color is off."""
         return (self.version, self.url, self.sha256, self.ami) if self.is_on else ()
 
     @property
     def deployed(self) -> dict[str, str]:
-        """What deployments decide of a color, by its keys in config and outputs.
+        """The settings that a deploy changes, by their keys in config and outputs.
 
-        The release last: cut short, a config still names the old one, and the program refuses a mixture by checksum.
+        The release is last: if writing is interrupted, a config still names the old one, and its checksum is refused.
         """
         return {"amiId": self.ami, "releaseUrl": self.url, "sha256": self.sha256, "release": self.version}
 
     @classmethod
     def from_output(cls, output: Mapping[str, Any]) -> ColorSettings:
-        """As a stack's last update left it, unchecked: an older program may have had other rules."""
+        """As the stack's last update left it, not validated: an older program may have had other rules."""
         found = {key: str(output.get(key) or "") for key in cls().deployed}
         return cls.model_construct(
             version=found["release"], url=found["releaseUrl"], sha256=found["sha256"], ami=found["amiId"]
@@ -76,7 +76,7 @@ class ColorSettings(Model):
 
 
 def color_problems(color: str, settings: ColorSettings) -> list[str]:
-    """What is wrong between values that are each allowed: sentences that begin with the key."""
+    """Problems of combinations of valid values: sentences that begin with the key."""
     problems = []
     if settings.min_size > settings.max_size:
         problems.append(
@@ -98,7 +98,7 @@ def _bundle_problems(color: str, settings: ColorSettings) -> list[str]:
         problems.append(
             f"{color}.sha256: (not set): {settings.url} is in S3; allowed is its sha256, 64 hexadecimal digits"
         )
-    # The instances' role reads nothing else, and a release under another's name would deceive everybody.
+    # The instances' role can read nothing else, and a release under another one's name would mislead.
     if settings.url.split("/", 3)[3] != (key := bundle_key(settings.version)):
         problems.append(
             f"{color}.releaseUrl: {settings.url}: release {settings.version} is published as s3://<bucket>/{key}"

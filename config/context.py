@@ -1,4 +1,4 @@
-"""Context of a stack: what all of its components know."""
+"""Context of a stack, shared by its components."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ PROJECT = "bluegreen"
 
 @dataclass(frozen=True, kw_only=True)
 class StackContext:
-    """Where a stack is, and what holds for all of it.
+    """Region, account and settings that apply to the entire stack.
 
-    `boundary` is the ARN of the policy that bounds its roles, empty for none. `protect`: whether what holds data or
-    traffic is protected from deletion. `force_destroy`: whether buckets may be deleted with what is in them. `tags` are
-    the provider's default tags, which don't reach the instances of a group.
+    `boundary` is the ARN of its roles' permissions boundary, empty for none. `protect`: whether resources with data or
+    traffic are protected from deletion. `force_destroy`: whether buckets may be deleted with their objects. `tags` are
+    the provider's default tags, which an Auto Scaling group does not pass to its instances.
     """
 
     stack: str
@@ -32,5 +32,5 @@ class StackContext:
 
     @property
     def parameter_path(self) -> str:
-        """Below it, each SSM parameter's name is an environment variable of the app."""
+        """Path of the SSM parameters that are the app's environment variables."""
         return f"/{self.project}/{self.stack}/app/"

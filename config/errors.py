@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class SettingsError(Exception):
-    """The config holds values that are not allowed; the message names each with what is."""
+    """The config has invalid values; the message names each, and what is allowed."""
 
 
 def refuse(problems: Sequence[str]) -> None:

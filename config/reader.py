@@ -1,4 +1,4 @@
-"""Reading of a config into models: what is wrong is collected, so that one message can name all of it."""
+"""Reader of a config into models, which collects all problems for one message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=Model)
 
 
 class Reader:
-    """Takes models out of a raw config by their keys; a default stands in for whatever is bad.
+    """Parses models from a raw config by their keys; a default replaces each invalid value.
 
     `problems` are sentences that name key, value and what is allowed; `bad` are the keys, those inside an object as
     `blue.minSize`.
@@ -27,7 +27,7 @@ class Reader:
         self.bad: set[str] = set()
 
     def section(self, model: type[M], elsewhere: Mapping[str, Any] | None = None) -> M:
-        """A model whose keys stand at the top of the config; those of `elsewhere` come from there instead."""
+        """A model whose keys are at the top of the config; those in `elsewhere` come from there instead."""
         own = set(model.config_keys()) - set(elsewhere or {})
         self._known |= own
         return self._read(model, {**{key: self._raw[key] for key in own & set(self._raw)}, **(elsewhere or {})}, "")
@@ -40,26 +40,26 @@ class Reader:
             reason = f"allowed is an object with {', '.join(model.config_keys())}"
             self._add(key, HIDDEN if model.is_secret else value, reason)
             return None
-        given = {name: each for name, each in value.items() if each is not None}
-        return self._read(model, given, f"{key}.") if given else None
+        values = {name: each for name, each in value.items() if each is not None}
+        return self._read(model, values, f"{key}.") if values else None
 
     def refuse_unknown(self) -> None:
         for key in sorted(set(self._raw) - self._known):
             self._add(key, self._raw[key], _unknown(key, self._known))
 
     def add(self, problems: Iterable[str], needs: Iterable[str] = (), ignore: Iterable[str] = ()) -> None:
-        """Sentences that begin with a key, about values that are each allowed.
+        """Add problems of combinations of valid values, which begin with a key.
 
-        Not about one that is bad itself or to be ignored, nor where one of `needs` is bad: what stands in for it is
-        nobody's wish.
+        Not those about a key that is bad itself or in `ignore`, and none where one of `needs` is bad: its value is only
+        the default.
         """
         if not self.bad.intersection(needs):
-            told = tuple(f"{key}:" for key in (*self.bad, *ignore))
-            self.problems += [problem for problem in problems if not problem.startswith(told)]
+            skipped = tuple(f"{key}:" for key in (*self.bad, *ignore))
+            self.problems += [problem for problem in problems if not problem.startswith(skipped)]
 
-    def _read(self, model: type[M], given: dict[str, Any], prefix: str) -> M:
+    def _read(self, model: type[M], values: dict[str, Any], prefix: str) -> M:
         try:
-            return model.model_validate(given, by_alias=True, by_name=False)
+            return model.model_validate(values, by_alias=True, by_name=False)
         except ValidationError as error:
             for each in error.errors(include_url=False):
                 key = str(each["loc"][0])
@@ -69,8 +69,8 @@ class Reader:
                 else:
                     for value, reason in each["ctx"]["error"].problems:
                         self._add(f"{prefix}{key}", value, reason)
-                given.pop(key, None)
-        return model.model_validate(given, by_alias=True, by_name=False)
+                values.pop(key, None)
+        return model.model_validate(values, by_alias=True, by_name=False)
 
     def _add(self, key: str, value: Any, reason: str) -> None:
         shown = value if isinstance(value, str) and value.isprintable() else json.dumps(value, default=str)
@@ -79,14 +79,14 @@ class Reader:
 
 
 def own_keys(namespace: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a config by full keys, the values in a namespace; also of keys that nothing knows."""
+    """The values of a namespace in a config by full keys; unknown keys too."""
     return {
         key.removeprefix(f"{namespace}:"): value for key, value in config.items() if key.startswith(f"{namespace}:")
     }
 
 
 def _unknown(key: str, known: Iterable[str], renamed: Mapping[str, str] | None = None) -> str:
-    """What to do about a key that nothing reads."""
+    """The problem of an unknown key, with the nearest known one."""
     if new := (renamed or {}).get(key):
         return f"this key is called {new} now"
     nearest = get_close_matches(key, sorted(known), n=1)

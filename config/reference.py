@@ -26,7 +26,7 @@ from config.settings import (
     NetworkSettings,
     StackSettings,
 )
-from config.values import Model, Rule
+from config.values import Model, ValueRule
 from config.vpn import VpnSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ PULUMI_MARKER = "  # From here on written by `python -m config.reference`.\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One key of the config; `type` in Pulumi's words."""
+    """One key of the config; `type` is Pulumi's."""
 
     name: str
     type: str
@@ -60,8 +60,8 @@ def entries() -> list[Key]:
             "vpn",
             "Site-to-site VPN to a remote network: customerGatewayIp, remoteCidrs, routing (static or bgp), bgpAsn, "
             "amazonAsn, insideCidrs (two /30), gateway (vgw or tgw), startupAction (add or start), allow (a list of "
-            "port and protocol that the remote network reaches on the machines), presharedKeys (two, secret). Empty "
-            "makes none.",
+            "port and protocol that the remote network reaches on the instances), presharedKeys (two, secret). Empty "
+            "creates none.",
         ),
         *_section(LogSettings),
         *_section(InstanceSettings),
@@ -72,7 +72,7 @@ def entries() -> list[Key]:
             "alarms",
             f"When a release counts as bad: errorRatePercent ({alarms.error_rate_percent}), latencyMilliseconds "
             f"({alarms.latency_milliseconds}, p99), minRequests ({alarms.min_requests} a minute, fewer are not "
-            f"judged), minutes ({alarms.minutes} in a row).",
+            f"evaluated), minutes ({alarms.minutes} in a row).",
         ),
         *_section(StackSettings),
     ]
@@ -82,14 +82,14 @@ def _section(model: type[Model]) -> Iterator[Key]:
     schemas = model.model_json_schema()["properties"]
     for (name, schema), field in zip(schemas.items(), model.model_fields, strict=True):
         if name not in ELSEWHERE:
-            # A default that is made anew each time is an empty object.
+            # A default from a factory is an empty object.
             yield Key(
                 name=name, type=schema["type"], description=_docs(model)[field], default=schema.get("default", {})
             )
 
 
 def _docs(model: type[Model]) -> dict[str, str]:
-    """What stands below each field, in one line."""
+    """The docstring below each field, in one line."""
     body = ast.parse(inspect.getsource(model)).body[0].body  # type: ignore[attr-defined]
     return {
         ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
@@ -116,7 +116,7 @@ def object_tables() -> str:
     for title, model in OBJECTS:
         parts += [f"\n## Keys of {title}\n", "| key | default | allowed |", "|---|---|---|"]
         for field in model.model_fields.values():
-            allowed = next(rule.allowed for rule in field.metadata if isinstance(rule, Rule))
+            allowed = next(rule.allowed for rule in field.metadata if isinstance(rule, ValueRule))
             parts.append(f"| `{field.validation_alias}` | `{_shown(field.default)}` | {allowed} |")
     return "\n".join(parts) + "\n"
 
@@ -126,7 +126,7 @@ def _shown(default: Any) -> str:
 
 
 def declarations() -> str:
-    """As Pulumi.yaml has them, below its `config`."""
+    """The declarations for Pulumi.yaml, below its `config`."""
     lines: list[str] = []
     for key in entries():
         lines += [
@@ -147,7 +147,7 @@ def page(text: str) -> str:
 
 
 def pulumi_yaml(text: str) -> str:
-    """The project's file with the declarations as they are now."""
+    """Pulumi.yaml with the current declarations."""
     return f"{text.partition(PULUMI_MARKER)[0]}{PULUMI_MARKER}{declarations()}"
 
 

@@ -1,4 +1,4 @@
-"""Settings of a stack: its config as nested frozen objects, each the argument of the components that it is about.
+"""Settings of a stack: its config as nested frozen objects, which are the components' arguments.
 
 A setting is a field: its type is the rule, its key in the config the field's name in camel case. `python -m
 config.reference` writes Pulumi.yaml's config section and docs/reference/config.md from here.
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ami.boot.user_data import HEALTH_PATH, HEALTH_PATH_ALLOWED, MAX_BOOT, MAX_DRAIN, MIN_BOOT, App
-from components.cidr_plan import MOST_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
+from components.cidr_plan import MAX_ZONES, ZoneRanges, slot_of, subnet_problems, vpc_problem
 from config.alerts import AlarmSettings, AlertSettings
 from config.colors import ColorSettings, color_problems
 from config.context import PROJECT, StackContext
@@ -31,9 +31,9 @@ from config.values import (
     OneOf,
     Ranges,
     Region,
-    Rule,
     Text,
-    Whole,
+    ValueRule,
+    WholeNumber,
     from_json,
     is_text,
 )
@@ -42,7 +42,7 @@ from fleet.colors import Color
 from fleet.deployments import DIGITS, Deployment
 
 MIN_ZONES = 2  # an Application Load Balancer takes subnets of two zones at least
-MAX_CANARY = 99  # percent; all of the traffic is a cutover, which has gates of its own
+MAX_CANARY = 99  # percent; 100 would be a cutover, which has its own gates
 HTTP_PORT, HTTPS_PORT = 80, 443
 # What CloudWatch Logs takes as a retention, in days (PutRetentionPolicy).
 RETENTION_DAYS = (
@@ -51,8 +51,8 @@ RETENTION_DAYS = (
 MAX_ARCHIVE = 3653  # days, as the longest retention
 MAX_STACK = 40
 
-# ECR repositories take lower-case names only, with single separators inside. A color in it could be another stack's:
-# by their names alone, groups of a stack dev-blue could not be told from those of dev's blue.
+# ECR repositories take lower-case names only, with single separators inside. No color in it: Auto Scaling groups of a
+# stack dev-blue would have the same name prefix as those of dev's blue.
 STACK = re.compile(rf"(?=.{{1,{MAX_STACK}}}$)(?!.*-(blue|green)(-|$))[a-z0-9]+([-_][a-z0-9]+)*")
 STACK_ALLOWED = f"a-z, 0-9, and single - or _ inside, at most {MAX_STACK}, without -blue or -green"
 IMAGE_BY_DIGEST = re.compile(r"[a-z0-9][a-z0-9._:/-]*@sha256:[0-9a-f]{64}")
@@ -66,14 +66,14 @@ TAG = re.compile(r"[0-9A-Za-z+=.,_:@-]{1,128}")
 INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 
 
-class _Tags(Rule):
+class _Tags(ValueRule):
     """The tags in the provider's defaultTags."""
 
-    what = "an object with tags, an object of texts"
+    description = "an object with tags, an object of strings"
 
     def read(self, value: Any) -> dict[str, str]:
-        given = value or {}
-        tags = (given.get("tags") or {}) if isinstance(given, dict) else None
+        raw = value or {}
+        tags = (raw.get("tags") or {}) if isinstance(raw, dict) else None
         if not isinstance(tags, dict) or not all(isinstance(text, str) for text in tags.values()):
             raise self.refusal(value)
         # Instances read their tags from the metadata service, and start with no other names.
@@ -83,7 +83,7 @@ class _Tags(Rule):
 
 
 class _Subnets(Mapped):
-    """Ranges by zone, given by hand."""
+    """Configured ranges by zone."""
 
     def read(self, value: Any) -> dict[str, ZoneRanges]:
         return {
@@ -96,7 +96,7 @@ def _is_pair_of_ranges(value: Any) -> bool:
 
 
 class StackSettings(Model):
-    """What holds for all of a stack."""
+    """Settings of the entire stack."""
 
     name: Annotated[str, Text(STACK, STACK_ALLOWED)] = Field(default="", validation_alias="stack")
     region: Region = Field(default="", validation_alias="aws:region")
@@ -104,7 +104,7 @@ class StackSettings(Model):
     boundary: Annotated[str, Text(BOUNDARY, "the ARN of an IAM policy", optional=True)] = Field(
         default="", validation_alias="permissionsBoundary"
     )
-    """ARN of the policy that bounds every role of the stack. A CI role of bootstrap/ may make no other ones. Empty
+    """ARN of the permissions boundary of every role of the stack. A CI role of bootstrap/ may create no others. Empty
     sets none."""
     protect: Flag = False
     """Whether VPC, buckets and load balancer are protected from deletion."""
@@ -125,25 +125,26 @@ class StackSettings(Model):
 
 
 class DeploymentSettings(Model):
-    """Which color has the traffic, and what deployments wrote so that an update by an older config is refused."""
+    """The live color and the canary, and what deploys wrote so that an update by an older config is refused."""
 
     active_color: Annotated[Color, Choice(Color)] = Color.BLUE
-    """The color that serves users, blue or green. Changing it and `pulumi up` is the cutover."""
-    canary_percent: Annotated[int, Whole(0, MAX_CANARY)] = 0
-    """Share of the traffic sent to the idle color in percent, 0 to 99; all of it is a change of activeColor."""
+    """The live color, blue or green. Changing it and `pulumi up` is the cutover."""
+    canary_percent: Annotated[int, WholeNumber(0, MAX_CANARY)] = 0
+    """Percentage of the traffic sent to the idle color, 0 to 99; all of it is a change of activeColor."""
     revision: Annotated[
-        str, Text(REVISION, "what the program wrote; `bluegreen sync-config` renews it", optional=True)
+        str, Text(REVISION, "what the program wrote; `bluegreen sync-config` updates it", optional=True)
     ] = ""
-    """The stack's last change that this config knows. Written by the program and by `bluegreen sync-config`, never by
-    hand: an update from older config that would touch users is refused."""
+    """The stack's revision that this config is based on. Written by the program and by `bluegreen sync-config`, never
+    manually: an update by older config that would change traffic or a live release is refused."""
     committed: Annotated[
-        Mapping[str, str], Mapped(is_text, "what `bluegreen sync-config --git` wrote, an object of texts")
+        Mapping[str, str], Mapped(is_text, "what `bluegreen sync-config --git` wrote, an object of strings")
     ] = Field(default_factory=dict)
-    """What Git held of the stack's own keys when CI last applied a commit. Written by `bluegreen sync-config --git`."""
+    """The values of the stack's own keys in Git when CI last applied a commit. Written by `bluegreen sync-config
+    --git`."""
 
 
 class NetworkSettings(Model):
-    """The VPC, its zones and its ways out. Without `zones` the region's first `zone_count` are taken."""
+    """The VPC, its zones and NAT gateways. Without `zones` the region's first `zone_count` are used."""
 
     vpc_cidr: Annotated[str, Checked(vpc_problem)] = "10.20.0.0/16"
     """Range of the VPC, /16 to /24, of which each subnet gets a sixteenth."""
@@ -151,90 +152,90 @@ class NetworkSettings(Model):
         tuple[str, ...],
         Entries(Text(lambda zone: slot_of(zone) is not None, "a zone's name, which ends in a letter from a to h")),
     ] = ()
-    """Names of the availability zones, 2 to 8. Empty takes the first zoneCount of the region."""
-    zone_count: Annotated[int, Whole(MIN_ZONES, MOST_ZONES)] = MIN_ZONES
+    """Names of the availability zones, 2 to 8. Empty uses the first zoneCount of the region."""
+    zone_count: Annotated[int, WholeNumber(MIN_ZONES, MAX_ZONES)] = MIN_ZONES
     """Number of availability zones, 2 to 8, while zones is empty."""
     subnet_cidrs: Annotated[
         Mapping[str, ZoneRanges],
-        _Subnets(_is_pair_of_ranges, "an object that gives each zone an object with public and private"),
+        _Subnets(_is_pair_of_ranges, "an object with an object of public and private for each zone"),
     ] = Field(default_factory=dict)
-    """Ranges of your own instead of the plan: for each of zones, an object with public and private."""
+    """Your own ranges instead of the planned ones: for each of zones, an object with public and private."""
     nat_gateways: Annotated[str, Choice(("none", "single", "per-zone"))] = "single"
-    """none, single or per-zone. With none, machines get public addresses in the public subnets, closed to all but
-    the balancer."""
+    """none, single or per-zone. With none, instances get public addresses in the public subnets, closed to all but
+    the load balancer."""
     flow_logs: Flag = True
-    """Whether the VPC's traffic is recorded in a log group."""
+    """Whether the VPC's flow logs are written to a log group."""
 
 
 class LogSettings(Model):
-    """How long lines stay, in days: in their log groups, and in an archive besides (0: there is none)."""
+    """Retention in days: of log groups, and of the log archive (0 for none)."""
 
     retention_days: Annotated[int, OneOf(RETENTION_DAYS)] = Field(default=30, validation_alias="logRetentionDays")
-    """How long log groups keep their lines, in days that CloudWatch allows."""
-    archive_days: Annotated[int, Whole(0, MAX_ARCHIVE)] = Field(default=0, validation_alias="logArchiveDays")
-    """How long the lines of app, boot and system stay in a bucket besides, longer than in their log groups. 0 makes
-    no archive."""
+    """Retention of log groups, in days that CloudWatch allows."""
+    archive_days: Annotated[int, WholeNumber(0, MAX_ARCHIVE)] = Field(default=0, validation_alias="logArchiveDays")
+    """Retention of an archive of the app, boot and system logs in a bucket, in days, longer than the log groups'. 0
+    creates no archive."""
 
 
 class InstanceSettings(Model):
-    """What the instances are, how busy autoscaling keeps them, and the image that releases are built on."""
+    """Instance type, root volume, autoscaling target, and the base image of the releases."""
 
     type: Annotated[str, Text(INSTANCE_TYPE, "an instance type, such as t3.small")] = Field(
         default="t3.small", validation_alias="instanceType"
     )
-    """Type of the machines."""
-    root_volume_gib: Annotated[int, Whole(8, 1024)] = Field(default=16, validation_alias="rootVolumeGiB")
-    """Size of a machine's encrypted root volume in GiB, 8 to 1024."""
-    target_cpu_percent: Annotated[int, Whole(10, 90)] = 60
-    """Mean CPU load that autoscaling aims at, 10 to 90."""
+    """Type of the instances."""
+    root_volume_gib: Annotated[int, WholeNumber(8, 1024)] = Field(default=16, validation_alias="rootVolumeGiB")
+    """Size of an instance's encrypted root volume in GiB, 8 to 1024."""
+    target_cpu_percent: Annotated[int, WholeNumber(10, 90)] = 60
+    """Mean CPU utilization in percent that autoscaling targets, 10 to 90."""
     base_image: Annotated[str, Text(IMAGE_BY_DIGEST, "name@sha256:<64 hexadecimal digits>", optional=True)] = ""
     """Image by digest (name@sha256:…) that is mirrored into the account's ECR by the Docker of whoever runs `pulumi
     up`, so that builds at boot need no public registry. Empty mirrors none."""
 
 
 class AppSettings(Model):
-    """How the app is run, asked and ended. Times in seconds."""
+    """The app's port, health checks and timeouts, in seconds."""
 
     health_path: Annotated[str, Text(HEALTH_PATH, HEALTH_PATH_ALLOWED)] = "/health"
-    """Path that answers 200 when the app can serve, and with ?deep=1 also asks what it depends on."""
-    port: Annotated[int, Whole(1, 65535)] = Field(default=8080, validation_alias="containerPort")
-    """Port of the app on a machine."""
-    health_check_interval: Annotated[int, Whole(5, 300)] = 5
-    """Seconds between two health checks of a machine, 5 to 300."""
-    deregistration_delay: Annotated[int, Whole(0, 3600)] = 30
-    """Seconds that a machine gets to finish its requests before it goes, 0 to 3600."""
-    drain_timeout: Annotated[int, Whole(0, MAX_DRAIN)] = 30
+    """Path that returns 200 when the app is healthy, and with ?deep=1 also checks its dependencies."""
+    port: Annotated[int, WholeNumber(1, 65535)] = Field(default=8080, validation_alias="containerPort")
+    """Port of the app on an instance."""
+    health_check_interval: Annotated[int, WholeNumber(5, 300)] = 5
+    """Seconds between two health checks of an instance, 5 to 300."""
+    deregistration_delay: Annotated[int, WholeNumber(0, 3600)] = 30
+    """Seconds that an instance gets to finish its requests before it is terminated, 0 to 3600."""
+    drain_timeout: Annotated[int, WholeNumber(0, MAX_DRAIN)] = 30
     """Seconds that the app gets between SIGTERM and SIGKILL, 0 to 900."""
-    boot_timeout: Annotated[int, Whole(MIN_BOOT, MAX_BOOT)] = 300
-    """Seconds within which a machine must be ready, 60 to 1740, or it is replaced."""
+    boot_timeout: Annotated[int, WholeNumber(MIN_BOOT, MAX_BOOT)] = 300
+    """Seconds within which an instance must be ready, 60 to 1740, or it is replaced."""
 
     @property
     def on_instance(self) -> App:
-        """What instances are told of it."""
+        """The part that goes into the instances' user data."""
         return App(**{name: getattr(self, name) for name in App.__dataclass_fields__})
 
 
 class LoadBalancerSettings(Model):
-    """The load balancer's listener, its address, and who reaches it."""
+    """The load balancer's listeners, address and allowed clients."""
 
-    http_port: Annotated[int, Whole(1, 65535)] = HTTP_PORT
+    http_port: Annotated[int, WholeNumber(1, 65535)] = HTTP_PORT
     """Port of the plain HTTP listener."""
     domain: Annotated[str, Text(DOMAIN, "a domain name in lower case", optional=True)] = ""
-    """Name that users type. Empty uses the load balancer's own name."""
+    """Domain name of the app. Empty uses the load balancer's own name."""
     hosted_zone_id: Annotated[str, Text(HOSTED_ZONE, "a Route 53 zone id", optional=True)] = ""
     """Route 53 zone that gets an alias record for domain. Empty leaves DNS to you, before the first release, since
-    gates ask for domain."""
+    the gates send requests to domain."""
     certificate_arn: Annotated[str, Text(CERTIFICATE, "the ARN of an ACM certificate", optional=True)] = ""
-    """ACM certificate of the stack's region, for domain. When set, users are served on 443 and HTTP redirects there."""
+    """ACM certificate of the stack's region, for domain. When set, the app is on 443 and HTTP redirects there."""
     ingress_cidrs: Ranges = ("0.0.0.0/0",)
-    """Ranges that may reach the load balancer, among them wherever `pulumi up` runs, since its gates ask for the
-    app."""
+    """Ranges that may reach the load balancer. They must include the host that runs `pulumi up`, since its gates send
+    requests to the app."""
     access_logs: Flag = True
-    """Whether the balancer's and the bucket's accesses are recorded in a log bucket."""
+    """Whether access logs of load balancer and bucket are written to a log bucket."""
 
     @property
     def own_url(self) -> str:
-        """The address by name; empty where the load balancer's own has to do, known only when it exists."""
+        """The URL of `domain`; empty without one: the load balancer's name is known only once it exists."""
         return self.url_of(self.domain) if self.domain else ""
 
     def url_of(self, host: str) -> str:
@@ -245,7 +246,7 @@ class LoadBalancerSettings(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that one stack's environment decides."""
+    """All settings of one stack."""
 
     stack: StackSettings
     deployed: DeploymentSettings
@@ -260,12 +261,12 @@ class Settings:
     alarms: AlarmSettings
 
     @property
-    def notifies_nobody(self) -> bool:
-        """Whether a stack that has traffic, or is protected, has no subscriber to its alerts."""
-        return (self.deployment().serves or self.stack.protect) and self.alerts.notifies_nobody
+    def lacks_subscribers(self) -> bool:
+        """Whether a stack that has traffic, or is protected, has no subscribers to its alerts."""
+        return (self.deployment().serves or self.stack.protect) and self.alerts.has_no_subscribers
 
     def deployment(self, account: str = "") -> Deployment:
-        """What this config asks for, in the account that the credentials lead to."""
+        """The deployment that this config requests, in the account of the credentials."""
         return Deployment(
             active=self.deployed.active_color,
             canary_percent=self.deployed.canary_percent,
@@ -277,7 +278,7 @@ class Settings:
         )
 
 
-# What is no key of the program's own config.
+# Values from outside the program's own config namespace.
 ELSEWHERE = ("stack", "aws:region", "aws:defaultTags")
 
 
@@ -293,9 +294,9 @@ def load() -> Settings:
 
 
 def parse(stack: str, config: Mapping[str, Any]) -> Settings:
-    """Check a stack's whole config, by full keys: texts as Pulumi hands them over, JSON for lists and objects.
+    """Parse a stack's entire config, by full keys: strings as Pulumi passes them, JSON for lists and objects.
 
-    Raises SettingsError, which names everything that is wrong.
+    Raises SettingsError, which names every problem.
     """
     settings, reader = read(stack, config)
     refuse(reader.problems)
@@ -303,7 +304,7 @@ def parse(stack: str, config: Mapping[str, Any]) -> Settings:
 
 
 def read(stack: str, config: Mapping[str, Any]) -> tuple[Settings, Reader]:
-    """As `parse`, but with a default for whatever is bad; the reader knows what that is."""
+    """As `parse`, but with a default for each invalid value; the reader lists the problems."""
     reader = Reader(own_keys(PROJECT, config))
     region, tags = config.get("aws:region", ""), from_json(config.get("aws:defaultTags"))
     elsewhere = dict(zip(ELSEWHERE, (stack, region, tags), strict=True))
@@ -323,7 +324,7 @@ def read(stack: str, config: Mapping[str, Any]) -> tuple[Settings, Reader]:
         stack=reader.section(StackSettings, elsewhere),
     )
     reader.refuse_unknown()
-    for rule, needs in _TOGETHER.items():
+    for rule, needs in _CROSS_CHECKS.items():
         reader.add(rule(settings), needs)
     if settings.vpn:
         vpc_cidr = "" if "vpcCidr" in reader.bad else settings.network.vpc_cidr
@@ -340,7 +341,7 @@ def _color(reader: Reader, color: Color) -> ColorSettings:
 
 
 def _namespace_problems(full_keys: Iterable[str]) -> list[str]:
-    """Keys whose namespace is nearly the program's; other ones belong to providers, which check them. No values."""
+    """Keys whose namespace is almost the program's; others belong to providers, which check them. No values."""
     problems = []
     for full in sorted(full_keys):
         namespace, _, key = full.partition(":")
@@ -349,13 +350,13 @@ def _namespace_problems(full_keys: Iterable[str]) -> list[str]:
     return problems
 
 
-def _serving_problems(settings: Settings) -> list[str]:
+def _traffic_problems(settings: Settings) -> list[str]:
     desired = settings.deployment()
     active, idle = desired.active, desired.colors[desired.active.other]
     problems = []
     if idle.is_on and not desired.serves:
         problems.append(
-            f"activeColor: {active}: the serving color has no release; "
+            f"activeColor: {active}: the live color has no release; "
             f"allowed is a color with one ({active.other} has {idle.version})"
         )
     elif desired.canary_percent and not (desired.serves and idle.is_on):
@@ -367,20 +368,20 @@ def _serving_problems(settings: Settings) -> list[str]:
 
 
 def _zone_problems(settings: Settings) -> list[str]:
-    zones, given = settings.network.zones, settings.network.subnet_cidrs
+    zones, ranges = settings.network.zones, settings.network.subnet_cidrs
     letters = [slot_of(zone) for zone in zones]
     problems = []
-    if zones and not MIN_ZONES <= len(zones) <= MOST_ZONES:
-        problems.append(f"zones: {', '.join(zones)}: allowed are {MIN_ZONES} to {MOST_ZONES} zones")
+    if zones and not MIN_ZONES <= len(zones) <= MAX_ZONES:
+        problems.append(f"zones: {', '.join(zones)}: allowed are {MIN_ZONES} to {MAX_ZONES} zones")
     if foreign := [zone for zone in zones if not zone.startswith(settings.stack.region)]:
         problems.append(f"zones: {', '.join(foreign)}: allowed are zones of {settings.stack.region}")
     if len(set(letters)) != len(letters):
         problems.append(f"zones: {', '.join(zones)}: allowed are zones that end in different letters")
-    if given and set(given) != set(zones):
+    if ranges and set(ranges) != set(zones):
         problems.append(
-            f"subnetCidrs: {', '.join(given)}: allowed are exactly the zones of `zones` ({', '.join(zones)})"
+            f"subnetCidrs: {', '.join(ranges)}: allowed are exactly the zones of `zones` ({', '.join(zones)})"
         )
-    return problems + [f"subnetCidrs: {reason}" for reason in subnet_problems(settings.network.vpc_cidr, given)]
+    return problems + [f"subnetCidrs: {reason}" for reason in subnet_problems(settings.network.vpc_cidr, ranges)]
 
 
 def _certificate_problems(settings: Settings) -> list[str]:
@@ -392,7 +393,7 @@ def _certificate_problems(settings: Settings) -> list[str]:
             f"allowed is one of the stack's region {settings.stack.region}"
         )
     if found and not settings.load_balancer.domain:
-        problems.append(f"certificateArn: {arn}: allowed only together with domain, a name that the certificate holds")
+        problems.append(f"certificateArn: {arn}: allowed only together with domain, a name of the certificate")
     return problems
 
 
@@ -412,22 +413,22 @@ def _listener_problems(settings: Settings) -> list[str]:
 
 
 def _health_problems(settings: Settings) -> list[str]:
-    least = 3 * settings.app.health_check_interval
-    if settings.app.boot_timeout < least:
-        return [f"bootTimeout: {settings.app.boot_timeout}: allowed is {least} or more, three health checks"]
+    minimum = 3 * settings.app.health_check_interval
+    if settings.app.boot_timeout < minimum:
+        return [f"bootTimeout: {settings.app.boot_timeout}: allowed is {minimum} or more, three health checks"]
     return []
 
 
 def _archive_problems(settings: Settings) -> list[str]:
-    days, kept = settings.logs.archive_days, settings.logs.retention_days
-    if 0 < days <= kept:
-        return [f"logArchiveDays: {days}: allowed is 0, or more than logRetentionDays, which is {kept}"]
+    days, retention = settings.logs.archive_days, settings.logs.retention_days
+    if 0 < days <= retention:
+        return [f"logArchiveDays: {days}: allowed is 0, or more than logRetentionDays, which is {retention}"]
     return []
 
 
-# What is wrong between values that are each allowed, and the keys that it is about.
-_TOGETHER: Mapping[Callable[[Settings], list[str]], set[str]] = {
-    _serving_problems: {"activeColor", "canaryPercent", *Color, *(f"{color}.release" for color in Color)},
+# Checks of combinations of values, and the keys that they need.
+_CROSS_CHECKS: Mapping[Callable[[Settings], list[str]], set[str]] = {
+    _traffic_problems: {"activeColor", "canaryPercent", *Color, *(f"{color}.release" for color in Color)},
     _zone_problems: {"zones", "subnetCidrs", "vpcCidr", "aws:region"},
     _certificate_problems: {"certificateArn", "domain", "aws:region"},
     _dns_problems: {"domain", "hostedZoneId"},

@@ -1,7 +1,7 @@
-"""Rules of config values, as annotations of the fields of pydantic's models.
+"""Validation rules of config values, as annotations of pydantic fields.
 
-Pulumi hands all values over as texts: JSON for lists and objects, `"true"`, `"5"`. A value that is not allowed is told
-by its key, as it was given, and with what is allowed.
+Pulumi passes all values as strings: JSON for lists and objects, `"true"`, `"5"`. An error names the key, the value as
+it was configured, and what is allowed.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from pydantic_core import core_schema
 
 HIDDEN = "(hidden)"
 REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-# What SNS and Budgets take: the address alone, without a name or mailto:, of 254 letters at most.
+# As SNS and Budgets accept it: the address alone, without a name or mailto:, of 254 characters at most.
 EMAIL = re.compile(r"(?=.{6,254}$)[^@\s,;:<>()]{1,64}@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 
 
 class NotAllowed(ValueError):  # noqa: N818 - its text follows the key and the value
-    """What is wrong with one value, or with several entries of a list: pairs of what to show, and a sentence."""
+    """Problems of a value, or of several entries of a list: pairs of the shown value and a sentence."""
 
     def __init__(self, *problems: tuple[Any, str]) -> None:
         super().__init__(*(reason for _, reason in problems))
         self.problems = problems
 
 
-class Rule:
-    """Reads a value as Pulumi hands it over, and refuses what is not allowed; `what` is allowed, in words."""
+class ValueRule:
+    """Parses a value as Pulumi passes it, and refuses invalid ones; `description` says what is allowed."""
 
     json_type: ClassVar[str] = "string"
-    what: str
+    description: str
 
     @property
     def allowed(self) -> str:
-        return self.what
+        return self.description
 
     def read(self, value: Any) -> Any:
         """The value as its type. Raises NotAllowed."""
         raise NotImplementedError
 
     def shown(self, value: Any) -> Any:
-        """What may be shown of a bad value."""
+        """The part of a bad value that may be shown."""
         return value
 
     def refusal(self, value: Any) -> NotAllowed:
@@ -61,19 +61,19 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Text(Rule):
-    """A text that fits a pattern or a function, `what` in words; with `optional` also an empty one."""
+class Text(ValueRule):
+    """A string that matches a pattern or a function; with `optional` also an empty one."""
 
     fits: re.Pattern[str] | Callable[[str], bool]
-    what: str
+    description: str
     optional: bool = False
 
     @property
     def allowed(self) -> str:
-        return self.what + (", or empty" if self.optional else "")
+        return self.description + (", or empty" if self.optional else "")
 
     def read(self, value: Any) -> str:
-        # `config set --path` makes a number of digits, such as a release that is a date.
+        # `config set --path` turns digits into a number, such as a release that is a date.
         text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if isinstance(text, str) and ((self.optional and not text) or self._is_fit(text)):
             return text
@@ -84,16 +84,16 @@ class Text(Rule):
 
 
 @dataclass(frozen=True)
-class Secret(Text):
-    """A text that is never shown."""
+class SecretText(Text):
+    """A string that is never shown."""
 
     def shown(self, value: Any) -> str:
         return HIDDEN
 
 
 @dataclass(frozen=True)
-class Checked(Rule):
-    """A text that a function finds no fault with; what it finds is told whole."""
+class Checked(ValueRule):
+    """A string that a function validates; the problem that it returns is the message."""
 
     problem_of: Callable[[str], str]
 
@@ -104,8 +104,8 @@ class Checked(Rule):
 
 
 @dataclass(frozen=True)
-class Choice(Rule):
-    """One of a few texts, or the member of an enumeration that has it as its value."""
+class Choice(ValueRule):
+    """One of a few strings, or the member of an enumeration by its value."""
 
     options: type[StrEnum] | tuple[str, ...]
 
@@ -120,27 +120,27 @@ class Choice(Rule):
 
 
 @dataclass(frozen=True)
-class Whole(Rule):
-    """A whole number within limits."""
+class WholeNumber(ValueRule):
+    """A whole number between minimum and maximum."""
 
     json_type: ClassVar[str] = "integer"
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
     @property
     def allowed(self) -> str:
-        return f"a whole number from {self.least} to {self.most}"
+        return f"a whole number from {self.minimum} to {self.maximum}"
 
     def read(self, value: Any) -> int:
         number = _number(value)
-        if number is None or not self.least <= number <= self.most:
+        if number is None or not self.minimum <= number <= self.maximum:
             raise self.refusal(value)
         return number
 
 
 @dataclass(frozen=True)
-class OneOf(Rule):
+class OneOf(ValueRule):
     """A whole number among a few."""
 
     json_type: ClassVar[str] = "integer"
@@ -163,9 +163,9 @@ def _number(value: Any) -> int | None:
     return int(value) if is_number else None
 
 
-class _Flag(Rule):
+class _Flag(ValueRule):
     json_type = "boolean"
-    what = "true or false"
+    description = "true or false"
 
     def read(self, value: Any) -> bool:
         if isinstance(value, bool) or value in ("true", "false"):
@@ -174,54 +174,54 @@ class _Flag(Rule):
 
 
 @dataclass(frozen=True)
-class Entries(Rule):
-    """A list, each entry by a rule, and only once."""
+class Entries(ValueRule):
+    """A list without duplicates, each entry validated by a rule."""
 
     json_type: ClassVar[str] = "array"
 
-    each: Rule
+    entry: ValueRule
 
     @property
     def allowed(self) -> str:
-        return f"a list, each entry {self.each.allowed}"
+        return f"a list, each entry {self.entry.allowed}"
 
     def shown(self, value: Any) -> Any:
-        return self.each.shown(value)
+        return self.entry.shown(value)
 
     def read(self, value: Any) -> tuple[Any, ...]:
-        given = from_json(value)
-        if not isinstance(given, list | tuple):
-            raise self.refusal(given)
-        found: list[Any] = []
+        entries = from_json(value)
+        if not isinstance(entries, list | tuple):
+            raise self.refusal(entries)
+        parsed: list[Any] = []
         problems: list[tuple[Any, str]] = []
-        for entry in given:
+        for entry in entries:
             try:
-                one = self.each.read(entry)
+                result = self.entry.read(entry)
             except NotAllowed as error:
                 problems += error.problems
                 continue
-            if one in found:
-                problems.append((self.shown(entry), f"allowed is {self.each.allowed}, each only once"))
-            found.append(one)
+            if result in parsed:
+                problems.append((self.shown(entry), f"allowed is {self.entry.allowed}, each only once"))
+            parsed.append(result)
         if problems:
             raise NotAllowed(*problems)
-        return tuple(found)
+        return tuple(parsed)
 
 
 @dataclass(frozen=True)
-class Mapped(Rule):
-    """An object, `what` in words, whose every value fits a function."""
+class Mapped(ValueRule):
+    """An object whose values all match a function."""
 
     json_type: ClassVar[str] = "object"
 
     fits: Callable[[Any], bool]
-    what: str
+    description: str
 
     def read(self, value: Any) -> dict[str, Any]:
-        given = from_json(value)
-        if isinstance(given, dict) and all(self.fits(each) for each in given.values()):
-            return given
-        raise self.refusal(given)
+        parsed = from_json(value)
+        if isinstance(parsed, dict) and all(self.fits(each) for each in parsed.values()):
+            return parsed
+        raise self.refusal(parsed)
 
 
 def is_text(value: Any) -> bool:
@@ -229,7 +229,7 @@ def is_text(value: Any) -> bool:
 
 
 def is_range(text: str) -> bool:
-    """Whether this is an IPv4 range, without bits beside its mask."""
+    """Whether this is an IPv4 range without host bits."""
     try:
         IPv4Network(text)
     except ValueError:
@@ -238,7 +238,7 @@ def is_range(text: str) -> bool:
 
 
 def from_json(value: Any) -> Any:
-    """A list or an object, which Pulumi hands over as text; any other text as it is."""
+    """A list or an object, which Pulumi passes as a string; any other string unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -254,9 +254,9 @@ Ranges = Annotated[tuple[str, ...], Entries(Text(is_range, "an IPv4 range"))]
 
 
 class Model(BaseModel):
-    """Settings that belong together, frozen and closed. Their keys are the fields' names in camel case.
+    """A section of the settings, frozen, without unknown keys. Keys are the fields' names in camel case.
 
-    `renamed`: keys that had another name. `is_secret`: unknown keys may hold secrets, and their values are not shown.
+    `renamed`: old names of keys, by old name. `is_secret`: unknown keys may be secrets, and their values are not shown.
     """
 
     model_config = ConfigDict(

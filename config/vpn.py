@@ -1,4 +1,4 @@
-"""Settings of the site-to-site VPN: both ends' addresses, routing, and what the remote network reaches."""
+"""Settings of the site-to-site VPN: addresses, routing, and the ports that the remote network reaches."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from config.values import Choice, Entries, Model, NotAllowed, Rule, Secret, Text, Whole
+from config.values import Choice, Entries, Model, NotAllowed, SecretText, Text, ValueRule, WholeNumber
 
-# What AWS allows as a pre-shared key.
+# Pre-shared keys that AWS allows.
 KEY = re.compile(r"[1-9A-Za-z._][0-9A-Za-z._]{7,63}")
 INSIDE = IPv4Network("169.254.0.0/16")
-# AWS uses these itself, or keeps them for the metadata service.
+# AWS uses these itself, or for the metadata service.
 RESERVED = tuple(IPv4Network(f"169.254.{each}/30") for each in (*(f"{third}.0" for third in range(6)), "169.252"))
 INSIDE_CIDRS = ("169.254.100.0/30", "169.254.101.0/30")
-# Ranges that nothing comes from on the Internet, so that AWS could not answer there.
+# Ranges that are not routed on the Internet.
 _NOT_PUBLIC = tuple(
     IPv4Network(each)
     for each in (
@@ -28,22 +28,22 @@ _NOT_PUBLIC = tuple(
     )
 )
 REMOTE_ASN, AMAZON_ASN = 65000, 64512
-HIGHEST_ASN = 4_294_967_294
-HIGHEST_SHORT_ASN = 2_147_483_647  # above, the provider has another input
-AMAZON_ASNS = (range(64512, 65535), range(4_200_000_000, HIGHEST_ASN + 1))
+MAX_ASN = 4_294_967_294
+MAX_SHORT_ASN = 2_147_483_647  # above, the provider has another input
+AMAZON_ASNS = (range(64512, 65535), range(4_200_000_000, MAX_ASN + 1))
 PROTOCOLS = ("tcp", "udp")
-MOST_STATIC_ROUTES = 100  # of one connection (AWS quota)
+MAX_STATIC_ROUTES = 100  # of one connection (AWS quota)
 
 
 class Routing(StrEnum):
-    """How each end learns the other's ranges: told once, or from the neighbor."""
+    """How each side learns the other's ranges: static routes, or BGP."""
 
     STATIC = "static"
     BGP = "bgp"
 
 
 class Gateway(StrEnum):
-    """AWS's end: a virtual private gateway of the VPC, or a transit gateway that other VPCs could join."""
+    """The gateway on AWS's side: a virtual private gateway of the VPC, or a transit gateway for several VPCs."""
 
     VGW = "vgw"
     TGW = "tgw"
@@ -57,8 +57,8 @@ class AllowedPort:
     protocol: str = "tcp"
 
 
-class _Port(Rule):
-    what = f"an object with port, 1 to 65535, and protocol, {' or '.join(PROTOCOLS)}"
+class _Port(ValueRule):
+    description = f"an object with port, 1 to 65535, and protocol, {' or '.join(PROTOCOLS)}"
 
     def read(self, value: Any) -> AllowedPort:
         if isinstance(value, AllowedPort):
@@ -66,22 +66,22 @@ class _Port(Rule):
         if not isinstance(value, dict) or not value.keys() <= {"port", "protocol"}:
             raise self.refusal(value)
         try:
-            port = Whole(1, 65535).read(value.get("port"))
+            port = WholeNumber(1, 65535).read(value.get("port"))
             return AllowedPort(port=port, protocol=Choice(PROTOCOLS).read(value.get("protocol", "tcp")))
         except NotAllowed:
             raise self.refusal(value) from None
 
 
 @dataclass(frozen=True)
-class _Asn(Whole):
-    """A number of an autonomous system; those that fit a function are `what` in words."""
+class _Asn(WholeNumber):
+    """The number of an autonomous system, validated by a function."""
 
     fits: Callable[[int], bool]
-    what: str
+    description: str
 
     def read(self, value: Any) -> int:
         if not self.fits(number := super().read(value)):
-            raise NotAllowed((number, f"allowed is {self.what}"))
+            raise NotAllowed((number, f"allowed is {self.description}"))
         return number
 
 
@@ -95,18 +95,18 @@ def is_public(text: str) -> bool:
 
 def is_remote_range(text: str) -> bool:
     try:
-        given = IPv4Network(text)
+        network = IPv4Network(text)
     except ValueError:
         return False
-    return given.prefixlen > 0 and not given.overlaps(INSIDE)
+    return network.prefixlen > 0 and not network.overlaps(INSIDE)
 
 
 def is_inside_range(text: str) -> bool:
     try:
-        given = IPv4Network(text)
+        network = IPv4Network(text)
     except ValueError:
         return False
-    return given.prefixlen == 30 and given.subnet_of(INSIDE) and given not in RESERVED
+    return network.prefixlen == 30 and network.subnet_of(INSIDE) and network not in RESERVED
 
 
 def is_amazon_asn(number: int) -> bool:
@@ -114,9 +114,9 @@ def is_amazon_asn(number: int) -> bool:
 
 
 class VpnSettings(Model):
-    """`startup_action` is add (the remote end starts the tunnels) or start (AWS does as well).
+    """`startup_action` is add (only the remote side initiates the tunnels) or start (AWS does too).
 
-    Without `preshared_keys` AWS makes them, and keeps them in Secrets Manager.
+    Without `preshared_keys` AWS generates them, and stores them in Secrets Manager.
     """
 
     renamed: ClassVar = {"officeCidrs": "remoteCidrs"}
@@ -127,22 +127,22 @@ class VpnSettings(Model):
         tuple[str, ...], Entries(Text(is_remote_range, "an IPv4 range, none of 169.254.0.0/16"))
     ] = ()
     routing: Annotated[Routing, Choice(Routing)] = Routing.STATIC
-    bgp_asn: Annotated[int, _Asn(1, HIGHEST_ASN, lambda asn: asn != 23456, "another number, 23456 is reserved")] = (
+    bgp_asn: Annotated[int, _Asn(1, MAX_ASN, lambda asn: asn != 23456, "another number, 23456 is reserved")] = (
         REMOTE_ASN
     )
     amazon_asn: Annotated[
         int,
-        _Asn(1, HIGHEST_ASN, is_amazon_asn, f"a private number, 64512 to 65534 or 4200000000 to {HIGHEST_ASN}"),
+        _Asn(1, MAX_ASN, is_amazon_asn, f"a private number, 64512 to 65534 or 4200000000 to {MAX_ASN}"),
     ] = AMAZON_ASN
     inside_cidrs: Annotated[
         tuple[str, ...],
-        Entries(Text(is_inside_range, "a /30 of 169.254.0.0/16 that AWS does not keep for itself")),
+        Entries(Text(is_inside_range, "a /30 of 169.254.0.0/16 that AWS does not reserve")),
     ] = INSIDE_CIDRS
     gateway: Annotated[Gateway, Choice(Gateway)] = Gateway.VGW
     startup_action: Annotated[str, Choice(("add", "start"))] = "start"
     allow: Annotated[tuple[AllowedPort, ...], Entries(_Port())] = ()
     preshared_keys: Annotated[
-        tuple[str, ...], Entries(Secret(KEY, "8 to 64 letters, digits, . and _, the first not 0"))
+        tuple[str, ...], Entries(SecretText(KEY, "8 to 64 letters, digits, . and _, the first not 0"))
     ] = Field(default=(), repr=False)
 
     @property
@@ -151,33 +151,35 @@ class VpnSettings(Model):
 
 
 def vpn_problems(settings: VpnSettings, vpc_cidr: str) -> list[str]:
-    """What is wrong between values that are each allowed: sentences that begin with the key.
+    """Problems of combinations of valid values: sentences that begin with the key.
 
-    Without a `vpc_cidr` nothing is held against it.
+    Without a `vpc_cidr` overlaps with it are not checked.
     """
-    found = [] if settings.customer_gateway_ip else ["customerGatewayIp: (not set): allowed is a public IPv4 address"]
-    found += [
+    problems = (
+        [] if settings.customer_gateway_ip else ["customerGatewayIp: (not set): allowed is a public IPv4 address"]
+    )
+    problems += [
         f"remoteCidrs: {each}: overlaps the VPC's {vpc_cidr}; allowed are ranges outside of it"
         for each in settings.remote_cidrs
         if vpc_cidr and IPv4Network(each).overlaps(IPv4Network(vpc_cidr))
     ]
-    found += _overlaps(settings.remote_cidrs)
+    problems += _overlaps(settings.remote_cidrs)
     if not settings.remote_cidrs:
-        found.append("remoteCidrs: []: allowed is at least one range, else no traffic takes the tunnels")
-    if len(settings.remote_cidrs) > MOST_STATIC_ROUTES:
-        found.append(f"remoteCidrs: {len(settings.remote_cidrs)} ranges: allowed are at most {MOST_STATIC_ROUTES}")
+        problems.append("remoteCidrs: []: allowed is at least one range, else no traffic uses the tunnels")
+    if len(settings.remote_cidrs) > MAX_STATIC_ROUTES:
+        problems.append(f"remoteCidrs: {len(settings.remote_cidrs)} ranges: allowed are at most {MAX_STATIC_ROUTES}")
     for key, values in (("insideCidrs", settings.inside_cidrs), ("presharedKeys", settings.preshared_keys)):
         if len(values) != 2 and (values or key == "insideCidrs"):
-            found.append(f"{key}: {len(values)} entries: allowed are 2, one for each tunnel")
+            problems.append(f"{key}: {len(values)} entries: allowed are 2, one for each tunnel")
     if settings.bgp_asn == settings.amazon_asn:
-        found.append(f"bgpAsn: {settings.bgp_asn}: allowed is another number than amazonAsn")
-    return [f"vpn.{problem}" for problem in found]
+        problems.append(f"bgpAsn: {settings.bgp_asn}: allowed is another number than amazonAsn")
+    return [f"vpn.{problem}" for problem in problems]
 
 
 def _overlaps(ranges: Sequence[str]) -> list[str]:
     return [
-        f"remoteCidrs: {each}: overlaps {other}; allowed are ranges apart from each other"
-        for place, each in enumerate(ranges)
-        for other in ranges[:place]
+        f"remoteCidrs: {each}: overlaps {other}; allowed are ranges that do not overlap"
+        for index, each in enumerate(ranges)
+        for other in ranges[:index]
         if IPv4Network(each).overlaps(IPv4Network(other))
     ]

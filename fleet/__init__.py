@@ -1,1 +1,1 @@
-"""Judgments on a stack that the program's gates, the scripts and the tests share."""
+"""State of a stack in AWS and checks of it, for the program's gates and for commands."""

@@ -1,15 +1,15 @@
-"""The two colors a stack delivers to, as one closed vocabulary."""
+"""The two colors of a stack, blue and green."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-# The whole weight of the live rule, in percent, shared by the colors.
-ALL_USERS = 100
+# Sum of the live rule's weights, in percent.
+ALL_TRAFFIC = 100
 
 
 class Color(StrEnum):
-    """One of the two fleets behind the load balancer; users are served by one, the next release waits on the other."""
+    """One of the two fleets behind the load balancer: one is live, the other idle until the next release."""
 
     BLUE = "blue"
     GREEN = "green"

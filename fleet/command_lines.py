@@ -1,4 +1,4 @@
-"""Command lines in messages: each runs as printed in the project's folder, on the stack that the message is about."""
+"""Command lines for messages: each runs as printed in the project's folder, on the stack of the message."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import shlex
 
 
 def bluegreen(command: str, *words: str, stack: str = "") -> str:
-    """One of this project's own, by the program that makes its environment where it is missing."""
+    """A command of this project, by the script that creates its virtual environment if needed."""
     return f"`{shlex.join(('./bluegreen', command, *words, *_on(stack)))}`"
 
 
 def pulumi(*words: str, stack: str) -> str:
-    """Pulumi's own, which would take the selected stack."""
+    """A Pulumi command, which without `--stack` would use the selected one."""
     return f"`{' '.join(('pulumi', *words, *_on(stack)))}`"
 
 

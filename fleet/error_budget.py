@@ -1,4 +1,4 @@
-"""The error budget: how many of a release's requests may fail before it counts as bad."""
+"""Error budget: the error rate above which a release counts as bad."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """Requests that were counted, and the errors among them."""
+class RequestCounts:
+    """Numbers of requests and of errors among them."""
 
     requests: int = 0
     errors: int = 0
 
-    def __add__(self, other: Answers) -> Answers:
-        return Answers(requests=self.requests + other.requests, errors=self.errors + other.errors)
+    def __add__(self, other: RequestCounts) -> RequestCounts:
+        return RequestCounts(requests=self.requests + other.requests, errors=self.errors + other.errors)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """At most this share of errors; fewer requests than the least are not judged."""
+    """The allowed error rate; fewer than `min_requests` never exceed it."""
 
     error_rate_percent: float
-    least_requests: int
+    min_requests: int
 
-    def objection(self, answers: Answers, whose: str) -> str | None:
-        """Why these answers are too bad, or None."""
-        # A connection that a machine refused is an error, and no request of the balancer's count.
-        asked = max(answers.requests, answers.errors)
-        if asked < self.least_requests:
+    def violation(self, counts: RequestCounts, noun: str) -> str | None:
+        """Why the error rate of these requests is too high, or None; `noun` names them."""
+        # A refused connection is an error, but not in the load balancer's RequestCount.
+        total = max(counts.requests, counts.errors)
+        if total < self.min_requests:
             return None
-        percent = 100 * answers.errors / asked
+        percent = 100 * counts.errors / total
         if percent <= self.error_rate_percent:
             return None
-        return (
-            f"{answers.errors} of {asked} {whose} failed ({percent:.1f} %, allowed are {self.error_rate_percent:g} %)"
-        )
+        return f"{counts.errors} of {total} {noun} failed ({percent:.1f} %, allowed are {self.error_rate_percent:g} %)"

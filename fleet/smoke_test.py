@@ -1,4 +1,4 @@
-"""The smoke test: what a release must answer over HTTP before, and after, it has users."""
+"""Smoke test of a release over HTTP, before and after it gets traffic."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from urllib.parse import urlsplit
 
 import requests
 
-from fleet.waiting import FIRST_PAUSE_S, LONGEST_PAUSE_S
+from fleet.waiting import FIRST_PAUSE_S, MAX_PAUSE_S
 
 REQUEST_TIMEOUT_S = 10.0
-# Renewal by ACM starts 60 days before the end; with a week left, something is wrong.
-CERTIFICATE_DAYS = 7
-# Of what an app says of itself, in messages.
-QUOTED_LENGTH = 300
+# ACM renews 60 days before expiry; with a week left, the renewal has failed.
+MIN_CERTIFICATE_DAYS = 7
+# Characters of the app's own texts in messages.
+MAX_QUOTED_LENGTH = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check found."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -33,7 +33,7 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class PathCheck:
-    """A further path that must answer with this status, and with this text in its body."""
+    """An additional path that must respond with this status, and with this text in its body."""
 
     path: str
     status: int = 200
@@ -52,7 +52,7 @@ class _Probe:
     session: requests.Session
 
 
-class _Doubt(Exception):  # noqa: N818 - caught here, never shown
+class _CheckError(Exception):
     """Why a check hasn't passed yet."""
 
 
@@ -69,7 +69,7 @@ def smoke(
     deadline: float = 30.0,
     in_a_row: int = 1,
 ) -> list[CheckResult]:
-    """Ask until everything passes or `deadline` seconds are over; what never passed keeps its last objection."""
+    """Run the checks until all pass or `deadline` seconds are over; the results are those of the last attempt."""
     end = time.monotonic() + deadline
     with requests.Session() as session:
         probe = _Probe(
@@ -91,22 +91,22 @@ def smoke(
 
 
 def failures(results: Sequence[CheckResult]) -> str | None:
-    """The objections as one reason, or None when every check passed."""
+    """The failed checks as one reason, or None when every check passed."""
     failed = [f"{result.name}: {result.detail}" for result in results if not result.ok]
     return "; ".join(failed) or None
 
 
-def _until(ask: Callable[[], list[CheckResult]], end: float, in_a_row: int) -> list[CheckResult]:
+def _until(check: Callable[[], list[CheckResult]], end: float, in_a_row: int) -> list[CheckResult]:
     pause, passed = FIRST_PAUSE_S, 0
     while True:
-        results = ask()
+        results = check()
         passed = passed + 1 if failures(results) is None else 0
         left = end - time.monotonic()
         if passed >= in_a_row or left <= 0:
             return results
         if not passed:
             time.sleep(min(pause, left))
-            pause = min(pause * 1.5, LONGEST_PAUSE_S)
+            pause = min(pause * 1.5, MAX_PAUSE_S)
 
 
 def _health(probe: _Probe) -> list[CheckResult]:
@@ -115,8 +115,8 @@ def _health(probe: _Probe) -> list[CheckResult]:
     try:
         answer = _get(probe, target)
         body = _health_body(answer, target)
-    except _Doubt as doubt:
-        return [CheckResult(name="health", ok=False, detail=str(doubt), seconds=time.monotonic() - started)]
+    except _CheckError as error:
+        return [CheckResult(name="health", ok=False, detail=str(error), seconds=time.monotonic() - started)]
     seconds = time.monotonic() - started
     results = [_status(answer, body, target, seconds), *_parts(probe, body)]
     if probe.expect_release:
@@ -128,15 +128,15 @@ def _health(probe: _Probe) -> list[CheckResult]:
 
 def _get(probe: _Probe, path: str) -> requests.Response:
     try:
-        # A new connection each time: a kept one may be pinned to a machine that is no longer chosen.
+        # A new connection each time: a reused one may stay with an instance that gets no new traffic.
         headers = {**probe.headers, "Connection": "close"}
         return probe.session.get(probe.url + path, headers=headers, timeout=REQUEST_TIMEOUT_S, allow_redirects=False)
     except requests.RequestException as error:
-        raise _Doubt(f"GET {probe.url}{path} got no answer: {_cause(error)}") from error
+        raise _CheckError(f"GET {probe.url}{path} got no answer: {_cause(error)}") from error
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests wraps the system's own sentence several times over."""
+    """The innermost cause: requests wraps the operating system's error several times."""
     inner = error
     while (deeper := inner.__cause__ or inner.__context__) is not None:
         inner = deeper
@@ -149,7 +149,7 @@ def _health_body(answer: requests.Response, target: str) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise _Doubt(f"GET {target} answered {answer.status_code} without a JSON object: {answer.text[:80]!r}")
+        raise _CheckError(f"GET {target} answered {answer.status_code} without a JSON object: {answer.text[:80]!r}")
     return body
 
 
@@ -160,8 +160,8 @@ def _status(answer: requests.Response, body: Mapping[str, Any], target: str, sec
 
 
 def _parts(probe: _Probe, body: Mapping[str, Any]) -> list[CheckResult]:
-    told = body.get("checks")
-    parts = {_quoted(name): _quoted(state) for name, state in told.items()} if isinstance(told, dict) else {}
+    checks = body.get("checks")
+    parts = {_quoted(name): _quoted(state) for name, state in checks.items()} if isinstance(checks, dict) else {}
     missing = [name for name in probe.require if name not in parts]
     return [CheckResult(name=name, ok=state == "ok", detail=state) for name, state in parts.items()] + [
         CheckResult(
@@ -171,9 +171,9 @@ def _parts(probe: _Probe, body: Mapping[str, Any]) -> list[CheckResult]:
     ]
 
 
-def _quoted(told: Any) -> str:
-    """As every terminal and file takes it: JSON may hold halves of letters."""
-    return str(told).encode(errors="replace").decode()[:QUOTED_LENGTH]
+def _quoted(value: Any) -> str:
+    """The text without lone surrogates, which JSON may contain and no terminal or file accepts; shortened."""
+    return str(value).encode(errors="replace").decode()[:MAX_QUOTED_LENGTH]
 
 
 def _same(name: str, expected: str, found: str) -> CheckResult:
@@ -185,8 +185,8 @@ def _path(probe: _Probe, check: PathCheck) -> CheckResult:
     started = time.monotonic()
     try:
         answer = _get(probe, check.path)
-    except _Doubt as doubt:
-        return CheckResult(name=check.path, ok=False, detail=str(doubt))
+    except _CheckError as error:
+        return CheckResult(name=check.path, ok=False, detail=str(error))
     seconds = time.monotonic() - started
     if answer.status_code != check.status:
         detail = f"answered {answer.status_code}, not {check.status}"
@@ -214,4 +214,4 @@ def _certificate(url: str) -> CheckResult:
         return CheckResult(name="tls", ok=False, detail=f"{host}:{port}: {error}")
     days = int((ssl.cert_time_to_seconds(not_after) - time.time()) // 86400)
     detail = f"valid for {days} more days, until {not_after}"
-    return CheckResult(name="tls", ok=days >= CERTIFICATE_DAYS, detail=detail)
+    return CheckResult(name="tls", ok=days >= MIN_CERTIFICATE_DAYS, detail=detail)

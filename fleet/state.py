@@ -1,4 +1,4 @@
-"""One reading of a stack's machines, target groups and listener rules as AWS has them now."""
+"""State of a stack in AWS: instances, target groups and listener rules, read through its APIs."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from fleet.command_lines import pulumi
 
 # DescribeTags of the load balancing API takes at most 20 ARNs.
 ARNS_PER_TAG_CALL = 20
-# The process of a group that launches machines.
+# The process of an Auto Scaling group that launches instances.
 LAUNCH = "Launch"
-# Of impatient clients.
-CONNECT_S, READ_S = 2, 3
-# Tags of the load balancer, which lead from it to the rest of the stack where its state can't be read.
+# Timeouts of fail-fast clients.
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 2, 3
+# Tags of the load balancer that name other resources of the stack, for commands that can't read its state.
 BUCKET_TAG, TOPIC_TAG, ADDRESS_TAG = "ArtifactsBucket", "AlertsTopic", "Address"
 
 
 class NoSuchStack(Exception):  # noqa: N818 - reads as the sentence that its message is
-    """AWS holds nothing that carries the stack's tag."""
+    """No load balancer in this account and region has the stack's tag."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """One instance of an ASG, with what the load balancer says of it."""
+class InstanceState:
+    """One instance of an Auto Scaling group, and its target health."""
 
-    instance: str
+    id: str
     lifecycle: str
     health: str
     reason: str = ""
@@ -42,7 +42,7 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One Auto Scaling group: the machines of one release on one AMI."""
+    """One Auto Scaling group: the instances of one release on one AMI."""
 
     name: str
     release: str
@@ -50,25 +50,25 @@ class Group:
     desired: int
     minimum: int
     maximum: int
-    machines: tuple[Machine, ...] = ()
+    instances: tuple[InstanceState, ...] = ()
     is_stopped: bool = False
-    """Whether it launches nothing: a delivery that failed left it so."""
+    """Whether its launches are suspended, as after a failed deploy."""
 
     @property
     def healthy(self) -> int:
-        return sum(machine.is_healthy for machine in self.machines)
+        return sum(instance.is_healthy for instance in self.instances)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Side:
-    """One color: its target group, its share of the users, and the groups in it (two while one replaces the other)."""
+class ColorState:
+    """One color: its target group, traffic weight, and Auto Scaling groups (two while one replaces the other)."""
 
     color: Color
     target_group_arn: str
     weight: int = 0
     groups: tuple[Group, ...] = ()
-    strays: tuple[str, ...] = ()
-    """Targets that would get users although no group of this color holds them."""
+    unknown_targets: tuple[str, ...] = ()
+    """Targets that get traffic but belong to no Auto Scaling group of this color."""
     preview_value: str = ""
     health_path: str = "/health"
 
@@ -77,7 +77,7 @@ class Side:
 
     @property
     def group(self) -> Group | None:
-        """The group that counts: the one with the most healthy machines."""
+        """The group with the most healthy instances."""
         return max(self.groups, key=lambda group: group.healthy, default=None)
 
     @property
@@ -95,7 +95,7 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """A stack as AWS has it at one moment."""
+    """A stack in AWS at one moment."""
 
     stack: str
     dns_name: str
@@ -103,7 +103,7 @@ class Fleet:
     port: int
     live_rule_arn: str
     preview_header: str
-    sides: Mapping[Color, Side]
+    colors: Mapping[Color, ColorState]
     tags: Mapping[str, str] = field(default_factory=dict)
     """Those of the load balancer."""
 
@@ -114,29 +114,29 @@ class Fleet:
 
     @property
     def weights(self) -> dict[Color, int]:
-        return {color: side.weight for color, side in self.sides.items()}
+        return {color: state.weight for color, state in self.colors.items()}
 
     @property
     def serving(self) -> Color | None:
-        """The color with the most users; None before the first release."""
-        best = max(self.sides.values(), key=lambda side: side.weight, default=None)
+        """The color with the most traffic; None before the first release."""
+        best = max(self.colors.values(), key=lambda state: state.weight, default=None)
         return best.color if best and best.weight else None
 
     def preview(self, color: Color) -> dict[str, str]:
-        """The headers that lead a request to this color, whoever serves the users."""
-        return {self.preview_header: self.sides[color].preview_value}
+        """The headers that route a request to this color, live or idle."""
+        return {self.preview_header: self.colors[color].preview_value}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arns:
-    """What a stack's outputs name, so that it need not be searched for by tags among all of the account."""
+    """ARNs of a stack's outputs, so that its resources need not be searched by tags in the entire account."""
 
     load_balancer: str
     target_groups: Mapping[Color, str]
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Arns | None:
-        """None before there are any."""
+        """None before the stack has them."""
         colors = outputs.get("colors", {})
         groups = {color: str(colors.get(color, {}).get("targetGroupArn", "")) for color in Color}
         found = cls(load_balancer=str(outputs.get("loadBalancerArn", "")), target_groups=groups)
@@ -146,46 +146,45 @@ class Arns:
 def describe(stack: str, session: Any, arns: Arns | None = None) -> Fleet:
     """Read load balancer, target groups and ASGs at the same time: each of the three takes several calls.
 
-    Without `arns`, and where something of them is gone, they are found by their tags. Raises NoSuchStack.
+    Without `arns`, or when one of them is gone, the resources are found by their tags. Raises NoSuchStack.
     """
-    # boto3 sessions make clients one at a time only; the clients themselves may be shared by threads.
-    balancing, scaling = client(session, "elbv2"), client(session, "autoscaling")
-    gone = balancing.exceptions.LoadBalancerNotFoundException, balancing.exceptions.TargetGroupNotFoundException
+    # boto3 sessions are not thread-safe, clients are.
+    elbv2, scaling = client(session, "elbv2"), client(session, "autoscaling")
+    gone = elbv2.exceptions.LoadBalancerNotFoundException, elbv2.exceptions.TargetGroupNotFoundException
     with ThreadPoolExecutor(3) as pool:
-        balancer = pool.submit(_balancer, stack, balancing, arns)
-        targets = pool.submit(_target_groups, stack, balancing, arns)
+        load_balancer = pool.submit(_load_balancer, stack, elbv2, arns)
+        targets = pool.submit(_target_groups, stack, elbv2, arns)
         groups = pool.submit(_scaling_groups, stack, scaling)
         try:
-            return _assemble(stack, balancer.result(), targets.result(), groups.result())
+            return _assemble(stack, load_balancer.result(), targets.result(), groups.result())
         except gone:
             if arns is None:
                 raise
     return describe(stack, session)
 
 
-def client(session: Any, service: str, *, impatient: bool = False) -> Any:
-    """The session's client of this service: made once, as making one takes longer (0.1 s) than most calls.
+def client(session: Any, service: str, *, fail_fast: bool = False) -> Any:
+    """The session's client of this service, cached: creating one takes longer (0.1 s) than most calls.
 
-    An impatient one tries once, for 5 s at most, where the usual one may try for minutes: for whoever asks again
-    soon, and has other things to look at meanwhile.
+    With `fail_fast` it tries once, for 5 s at most, where the default one may retry for minutes: for callers that poll.
     """
-    made = _CLIENTS.setdefault(session, {})
-    if (service, impatient) not in made:
-        made[service, impatient] = session.client(service, **({"config": _impatience()} if impatient else {}))
-    return made[service, impatient]
+    clients = _CLIENTS.setdefault(session, {})
+    if (service, fail_fast) not in clients:
+        clients[service, fail_fast] = session.client(service, **({"config": _fail_fast_config()} if fail_fast else {}))
+    return clients[service, fail_fast]
 
 
-def _impatience() -> Any:
+def _fail_fast_config() -> Any:
     from botocore.config import Config
 
-    return Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": 1})
+    return Config(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=READ_TIMEOUT_S, retries={"total_max_attempts": 1})
 
 
 _CLIENTS: WeakKeyDictionary[Any, dict[tuple[str, bool], Any]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Balancer:
+class _LoadBalancer:
     dns_name: str
     scheme: str
     port: int
@@ -204,46 +203,48 @@ class _Targets:
 
 
 def _assemble(
-    stack: str, balancer: _Balancer, targets: Mapping[Color, _Targets], groups: list[dict[str, Any]]
+    stack: str, load_balancer: _LoadBalancer, targets: Mapping[Color, _Targets], groups: list[dict[str, Any]]
 ) -> Fleet:
-    def side(color: Color, target: _Targets) -> Side:
+    def state(color: Color, target: _Targets) -> ColorState:
         ours = tuple(_group(raw, target.health) for raw in groups if _asg_tags(raw).get("Color") == color)
-        held = {machine.instance for group in ours for machine in group.machines}
-        return Side(
+        members = {instance.id for group in ours for instance in group.instances}
+        return ColorState(
             color=color,
             target_group_arn=target.arn,
-            weight=balancer.weights.get(target.arn, 0),
+            weight=load_balancer.weights.get(target.arn, 0),
             groups=ours,
-            strays=tuple(id_ for id_, (state, _) in target.health.items() if id_ not in held and state != "draining"),
-            preview_value=balancer.preview_values.get(color, ""),
+            unknown_targets=tuple(
+                id_ for id_, (health, _) in target.health.items() if id_ not in members and health != "draining"
+            ),
+            preview_value=load_balancer.preview_values.get(color, ""),
             health_path=target.health_path,
         )
 
     return Fleet(
         stack=stack,
-        dns_name=balancer.dns_name,
-        scheme=balancer.scheme,
-        port=balancer.port,
-        live_rule_arn=balancer.live_rule_arn,
-        preview_header=balancer.preview_header,
-        sides={color: side(color, target) for color, target in sorted(targets.items())},
-        tags=balancer.tags,
+        dns_name=load_balancer.dns_name,
+        scheme=load_balancer.scheme,
+        port=load_balancer.port,
+        live_rule_arn=load_balancer.live_rule_arn,
+        preview_header=load_balancer.preview_header,
+        colors={color: state(color, target) for color, target in sorted(targets.items())},
+        tags=load_balancer.tags,
     )
 
 
 def live_weights(fleet: Fleet, session: Any) -> dict[Color, int]:
-    """The live rule's weights as AWS has them at this moment: one call, where `describe` takes ten."""
-    found = client(session, "elbv2").describe_rules(RuleArns=[fleet.live_rule_arn])["Rules"][0]
-    weights = _rule_weights(found)
-    return {color: weights.get(side.target_group_arn, 0) for color, side in fleet.sides.items()}
+    """The live rule's current weights in AWS: one call, where `describe` takes ten."""
+    rule = client(session, "elbv2").describe_rules(RuleArns=[fleet.live_rule_arn])["Rules"][0]
+    weights = _rule_weights(rule)
+    return {color: weights.get(state.target_group_arn, 0) for color, state in fleet.colors.items()}
 
 
-def _balancer(stack: str, elbv2: Any, arns: Arns | None) -> _Balancer:
+def _load_balancer(stack: str, elbv2: Any, arns: Arns | None) -> _LoadBalancer:
     if arns:
-        balancer = elbv2.describe_load_balancers(LoadBalancerArns=[arns.load_balancer])["LoadBalancers"][0]
+        load_balancer = elbv2.describe_load_balancers(LoadBalancerArns=[arns.load_balancer])["LoadBalancers"][0]
     else:
-        balancer = _balancer_by_tags(stack, elbv2)
-    own = balancer["LoadBalancerArn"]
+        load_balancer = _load_balancer_by_tags(stack, elbv2)
+    own = load_balancer["LoadBalancerArn"]
     listeners = elbv2.describe_listeners(LoadBalancerArn=own)["Listeners"]
     rules = {
         rule["RuleArn"]: (rule, listener)
@@ -252,20 +253,20 @@ def _balancer(stack: str, elbv2: Any, arns: Arns | None) -> _Balancer:
         if not rule["IsDefault"]
     }
     tags = _tags(elbv2, [own, *rules])
-    return _read_rules(balancer["DNSName"], tags[own], listeners, rules, tags)
+    return _read_rules(load_balancer["DNSName"], tags[own], listeners, rules, tags)
 
 
-def _balancer_by_tags(stack: str, elbv2: Any) -> Mapping[str, Any]:
+def _load_balancer_by_tags(stack: str, elbv2: Any) -> Mapping[str, Any]:
     pages = elbv2.get_paginator("describe_load_balancers").paginate()
-    balancers: dict[str, Mapping[str, Any]] = {
-        one["LoadBalancerArn"]: one for page in pages for one in page["LoadBalancers"]
+    load_balancers: dict[str, Mapping[str, Any]] = {
+        found["LoadBalancerArn"]: found for page in pages for found in page["LoadBalancers"]
     }
-    tags = _tags(elbv2, balancers)
-    for arn, balancer in balancers.items():
+    tags = _tags(elbv2, load_balancers)
+    for arn, load_balancer in load_balancers.items():
         if tags.get(arn, {}).get("Stack") == stack:
-            return balancer
+            return load_balancer
     raise NoSuchStack(
-        f"no load balancer carries the tag Stack={stack} in {elbv2.meta.region_name}; "
+        f"no load balancer has the tag Stack={stack} in {elbv2.meta.region_name}; "
         f"is this the right stack and region, and did {pulumi('up', stack=stack)} run?"
     )
 
@@ -276,12 +277,12 @@ def _read_rules(
     listeners: list[dict[str, Any]],
     rules: Mapping[str, tuple[dict[str, Any], dict[str, Any]]],
     tags: Mapping[str, Mapping[str, str]],
-) -> _Balancer:
+) -> _LoadBalancer:
     ours = {role: [arn for arn in rules if tags[arn].get("Role") == role] for role in ("live", "preview")}
     live = ours["live"][0] if ours["live"] else ""
     previews = [condition for arn in ours["preview"] for condition in _header_conditions(rules[arn][0])]
     listener = next((rules[arn][1] for arn in (*ours["live"], *ours["preview"])), (listeners or [{}])[0])
-    return _Balancer(
+    return _LoadBalancer(
         dns_name=dns_name,
         scheme=listener.get("Protocol", "HTTP").lower(),
         port=listener.get("Port", 80),
@@ -329,13 +330,13 @@ def _target_groups_by_tags(stack: str, elbv2: Any, arns: Iterable[str]) -> dict[
 
 
 def _target_health(elbv2: Any, arn: str) -> dict[str, tuple[str, str]]:
-    answers = elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+    targets = elbv2.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
     return {
-        answer["Target"]["Id"]: (
-            answer["TargetHealth"]["State"],
-            " ".join(answer["TargetHealth"].get(key, "") for key in ("Reason", "Description")).strip(),
+        target["Target"]["Id"]: (
+            target["TargetHealth"]["State"],
+            " ".join(target["TargetHealth"].get(key, "") for key in ("Reason", "Description")).strip(),
         )
-        for answer in answers
+        for target in targets
     }
 
 
@@ -357,20 +358,20 @@ def _group(raw: Mapping[str, Any], health: Mapping[str, tuple[str, str]]) -> Gro
         minimum=raw["MinSize"],
         maximum=raw["MaxSize"],
         is_stopped=is_stopped(raw),
-        machines=tuple(
-            _machine(instance, *health.get(instance["InstanceId"], ("unregistered", "not in the target group yet")))
+        instances=tuple(
+            _instance(instance, *health.get(instance["InstanceId"], ("unregistered", "not in the target group yet")))
             for instance in raw["Instances"]
         ),
     )
 
 
 def is_stopped(group: Mapping[str, Any]) -> bool:
-    """Whether this group, as AWS describes it, launches nothing."""
+    """Whether the launches of this group, as AWS describes it, are suspended."""
     return any(process["ProcessName"] == LAUNCH for process in group.get("SuspendedProcesses", ()))
 
 
-def _machine(instance: Mapping[str, Any], health: str, reason: str) -> Machine:
-    return Machine(instance=instance["InstanceId"], lifecycle=instance["LifecycleState"], health=health, reason=reason)
+def _instance(instance: Mapping[str, Any], health: str, reason: str) -> InstanceState:
+    return InstanceState(id=instance["InstanceId"], lifecycle=instance["LifecycleState"], health=health, reason=reason)
 
 
 def _asg_tags(raw: Mapping[str, Any]) -> dict[str, str]:
@@ -380,6 +381,6 @@ def _asg_tags(raw: Mapping[str, Any]) -> dict[str, str]:
 def _tags(elbv2: Any, arns: Iterable[str]) -> dict[str, dict[str, str]]:
     remaining, tags = iter(arns), dict[str, dict[str, str]]()
     while batch := list(islice(remaining, ARNS_PER_TAG_CALL)):
-        for one in elbv2.describe_tags(ResourceArns=batch)["TagDescriptions"]:
-            tags[one["ResourceArn"]] = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+        for described in elbv2.describe_tags(ResourceArns=batch)["TagDescriptions"]:
+            tags[described["ResourceArn"]] = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
     return tags

@@ -1,47 +1,39 @@
-"""Waiting for a state of the world: a question is asked until it has no objection left, or a deadline passes."""
+"""Polling until a condition holds or a deadline passes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from ami.boot.cloud import is_retryable
+from ami.boot.retrying import Clock
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
-
-
-class Clock(Protocol):
-    """What waiting needs of time; tests bring one that doesn't take any."""
-
-    def monotonic(self) -> float: ...
-
-    def sleep(self, seconds: float, /) -> None: ...
+MAX_PAUSE_S = 2.0
 
 
 class TimedOut(Exception):  # noqa: N818 - reads as the sentence that its message is
-    """What was waited for didn't come in time; the message carries the last reason."""
+    """The condition did not hold before the deadline; the message contains the last reason."""
 
     def __init__(self, what: str, deadline_s: float, reason: str) -> None:
         super().__init__(f"waited {deadline_s:g} s for {what}: {reason}")
         self.reason = reason
 
 
-def patient(ask: Callable[[], str | None]) -> Callable[[], str | None]:
-    """The same question; that AWS can't be asked now is a reason to go on waiting, and none to give up."""
+def tolerate_transient_errors(reason_fn: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The same function, which returns transient AWS errors as a reason to go on waiting."""
 
-    def asked() -> str | None:
+    def tolerant() -> str | None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return ask()
+            return reason_fn()
         except (ClientError, BotoCoreError) as error:
             if not is_retryable(error):
                 raise
-            return f"AWS can't be asked: {error}"
+            return f"AWS can't be reached: {error}"
 
-    return asked
+    return tolerant
 
 
 def wait_until(
@@ -52,7 +44,7 @@ def wait_until(
     clock: Clock = time,
     in_a_row: int = 1,
 ) -> None:
-    """Return once `reason_fn` answered None `in_a_row` times running; a string from it says why not yet."""
+    """Return once `reason_fn` has returned None `in_a_row` times; a string from it says why not yet."""
     end = clock.monotonic() + deadline_s
     pause, passed = FIRST_PAUSE_S, 0
     while True:
@@ -62,7 +54,7 @@ def wait_until(
             return
         left = end - clock.monotonic()
         if left <= 0:
-            raise TimedOut(what, deadline_s, reason or f"only {passed} of {in_a_row} good answers in a row")
-        # A good answer is followed up at once: only objections are worth a growing pause.
-        pause = FIRST_PAUSE_S if reason is None else min(pause * 1.5, LONGEST_PAUSE_S)
+            raise TimedOut(what, deadline_s, reason or f"only {passed} of {in_a_row} successes in a row")
+        # Retry soon after a success; back off after failures.
+        pause = FIRST_PAUSE_S if reason is None else min(pause * 1.5, MAX_PAUSE_S)
         clock.sleep(min(pause, left))

@@ -1,4 +1,4 @@
-"""The policy pack: each rule, mandatory, as the Pulumi CLI wants it."""
+"""Policy pack for the Pulumi CLI: every rule, mandatory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 if not __package__:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the CLI runs the folder, whose modules are a package
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the CLI runs the folder, but its modules are a package
 
 from pulumi_policy import EnforcementLevel, PolicyPack
 

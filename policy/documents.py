@@ -1,4 +1,4 @@
-"""What AWS's policy documents allow, read out of their JSON."""
+"""Statements of IAM and resource policies, parsed from JSON."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# With one of these a statement for everybody is one for somebody: the keys are what S3 itself counts as not public, and
-# KMS's own for the account that calls.
-OWN_SOURCES = frozenset(
+# Condition keys that restrict a statement for everybody to some principals: those that S3 counts as not public, and
+# KMS's key for the calling account.
+SOURCE_KEYS = frozenset(
     {
         "aws:sourceaccount",
         "aws:sourceowner",
@@ -22,11 +22,11 @@ OWN_SOURCES = frozenset(
         "kms:calleraccount",
     }
 )
-POSITIVE = ("stringequals", "stringlike", "arnequals", "arnlike")
+POSITIVE_OPERATORS = ("stringequals", "stringlike", "arnequals", "arnlike")
 
 
 def statements(text: Any) -> Iterator[Mapping[str, Any]]:
-    """The allowing statements of a document, which is JSON or read already; of anything else, such as UNKNOWN, none."""
+    """The Allow statements of a document, JSON or parsed; none for anything else, such as UNKNOWN."""
     document = _read(text)
     for statement in listed(document.get("Statement") if isinstance(document, Mapping) else None):
         if isinstance(statement, Mapping) and statement.get("Effect") == "Allow":
@@ -43,28 +43,28 @@ def _read(text: Any) -> Any:
 
 
 def listed(value: Any) -> list[Any]:
-    """AWS takes one value or a list of them."""
+    """The value as a list: AWS accepts one value or a list."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def open_to_everybody(statement: Mapping[str, Any]) -> bool:
+def is_public(statement: Mapping[str, Any]) -> bool:
     principal = statement.get("Principal")
-    named = listed(principal.get("AWS")) if isinstance(principal, Mapping) else listed(principal)
-    return ("*" in named or "NotPrincipal" in statement) and not _is_held_to_own_sources(statement)
+    principals = listed(principal.get("AWS")) if isinstance(principal, Mapping) else listed(principal)
+    return ("*" in principals or "NotPrincipal" in statement) and not _is_restricted_to_sources(statement)
 
 
-def _is_held_to_own_sources(statement: Mapping[str, Any]) -> bool:
-    return bool(condition_keys(statement) & OWN_SOURCES)
+def _is_restricted_to_sources(statement: Mapping[str, Any]) -> bool:
+    return bool(condition_keys(statement) & SOURCE_KEYS)
 
 
 def condition_keys(statement: Mapping[str, Any]) -> set[str]:
-    """Keys, in small letters, that a statement's conditions hold to given values; `*` among the values is none."""
+    """Keys, in lower case, that a statement's conditions restrict to values; not those with a value of `*`."""
     return {
         key.lower()
-        for operator, asked in (statement.get("Condition") or {}).items()
-        if operator.lower() in POSITIVE
-        for key, values in asked.items()
+        for operator, condition in (statement.get("Condition") or {}).items()
+        if operator.lower() in POSITIVE_OPERATORS
+        for key, values in condition.items()
         if "*" not in listed(values)
     }

@@ -1,6 +1,6 @@
-"""What lies on a disk is encrypted, and what is secret is kept as a secret.
+"""Rules on encryption at rest, and on secrets in parameters.
 
-ECR and CloudWatch Logs encrypt by themselves and can't be told not to: there is nothing to judge.
+ECR and CloudWatch Logs always encrypt: there is nothing to check.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 
 from policy.exposure import BUCKET
-from policy.stack import Findings, Stack, at, is_on, items, known, shown
+from policy.stack import Findings, StackResources, at, is_on, items, known, shown
 
 BUCKET_ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 ALGORITHMS = ("AES256", "aws:kms", "aws:kms:dsse")
-SWITCHES = {
+ENCRYPTION_FLAGS = {
     "aws:ebs/volume:Volume": "encrypted",
     "aws:efs/fileSystem:FileSystem": "encrypted",
     "aws:rds/instance:Instance": "storageEncrypted",
@@ -23,7 +23,7 @@ SECRET_WORDS = re.compile(
 )
 
 
-def buckets(stack: Stack) -> Findings:
+def buckets(stack: StackResources) -> Findings:
     configurations = stack.all(BUCKET_ENCRYPTION)
     for bucket in stack.all(BUCKET):
         if not any(stack.refers(each, "bucket", bucket) for each in configurations):
@@ -35,7 +35,7 @@ def buckets(stack: Stack) -> Findings:
                 yield each, f"sseAlgorithm is {shown(algorithm)}; allowed are {', '.join(ALGORITHMS)}"
 
 
-def volumes(stack: Stack) -> Findings:
+def volumes(stack: StackResources) -> Findings:
     for template in stack.all("aws:ec2/launchTemplate:LaunchTemplate"):
         mappings = at(template.props, "blockDeviceMappings")
         if not known(mappings):
@@ -47,20 +47,20 @@ def volumes(stack: Stack) -> Findings:
             if at(mapping, "ebs") is not None and known(encrypted) and not is_on(encrypted):
                 device = shown(at(mapping, "deviceName"))
                 yield template, f"ebs.encrypted of {device} is {shown(encrypted)}; allowed is true"
-    for each in stack.all(*SWITCHES):
-        value = at(each.props, SWITCHES[each.type])
+    for each in stack.all(*ENCRYPTION_FLAGS):
+        value = at(each.props, ENCRYPTION_FLAGS[each.type])
         if known(value) and not is_on(value):
-            yield each, f"{SWITCHES[each.type]} is {shown(value)}; allowed is true"
+            yield each, f"{ENCRYPTION_FLAGS[each.type]} is {shown(value)}; allowed is true"
 
 
-def topics(stack: Stack) -> Findings:
+def topics(stack: StackResources) -> Findings:
     for topic in stack.all("aws:sns/topic:Topic"):
         if not at(topic.props, "kmsMasterKeyId"):
             yield topic, "kmsMasterKeyId is not set; allowed is the id, ARN or alias of a key"
 
 
-def secret_parameters(stack: Stack) -> Findings:
-    """Pulumi's own mark of a secret does not reach policies: the name has to tell."""
+def secret_parameters(stack: StackResources) -> Findings:
+    """Policies do not see which values are Pulumi secrets: the parameter's name decides."""
     for parameter in stack.all("aws:ssm/parameter:Parameter"):
         name, kind = at(parameter.props, "name"), at(parameter.props, "type")
         if isinstance(name, str) and SECRET_WORDS.search(name) and known(kind) and kind != "SecureString":

@@ -1,4 +1,4 @@
-"""Nothing is open to everybody but the load balancer's own ports."""
+"""Rules on public access: nothing is public but the load balancer's listeners."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from policy.documents import open_to_everybody, statements
-from policy.stack import UNKNOWN, Findings, Resource, Stack, at, is_on, items, known, shown
+from policy.documents import is_public, statements
+from policy.stack import UNKNOWN, Findings, Resource, StackResources, at, is_on, items, known, shown
 
 BUCKET = "aws:s3/bucket:Bucket"
 ACCESS_BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
 BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-BALANCER, LISTENER = "aws:lb/loadBalancer:LoadBalancer", "aws:lb/listener:Listener"
-# Who may use a thing stands in its own policy; in which property, differs.
-OWN_POLICIES = {
+LOAD_BALANCER, LISTENER = "aws:lb/loadBalancer:LoadBalancer", "aws:lb/listener:Listener"
+# The property that contains a resource's own policy.
+RESOURCE_POLICIES = {
     "aws:s3/bucketPolicy:BucketPolicy": "policy",
     "aws:sns/topicPolicy:TopicPolicy": "policy",
     "aws:sqs/queuePolicy:QueuePolicy": "policy",
@@ -27,7 +27,7 @@ OWN_POLICIES = {
 }
 
 
-def public_access_block(stack: Stack) -> Findings:
+def public_access_block(stack: StackResources) -> Findings:
     blocks = stack.all(ACCESS_BLOCK)
     for bucket in stack.all(BUCKET):
         if not any(stack.refers(block, "bucket", bucket) for block in blocks):
@@ -39,17 +39,17 @@ def public_access_block(stack: Stack) -> Findings:
                 yield block, f"{key} is {shown(value)}; allowed is true"
 
 
-def public_acl(stack: Stack) -> Findings:
+def public_acl(stack: StackResources) -> Findings:
     for each in stack.all(BUCKET, "aws:s3/bucketAcl:BucketAcl", "aws:s3/bucketObject:BucketObject"):
         acl = at(each.props, "acl")
         if isinstance(acl, str) and (acl.startswith("public-") or acl == "authenticated-read"):
             yield each, f"acl is {acl}; allowed are ACLs for the account's own use, such as private"
 
 
-def public_principal(stack: Stack) -> Findings:
-    for each in stack.all(*OWN_POLICIES):
-        for statement in statements(at(each.props, OWN_POLICIES[each.type])):
-            if open_to_everybody(statement):
+def public_principal(stack: StackResources) -> Findings:
+    for each in stack.all(*RESOURCE_POLICIES):
+        for statement in statements(at(each.props, RESOURCE_POLICIES[each.type])):
+            if is_public(statement):
                 yield (
                     each,
                     f"statement {shown(statement.get('Sid'))} allows principal *; "
@@ -57,7 +57,7 @@ def public_principal(stack: Stack) -> Findings:
                 )
 
 
-def instance_metadata(stack: Stack) -> Findings:
+def instance_metadata(stack: StackResources) -> Findings:
     for each in stack.all("aws:ec2/launchTemplate:LaunchTemplate", "aws:ec2/instance:Instance"):
         tokens = at(each.props, "metadataOptions", "httpTokens")
         if at(each.props, "metadataOptions", "httpEndpoint") != "disabled" and known(tokens) and tokens != "required":
@@ -65,8 +65,8 @@ def instance_metadata(stack: Stack) -> Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """What one rule lets in: `group` says which property names the security group, empty for the group itself."""
+class Ingress:
+    """An ingress rule: `group` is the property that names the security group, empty for an inline rule of the group."""
 
     resource: Resource
     group: str
@@ -79,37 +79,37 @@ class Opening:
         return f"{self.protocol} {first}" if first == last else f"{self.protocol} {first} to {last}"
 
 
-def open_ingress(stack: Stack) -> Findings:
-    for opening in _openings(stack):
-        everybody = [cidr for cidr in opening.ranges if _is_everybody(cidr)]
-        allowed = _balancer_ports(stack, opening)
-        if everybody and not _is_for_users(opening, allowed):
+def open_ingress(stack: StackResources) -> Findings:
+    for ingress in _ingress_rules(stack):
+        public = [cidr for cidr in ingress.ranges if _is_any_address(cidr)]
+        allowed = _listener_ports(stack, ingress)
+        if public and not _is_listener_rule(ingress, allowed):
             ports = ", ".join(map(str, sorted(allowed)))
             yield (
-                opening.resource,
-                f"{everybody[0]} may come in on {opening}; "
-                + (f"allowed is tcp on a port of the balancer's listeners ({ports})" if allowed else NOBODY),
+                ingress.resource,
+                f"{public[0]} is allowed in on {ingress}; "
+                + (f"allowed is tcp on a port of the load balancer's listeners ({ports})" if allowed else NOT_PUBLIC),
             )
 
 
-NOBODY = "allowed are ranges of your own, or another security group: only the load balancer is open to all"
+NOT_PUBLIC = "allowed are ranges of your own, or another security group: only the load balancer is open to all"
 
 
-def _openings(stack: Stack) -> Iterator[Opening]:
+def _ingress_rules(stack: StackResources) -> Iterator[Ingress]:
     for each in stack.all("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"):
-        yield _opening(each, "securityGroupId", each.props, "ipProtocol", ("cidrIpv4", "cidrIpv6"))
+        yield _ingress_rule(each, "securityGroupId", each.props, "ipProtocol", ("cidrIpv4", "cidrIpv6"))
     for each in stack.all("aws:ec2/securityGroupRule:SecurityGroupRule"):
         if at(each.props, "type") == "ingress":
-            yield _opening(each, "securityGroupId", each.props, "protocol", ("cidrBlocks", "ipv6CidrBlocks"))
+            yield _ingress_rule(each, "securityGroupId", each.props, "protocol", ("cidrBlocks", "ipv6CidrBlocks"))
     for each in stack.all("aws:ec2/securityGroup:SecurityGroup", "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"):
         for inline in items(at(each.props, "ingress")):
-            yield _opening(each, "", inline, "protocol", ("cidrBlocks", "ipv6CidrBlocks"))
+            yield _ingress_rule(each, "", inline, "protocol", ("cidrBlocks", "ipv6CidrBlocks"))
 
 
-def _opening(resource: Resource, group: str, rule: Any, protocol: str, keys: tuple[str, str]) -> Opening:
-    given = [at(rule, key) for key in keys]
-    ranges = [cidr for value in given for cidr in (items(value) if isinstance(value, list) else [value])]
-    return Opening(
+def _ingress_rule(resource: Resource, group: str, rule: Any, protocol: str, keys: tuple[str, str]) -> Ingress:
+    values = [at(rule, key) for key in keys]
+    ranges = [cidr for value in values for cidr in (items(value) if isinstance(value, list) else [value])]
+    return Ingress(
         resource=resource,
         group=group,
         ranges=tuple(cidr for cidr in ranges if isinstance(cidr, str)),
@@ -118,35 +118,35 @@ def _opening(resource: Resource, group: str, rule: Any, protocol: str, keys: tup
     )
 
 
-def _is_everybody(cidr: str) -> bool:
+def _is_any_address(cidr: str) -> bool:
     try:
         return ip_network(cidr, strict=False).prefixlen == 0
     except ValueError:
         return False
 
 
-def _balancer_ports(stack: Stack, opening: Opening) -> set[Any]:
-    """Ports of the listeners of the balancers in the opening's security group, perhaps UNKNOWN among them."""
+def _listener_ports(stack: StackResources, ingress: Ingress) -> set[Any]:
+    """Listener ports of the load balancers in the rule's security group; UNKNOWN is possible."""
     ports: set[Any] = set()
-    for balancer in stack.all(BALANCER):
-        if any(stack.refers(balancer, "securityGroups", group) for group in _groups(stack, opening)):
+    for load_balancer in stack.all(LOAD_BALANCER):
+        if any(stack.refers(load_balancer, "securityGroups", group) for group in _groups(stack, ingress)):
             for listener in stack.all(LISTENER):
                 port = at(listener.props, "port")
-                if port is not None and stack.refers(listener, "loadBalancerArn", balancer):
+                if port is not None and stack.refers(listener, "loadBalancerArn", load_balancer):
                     ports.add(int(port) if known(port) else UNKNOWN)
     return ports
 
 
-def _groups(stack: Stack, opening: Opening) -> list[Resource]:
-    if not opening.group:
-        return [opening.resource]
+def _groups(stack: StackResources, ingress: Ingress) -> list[Resource]:
+    if not ingress.group:
+        return [ingress.resource]
     groups = stack.all("aws:ec2/securityGroup:SecurityGroup")
-    return [group for group in groups if stack.refers(opening.resource, opening.group, group)]
+    return [group for group in groups if stack.refers(ingress.resource, ingress.group, group)]
 
 
-def _is_for_users(opening: Opening, allowed: set[Any]) -> bool:
-    """What is unknown, of the opening or of the listeners, is taken to fit."""
-    first, last = opening.ports
-    tcp = opening.protocol in ("tcp", "6", UNKNOWN)
+def _is_listener_rule(ingress: Ingress, allowed: set[Any]) -> bool:
+    """Unknown values, of the rule or of the listeners, count as matching."""
+    first, last = ingress.ports
+    tcp = ingress.protocol in ("tcp", "6", UNKNOWN)
     one_port = first == last or UNKNOWN in (first, last)
     return tcp and one_port and bool(allowed) and (first in allowed or UNKNOWN in (first, *allowed))

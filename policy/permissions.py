@@ -1,4 +1,4 @@
-"""Who may do what: named actions on named things; each exception is listed here with its reason."""
+"""Rules on IAM policies: named actions on named resources; each exception is listed here with its reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy.documents import condition_keys, listed, statements
-from policy.stack import Findings, Stack, at
+from policy.stack import Findings, StackResources, at
 
 DOCUMENTS = {
     "aws:iam/rolePolicy:RolePolicy": "policy",
@@ -19,9 +19,9 @@ ATTACHMENTS = (
     "aws:iam/userPolicyAttachment:UserPolicyAttachment",
     "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
 )
-# AWS's own policies that give away an account or a whole service.
+# AWS managed policies that grant an account or an entire service.
 BROAD = ("AdministratorAccess", "PowerUserAccess", "FullAccess")
-# Actions that know no ARN (AWS, Service Authorization Reference), or whose documents give * only.
+# Actions that support no ARN (AWS, Service Authorization Reference), or are documented with * only.
 WITHOUT_ARN = frozenset(
     {
         "ecr:getauthorizationtoken",
@@ -32,13 +32,13 @@ WITHOUT_ARN = frozenset(
         "ssmmessages:opendatachannel",
     }
 )
-# Services whose Describe actions know no ARN.
+# Services whose Describe actions support no ARN.
 DESCRIBED_WITHOUT_ARN = frozenset({"autoscaling", "ec2", "elasticloadbalancing"})
-# Actions without an ARN that a condition can narrow, and the key of that condition.
-NARROWED_BY = {"cloudwatch:putmetricdata": "cloudwatch:namespace"}
+# Actions without an ARN that a condition can restrict, and its key.
+RESTRICTED_BY = {"cloudwatch:putmetricdata": "cloudwatch:namespace"}
 
 
-def wildcards(stack: Stack) -> Findings:
+def wildcards(stack: StackResources) -> Findings:
     for each in stack.all(*DOCUMENTS):
         for statement in statements(at(each.props, DOCUMENTS[each.type])):
             sid = statement.get("Sid") or "without Sid"
@@ -46,7 +46,7 @@ def wildcards(stack: Stack) -> Findings:
                 yield each, f"statement {sid} {problem}"
 
 
-def broad_attachments(stack: Stack) -> Findings:
+def broad_attachments(stack: StackResources) -> Findings:
     for each in stack.all(*ATTACHMENTS):
         arn = at(each.props, "policyArn")
         if isinstance(arn, str) and arn.endswith(BROAD):
@@ -57,14 +57,14 @@ def _problems(statement: Mapping[str, Any]) -> list[str]:
     problems = [
         f"allows action {action}; allowed are actions by name"
         for action in listed(statement.get("Action"))
-        if _is_all_of_it(str(action))
+        if _is_all_actions(str(action))
     ]
     problems += [
-        f"allows all but what {key} lists; allowed is a list of what may be done, and on what"
+        f"allows all but what {key} lists; allowed are lists of actions and resources"
         for key in ("NotAction", "NotResource")
         if key in statement
     ]
-    everything = [str(resource) for resource in listed(statement.get("Resource")) if _is_everything(str(resource))]
+    everything = [str(resource) for resource in listed(statement.get("Resource")) if _is_all_resources(str(resource))]
     unjustified = [str(action) for action in listed(statement.get("Action")) if not _needs_no_arn(action, statement)]
     if everything and unjustified:
         problems.append(
@@ -74,13 +74,13 @@ def _problems(statement: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _is_all_of_it(action: str) -> bool:
+def _is_all_actions(action: str) -> bool:
     """`*`, `s3:*`, and other ways to write them."""
     return not action.rpartition(":")[2].strip("*?")
 
 
-def _is_everything(resource: str) -> bool:
-    """`*`, and ARNs that name a service but no thing of it."""
+def _is_all_resources(resource: str) -> bool:
+    """`*`, and ARNs that name a service but no resource."""
     return not resource.split(":", 5)[-1].strip("*?")
 
 
@@ -89,4 +89,4 @@ def _needs_no_arn(action: Any, statement: Mapping[str, Any]) -> bool:
     service, _, verb = name.partition(":")
     if name in WITHOUT_ARN or (service in DESCRIBED_WITHOUT_ARN and verb.startswith("describe")):
         return True
-    return NARROWED_BY.get(name, "") in condition_keys(statement)
+    return RESTRICTED_BY.get(name, "") in condition_keys(statement)

@@ -1,4 +1,4 @@
-"""A stack as rules see it: resources as plain data, of which previews don't know everything yet."""
+"""Resources of a stack as plain data, with unknown values in previews."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-# What stands in the engine's messages for a value that only the update will know, one for each kind of value.
-UNKNOWN_TEXTS: Final = frozenset(
+# The engine's placeholders for unknown values, one for each type.
+UNKNOWN_PLACEHOLDERS: Final = frozenset(
     {
         "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",  # boolean
         "3eeb2bf0-c639-47a8-9e75-3b44932eb421",  # number
@@ -20,7 +20,7 @@ UNKNOWN_TEXTS: Final = frozenset(
 
 
 class Unknown:
-    """A value that only the update will know. No rule is broken by it."""
+    """A value that is known only after the update. It violates no rule."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -31,9 +31,9 @@ UNKNOWN: Final = Unknown()
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One resource as registered; `props` by the provider's names, inputs or, as far as they are known, outputs.
+    """One registered resource; `props` by the provider's names: inputs or, where known, outputs.
 
-    `tagsAll` among them is what the cloud gets, the provider's default tags included. `dependencies` are URNs.
+    `tagsAll` among them includes the provider's default tags. `dependencies` are URNs.
     """
 
     urn: str
@@ -46,8 +46,8 @@ class Resource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
-    """All resources of a stack; `protected` says whether losing it would hurt, as production's loss does."""
+class StackResources:
+    """All resources of a stack; `protected` for stacks such as production."""
 
     resources: Sequence[Resource]
     protected: bool = False
@@ -60,69 +60,69 @@ class Stack:
         return {each.urn: each for each in self.resources}
 
     @cached_property
-    def _reached(self) -> dict[str, frozenset[str]]:
+    def _dependency_cache(self) -> dict[str, frozenset[str]]:
         return {}
 
-    def reached(self, start: Resource) -> frozenset[str]:
-        """URNs of all that a resource depends on, directly or by way of others."""
-        if start.urn not in self._reached:
+    def dependencies_of(self, start: Resource) -> frozenset[str]:
+        """URNs of all direct and transitive dependencies."""
+        if start.urn not in self._dependency_cache:
             found: set[str] = set()
-            open_ends = list(start.dependencies)
-            while open_ends:
-                urn = open_ends.pop()
+            pending = list(start.dependencies)
+            while pending:
+                urn = pending.pop()
                 if urn not in found:
                     found.add(urn)
-                    open_ends += self._by_urn[urn].dependencies if urn in self._by_urn else ()
-            self._reached[start.urn] = frozenset(found)
-        return self._reached[start.urn]
+                    pending += self._by_urn[urn].dependencies if urn in self._by_urn else ()
+            self._dependency_cache[start.urn] = frozenset(found)
+        return self._dependency_cache[start.urn]
 
-    def refers(self, one: Resource, key: str, other: Resource) -> bool:
-        """Whether a property (an id, an ARN, or a list of them) means the other resource.
+    def refers(self, resource: Resource, key: str, other: Resource) -> bool:
+        """Whether a property (an id, an ARN, or a list of them) refers to the other resource.
 
-        Where a preview does not know the ids yet, a dependency has to do.
+        While a preview does not know the ids, a dependency counts.
         """
-        given = one.props.get(key)
-        values = given if isinstance(given, list | tuple) else [given]
+        value = resource.props.get(key)
+        values = value if isinstance(value, list | tuple) else [value]
         names = [other.props.get(kind, UNKNOWN) for kind in ("id", "arn")]
-        if any(known(value) and value in names for value in values):
+        if any(known(each) and each in names for each in values):
             return True
-        undecided = any(not known(value) for value in (*values, *names))
-        return undecided and other.urn in self.reached(one)
+        undecided = any(not known(each) for each in (*values, *names))
+        return undecided and other.urn in self.dependencies_of(resource)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Violation:
-    """The message is one sentence that names the value and what is allowed."""
+class RuleViolation:
+    """A violated rule; the message is a sentence that names the value and what is allowed."""
 
     rule: str
     urn: str
     message: str
 
 
-# Resources that break a rule, each with the sentence that says how.
+# Resources that violate a rule, each with a message.
 Findings = Iterator[tuple[Resource, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`alone` rules look at one resource at a time, so that each is judged before it is made."""
+    """A rule; `per_resource` rules check one resource at a time, before it is created."""
 
     name: str
     description: str
-    find: Callable[[Stack], Findings]
-    alone: bool = True
+    find: Callable[[StackResources], Findings]
+    per_resource: bool = True
 
-    def check(self, stack: Stack) -> Iterator[Violation]:
+    def check(self, stack: StackResources) -> Iterator[RuleViolation]:
         for resource, message in self.find(stack):
-            yield Violation(rule=self.name, urn=resource.urn, message=message)
+            yield RuleViolation(rule=self.name, urn=resource.urn, message=message)
 
 
 def known(value: Any) -> bool:
-    return not isinstance(value, Unknown) and not (isinstance(value, str) and value in UNKNOWN_TEXTS)
+    return not isinstance(value, Unknown) and not (isinstance(value, str) and value in UNKNOWN_PLACEHOLDERS)
 
 
 def at(value: Any, *path: str) -> Any:
-    """What stands at a path of nested properties: None where there is nothing, UNKNOWN below what is unknown."""
+    """The value at a path of nested properties: None if missing, UNKNOWN below an unknown value."""
     for key in path:
         if not known(value):
             return UNKNOWN
@@ -131,17 +131,17 @@ def at(value: Any, *path: str) -> Any:
 
 
 def items(value: Any) -> list[Any]:
-    """A list's known entries; of what is no list, or unknown, none."""
+    """A list's known entries; empty for anything else."""
     return [each for each in value if known(each)] if isinstance(value, list | tuple) else []
 
 
 def is_on(value: Any) -> bool:
-    """Some of the provider's switches are texts."""
+    """Whether a flag is true; some of the provider's flags are strings."""
     return value is True or value == "true"
 
 
 def shown(value: Any) -> str:
-    """A value as people write it in a config."""
+    """A value as in a config file."""
     if value is None or value == "":
         return "not set"
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Every forward can be switched by its weights alone, and a switch reaches all users at once."""
+"""Rules on traffic: every forward action has both colors and no stickiness, and no refused change is applied."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from policy.exposure import LISTENER
-from policy.stack import Findings, Stack, at, is_on, items, known, shown
+from policy.stack import Findings, StackResources, at, is_on, items, known, shown
 
 RULE = "aws:lb/listenerRule:ListenerRule"
 GUARD = "bluegreen:traffic:TrafficGuard"  # components/traffic_guard.py
 COLORS = 2
 
 
-def both_colors(stack: Stack) -> Findings:
+def both_colors(stack: StackResources) -> Findings:
     for each, action in _forwards(stack):
         groups = _groups(action)
         if groups is None:
@@ -26,31 +26,34 @@ def both_colors(stack: Stack) -> Findings:
 
 
 def _groups(action: Any) -> list[Any] | None:
-    """Target groups with their weights; None where a preview does not know them all."""
-    given = at(action, "forward", "targetGroups")
+    """Target groups with their weights; None while a preview does not know them all."""
+    value = at(action, "forward", "targetGroups")
     single = at(action, "targetGroupArn")
-    if given is None and single is not None:
+    if value is None and single is not None:
         return [{"arn": single, "weight": 1}]
-    groups = items(given)
-    return groups if known(given) and len(groups) == len(given or []) else None
+    groups = items(value)
+    return groups if known(value) and len(groups) == len(value or []) else None
 
 
 def _distinct(groups: list[Any]) -> int:
     arns = [at(group, "arn") for group in groups]
-    # What is not known yet is taken for another one.
+    # Unknown ARNs count as different.
     return len({arn for arn in arns if known(arn)}) + sum(not known(arn) for arn in arns)
 
 
-def stickiness(stack: Stack) -> Findings:
+def stickiness(stack: StackResources) -> Findings:
     for group in stack.all("aws:lb/targetGroup:TargetGroup"):
         if is_on(at(group.props, "stickiness", "enabled")):
-            yield group, "stickiness.enabled is true; allowed is false, else users stay with the color they had"
+            yield group, "stickiness.enabled is true; allowed is false, else clients stay with a color after a cutover"
     for each, forward in _forwards(stack):
         if is_on(at(forward, "forward", "stickiness", "enabled")):
-            yield each, "stickiness.enabled of the forward is true; allowed is false, else users stay with a color"
+            yield (
+                each,
+                "stickiness.enabled of the forward is true; allowed is false, else clients stay with a color",
+            )
 
 
-def _forwards(stack: Stack) -> Iterator[tuple[Any, Any]]:
+def _forwards(stack: StackResources) -> Iterator[tuple[Any, Any]]:
     for type_, key in ((RULE, "actions"), (LISTENER, "defaultActions")):
         for each in stack.all(type_):
             for action in items(at(each.props, key)):
@@ -58,8 +61,8 @@ def _forwards(stack: Stack) -> Iterator[tuple[Any, Any]]:
                     yield each, action
 
 
-def users_kept(stack: Stack) -> Findings:
-    """What the program found that this run would do to users: a policy sees neither the old state nor deletions."""
+def users_kept(stack: StackResources) -> Findings:
+    """Traffic changes that the program refused: a policy sees neither the old state nor deletions."""
     for guard in stack.all(GUARD):
         for refusal in items(guard.props.get("refusals")):
             yield guard, str(refusal)

@@ -10,7 +10,7 @@ import typer
 from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
 from ami.boot.messages import ChangeRecord, Kind, content
-from fleet.colors import ALL_USERS
+from fleet.colors import ALL_TRAFFIC
 from fleet.state import Fleet
 from scripts.cli.display import Display, exit_codes, update_error
 from scripts.cli.exits import RefusedError
@@ -76,7 +76,7 @@ def shift(stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run,
     except (CommandError, RefusedError) as error:
         if isinstance(error, ConcurrentUpdateError):
             raise
-        found = facts.fleet().sides[facts.active.other].weight
+        found = facts.fleet().colors[facts.active.other].weight
         if found == percent != facts.canary_percent:
             raise
         put_back()
@@ -91,7 +91,7 @@ def way_back(stack: Stack, facts: StackFacts) -> WayBack:
         color=color,
         set_config=lambda: set_value(stack, "canaryPercent", "0"),
         make_room=lambda: None,  # all others are on the other color already
-        is_free=lambda: facts.fleet().sides[color].weight == 0,
+        is_free=lambda: facts.fleet().colors[color].weight == 0,
         going="ending the canary",
         gone=f"the canary on {color} is ended",
         stuck=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",
@@ -106,7 +106,7 @@ def main(
     percent: Annotated[
         int,
         typer.Argument(
-            min=0, max=ALL_USERS - 1, help="Percentage of the traffic; 0 ends the canary. All of it: `cutover`."
+            min=0, max=ALL_TRAFFIC - 1, help="Percentage of the traffic; 0 ends the canary. All of it: `cutover`."
         ),
     ],
     stack: StackOption = "",

@@ -12,13 +12,13 @@ from pulumi.automation.errors import ConcurrentUpdateError
 
 from ami.boot.messages import ChangeRecord, Kind, content
 from fleet import launches
-from fleet.colors import ALL_USERS, Color
+from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen
 from fleet.deployments import is_current
 from fleet.gates import capacity_needed, not_ready, require_ready
 from fleet.smoke_test import failures, smoke
 from fleet.state import Fleet, Group, client
-from fleet.waiting import patient, wait_until
+from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes, pulumi_lock, update_error
 from scripts.cli.exits import LockedError, RefusedError, StuckError
 from scripts.cli.interrupts import shielded, terminate_like_ctrl_c, to_the_end
@@ -95,8 +95,8 @@ class Cutover:
     @property
     def is_moved(self) -> bool:
         """Whether the target had all users before this began, since the run that is resumed brought them there."""
-        target = self.fleet.sides.get(self.target)
-        return self.args.resume and target is not None and target.weight == ALL_USERS
+        target = self.fleet.colors.get(self.target)
+        return self.args.resume and target is not None and target.weight == ALL_TRAFFIC
 
 
 def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> ChangeRecord | None:
@@ -127,7 +127,7 @@ def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
                 scale_up(cutover)
             with display.stage(f"test traffic: check {cutover.target} through the preview"):
                 gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
-                require_ready(gate, cutover.fleet, cutover.target, ALL_USERS)
+                require_ready(gate, cutover.fleet, cutover.target, ALL_TRAFFIC)
         with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
             switch(cutover, tell)
         with display.stage("smoke test: of the public endpoint"):
@@ -168,8 +168,8 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
         return f"no release is live yet, there is nothing to cut over from; deploy a first release to {active}"
     if cutover.is_moved:
         return None  # what they get is checked next
-    if serving == cutover.target and cutover.fleet.sides[cutover.target].weight == ALL_USERS:
-        return f"{cutover.target} has all traffic already, with release {cutover.fleet.sides[cutover.target].release}"
+    if serving == cutover.target and cutover.fleet.colors[cutover.target].weight == ALL_TRAFFIC:
+        return f"{cutover.target} has all traffic already, with release {cutover.fleet.colors[cutover.target].release}"
     if active != serving and active != cutover.target:
         return (
             f"config says {active} is active, but {serving} has the traffic; "
@@ -193,8 +193,8 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
 def serves_all(stack: Stack, args: CutoverArgs) -> bool:
     """Whether all users are where they are to go; another release there than wanted is for `cut_over` to refuse."""
     facts = read_facts(stack)
-    side = facts.fleet().sides.get(args.target or facts.active.other)
-    if side is None or side.color != facts.active or side.weight != ALL_USERS:
+    side = facts.fleet().colors.get(args.target or facts.active.other)
+    if side is None or side.color != facts.active or side.weight != ALL_TRAFFIC:
         return False
     return args.release in ("", side.release)
 
@@ -202,8 +202,8 @@ def serves_all(stack: Stack, args: CutoverArgs) -> bool:
 def scale_up(cutover: Cutover) -> None:
     """Give the target as many machines as serve now, before it is judged by them."""
     config = cutover.facts.colors[cutover.target]
-    needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_USERS)
-    group = cutover.fleet.sides[cutover.target].group_of(config.version)
+    needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_TRAFFIC)
+    group = cutover.fleet.colors[cutover.target].group_of(config.version)
     if group is None:
         return
     if group.is_stopped:
@@ -226,7 +226,7 @@ def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline
         scaling = client(cutover.facts.session, "autoscaling")
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
     wait_until(
-        patient(lambda: _still_missing(cutover, color, needed)),
+        tolerate_transient_errors(lambda: _still_missing(cutover, color, needed)),
         what=f"{needed} healthy instances of {color}",
         deadline_s=deadline_s,
     )
@@ -236,8 +236,8 @@ def make_room(cutover: Cutover) -> None:
     """While users were away their old color may have shrunk, or the one they leave grown: its gate would be closed."""
     cutover.fleet = cutover.facts.fleet()
     config = cutover.facts.colors[cutover.source]
-    needed = capacity_needed(cutover.fleet, cutover.source, minimum=config.min_size, weight=ALL_USERS)
-    group = cutover.fleet.sides[cutover.source].group_of(config.version)
+    needed = capacity_needed(cutover.fleet, cutover.source, minimum=config.min_size, weight=ALL_TRAFFIC)
+    group = cutover.fleet.colors[cutover.source].group_of(config.version)
     # Ill machines are no lack of machines, and nothing to wait for while users are on a release that fails.
     if group and group.desired < needed <= group.maximum:
         cutover.display.note(f"{cutover.source} needs {needed} instances to take the traffic back")

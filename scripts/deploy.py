@@ -29,7 +29,7 @@ from fleet.command_lines import bluegreen
 from fleet.gates import not_ready
 from fleet.launches import LaunchesStoppedError
 from fleet.state import Fleet, client
-from fleet.waiting import patient, wait_until
+from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes, update_error
 from scripts.cli.exits import RefusedError, UsageError
 from scripts.cli.interrupts import shielded, terminate_like_ctrl_c
@@ -107,7 +107,7 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
                 give_account(facts, follower, error, run, display)
         fleet = facts.fleet()
         run.target = snapshot(fleet, color)
-        if weight := fleet.sides[color].weight:
+        if weight := fleet.colors[color].weight:
             run.figures = {"weight": weight, "url": facts.url}
     return run.record
 
@@ -115,20 +115,20 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
 def serving_release(fleet: Fleet) -> str:
     if fleet.serving is None:
         raise UsageError("no release is live yet, so there is none to deploy again: name a VERSION")
-    return fleet.sides[fleet.serving].release
+    return fleet.colors[fleet.serving].release
 
 
 def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
     """The idle color; before the first release both are, and the active one is meant."""
     color = args.color or (fleet.serving or facts.active.other).other
-    if fleet.sides[color].weight and fleet.sides[color.other].weight:
+    if fleet.colors[color].weight and fleet.colors[color.other].weight:
         raise RefusedError(
-            f"{color} has {fleet.sides[color].weight} % of the traffic, a canary, and {color.other} the rest; end it "
+            f"{color} has {fleet.colors[color].weight} % of the traffic, a canary, and {color.other} the rest; end it "
             f"first: {bluegreen('canary', '0', stack=facts.stack)}"
         )
-    if fleet.sides[color].weight and fleet.sides[color].release != args.version:
+    if fleet.colors[color].weight and fleet.colors[color].release != args.version:
         raise RefusedError(
-            f"{color} is live with release {fleet.sides[color].release}, which is never changed in place; "
+            f"{color} is live with release {fleet.colors[color].release}, which is never changed in place; "
             f"deploy {args.version} to {color.other}, then cut over to it"
         )
     return color
@@ -136,7 +136,7 @@ def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
 
 def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
     """Before config names it: the program would refuse it in every later `up`."""
-    side = fleet.sides[color]
+    side = fleet.colors[color]
     if side.weight and side.group and side.group.ami != ami:
         raise RefusedError(
             f"{color} is live on {side.group.ami}, which is never changed in place; "
@@ -216,12 +216,16 @@ def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: 
             fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
         ) or other_image(fleet, follower.delivery)
 
-    wait_until(patient(reason), what=f"release {args.version} on {follower.delivery.color}", deadline_s=args.deadline_s)
+    wait_until(
+        tolerate_transient_errors(reason),
+        what=f"release {args.version} on {follower.delivery.color}",
+        deadline_s=args.deadline_s,
+    )
 
 
 def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
     """Why the color's machines are not those that were asked for, although their release is, or None."""
-    groups = fleet.sides[delivery.color].groups
+    groups = fleet.colors[delivery.color].groups
     others = [group.ami for group in groups if group.ami != delivery.ami]
     return f"{delivery.color} still has instances of {', '.join(others)}, not of {delivery.ami}" if others else None
 
@@ -302,7 +306,7 @@ def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        side = facts.fleet().sides.get(color)
+        side = facts.fleet().colors.get(color)
         lines = gather(facts.session, side) if side else []
     except (BotoCoreError, ClientError) as error:
         lines = [f"the fleet can't be read: {error}"]  # what failed matters more than this

@@ -329,7 +329,7 @@ class AwsChecks:
 
         try:
             session = boto3.Session(region_name=self.region or "us-east-1")
-            told = client(session, "sts", impatient=True).get_caller_identity()
+            told = client(session, "sts", fail_fast=True).get_caller_identity()
         except ClientError as error:
             raise MissingError(f"AWS refuses them: {error}", "aws sso login") from error
         except BotoCoreError as error:
@@ -338,7 +338,7 @@ class AwsChecks:
         return str(told["Arn"])
 
     def image(self) -> str:
-        found = newest_of(client(self.session, "ec2", impatient=True))
+        found = newest_of(client(self.session, "ec2", fail_fast=True))
         if not found:
             raise MissingError(
                 f"none named {IMAGE_NAMES} in {self.region}",
@@ -365,7 +365,7 @@ class AwsChecks:
         mode = self.setting("natGateways")
         zones = len(self.listed("zones")) or int(self.setting("zoneCount"))
         needed = {"none": 0, "single": 1}.get(mode, zones)
-        found = client(self.session, "ec2", impatient=True).describe_addresses()["Addresses"]
+        found = client(self.session, "ec2", fail_fast=True).describe_addresses()["Addresses"]
         own = [each for each in found if {"Key": "Stack", "Value": self.stack} in each.get("Tags", [])]
         quota, missing = self.quota(ADDRESS_QUOTA), max(0, needed - len(own))
         if quota < len(found) + missing:
@@ -379,7 +379,7 @@ class AwsChecks:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            quotas = client(self.session, "service-quotas", impatient=True)
+            quotas = client(self.session, "service-quotas", fail_fast=True)
             return float(quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
         except (ClientError, BotoCoreError) as error:
             raise WarningError(
@@ -394,7 +394,7 @@ class AwsChecks:
         )
 
     def vcpus_of(self, kind: str) -> int:
-        found = client(self.session, "ec2", impatient=True).describe_instance_types(InstanceTypes=[kind])
+        found = client(self.session, "ec2", fail_fast=True).describe_instance_types(InstanceTypes=[kind])
         return int(found["InstanceTypes"][0]["VCpuInfo"]["DefaultVCpus"])
 
     def setting(self, key: str) -> str:

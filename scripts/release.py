@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import ChangeRecord, content
-from fleet.colors import ALL_USERS, Color
+from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen
 from fleet.smoke_test import failures, smoke
 from fleet.state import describe
@@ -108,8 +108,8 @@ def switch(stack: Stack, args: CutoverArgs, facts: StackFacts, display: Display)
 
 def live_color(facts: StackFacts, version: str) -> Color | None:
     """The color that has all traffic with this release, if one does."""
-    sides = describe(facts.stack, facts.session).sides.values()
-    return next((side.color for side in sides if side.weight == ALL_USERS and side.release == version), None)
+    sides = describe(facts.stack, facts.session).colors.values()
+    return next((side.color for side in sides if side.weight == ALL_TRAFFIC and side.release == version), None)
 
 
 def target_of(record: ChangeRecord | None) -> Color:

@@ -12,7 +12,7 @@ import typer
 
 from ami.boot.messages import Kind
 from fleet.colors import Color
-from fleet.state import Fleet, Group, Machine, Side, client
+from fleet.state import ColorState, Fleet, Group, InstanceState, client
 from fleet.waiting import wait_until
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
@@ -52,7 +52,7 @@ class _Hands:
     """What touches machines of one color."""
 
     facts: StackFacts
-    side: Side
+    side: ColorState
     group: Group
     autoscaling: Any
     balancing: Any
@@ -65,7 +65,7 @@ def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted
     with changing(facts, Kind.RESTART, break_lock=args.break_lock) as run:
         fleet = facts.fleet()
         require_agreement(stack, facts, fleet)
-        side = fleet.sides[args.color or facts.active]
+        side = fleet.colors[args.color or facts.active]
         chosen = choose(side, args)
         if reason := refusal(fleet, side):
             raise RefusedError(reason)
@@ -77,24 +77,24 @@ def restart(stack: Stack, args: RestartArgs, display: Display) -> list[Restarted
             run.state = "; ".join([*finished, *([step] if step else [])])
 
         for group, machine in chosen:
-            with display.stage(f"restart {machine.instance} of {side.color}"):
+            with display.stage(f"restart {machine.id} of {side.color}"):
                 done.append(restart_one(_hands(facts, side, group), machine, begun))
                 begun("")
     return done
 
 
-def choose(side: Side, args: RestartArgs) -> list[tuple[Group, Machine]]:
-    there = [(group, machine) for group in side.groups for machine in group.machines if machine.is_healthy]
+def choose(side: ColorState, args: RestartArgs) -> list[tuple[Group, InstanceState]]:
+    there = [(group, machine) for group in side.groups for machine in group.instances if machine.is_healthy]
     if args.instances:
-        unknown = set(args.instances) - {machine.instance for _, machine in there}
+        unknown = set(args.instances) - {machine.id for _, machine in there}
         if unknown:
-            known = ", ".join(machine.instance for _, machine in there) or "none"
+            known = ", ".join(machine.id for _, machine in there) or "none"
             raise UsageError(f"{', '.join(sorted(unknown))}: {side.color} has no such healthy instance, it has {known}")
-        return [(group, machine) for group, machine in there if machine.instance in args.instances]
+        return [(group, machine) for group, machine in there if machine.id in args.instances]
     return there[: args.count or None]
 
 
-def refusal(fleet: Fleet, side: Side) -> str | None:
+def refusal(fleet: Fleet, side: ColorState) -> str | None:
     """Why no machine of this color may be away now, or None."""
     if not side.is_on:
         return f"{side.color} is off, it has no instances to restart"
@@ -107,22 +107,20 @@ def refusal(fleet: Fleet, side: Side) -> str | None:
     return None
 
 
-def restart_one(hands: _Hands, machine: Machine, begun: Callable[[str], None]) -> Restarted:
+def restart_one(hands: _Hands, machine: InstanceState, begun: Callable[[str], None]) -> Restarted:
     """`begun` is called with what an interrupt from now on leaves behind."""
     started = time.monotonic()
     with left_in_peace(hands):
-        begun(f"{machine.instance} was taken out of the load balancer and put back in, and not rebooted")
+        begun(f"{machine.id} was taken out of the load balancer and put back in, and not rebooted")
         with out_of_balancer(hands, machine):
             begun(
-                f"{machine.instance} was marked unhealthy and rebooted, and put back into the load balancer; the group "
+                f"{machine.id} was marked unhealthy and rebooted, and put back into the load balancer; the group "
                 f"{hands.group.name} may replace it before it is ready"
             )
             reboot(hands, machine)
-            begun(f"{machine.instance} was rebooted and put back into the load balancer")
-        wait_until(
-            lambda: _not_serving(hands, machine), what=f"{machine.instance} to serve", deadline_s=BACK_DEADLINE_S
-        )
-    return Restarted(instance=machine.instance, seconds=round(time.monotonic() - started, 3))
+            begun(f"{machine.id} was rebooted and put back into the load balancer")
+        wait_until(lambda: _not_serving(hands, machine), what=f"{machine.id} to serve", deadline_s=BACK_DEADLINE_S)
+    return Restarted(instance=machine.id, seconds=round(time.monotonic() - started, 3))
 
 
 @contextmanager
@@ -138,14 +136,14 @@ def left_in_peace(hands: _Hands) -> Iterator[None]:
 
 
 @contextmanager
-def out_of_balancer(hands: _Hands, machine: Machine) -> Iterator[None]:
+def out_of_balancer(hands: _Hands, machine: InstanceState) -> Iterator[None]:
     """No new request reaches the machine, and those it has are answered, before the block begins."""
-    target = {"TargetGroupArn": hands.side.target_group_arn, "Targets": [{"Id": machine.instance}]}
+    target = {"TargetGroupArn": hands.side.target_group_arn, "Targets": [{"Id": machine.id}]}
     try:
         hands.balancing.deregister_targets(**target)
         wait_until(
             lambda: _still_draining(hands, machine),
-            what=f"{machine.instance} to drain",
+            what=f"{machine.id} to drain",
             deadline_s=DRAIN_DEADLINE_S,
         )
         yield
@@ -154,49 +152,47 @@ def out_of_balancer(hands: _Hands, machine: Machine) -> Iterator[None]:
             hands.balancing.register_targets(**target)
 
 
-def reboot(hands: _Hands, machine: Machine) -> None:
+def reboot(hands: _Hands, machine: InstanceState) -> None:
     """Reboot, and wait until the machine's own boot says that it is ready.
 
     EC2 tells neither when a reboot begins nor when it is over. So the machine is marked unhealthy first, and it is
     its boot script that marks it healthy when the app answers: only a machine that really went through a boot does.
     """
     _mark(hands, machine, "Unhealthy")
-    hands.ec2.reboot_instances(InstanceIds=[machine.instance])
-    wait_until(lambda: _not_booted(hands, machine), what=f"{machine.instance} to boot", deadline_s=BACK_DEADLINE_S)
+    hands.ec2.reboot_instances(InstanceIds=[machine.id])
+    wait_until(lambda: _not_booted(hands, machine), what=f"{machine.id} to boot", deadline_s=BACK_DEADLINE_S)
 
 
-def _mark(hands: _Hands, machine: Machine, health: str) -> None:
-    hands.autoscaling.set_instance_health(
-        InstanceId=machine.instance, HealthStatus=health, ShouldRespectGracePeriod=False
-    )
+def _mark(hands: _Hands, machine: InstanceState, health: str) -> None:
+    hands.autoscaling.set_instance_health(InstanceId=machine.id, HealthStatus=health, ShouldRespectGracePeriod=False)
 
 
-def _not_booted(hands: _Hands, machine: Machine) -> str | None:
-    found = hands.autoscaling.describe_auto_scaling_instances(InstanceIds=[machine.instance])["AutoScalingInstances"]
+def _not_booted(hands: _Hands, machine: InstanceState) -> str | None:
+    found = hands.autoscaling.describe_auto_scaling_instances(InstanceIds=[machine.id])["AutoScalingInstances"]
     if not found:
-        return f"{machine.instance} is no longer in {hands.group.name}"
+        return f"{machine.id} is no longer in {hands.group.name}"
     health = str(found[0]["HealthStatus"])
     return None if health.lower() == "healthy" else f"its boot hasn't reported yet, it is marked {health.lower()}"
 
 
-def _still_draining(hands: _Hands, machine: Machine) -> str | None:
+def _still_draining(hands: _Hands, machine: InstanceState) -> str | None:
     state = _state(hands, machine)
     return None if state in ("unused", "unregistered") else f"it is {state}"
 
 
-def _not_serving(hands: _Hands, machine: Machine) -> str | None:
+def _not_serving(hands: _Hands, machine: InstanceState) -> str | None:
     state = _state(hands, machine)
     return None if state == "healthy" else f"it is {state}"
 
 
-def _state(hands: _Hands, machine: Machine) -> str:
+def _state(hands: _Hands, machine: InstanceState) -> str:
     # All targets, not this one: asked for one that is gone, AWS answers with an error.
     told = hands.balancing.describe_target_health(TargetGroupArn=hands.side.target_group_arn)
     states = {one["Target"]["Id"]: one["TargetHealth"]["State"] for one in told["TargetHealthDescriptions"]}
-    return str(states.get(machine.instance, "unregistered"))
+    return str(states.get(machine.id, "unregistered"))
 
 
-def _hands(facts: StackFacts, side: Side, group: Group) -> _Hands:
+def _hands(facts: StackFacts, side: ColorState, group: Group) -> _Hands:
     return _Hands(
         facts=facts,
         side=side,

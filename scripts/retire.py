@@ -13,7 +13,7 @@ from fleet.colors import Color
 from fleet.command_lines import bluegreen
 from fleet.deployments import ALLOW_OFFLINE, ALLOW_RETIRE
 from fleet.state import Fleet
-from fleet.waiting import patient, wait_until
+from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
 from scripts.cli.interrupts import terminate_like_ctrl_c
@@ -65,7 +65,9 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
             run.changed_resources = changed_resources(apply(stack, values, up))
         with display.stage(f"wait until {name} is gone"):
             wait_until(
-                patient(lambda: next(filter(None, (_still_there(facts, each) for each in colors)), None)),
+                tolerate_transient_errors(
+                    lambda: next(filter(None, (_still_there(facts, each) for each in colors)), None)
+                ),
                 what=f"the end of {name}",
                 deadline_s=args.deadline_s,
             )
@@ -74,23 +76,23 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
 
 def refusal(facts: StackFacts, fleet: Fleet, color: Color) -> str | None:
     """Why the color must stay, or None."""
-    if fleet.sides[color].weight and fleet.sides[color.other].weight:
+    if fleet.colors[color].weight and fleet.colors[color.other].weight:
         return (
-            f"{color} has {fleet.sides[color].weight} % of the traffic, a canary; end it first: "
+            f"{color} has {fleet.colors[color].weight} % of the traffic, a canary; end it first: "
             f"{bluegreen('canary', '0', stack=facts.stack)}"
         )
-    if color == facts.active or fleet.sides[color].weight:
+    if color == facts.active or fleet.colors[color].weight:
         return (
-            f"{color} has {fleet.sides[color].weight} % of the traffic and is {'' if color == facts.active else 'not '}"
-            f"the active color; only a color without traffic can be retired, now that is "
-            f"{color.other if not fleet.sides[color.other].weight else 'none'}"
+            f"{color} has {fleet.colors[color].weight} % of the traffic and is "
+            f"{'' if color == facts.active else 'not '}the active color; only a color without traffic can be retired, "
+            f"now that is {color.other if not fleet.colors[color.other].weight else 'none'}"
         )
     return None
 
 
 def _still_there(facts: StackFacts, color: Color) -> str | None:
-    side = facts.fleet().sides[color]
-    left = [machine.instance for group in side.groups for machine in group.machines] + list(side.strays)
+    side = facts.fleet().colors[color]
+    left = [machine.id for group in side.groups for machine in group.instances] + list(side.unknown_targets)
     return f"{color} still has {', '.join(left) or side.release}" if side.groups or left else None
 
 

@@ -52,10 +52,10 @@ def require_tools() -> None:
 def targets(fleet: Fleet) -> list[Target]:
     """The healthy ones first."""
     found = [
-        Target(instance=one.instance, color=side.color, release=group.release, healthy=one.is_healthy)
-        for side in fleet.sides.values()
+        Target(instance=one.id, color=side.color, release=group.release, healthy=one.is_healthy)
+        for side in fleet.colors.values()
         for group in side.groups
-        for one in group.machines
+        for one in group.instances
     ]
     return sorted(found, key=lambda each: not each.healthy)
 

@@ -66,7 +66,7 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
         if len(args.private) > 1:
             raise UsageError(f"--private {INSTANCES} means all of them: no address beside it")
 
-        side = facts.fleet().sides[color]
+        side = facts.fleet().colors[color]
         return _ask_each(args, addresses_of(side, facts.session), release, facts.health_path)
     headers = facts.preview_headers(args.color) if args.color else {}
     return _ask(args, facts.url, headers, release, facts.health_path)

@@ -13,7 +13,7 @@ from ami.boot.messages import ChangeRecord, content
 from config.alerts import without_subscribers
 from fleet.colors import Color
 from fleet.command_lines import bluegreen
-from fleet.state import Fleet, NoSuchStack, Side
+from fleet.state import ColorState, Fleet, NoSuchStack
 from scripts.cli.display import Display, exit_codes, update_error
 from scripts.cli.exits import ScriptError
 from scripts.cli.options import JsonOption, StackOption, app
@@ -52,7 +52,7 @@ class Status:
             "url": self.facts.url,
             "active_color": self.facts.active,
             "serving": self.fleet.serving,
-            "colors": {color: self.color(color) for color in Color if color in self.fleet.sides},
+            "colors": {color: self.color(color) for color in Color if color in self.fleet.colors},
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "unreconciled": str(self.unreconciled) if self.unreconciled else None,
             "config_problem": self.config_problem or None,
@@ -72,7 +72,7 @@ class Status:
         if self.without_pulumi or self.config_problem:
             return ""  # config is not known then
         settings = parsed(self.facts.stack, self.facts.config)
-        return without_subscribers(self.facts.stack) if settings.notifies_nobody else ""
+        return without_subscribers(self.facts.stack) if settings.lacks_subscribers else ""
 
     @property
     def unreconciled(self) -> Unreconciled | None:
@@ -105,7 +105,7 @@ class Status:
         )
 
     def color(self, color: Color) -> dict[str, Any]:
-        side = self.fleet.sides[color]
+        side = self.fleet.colors[color]
         return {
             "release": side.release,
             "configured": self.facts.colors[color].version,
@@ -114,7 +114,7 @@ class Status:
             "target_group": side.target_group_arn,
             "healthy": side.healthy,
             "launches_stopped": any(group.is_stopped for group in side.groups),
-            "instances": sum(len(group.machines) for group in side.groups),
+            "instances": sum(len(group.instances) for group in side.groups),
             "weight": side.weight,
         }
 
@@ -157,7 +157,7 @@ def read_anyhow(name: str, newest: int) -> Status:
 
 
 def show(display: Display, status: Status) -> None:
-    rows = [_row(status, side) for side in status.fleet.sides.values()]
+    rows = [_row(status, side) for side in status.fleet.colors.values()]
     columns = ("color", "traffic", "release", "healthy", "AMI", "ASG", "target group")
     display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
     told = [
@@ -194,7 +194,7 @@ def _reason(record: ChangeRecord) -> str:
     return "; ".join(each for each in (record.reason, broken) if each)
 
 
-def _row(status: Status, side: Side) -> tuple[str, ...]:
+def _row(status: Status, side: ColorState) -> tuple[str, ...]:
     told = status.color(side.color)
     release = told["release"] or "off"
     if told["configured"] != told["release"]:

@@ -47,7 +47,7 @@ def from_stack(facts: StackFacts, *, with_keys: bool) -> Described:
     asked = client(facts.session, "ec2").describe_vpn_connections(VpnConnectionIds=[told["connectionId"]])
     found = asked["VpnConnections"][0]
     connection = parse_xml(
-        found["CustomerGatewayConfiguration"], office_cidrs=told["officeCidrs"], vpc_cidrs=[told["vpcCidr"]]
+        found["CustomerGatewayConfiguration"], office_cidrs=told["remoteCidrs"], vpc_cidrs=[told["vpcCidr"]]
     )
     if with_keys and (arn := found.get("PreSharedKeyArn")):
         text = client(facts.session, "secretsmanager").get_secret_value(SecretId=arn)["SecretString"]

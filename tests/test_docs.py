@@ -322,7 +322,7 @@ def test_the_tutorial_has_the_commands_that_the_playground_prints_in_their_order
 def test_the_gates_bear_the_names_that_the_troubleshooting_table_shows() -> None:
     gates = (ROOT / "fleet" / "gates.py").read_text()
     named = set(re.findall(r'hook "([a-z-]+)" failed', (HOW_TO / "troubleshoot.md").read_text()))
-    assert named == {"gate-before-users", "gate-after-users", "gate-release-guard", "gate-arrival"}
+    assert named == {"gate-before-users", "gate-after-users", "gate-release-guard", "gate-capacity"}
     assert all(f'"{name}"' in gates for name in named)
 
 

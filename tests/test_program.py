@@ -203,10 +203,10 @@ def test_the_office_is_told_all_but_the_keys() -> None:
         "customerGatewayId": "ec2.CustomerGateway:vpn-office",
         "tunnelAddresses": ["203.0.113.1", "203.0.113.2"],
         "insideCidrs": ["169.254.100.0/30", "169.254.101.0/30"],
-        "officeCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
+        "remoteCidrs": ["192.168.0.0/24", "192.168.9.0/24"],
         "vpcCidr": "10.20.0.0/16",
         "routing": "static",
-        "officeAsn": 65000,
+        "remoteAsn": 65000,
         "amazonAsn": 64512,
     }
 
@@ -262,10 +262,10 @@ def test_retiring_a_color_takes_its_machines_and_leaves_its_target_group() -> No
         "autoscaling.Policy green-fleet-cpu",
         "cloudwatch.Dashboard dashboard",
         "cloudwatch.MetricAlarm green-capacity-machines",
-        "color.Fleet green-fleet",
+        "color.ColorFleet green-fleet",
         "ec2.LaunchTemplate green-fleet",
         "lb.ListenerRule live",
-        "observability.MachinesAlarm green-capacity",
+        "observability.CapacityAlarm green-capacity",
     ]
 
 
@@ -373,7 +373,7 @@ def test_what_the_stack_tells_scripts_and_people() -> None:
         "artifactsBucket": "artifacts-1a2b",
         "loadBalancerArn": declared.one("lb.LoadBalancer").arn,
         "loadBalancerArnSuffix": "app/web/1a2b",
-        "loadBalancerAlarm": "dev-balancer-errors",
+        "loadBalancerAlarm": "dev-load-balancer-errors",
         "dashboard": "bluegreen-dev-eu-central-1",
         "parameterPath": "/bluegreen/dev/app/",
         "healthPath": "/health",
@@ -615,7 +615,7 @@ def revision(folder: Path) -> str:
 def test_config_that_does_not_know_the_stack_registers_nothing(tmp_path: Path) -> None:
     seen = Declaration()
     with pytest.raises(
-        pulumi.RunError, match=r"older than .* stack dev: green v2 has 100 % .* take all users off green"
+        pulumi.RunError, match=r"older than .* stack dev: green v2 has 100 % .* take all traffic off green"
     ):
         update(tmp_path, into=seen)
     assert [each.type for each in seen.resources] == [STACK_TYPE]

@@ -178,7 +178,7 @@ class Fixture:
         if exited := self.environment.exited_processes():
             return "; ".join(exited)
         fleet = self.fleet()
-        live = fleet.sides[LIVE]
+        live = fleet.colors[LIVE]
         if fleet.weights[LIVE] == 0 or fleet.weights[IDLE]:
             return f"the traffic weights are {fleet.weights}"
         if live.release != RELEASE or live.healthy < INSTANCES:
@@ -202,7 +202,7 @@ class Fixture:
 
     def _idle_in_use(self) -> bool:
         config = self.environment.stack.get_all_config()[f"bluegreen:{IDLE}"]
-        return self.fleet().sides[IDLE].is_on or bool(json.loads(config.value or "{}").get("release"))
+        return self.fleet().colors[IDLE].is_on or bool(json.loads(config.value or "{}").get("release"))
 
 
 @contextmanager

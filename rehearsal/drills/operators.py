@@ -92,7 +92,7 @@ def script_killed(fixture: Fixture) -> DrillOutcome:
 
 def _wait_for_weights(fixture: Fixture, cutover: OperatorCutover) -> None:
     elb, fleet = fixture.environment.client("elbv2"), fixture.fleet()
-    target = fleet.sides[IDLE].target_group_arn
+    target = fleet.colors[IDLE].target_group_arn
 
     def reason() -> str | None:
         rule = elb.describe_rules(RuleArns=[fleet.live_rule_arn])["Rules"][0]

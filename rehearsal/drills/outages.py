@@ -63,7 +63,7 @@ def app_lines(fixture: Fixture, color: Color, release: str, instance: str) -> li
 
 def not_recovered_reason(fixture: Fixture, color: Color, lost: Sequence[str]) -> str | None:
     """Why this color has not replaced the lost instances yet, or None."""
-    healthy = fixture.fleet().sides[color].healthy
+    healthy = fixture.fleet().colors[color].healthy
     in_service = [row["instance"] for row in fixture.instances(color) if row["lifecycle"] == "InService"]
     if healthy < INSTANCES or set(in_service) & set(lost):
         return f"{healthy} instances of {color} are healthy, in service are {', '.join(in_service) or 'none'}"

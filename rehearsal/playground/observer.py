@@ -170,7 +170,7 @@ class Observer:
         fleet = describe(self._environment.options.stack, self._session)
         if not fleet.live_rule_arn:
             return None
-        colors = {side.target_group_arn: color.value for color, side in fleet.sides.items()}
+        colors = {side.target_group_arn: color.value for color, side in fleet.colors.items()}
         return LiveListenerRule(arn=fleet.live_rule_arn, colors=colors)
 
     def _read_instances(self) -> None:
@@ -223,4 +223,4 @@ class Observer:
             self._board.log(kind, text)
 
     def _client(self, service: str) -> Any:
-        return client(self._session, service, impatient=True)
+        return client(self._session, service, fail_fast=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
-from fleet.state import Side, client
+from fleet.state import ColorState, client
 from scripts.cli.exits import UsageError
 
 INSTANCES = "instances"
@@ -41,9 +41,9 @@ def parse(text: str) -> PrivateAddress:
     return PrivateAddress(address=address, port=int(port) if colon else APP_PORT)
 
 
-def addresses_of(side: Side, session: Any) -> tuple[PrivateAddress, ...]:
+def addresses_of(side: ColorState, session: Any) -> tuple[PrivateAddress, ...]:
     """Every machine that serves this color, in the order of addresses; raises UsageError when there is none."""
-    instances = [one.instance for group in side.groups for one in group.machines if one.lifecycle == "InService"]
+    instances = [one.id for group in side.groups for one in group.instances if one.lifecycle == "InService"]
     if not instances:
         raise UsageError(f"{side.color} has no instance in service: deploy a release to it first")
     balancing, ec2 = client(session, "elbv2"), client(session, "ec2")

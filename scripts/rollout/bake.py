@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fleet.colors import Color
-from fleet.error_budget import Answers, Budget
+from fleet.error_budget import Budget, RequestCounts
 from fleet.smoke_test import failures, smoke
 from fleet.state import Fleet, client
 from scripts.rollout.probes import Probes
@@ -54,7 +54,7 @@ class Watched:
     @property
     def budget(self) -> Budget:
         options = self.facts.alarms
-        return Budget(error_rate_percent=options.error_rate_percent, least_requests=options.min_requests)
+        return Budget(error_rate_percent=options.error_rate_percent, min_requests=options.min_requests)
 
 
 @dataclass(kw_only=True)
@@ -64,8 +64,8 @@ class Account:
     objection: str | None = None
     first_bad: float | None = None
     """When the first bad answer was seen, by `time.monotonic()`."""
-    probes: Answers = field(default_factory=Answers)
-    users: Answers = field(default_factory=Answers)
+    probes: RequestCounts = field(default_factory=RequestCounts)
+    users: RequestCounts = field(default_factory=RequestCounts)
     p99_ms: float | None = None
     alarm: str = ""
     seconds: float = 0.0
@@ -87,7 +87,7 @@ class Account:
 
 def watched(facts: StackFacts, fleet: Fleet, color: Color, *, share: bool = False) -> Watched:
     """`share`: whether only some users are on the color."""
-    side = fleet.sides[color]
+    side = fleet.colors[color]
     return Watched(
         color=color,
         release=side.release,
@@ -148,10 +148,10 @@ class _Look:
         account = self.account
         account.probes = self.probes.answers
         if account.objection is None and account.probes.requests < LEAST_PROBES:
-            few = Budget(error_rate_percent=MOST_PERCENT, least_requests=FEW_PROBES)
-            account.objection = few.objection(account.probes, "probes")
+            few = Budget(error_rate_percent=MOST_PERCENT, min_requests=FEW_PROBES)
+            account.objection = few.violation(account.probes, "probes")
         account.first_bad = account.first_bad or self.probes.first_error
-        least = self.watched.budget.least_requests
+        least = self.watched.budget.min_requests
         if account.objection is None and account.users.requests < least and "metrics" not in account.unread:
             self.note(
                 f"the balancer has told of {account.users.requests} users' requests of {self.watched.color} so far, "
@@ -162,13 +162,13 @@ class _Look:
         account, allowed = self.account, self.watched.budget.error_rate_percent
         account.probes = self.probes.answers
         account.first_bad = account.first_bad or self.probes.first_error
-        return Budget(error_rate_percent=allowed, least_requests=LEAST_PROBES).objection(account.probes, "probes")
+        return Budget(error_rate_percent=allowed, min_requests=LEAST_PROBES).violation(account.probes, "probes")
 
     def _users(self) -> str | None:
         self._read("metrics", self._count_users)
         if self.account.users.errors and self.account.first_bad is None:
             self.account.first_bad = time.monotonic()
-        return self.watched.budget.objection(self.account.users, "users' requests")
+        return self.watched.budget.violation(self.account.users, "users' requests")
 
     def _smoke(self) -> str | None:
         # Shallow: what both colors depend on is no reason to go back to the other one.
@@ -222,17 +222,17 @@ class _Look:
     @property
     def _cloudwatch(self) -> Any:
         # The probes wait for their judgement meanwhile, and the next look asks again.
-        return client(self.watched.facts.session, "cloudwatch", impatient=True)
+        return client(self.watched.facts.session, "cloudwatch", fail_fast=True)
 
     def _count_users(self) -> None:
         found = self._metrics()
         judged = sorted({when for points in found.values() for when, _ in points})[-MINUTES:]
-        users = Answers()
+        users = RequestCounts()
         for minute in judged:
             told = {name: sum(value for when, value in points if when == minute) for name, points in found.items()}
             # At five a second, probes would make a site with few users look well whatever those meet.
             own = self.probes.in_minute(minute)
-            users += Answers(
+            users += RequestCounts(
                 requests=max(0, int(told["requests"]) - own.requests),
                 errors=max(0, int(told["errors"] + told["refused"]) - own.errors),
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet import launches
 from fleet.colors import Color
-from fleet.launches import Arrival, LaunchesStoppedError, Loss
+from fleet.launches import CapacityWait, LaunchesStoppedError, LaunchFailure
 from fleet.state import client, is_stopped
 from scripts.cli.exits import ScriptError
 
@@ -50,7 +50,7 @@ class Follower:
     delivery: Delivery
     session: Any
     before: frozenset[str] = frozenset()
-    lost: Sequence[Loss] = ()
+    lost: Sequence[LaunchFailure] = ()
     stopped: list[str] = field(default_factory=list)
     trouble: str = ""
     note: Callable[[str], None] = lambda _: None
@@ -69,7 +69,7 @@ class Follower:
     def begin(self) -> None:
         """What went on before is an older story, and a group that an earlier delivery stopped may go on."""
         groups = self._groups()
-        self.before = launches.past(one for group in groups for one in self._activities(group))
+        self.before = launches.past_activity_ids(one for group in groups for one in self._activities(group))
         for group in groups:
             if is_stopped(group):
                 launches.resume(self.autoscaling, group["AutoScalingGroupName"])
@@ -77,7 +77,7 @@ class Follower:
     def look(self) -> None:
         groups = self._groups()
         told = [one for group in groups for one in self._activities(group)]
-        self.lost = launches.losses(told, before=self.before)
+        self.lost = launches.launch_failures(told, before=self.before)
         if len(self.lost) >= self.delivery.max_failed_launches and not self.stopped:
             for group in groups:
                 launches.stop(self.autoscaling, group["AutoScalingGroupName"])
@@ -106,9 +106,9 @@ class Follower:
         with suppress(BotoCoreError, ClientError):
             for group in self._groups():
                 name, arns = group["AutoScalingGroupName"], group.get("TargetGroupARNs", ())
-                awaited = Arrival(group=name, machines=group["MinSize"], target_groups=arns)
+                awaited = CapacityWait(group=name, instances=group["MinSize"], target_groups=arns)
                 with suppress(LaunchesStoppedError):
-                    if launches.missing(self.session, awaited):
+                    if launches.missing_capacity(self.session, awaited):
                         launches.stop(self.autoscaling, name)
                         halted.append(name)
         return halted

@@ -13,12 +13,12 @@ from typing import Any
 from ami.boot.messages import ChangeRecord, Kind, content
 from config.colors import ColorSettings
 from fleet import launches
-from fleet.colors import ALL_USERS, Color
+from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen, pulumi
 from fleet.deployments import Deployment
 from fleet.gates import capacity_needed, not_ready
 from fleet.smoke_test import failures, smoke
-from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, Fleet, Group, Side, client, describe, live_weights
+from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, ColorState, Fleet, Group, client, describe, live_weights
 from scripts.cli.display import Display
 from scripts.cli.exits import RefusedError, ScriptError, StuckError, UsageError
 from scripts.cli.interrupts import to_the_end
@@ -101,12 +101,12 @@ class DirectRollback:
         return self.target.other
 
     @property
-    def side(self) -> Side:
-        return self.fleet.sides[self.target]
+    def side(self) -> ColorState:
+        return self.fleet.colors[self.target]
 
     @property
     def weights(self) -> dict[Color, int]:
-        return {color: ALL_USERS if color == self.target else 0 for color in Color}
+        return {color: ALL_TRAFFIC if color == self.target else 0 for color in Color}
 
 
 def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
@@ -197,7 +197,7 @@ def _session(region: str) -> Any:
 def facts_of(fleet: Fleet, session: Any) -> StackFacts:
     """What the stack's outputs and config would tell, from what AWS has."""
     active = fleet.serving or Color.BLUE
-    value = next((side.preview_value.removesuffix(f"-{side.color}") for side in fleet.sides.values()), "")
+    value = next((side.preview_value.removesuffix(f"-{side.color}") for side in fleet.colors.values()), "")
     return StackFacts(
         stack=fleet.stack,
         outputs={
@@ -205,13 +205,15 @@ def facts_of(fleet: Fleet, session: Any) -> StackFacts:
             "artifactsBucket": fleet.tags.get(BUCKET_TAG, ""),
             "alertsTopicArn": fleet.tags.get(TOPIC_TAG, ""),
             "url": fleet.tags.get(ADDRESS_TAG) or fleet.url,
-            "healthPath": next((side.health_path for side in fleet.sides.values()), "/health"),
+            "healthPath": next((side.health_path for side in fleet.colors.values()), "/health"),
             "previewHeader": fleet.preview_header,
             "previewToken": value,
         },
         desired=Deployment(
             active=active,
-            colors={color: ColorSettings.from_output({"release": side.release}) for color, side in fleet.sides.items()},
+            colors={
+                color: ColorSettings.from_output({"release": side.release}) for color, side in fleet.colors.items()
+            },
         ),
         opened=session,
         impatient=True,
@@ -221,7 +223,7 @@ def facts_of(fleet: Fleet, session: Any) -> StackFacts:
 def target_color(fleet: Fleet, to: Color | None) -> Color:
     """The color to which all users go. Raises RefusedError where there is none, or where a person must say it."""
     serving = fleet.serving
-    if serving is None or set(fleet.sides) != set(Color):
+    if serving is None or set(fleet.colors) != set(Color):
         raise RefusedError("no release is live yet, so there is none to roll back")
     total = sum(fleet.weights.values())
     percent = {color: round(100 * weight / total) for color, weight in fleet.weights.items()}
@@ -232,7 +234,7 @@ def target_color(fleet: Fleet, to: Color | None) -> Color:
         )
     target = to or (serving if fleet.weights[serving.other] else serving.other)
     if fleet.weights[target] and not fleet.weights[target.other]:
-        raise RefusedError(f"{target} has all traffic already, with release {fleet.sides[target].release}")
+        raise RefusedError(f"{target} has all traffic already, with release {fleet.colors[target].release}")
     return target
 
 
@@ -254,10 +256,10 @@ def check(rollback: DirectRollback) -> None:
         )
 
 
-def off(side: Side) -> str | None:
+def off(side: ColorState) -> str | None:
     """Why no request could be answered at all, which nobody can insist on; or None."""
-    targets = [one for group in side.groups for one in group.machines if one.health not in AWAY]
-    if targets or side.strays:
+    targets = [one for group in side.groups for one in group.instances if one.health not in AWAY]
+    if targets or side.unknown_targets:
         return None
     return f"{side.color} is off, no instance is registered with its target group: every request would get a 503"
 
@@ -280,7 +282,7 @@ def _not_ready(rollback: DirectRollback) -> str | None:
     group, needed = side.group, _needed(rollback, side.group)
     if group.healthy >= needed:
         return None
-    ill = [f"{one.instance} is {one.health} {one.reason}".strip() for one in group.machines if not one.is_healthy]
+    ill = [f"{one.id} is {one.health} {one.reason}".strip() for one in group.instances if not one.is_healthy]
     room = f" --max-size {needed}" if needed > group.maximum else ""
     return (
         f"{side.color} has {group.healthy} of {needed} healthy instances of release {group.release}"
@@ -291,7 +293,7 @@ def _not_ready(rollback: DirectRollback) -> str | None:
 
 
 def _needed(rollback: DirectRollback, group: Group) -> int:
-    return capacity_needed(rollback.fleet, rollback.target, minimum=group.minimum, weight=ALL_USERS)
+    return capacity_needed(rollback.fleet, rollback.target, minimum=group.minimum, weight=ALL_TRAFFIC)
 
 
 def _smoke(rollback: DirectRollback) -> str | None:
@@ -316,7 +318,7 @@ def migration_refusal(rollback: DirectRollback) -> str | None:
     args, facts = rollback.args, rollback.facts
     if args.accept_breaking_migration:
         return None
-    older, newer = rollback.side.release, rollback.fleet.sides[rollback.source].release
+    older, newer = rollback.side.release, rollback.fleet.colors[rollback.source].release
     try:
         if not facts.bucket:
             raise LookupError("the artifacts bucket is not known")
@@ -351,7 +353,7 @@ def shift(rollback: DirectRollback) -> None:
 def set_weights(rollback: DirectRollback) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    sides = rollback.fleet.sides
+    sides = rollback.fleet.colors
     groups = [
         {"TargetGroupArn": sides[color].target_group_arn, "Weight": weight}
         for color, weight in rollback.weights.items()

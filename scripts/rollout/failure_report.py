@@ -11,7 +11,7 @@ from typing import Any
 from ami.boot.messages import BootFailed, Kind, log_stream
 from components.policy_documents import log_group
 from fleet.colors import Color
-from fleet.state import Group, Side, client
+from fleet.state import ColorState, Group, client
 from fleet.waiting import TimedOut, wait_until
 
 CONSOLE_LINES = 15
@@ -60,7 +60,7 @@ def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str,
     return found
 
 
-def gather(session: Any, side: Side) -> list[str]:
+def gather(session: Any, side: ColorState) -> list[str]:
     """Lines for a person; what can't be had is left out, as this is told beside a failure."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -93,7 +93,7 @@ def plain(output: str) -> list[str]:
 
 
 def _machines(_session: Any, group: Group) -> list[str]:
-    return [f"  {one.instance}: {one.lifecycle}, {one.health} {one.reason}".rstrip() for one in group.machines]
+    return [f"  {one.id}: {one.lifecycle}, {one.health} {one.reason}".rstrip() for one in group.instances]
 
 
 def _activities(session: Any, group: Group) -> list[str]:
@@ -103,5 +103,5 @@ def _activities(session: Any, group: Group) -> list[str]:
 
 
 def _consoles(session: Any, group: Group) -> list[str]:
-    ill = (one.instance for one in group.machines if not one.is_healthy)
+    ill = (one.id for one in group.instances if not one.is_healthy)
     return [line for instance in ill for line in console(session, instance)]

@@ -12,7 +12,7 @@ from types import TracebackType
 import requests
 from urllib3.exceptions import HTTPError
 
-from fleet.error_budget import Answers
+from fleet.error_budget import RequestCounts
 
 PER_SECOND = 5.0
 TIMEOUT_S = 5.0
@@ -33,8 +33,8 @@ class Probes:
             threading.Thread(target=self._ask, args=(number / PER_SECOND,), name=f"probes-{number}", daemon=True)
             for number in range(AT_ONCE)
         ]
-        self._by_minute: dict[datetime, Answers] = defaultdict(Answers)
-        self.answers = Answers()
+        self._by_minute: dict[datetime, RequestCounts] = defaultdict(RequestCounts)
+        self.answers = RequestCounts()
         self.first_error: float | None = None
         """When, by `time.monotonic()`."""
 
@@ -51,10 +51,10 @@ class Probes:
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def in_minute(self, minute: datetime) -> Answers:
+    def in_minute(self, minute: datetime) -> RequestCounts:
         """What the balancer has answered in this minute, and counts among the users' requests; errors are 5xx."""
         with self._lock:
-            return self._by_minute.get(minute, Answers())
+            return self._by_minute.get(minute, RequestCounts())
 
     def count(self, status: int | None) -> None:
         """Of an answer; None: there was none."""
@@ -62,14 +62,14 @@ class Probes:
         with self._lock:
             if failed and self.first_error is None:
                 self.first_error = time.monotonic()
-            self.answers += Answers(requests=1, errors=int(failed))
+            self.answers += RequestCounts(requests=1, errors=int(failed))
             if status is not None:
-                self._by_minute[_minute()] += Answers(requests=1, errors=int(failed))
+                self._by_minute[_minute()] += RequestCounts(requests=1, errors=int(failed))
 
     def beside(self) -> None:
         """A request of the watcher's that is no probe: the balancer counts it, too."""
         with self._lock:
-            self._by_minute[_minute()] += Answers(requests=1)
+            self._by_minute[_minute()] += RequestCounts(requests=1)
 
     def _ask(self, pause: float) -> None:
         with requests.Session() as session:

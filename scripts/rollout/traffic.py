@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ami.boot.messages import ChangeRecord, Kind, Outcome
-from fleet.colors import ALL_USERS, Color
+from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen
 from fleet.deployments import ALLOW_SHIFT, Deployment, effects, is_current, is_unfinished, stale
 from fleet.state import Fleet, NoSuchStack, live_weights
@@ -26,7 +26,7 @@ Weights = Mapping[Color, int]
 
 
 def weights(active: Color, canary_percent: int) -> dict[Color, int]:
-    return {color: ALL_USERS - canary_percent if color == active else canary_percent for color in Color}
+    return {color: ALL_TRAFFIC - canary_percent if color == active else canary_percent for color in Color}
 
 
 def recorded(facts: StackFacts) -> dict[Color, int]:
@@ -60,7 +60,7 @@ class Unreconciled:
 
     @property
     def config_is_stale(self) -> bool:
-        """Whether this checkout's config asks for no change, so that an `up` would undo what AWS has."""
+        """Whether this checkout's config requests no change, so that an `up` would undo what AWS has."""
         return self.desired != self.actual and self.desired == self.recorded and not self.is_unfinished
 
     def __str__(self) -> str:
@@ -146,7 +146,7 @@ def _unapplied(facts: StackFacts) -> str:
 def _shift(stack: str, wanted: Weights) -> str:
     """The command that sends the traffic where the config says."""
     active = max(wanted, key=lambda color: wanted[color])
-    if wanted[active] == ALL_USERS:
+    if wanted[active] == ALL_TRAFFIC:
         return f"{bluegreen('cutover', active, stack=stack)} moves all traffic to {active}"
     return f"{bluegreen('up', stack=stack)} applies it"
 

@@ -197,7 +197,7 @@ class StackFacts:
 
     @cached_property
     def s3(self) -> Any:
-        return client(self.session, "s3", impatient=self.impatient)
+        return client(self.session, "s3", fail_fast=self.impatient)
 
     def fleet(self) -> Fleet:
         """The stack as AWS has it now. Raises NoSuchStack."""

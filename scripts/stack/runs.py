@@ -107,7 +107,7 @@ def _stages_in_lock(facts: StackFacts, holder: Holder, display: Display) -> Iter
 
     def note(stage: str) -> None:
         try:
-            enter_stage(client(facts.session, "s3", impatient=True), facts.bucket, facts.stack, holder, stage)
+            enter_stage(client(facts.session, "s3", fail_fast=True), facts.bucket, facts.stack, holder, stage)
         except (ClientError, BotoCoreError):
             # Without it the lock tells less. Trying again would cost users seconds between the stages.
             display.on_stage = nowhere
@@ -142,7 +142,7 @@ def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, told
 
 def snapshot(fleet: Fleet, color: Color) -> ColorSnapshot:
     """What belongs together on this color now."""
-    side = fleet.sides[color]
+    side = fleet.colors[color]
     return ColorSnapshot(
         color=color,
         release=side.release,

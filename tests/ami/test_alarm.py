@@ -10,7 +10,7 @@ import pytest
 from ami.boot import report
 from ami.boot.cloud import Cloud
 from ami.boot.retrying import Deadline
-from components.color_alarms import ColorAlarms
+from components.alarms import ColorAlarms
 from config.alerts import AlarmSettings
 from fleet.colors import Color
 from rehearsal.provider.handlers.alarms import CompositeAlarmHandler, MetricAlarmHandler
@@ -45,7 +45,7 @@ def mailbox(aws: Running) -> Mailbox:
             CONTEXT,
             AlarmSettings(),
             Color.BLUE,
-            balancer="app/web/1a2b",
+            load_balancer="app/web/1a2b",
             target_group="targetgroup/blue/3c4d",
             topic_arn=mailbox.topic,
         )

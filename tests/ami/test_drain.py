@@ -15,7 +15,7 @@ from ami.boot.metadata import Metadata
 from ami.boot.system_logs import agent_config
 from ami.boot.system_logs import main as send_logs
 from ami.boot.user_data import parse
-from components.color import DRAIN_RESERVE
+from components.color import DRAIN_RESERVE_S
 from tests.ami.conftest import Imds
 from tests.ami.fault_proxy import fault_proxy
 from tests.ami.group import Group
@@ -110,7 +110,7 @@ def test_only_logs_that_are_sent_need_time_to_flush(paths: Paths, log_group: str
 
 
 def test_what_follows_the_app_fits_into_the_hooks_reserve() -> None:
-    assert 10 + drain.SYSTEM_LOG_FLUSH_SECONDS + drain.COMPLETE_SECONDS < DRAIN_RESERVE
+    assert 10 + drain.SYSTEM_LOG_FLUSH_SECONDS + drain.COMPLETE_SECONDS < DRAIN_RESERVE_S
 
 
 @pytest.mark.usefixtures("_no_docker")

@@ -15,7 +15,7 @@ from components import policy_documents
 from config.context import StackContext
 from tests.declared import ROOT, Declaration, declare, stack_config
 
-from .judge import allows
+from .iam import allows
 
 ID, REGION = "123456789012", "eu-central-1"
 ACCOUNT = Account(partition="aws", id=ID, project="bluegreen")
@@ -39,7 +39,7 @@ STREAM = f"arn:aws:firehose:{REGION}:{ID}:deliverystream/log-archive-1a2b"
 STATE_READING = [
     {"Sid": "FindState", "Effect": "Allow", "Action": ["s3:GetBucketLocation", "s3:ListBucket"], "Resource": STATE},
     {"Sid": "ReadState", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": f"{STATE}/*"},
-    {"Sid": "OpenSecrets", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": KEY},
+    {"Sid": "DecryptSecrets", "Effect": "Allow", "Action": ["kms:Decrypt", "kms:DescribeKey"], "Resource": KEY},
 ]
 STATE_WRITING = [
     {
@@ -48,9 +48,9 @@ STATE_WRITING = [
         "Action": ["s3:DeleteObject", "s3:PutObject"],
         "Resource": f"{STATE}/*",
     },
-    {"Sid": "CloseSecrets", "Effect": "Allow", "Action": ["kms:Encrypt", "kms:GenerateDataKey"], "Resource": KEY},
+    {"Sid": "EncryptSecrets", "Effect": "Allow", "Action": ["kms:Encrypt", "kms:GenerateDataKey"], "Resource": KEY},
 ]
-MACHINE_LOOKS = [
+INSTANCE_DESCRIBES = [
     "autoscaling:Describe*",
     "cloudwatch:Describe*",
     "cloudwatch:GetDashboard",
@@ -59,7 +59,7 @@ MACHINE_LOOKS = [
     "ec2:GetManagedPrefixListEntries",
     "elasticloadbalancing:Describe*",
 ]
-LOOKS = [
+DESCRIBES = [
     "acm:DescribeCertificate",
     "acm:ListCertificates",
     "acm:ListTagsForCertificate",
@@ -78,9 +78,9 @@ LOOKS = [
 ]
 READING = [
     {
-        "Sid": "LookAround",
+        "Sid": "Describe",
         "Effect": "Allow",
-        "Action": [*MACHINE_LOOKS, *LOOKS],
+        "Action": [*INSTANCE_DESCRIBES, *DESCRIBES],
         "Resource": "*",
     },
     {
@@ -139,7 +139,7 @@ READING = [
 ]
 MAKING = [
     {
-        "Sid": "Machines",
+        "Sid": "Instances",
         "Effect": "Allow",
         "Action": [
             "autoscaling:*",
@@ -166,14 +166,14 @@ MAKING = [
         ],
     },
     {
-        "Sid": "NewKeys",
+        "Sid": "CreateKeys",
         "Effect": "Allow",
         "Action": ["kms:CreateKey", "kms:TagResource"],
         "Resource": "*",
         "Condition": {"StringEquals": {"aws:RequestTag/Role": "alerts"}},
     },
     {
-        "Sid": "KeepKeys",
+        "Sid": "ManageKeys",
         "Effect": "Allow",
         "Action": [
             "kms:*KeyRotation",
@@ -206,7 +206,7 @@ MAKING = [
 ]
 ROLES = [
     {
-        "Sid": "MakeBoundedRoles",
+        "Sid": "CreateBoundedRoles",
         "Effect": "Allow",
         "Action": [
             "iam:AttachRolePolicy",
@@ -220,7 +220,7 @@ ROLES = [
         "Condition": {"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}},
     },
     {
-        "Sid": "KeepRoles",
+        "Sid": "UpdateRoles",
         "Effect": "Allow",
         "Action": [
             "iam:DeleteRole",
@@ -233,7 +233,7 @@ ROLES = [
         "Resource": f"arn:aws:iam::{ID}:role/bluegreen/*",
     },
     {
-        "Sid": "KeepProfiles",
+        "Sid": "ManageProfiles",
         "Effect": "Allow",
         "Action": [
             "iam:AddRoleToInstanceProfile",
@@ -246,7 +246,7 @@ ROLES = [
         "Resource": f"arn:aws:iam::{ID}:instance-profile/bluegreen/*",
     },
     {
-        "Sid": "HandRolesOver",
+        "Sid": "PassRoles",
         "Effect": "Allow",
         "Action": ["iam:PassRole"],
         "Resource": f"arn:aws:iam::{ID}:role/bluegreen/*",
@@ -263,7 +263,7 @@ ROLES = [
         },
     },
     {
-        "Sid": "ServicesOwnRoles",
+        "Sid": "ServiceLinkedRoles",
         "Effect": "Allow",
         "Action": ["iam:CreateServiceLinkedRole"],
         "Resource": f"arn:aws:iam::{ID}:role/aws-service-role/*",
@@ -287,7 +287,7 @@ MACHINES_OWN = [
         "Resource": "*",
     },
     {
-        "Sid": "KeysOfServices",
+        "Sid": "ServiceKeys",
         "Effect": "Allow",
         "Action": [
             "kms:CreateGrant",
@@ -305,7 +305,7 @@ MACHINES_OWN = [
 ]
 GUARD_RAILS = [
     {
-        "Sid": "LeaveGuardsAlone",
+        "Sid": "DenyCiRoles",
         "Effect": "Deny",
         "Action": ["iam:*", "sts:AssumeRole"],
         "Resource": [
@@ -314,17 +314,17 @@ GUARD_RAILS = [
             PROVIDER,
         ],
     },
-    {"Sid": "LeaveStateKeyAlone", "Effect": "Deny", "Action": ["kms:TagResource"], "Resource": KEY},
-    {"Sid": "StayBounded", "Effect": "Deny", "Action": ["iam:DeleteRolePermissionsBoundary"], "Resource": "*"},
+    {"Sid": "DenyStateKeyTags", "Effect": "Deny", "Action": ["kms:TagResource"], "Resource": KEY},
+    {"Sid": "DenyBoundaryRemoval", "Effect": "Deny", "Action": ["iam:DeleteRolePermissionsBoundary"], "Resource": "*"},
     {
-        "Sid": "LeaveOwnStateAlone",
+        "Sid": "DenyOwnState",
         "Effect": "Deny",
         "Action": ["s3:DeleteObject", "s3:PutObject"],
         "Resource": f"{STATE}/.pulumi/*/bluegreen-bootstrap/*",
     },
 ]
 NO_APP_VALUES = {
-    "Sid": "LeaveAppValuesAlone",
+    "Sid": "DenyAppParameters",
     "Effect": "Deny",
     "Action": ["ssm:GetParameter*"],
     "Resource": [
@@ -356,7 +356,7 @@ def test_only_the_named_jobs_take_a_role() -> None:
 def test_the_account_decides_on_the_key() -> None:
     assert ci_policies.key_policy(ACCOUNT)["Statement"] == [
         {
-            "Sid": "AccountDecides",
+            "Sid": "AccountPolicies",
             "Effect": "Allow",
             "Principal": {"AWS": f"arn:aws:iam::{ID}:root"},
             "Action": ["kms:*"],
@@ -384,7 +384,7 @@ def test_the_boundary() -> None:
     assert ci_policies.boundary(ACCOUNT, BACKEND)["Statement"] == [
         *STATE_READING,
         *STATE_WRITING,
-        {"Sid": "LookAround", "Effect": "Allow", "Action": LOOKS, "Resource": "*"},
+        {"Sid": "Describe", "Effect": "Allow", "Action": DESCRIBES, "Resource": "*"},
         READING[-1],
         *MAKING,
         *ROLES,
@@ -550,7 +550,7 @@ def test_the_boundary_holds_all_that_a_deploy_reads() -> None:
 
 def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
     context = StackContext(region=REGION, account=ID, stack="dev")
-    granted = policy_documents.machine(
+    granted = policy_documents.instance(
         context,
         bucket_arn="arn:aws:s3:::artifacts-1a2b",
         topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b",
@@ -560,7 +560,7 @@ def test_bounded_roles_can_do_all_that_their_policies_grant() -> None:
     flows = policy_documents.flow_logs(f"arn:aws:logs:{REGION}:{ID}:log-group:/bluegreen/dev/flow")
     writer = policy_documents.archive_writer("arn:aws:s3:::log-archive-1a2b", "logs/")
     sender = policy_documents.archive_sender(STREAM)
-    teller = policy_documents.events_teller(
+    teller = policy_documents.events_publisher(
         context, topic_arn=f"arn:aws:sns:{REGION}:{ID}:alerts-1a2b", key_arn=KEY.replace("1a2b", "3c4d")
     )
     limit = ci_policies.boundary(ACCOUNT, BACKEND)

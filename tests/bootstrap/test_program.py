@@ -167,7 +167,7 @@ def test_the_previewing_role_belongs_to_pull_requests_and_the_branch() -> None:
     declared = program(oidcProviderArn=GITHUB, branch="trunk")
     role = declared.one("iam.Role", "preview")
     assert (role.inputs["name"], role.inputs["path"]) == ("bluegreen-preview", "/bluegreen-ci/")
-    asked = subjects.of_previews(Repository(owner="Acme", name="shop"), "trunk")
+    asked = subjects.preview_subjects(Repository(owner="Acme", name="shop"), "trunk")
     assert document(role, "assumeRolePolicy") == ci_policies.trust(GITHUB, asked)
     assert document(declared.one("iam.RolePolicy", "preview")) == ci_policies.preview(OWN, backend(declared))
 

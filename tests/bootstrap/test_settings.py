@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bootstrap import settings as program_settings
-from bootstrap.settings import Settings, load, parse
+from bootstrap.settings import AccountSettings, load, parse
 from bootstrap.subjects import Repository
 from config.errors import SettingsError
 from tests.declared import ROOT, Declaration, declare
@@ -24,7 +24,7 @@ EMAILS = [f"ops{number}@example.org" for number in range(11)]
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
 
 
-def read(stack: str = "account", region: str = REGION, **raw: Any) -> Settings:
+def read(stack: str = "account", region: str = REGION, **raw: Any) -> AccountSettings:
     config = {f"bluegreen-bootstrap:{key}": value for key, value in (GOOD | raw).items()}
     return parse(stack, {"aws:region": region, **config})
 
@@ -38,7 +38,7 @@ def problems(stack: str = "account", region: str = REGION, **raw: Any) -> list[s
 
 
 def test_repository_and_address_are_all_that_must_be_given() -> None:
-    assert read() == Settings(
+    assert read() == AccountSettings(
         stack="account",
         region=REGION,
         project="bluegreen",
@@ -58,7 +58,7 @@ def test_the_projects_defaults_are_the_programs() -> None:
 
 
 def test_every_key_is_declared_with_type_default_and_description_and_read() -> None:
-    assert {*DECLARED, "stack", "aws:region"} == set(Settings.config_keys())
+    assert {*DECLARED, "stack", "aws:region"} == set(AccountSettings.config_keys())
     for key, value in DECLARED.items():
         assert {"type", "default", "description"} <= value.keys(), key
         assert value["description"].endswith("."), key
@@ -86,11 +86,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"repository": "Acme/shop:x"}, "repository: Acme/shop:x: allowed is owner/name of a GitHub repository"),
     (
         {"repositoryOwnerId": 7},
-        "repositoryOwnerId: 7: allowed only together with repositoryId, a subject holds both",
+        "repositoryOwnerId: 7: allowed only together with repositoryId, a subject contains both",
     ),
     (
         {"repositoryId": 8},
-        "repositoryId: 8: allowed only together with repositoryOwnerId, a subject holds both",
+        "repositoryId: 8: allowed only together with repositoryOwnerId, a subject contains both",
     ),
     ({"repositoryId": -1}, "repositoryId: -1: allowed is a whole number from 0 to 1000000000000000"),
     ({"repositoryOwnerId": "acme"}, "repositoryOwnerId: acme: allowed is a whole number from 0 to 1000000000000000"),
@@ -138,7 +138,7 @@ def test_all_bad_values_are_told_at_once() -> None:
 
 
 def test_the_program_reads_its_own_namespace_and_nobody_else_reads_config() -> None:
-    found: list[Settings] = []
+    found: list[AccountSettings] = []
     config = {f"bluegreen-bootstrap:{key}": json.dumps(value) for key, value in GOOD.items()}
     config["bluegreen-bootstrap:repository"] = GOOD["repository"]
     declare(lambda: found.append(load()), stack="account", config=config | {"aws:region": REGION})

@@ -8,21 +8,21 @@ NUMBERED = Repository(owner="Acme", name="shop", owner_id=7, id=1234567890)
 
 
 def test_previews_come_from_pull_requests_and_the_branch() -> None:
-    assert subjects.of_previews(NAMED, "main") == [
+    assert subjects.preview_subjects(NAMED, "main") == [
         "repo:Acme/shop:pull_request",
         "repo:Acme/shop:ref:refs/heads/main",
     ]
 
 
 def test_deploys_come_from_environments_only() -> None:
-    assert subjects.of_deploys(NAMED, ["dev", "production"]) == [
+    assert subjects.deploy_subjects(NAMED, ["dev", "production"]) == [
         "repo:Acme/shop:environment:dev",
         "repo:Acme/shop:environment:production",
     ]
 
 
 def test_with_numbers_both_forms_are_known() -> None:
-    assert subjects.of_previews(NUMBERED, "main") == [
+    assert subjects.preview_subjects(NUMBERED, "main") == [
         "repo:Acme/shop:pull_request",
         "repo:Acme/shop:ref:refs/heads/main",
         "repo:Acme@7/shop@1234567890:pull_request",

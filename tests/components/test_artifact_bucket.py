@@ -72,7 +72,7 @@ def test_only_the_log_bucket_takes_logs() -> None:
         name: [each["Sid"] for each in json.loads(policy.inputs["policy"])["Statement"]]
         for name, policy in declared.all("s3.BucketPolicy").items()
     }
-    assert senders == {"artifacts": ["TlsOnly"], "artifacts-logs": ["TlsOnly", "BalancerLogs", "BucketLogs"]}
+    assert senders == {"artifacts": ["TlsOnly"], "artifacts-logs": ["TlsOnly", "LoadBalancerLogs", "BucketLogs"]}
 
 
 def test_releases_stay_and_what_was_overwritten_goes() -> None:

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_aws import lb
 
 from ami.boot.user_data import App, Release, UserData
-from components.color import Fleet, FleetArgs, FleetHooks, Targets
+from components.color import ColorFleet, FleetArgs, FleetHooks, Targets
 from config.colors import ColorSettings
 from config.settings import AppSettings, InstanceSettings
 from fleet.colors import Color
@@ -29,7 +29,7 @@ TAGS = {
     "ReleaseUrl": "https://host/v1.tgz",
     "Ami": "ami-12345678",
 }
-MACHINE_TAGS = {"Project": "bluegreen", **TAGS}
+INSTANCE_TAGS = {"Project": "bluegreen", **TAGS}
 
 
 def targets(color: Color = Color.BLUE) -> Declaration:
@@ -48,12 +48,12 @@ def fleet(version: str = "v1", **instances: Any) -> Declaration:
             profile_arn="arn:profile",
             hooks=FleetHooks(
                 guard=pulumi.ResourceHook("guard", lambda args: None),
-                arrival=pulumi.ResourceHook("arrival", lambda args: None),
+                capacity=pulumi.ResourceHook("capacity", lambda args: None),
             ),
             preview_rules=[preview_rule()],
         )
         context = replace(CONTEXT, tags={"Project": "bluegreen"})
-        Fleet("blue-fleet", context, Color.BLUE, own, AppSettings(), InstanceSettings(**instances), args)
+        ColorFleet("blue-fleet", context, Color.BLUE, own, AppSettings(), InstanceSettings(**instances), args)
 
     return declare(program)
 
@@ -114,7 +114,7 @@ def test_the_template_makes_machines_with_imdsv2_only_and_an_encrypted_volume() 
         },
         "namePrefix": "dev-blue-v1-",
         "tagSpecifications": [
-            {"resourceType": kind, "tags": MACHINE_TAGS} for kind in ("instance", "volume", "network-interface")
+            {"resourceType": kind, "tags": INSTANCE_TAGS} for kind in ("instance", "volume", "network-interface")
         ],
         "tags": TAGS,
         "updateDefaultVersion": True,
@@ -154,7 +154,7 @@ def test_the_group_is_healthy_before_anybody_goes_on() -> None:
         "maxSize": 4,
         "minSize": 2,
         "namePrefix": "dev-blue-v1-",
-        "tags": [{"key": key, "value": value, "propagateAtLaunch": True} for key, value in MACHINE_TAGS.items()],
+        "tags": [{"key": key, "value": value, "propagateAtLaunch": True} for key, value in INSTANCE_TAGS.items()],
         "targetGroupArns": ["arn:blue"],
         "vpcZoneIdentifiers": ["subnet-1", "subnet-2"],
         "waitForCapacityTimeout": "0",

@@ -7,7 +7,9 @@ from tests.declared import declare
 
 def test_the_name_follows_the_balancer() -> None:
     settings = LoadBalancerSettings(domain="app.example.org", hosted_zone_id="Z1")
-    declared = declare(lambda: DnsName("domain", settings, balancer_dns_name="web.elb.example", balancer_zone_id="Z2"))
+    declared = declare(
+        lambda: DnsName("domain", settings, load_balancer_dns_name="web.elb.example", load_balancer_zone_id="Z2")
+    )
     assert declared.table() == {("route53.Record", "domain")}
     assert declared.one("route53.Record").inputs == {
         "aliases": [{"name": "web.elb.example", "zoneId": "Z2", "evaluateTargetHealth": False}],

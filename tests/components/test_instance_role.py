@@ -48,7 +48,7 @@ def test_machines_take_the_role_by_its_profile() -> None:
 @pytest.mark.parametrize("repository", ["", "arn:repository"])
 def test_the_role_has_the_machines_policy_and_no_other(repository: str) -> None:
     declared = role(repository_arn=repository)
-    expected = policy_documents.machine(
+    expected = policy_documents.instance(
         CONTEXT, bucket_arn="arn:bucket", topic_arn="arn:topic", key_arn="arn:key", repository_arn=repository
     )
     assert json.loads(declared.one("iam.RolePolicy").inputs["policy"]) == expected

@@ -16,7 +16,7 @@ def live_rule(blue: int = 100, green: int = 0) -> Declaration:
             listener_arn="arn:listener",
             target_groups={Color.BLUE: "arn:blue", Color.GREEN: "arn:green"},
             weights={Color.BLUE: blue, Color.GREEN: green},
-            judged_by=[pulumi.CustomResource("test:index:Fleet", name) for name in ("blue", "green")],
+            depends_on=[pulumi.CustomResource("test:index:Fleet", name) for name in ("blue", "green")],
             gates=pulumi.ResourceHookBinding(before_update=[before], after_update=[after]),
         )
         LiveRule("live", CONTEXT, args)

@@ -15,7 +15,7 @@ from tests.declared import CONTEXT, Declaration, declare
 CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/1"
 SILENT = {
     "type": "fixed-response",
-    "fixedResponse": {"contentType": "text/plain", "messageBody": "No release serves here.", "statusCode": "503"},
+    "fixedResponse": {"contentType": "text/plain", "messageBody": "No release is live.", "statusCode": "503"},
 }
 PLAIN = {
     ("ec2.SecurityGroup", "web"),
@@ -134,7 +134,7 @@ def test_a_token_is_drawn_and_later_ones_ignored() -> None:
     assert re.fullmatch("[0-9a-f]{32}", drawn["value"])
     assert first.inputs == drawn | {
         "name": "/bluegreen/dev/preview-token",
-        "description": "Before a color's name in X-Bluegreen-Preview: leads to that color, users or not",
+        "description": "Before a color's name in X-Bluegreen-Preview: routes a request to that color, live or idle",
         "type": "SecureString",
         "overwrite": True,
         "tags": {"Stack": "dev"},

@@ -58,7 +58,7 @@ def network(
         logs = LogSettings(retention_days=log_days)
         ranges = plan("10.20.0.0/16", zones)
         made = Network("network", context, NetworkSettings(**changes), logs, ranges)
-        made.machine_subnet_ids.apply(lambda ids: outputs.update(machines=ids))
+        made.instance_subnet_ids.apply(lambda ids: outputs.update(machines=ids))
         made.public_subnet_ids.apply(lambda ids: outputs.update(public=ids))
 
     return declare(program), outputs

@@ -55,7 +55,7 @@ MACHINE = [
         "Resource": "*",
         "Condition": {"StringEquals": {"cloudwatch:namespace": "bluegreen"}},
     },
-    {"Sid": "TellFailures", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
+    {"Sid": "PublishFailures", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": TOPIC},
     {
         "Sid": "EncryptFailures",
         "Effect": "Allow",
@@ -70,7 +70,7 @@ MACHINE = [
         "Resource": "*",
     },
     {
-        "Sid": "EndOwnLifecycle",
+        "Sid": "CompleteOwnLifecycle",
         "Effect": "Allow",
         "Action": [
             "autoscaling:CompleteLifecycleAction",
@@ -99,11 +99,11 @@ def statements(document: policy_documents.Document) -> list[dict[str, Any]]:
 
 
 def test_a_machine_may_do_its_own_work_and_nothing_else() -> None:
-    assert statements(policy_documents.machine(CONTEXT, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY)) == MACHINE
+    assert statements(policy_documents.instance(CONTEXT, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY)) == MACHINE
 
 
 def test_with_a_base_image_a_machine_may_pull_it() -> None:
-    document = policy_documents.machine(
+    document = policy_documents.instance(
         CONTEXT, bucket_arn=BUCKET, topic_arn=TOPIC, key_arn=KEY, repository_arn=REPOSITORY
     )
     assert statements(document) == [*MACHINE, *PULL]
@@ -152,7 +152,7 @@ def test_a_bucket_takes_nobody_without_tls() -> None:
 def test_access_logs_are_delivered_below_a_prefix_each() -> None:
     assert policy_documents.log_delivery(BUCKET, "123456789012") == (
         {
-            "Sid": "BalancerLogs",
+            "Sid": "LoadBalancerLogs",
             "Effect": "Allow",
             "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
             "Action": "s3:PutObject",
@@ -173,14 +173,14 @@ def test_lines_are_handed_to_one_stream_on_behalf_of_the_accounts_own_groups() -
     stream = "arn:aws:firehose:eu-central-1:123456789012:deliverystream/log-archive-1a2b"
     assert statements(policy_documents.archive_sender(stream)) == [
         {
-            "Sid": "SendLines",
+            "Sid": "SendLogEvents",
             "Effect": "Allow",
             "Action": ["firehose:PutRecord", "firehose:PutRecordBatch"],
             "Resource": stream,
         }
     ]
     own = "arn:aws:logs:eu-central-1:123456789012:*"
-    assert statements(policy_documents.assumed_by("logs.amazonaws.com", for_things=own)) == [
+    assert statements(policy_documents.assumed_by("logs.amazonaws.com", source_arns=own)) == [
         {
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
@@ -191,8 +191,8 @@ def test_lines_are_handed_to_one_stream_on_behalf_of_the_accounts_own_groups() -
 
 
 def test_events_are_told_to_one_topic_on_behalf_of_the_given_rules() -> None:
-    assert statements(policy_documents.events_teller(CONTEXT, topic_arn="arn:topic", key_arn="arn:key")) == [
-        {"Sid": "TellEvents", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": "arn:topic"},
+    assert statements(policy_documents.events_publisher(CONTEXT, topic_arn="arn:topic", key_arn="arn:key")) == [
+        {"Sid": "PublishEvents", "Effect": "Allow", "Action": ["sns:Publish"], "Resource": "arn:topic"},
         {
             "Sid": "EncryptEvents",
             "Effect": "Allow",
@@ -201,7 +201,7 @@ def test_events_are_told_to_one_topic_on_behalf_of_the_given_rules() -> None:
             "Condition": {"StringEquals": {"kms:ViaService": "sns.eu-central-1.amazonaws.com"}},
         },
     ]
-    (trusted,) = statements(policy_documents.assumed_by("events.amazonaws.com", for_things=["arn:one", "arn:two"]))
+    (trusted,) = statements(policy_documents.assumed_by("events.amazonaws.com", source_arns=["arn:one", "arn:two"]))
     assert trusted["Condition"] == {"ArnLike": {"aws:SourceArn": ["arn:one", "arn:two"]}}
 
 
@@ -231,7 +231,7 @@ def test_a_topics_key_is_for_the_account_its_publishers_and_alarms() -> None:
     uses = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey*"], "Resource": "*"}
     assert statements(policy_documents.topic_key(CONTEXT)) == [
         {
-            "Sid": "AccountDecides",
+            "Sid": "AccountPolicies",
             "Effect": "Allow",
             "Action": ["kms:*"],
             "Resource": "*",

@@ -11,7 +11,7 @@ from config.vpn import Gateway, Routing, VpnSettings
 from tests.declared import CONTEXT, Declaration, declare
 
 TAGS = {"Name": "dev-vpn", "Stack": "dev"}
-OFFICE = {"Name": "dev-office", "Stack": "dev"}
+OFFICE = {"Name": "dev-customer-gateway", "Stack": "dev"}
 ALARMS = {
     ("cloudwatch.MetricAlarm", "vpn-tunnel1-down"),
     ("cloudwatch.MetricAlarm", "vpn-tunnel2-down"),
@@ -28,7 +28,7 @@ def vpn(keys: tuple[str, ...] = (), protect: bool = False, **changes: Any) -> De
         args = VpnArgs(
             vpc_id="vpc-1",
             subnet_ids=["subnet-a", "subnet-b"],
-            tables=TABLES,
+            route_tables=TABLES,
             topic_arn="arn:topic",
         )
         settings = VpnSettings(preshared_keys=keys, **(options | changes))
@@ -134,7 +134,7 @@ def test_a_transit_gateway_gets_routes_at_both_sides() -> None:
     assert declared.one("ec2transitgateway.TransitGateway").inputs == {
         "amazonSideAsn": 64512,
         "autoAcceptSharedAttachments": "disable",
-        "description": "dev: the office and the VPC",
+        "description": "dev: the remote network and the VPC",
         "tags": TAGS,
     }
     attachment = declared.one("ec2transitgateway.VpcAttachment")

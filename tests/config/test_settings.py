@@ -98,7 +98,7 @@ def test_all_of_a_vpn_is_read() -> None:
 BAD_VPNS = [
     ({"customerGatewayIp": None}, "customerGatewayIp: (not set): allowed is a public IPv4 address"),
     ({"customerGatewayIp": "192.168.0.1"}, "customerGatewayIp: 192.168.0.1: allowed is a public IPv4 address"),
-    ({"remoteCidrs": None}, "remoteCidrs: []: allowed is at least one range, else no traffic takes the tunnels"),
+    ({"remoteCidrs": None}, "remoteCidrs: []: allowed is at least one range, else no traffic uses the tunnels"),
     (
         {"remoteCidrs": ["192.168.0.1/24"]},
         "remoteCidrs: 192.168.0.1/24: allowed is an IPv4 range, none of 169.254.0.0/16",
@@ -109,7 +109,7 @@ BAD_VPNS = [
     ),
     (
         {"remoteCidrs": ["192.168.0.0/16", "192.168.7.0/24"]},
-        "remoteCidrs: 192.168.7.0/24: overlaps 192.168.0.0/16; allowed are ranges apart from each other",
+        "remoteCidrs: 192.168.7.0/24: overlaps 192.168.0.0/16; allowed are ranges that do not overlap",
     ),
     ({"routing": "ospf"}, "routing: ospf: allowed is static or bgp"),
     ({"bgpAsn": 0}, "bgpAsn: 0: allowed is a whole number from 1 to 4294967294"),
@@ -121,7 +121,7 @@ BAD_VPNS = [
     ),
     (
         {"insideCidrs": ["169.254.169.252/30", "169.254.9.0/30"]},
-        "insideCidrs: 169.254.169.252/30: allowed is a /30 of 169.254.0.0/16 that AWS does not keep for itself",
+        "insideCidrs: 169.254.169.252/30: allowed is a /30 of 169.254.0.0/16 that AWS does not reserve",
     ),
     ({"insideCidrs": ["169.254.9.0/30"]}, "insideCidrs: 1 entries: allowed are 2, one for each tunnel"),
     ({"gateway": "igw"}, "gateway: igw: allowed is vgw or tgw"),
@@ -219,10 +219,10 @@ def test_the_providers_tags_are_known_to_the_program() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (["x"], 'aws:defaultTags: ["x"]: allowed is an object with tags, an object of texts'),
+        (["x"], 'aws:defaultTags: ["x"]: allowed is an object with tags, an object of strings'),
         (
             {"tags": {"Cost": 7}},
-            'aws:defaultTags: {"tags": {"Cost": 7}}: allowed is an object with tags, an object of texts',
+            'aws:defaultTags: {"tags": {"Cost": 7}}: allowed is an object with tags, an object of strings',
         ),
         (
             {"tags": {"Cost center": "7"}},
@@ -294,7 +294,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"vpcCidr": "172.17.0.0/20"},
-        "vpcCidr: 172.17.0.0/20: overlaps 172.17.0.0/16, the range of Docker's own bridge on every machine; "
+        "vpcCidr: 172.17.0.0/20: overlaps 172.17.0.0/16, the range of Docker's own bridge on every instance; "
         "allowed is any other range",
     ),
     ({"zones": '["eu-central-1a"]'}, "zones: eu-central-1a: allowed are 2 to 8 zones"),
@@ -344,7 +344,7 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"certificateArn": CERTIFICATE},
-        f"certificateArn: {CERTIFICATE}: allowed only together with domain, a name that the certificate holds",
+        f"certificateArn: {CERTIFICATE}: allowed only together with domain, a name of the certificate",
     ),
     (
         {"certificateArn": "arn:aws:iam::1:x", "domain": "a.example"},
@@ -443,7 +443,7 @@ def test_a_field_is_no_key_by_its_own_name() -> None:
 
 def test_the_serving_color_needs_a_release() -> None:
     assert problems(activeColor="green", blue=BLUE) == [
-        "activeColor: green: the serving color has no release; allowed is a color with one (blue has v1)"
+        "activeColor: green: the live color has no release; allowed is a color with one (blue has v1)"
     ]
 
 

@@ -10,9 +10,9 @@ from fleet.deployments import (
     ALLOW_OFFLINE,
     ALLOW_RETIRE,
     ALLOW_SHIFT,
-    Change,
     Deployment,
-    Kind,
+    EffectKind,
+    StackUpdate,
     effects,
     is_current,
     is_unfinished,
@@ -39,53 +39,55 @@ def asked(base: str = LAST.revision, **changes: object) -> Deployment:
     ("desired", "expected"),
     [
         (asked(), []),
-        (asked(active=BLUE), [(Kind.SHIFTS, "move all users from green v3 to blue v2")]),
+        (asked(active=BLUE), [(EffectKind.SHIFTS, "move all traffic from green v3 to blue v2")]),
         (
             asked(canary_percent=10),
-            [(Kind.SHIFTS, "send 10 % of the users to blue v2 and 90 % to green v3, now 0 % and 100 %")],
+            [(EffectKind.SHIFTS, "send 10 % of the traffic to blue v2 and 90 % to green v3, now 0 % and 100 %")],
         ),
         (
             asked(colors={BLUE: V1, GREEN: V3}),
-            [(Kind.DEPLOYS, "start new instances of v1 on blue, the idle color, instead of v2")],
+            [(EffectKind.DEPLOYS, "start new instances of v1 on blue, the idle color, instead of v2")],
         ),
         (
             asked(colors={BLUE: V2.model_copy(update={"ami": "ami-87654321"}), GREEN: V3}),
-            [(Kind.DEPLOYS, "start new instances of v2 on blue, the idle color")],
+            [(EffectKind.DEPLOYS, "start new instances of v2 on blue, the idle color")],
         ),
         (
             asked(colors={BLUE: OFF, GREEN: V3}),
-            [(Kind.DELETES_IDLE, "delete blue v2, the only release to roll back to")],
+            [(EffectKind.DELETES_IDLE, "delete blue v2, the only release to roll back to")],
         ),
         (
             asked(colors={BLUE: V2, GREEN: V1}),
-            [(Kind.REPLACES_LIVE, "replace green v3, which has traffic, by green v1")],
+            [(EffectKind.REPLACES_LIVE, "replace green v3, which has traffic, by green v1")],
         ),
         (
             asked(active=BLUE, colors={BLUE: V1, GREEN: OFF}),
             [
-                (Kind.DELETES_LIVE, "delete the fleet of green v3, which has traffic"),
-                (Kind.SHIFTS, "move all users from green v3 to blue v1"),
-                (Kind.DEPLOYS, "start new instances of v1 on blue, the idle color, instead of v2"),
+                (EffectKind.DELETES_LIVE, "delete the fleet of green v3, which has traffic"),
+                (EffectKind.SHIFTS, "move all traffic from green v3 to blue v1"),
+                (EffectKind.DEPLOYS, "start new instances of v1 on blue, the idle color, instead of v2"),
             ],
         ),
         (
             FRESH_CLONE,
             [
-                (Kind.OFFLINE, "take all users off green v3: every request would get a 503"),
-                (Kind.DELETES_LIVE, "delete the fleet of green v3, which has traffic"),
-                (Kind.DELETES_IDLE, "delete blue v2, the only release to roll back to"),
+                (EffectKind.OFFLINE, "take all traffic off green v3: every request would get a 503"),
+                (EffectKind.DELETES_LIVE, "delete the fleet of green v3, which has traffic"),
+                (EffectKind.DELETES_IDLE, "delete blue v2, the only release to roll back to"),
             ],
         ),
     ],
 )
-def test_what_a_change_does_to_users_the_worst_first(desired: Deployment, expected: list[tuple[Kind, str]]) -> None:
+def test_what_a_change_does_to_users_the_worst_first(
+    desired: Deployment, expected: list[tuple[EffectKind, str]]
+) -> None:
     assert [(one.kind, one.text) for one in effects(LAST, desired)] == expected
 
 
 def test_the_first_release_goes_to_all_users() -> None:
     first = replace(FRESH_CLONE, colors={BLUE: V1, GREEN: OFF})
     assert [one.text for one in effects(Deployment(), first)] == [
-        "send all users to blue v1, the first release",
+        "send all traffic to blue v1, the first release",
         "start new instances of v1 on blue, which has traffic",
     ]
     assert refusal("dev", Deployment(), first, {}) is None
@@ -138,8 +140,11 @@ def test_what_takes_users_or_the_rollback_away_needs_its_own_word(desired: Deplo
 @pytest.mark.parametrize(
     ("place", "text"),
     [
-        ({"account": "222222222222"}, "stack dev is in the AWS account 111111111111, and this would make it in 22222"),
-        ({"region": "us-east-1"}, "stack dev is in the AWS region eu-central-1, and this would make it in us-east-1"),
+        (
+            {"account": "222222222222"},
+            "stack dev is in the AWS account 111111111111, and this would create it in 22222",
+        ),
+        ({"region": "us-east-1"}, "stack dev is in the AWS region eu-central-1, and this would create it in us-east-1"),
     ],
 )
 def test_another_account_or_region_is_refused_even_without_a_change(place: dict[str, str], text: str) -> None:
@@ -156,14 +161,14 @@ def test_each_change_has_its_own_revision_and_none_has_none() -> None:
 
 
 def test_a_stack_from_before_gets_its_first_revision_without_a_change() -> None:
-    change = Change(stack="dev", last=replace(LAST, revision=""), desired=asked(""))
+    change = StackUpdate(stack="dev", last=replace(LAST, revision=""), desired=asked(""))
     assert len(change.revision) == 12
     assert change.revision_at_begin == change.revision_at_end == change.revision
     assert refusal("dev", replace(LAST, revision=change.revision), FRESH_CLONE, {})
 
 
 def test_config_is_the_newest_from_the_begin_of_its_change_to_whatever_end() -> None:
-    change = Change(stack="dev", last=LAST, desired=asked(active=BLUE))
+    change = StackUpdate(stack="dev", last=LAST, desired=asked(active=BLUE))
     begun = asked(change.revision_at_begin, active=BLUE)
     assert begun.revision == f"{LAST.revision}/{change.revision}"
     done = replace(LAST, active=BLUE, revision=change.revision)
@@ -177,8 +182,8 @@ def test_config_is_the_newest_from_the_begin_of_its_change_to_whatever_end() -> 
 
 def test_taken_back_after_a_failure_it_asks_for_the_traffic_that_the_stack_left() -> None:
     """An `up` whose last gate failed has moved users already: the way back must not look like a stale checkout."""
-    begun = Change(stack="dev", last=LAST, desired=asked(active=BLUE)).revision_at_begin
-    back = Change(stack="dev", last=LAST, desired=asked(begun))
+    begun = StackUpdate(stack="dev", last=LAST, desired=asked(active=BLUE)).revision_at_begin
+    back = StackUpdate(stack="dev", last=LAST, desired=asked(begun))
     recorded = back.recorded({})
     assert recorded
     assert recorded.is_to_change
@@ -187,12 +192,12 @@ def test_taken_back_after_a_failure_it_asks_for_the_traffic_that_the_stack_left(
 
 
 def test_without_a_change_nobody_asked_to_move_users() -> None:
-    unchanged = Change(stack="dev", last=LAST, desired=asked())
+    unchanged = StackUpdate(stack="dev", last=LAST, desired=asked())
     assert [getattr(unchanged.recorded(word), "is_to_change", None) for word in ({}, {ALLOW_SHIFT: "1"})] == [
         False,
         True,
     ]
-    assert Change(stack="dev", last=Deployment(), desired=FRESH_CLONE).recorded({}) is None
+    assert StackUpdate(stack="dev", last=Deployment(), desired=FRESH_CLONE).recorded({}) is None
 
 
 def test_outputs_of_a_stack_that_was_never_updated_are_an_empty_deployment() -> None:

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.error_budget import Answers, Budget
+from fleet.error_budget import Budget, RequestCounts
 
-BUDGET = Budget(error_rate_percent=5, least_requests=20)
+BUDGET = Budget(error_rate_percent=5, min_requests=20)
 
 
 @pytest.mark.parametrize(("requests", "errors"), [(0, 0), (19, 19), (20, 1), (100, 5), (1000, 50)])
 def test_few_requests_and_few_errors_are_no_reason(requests: int, errors: int) -> None:
-    assert BUDGET.objection(Answers(requests=requests, errors=errors), "requests") is None
+    assert BUDGET.violation(RequestCounts(requests=requests, errors=errors), "requests") is None
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ def test_few_requests_and_few_errors_are_no_reason(requests: int, errors: int) -
     ],
 )
 def test_more_errors_than_allowed_are_told_with_their_share(requests: int, errors: int, said: str) -> None:
-    assert BUDGET.objection(Answers(requests=requests, errors=errors), "requests") == said
+    assert BUDGET.violation(RequestCounts(requests=requests, errors=errors), "requests") == said

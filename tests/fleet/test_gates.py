@@ -12,8 +12,8 @@ from pulumi.resource_hooks import ResourceHookArgs
 
 from fleet import gates
 from fleet.colors import Color
-from fleet.gates import GateClosed, capacity_needed, not_ready, refuse_in_place, rising
-from fleet.state import Fleet, Group, Machine, Side
+from fleet.gates import GateClosed, capacity_needed, gaining_traffic, not_ready, refuse_in_place
+from fleet.state import ColorState, Fleet, Group, InstanceState
 from fleet.waiting import TimedOut
 from tests.scripts.world import STACK, World, two_colors
 
@@ -21,14 +21,14 @@ BLUE, GREEN = Color.BLUE, Color.GREEN
 
 
 def group(release: str, healthy: int, ill: int = 0, ami: str = "ami-1") -> Group:
-    fine = [Machine(instance=f"i-{release}{n}", lifecycle="InService", health="healthy") for n in range(healthy)]
+    fine = [InstanceState(id=f"i-{release}{n}", lifecycle="InService", health="healthy") for n in range(healthy)]
     bad = [
-        Machine(instance=f"i-ill{n}", lifecycle="InService", health="unhealthy", reason="503 answered")
+        InstanceState(id=f"i-ill{n}", lifecycle="InService", health="unhealthy", reason="503 answered")
         for n in range(ill)
     ]
     total = healthy + ill
     return Group(
-        name=f"dev-{release}", release=release, ami=ami, desired=total, minimum=1, maximum=9, machines=(*fine, *bad)
+        name=f"dev-{release}", release=release, ami=ami, desired=total, minimum=1, maximum=9, instances=(*fine, *bad)
     )
 
 
@@ -40,9 +40,9 @@ def fleet(*, blue: tuple[Group, ...] = (), green: tuple[Group, ...] = (), weight
         port=80,
         live_rule_arn="arn:rule",
         preview_header="X-Preview",
-        sides={
-            BLUE: Side(color=BLUE, target_group_arn="arn:blue", weight=weights[0], groups=blue),
-            GREEN: Side(color=GREEN, target_group_arn="arn:green", weight=weights[1], groups=green),
+        colors={
+            BLUE: ColorState(color=BLUE, target_group_arn="arn:blue", weight=weights[0], groups=blue),
+            GREEN: ColorState(color=GREEN, target_group_arn="arn:green", weight=weights[1], groups=green),
         },
     )
 
@@ -57,34 +57,36 @@ def test_a_color_with_enough_machines_of_the_release_is_ready() -> None:
 
 def test_a_color_without_machines_is_off() -> None:
     assert reason(fleet(blue=(group("v1", 2),))) == (
-        "green is off, it has no machines; deliver a release to it first: "
+        "green is off, it has no instances; deploy a release to it first: "
         "`./bluegreen deploy v2 --color green --stack dev`"
     )
 
 
 def test_another_release_than_configured_is_named() -> None:
     assert reason(fleet(green=(group("v1", 2),))) == (
-        "green holds release v1, but the stack's config says v2; deliver that one first: "
+        "green has release v1, but the stack's config says v2; deploy that one first: "
         "`./bluegreen deploy v2 --color green --stack dev`"
     )
 
 
 def test_too_few_machines_are_counted_and_the_ill_ones_named() -> None:
     assert reason(fleet(blue=(group("v1", 2),), green=(group("v2", 1, ill=1),))) == (
-        "green has 1 of 2 healthy machines of release v2 (i-ill0 is unhealthy 503 answered); bring it to 2 with "
+        "green has 1 of 2 healthy instances of release v2 (i-ill0 is unhealthy 503 answered); scale it to 2 with "
         "`./bluegreen cutover green --stack dev`, or by raising minSize of green"
     )
 
 
 def test_machines_of_two_releases_would_both_be_seen() -> None:
     both = fleet(green=(group("v2", 2), group("v1", 1)))
-    assert "green still has machines of release v1 beside release v2, users would see both" in (reason(both) or "")
+    assert "green still has instances of release v1 alongside release v2, traffic would reach both" in (
+        reason(both) or ""
+    )
 
 
 def test_targets_that_no_group_holds_would_be_seen_too() -> None:
     known = fleet(green=(group("v2", 2),))
-    strange = replace(known, sides={**known.sides, GREEN: replace(known.sides[GREEN], strays=("i-lost",))})
-    assert "green still has 1 machines of no known release beside release v2" in (reason(strange) or "")
+    strange = replace(known, colors={**known.colors, GREEN: replace(known.colors[GREEN], unknown_targets=("i-lost",))})
+    assert "green still has 1 instances of an unknown release alongside release v2" in (reason(strange) or "")
 
 
 @given(serving=st.integers(0, 50), weight=st.integers(1, 100), minimum=st.integers(0, 10))
@@ -110,7 +112,7 @@ def test_capacity_follows_the_share_of_users_and_never_goes_below_the_minimum(
 def test_only_colors_that_gain_users_are_judged(
     now: dict[Color, int], wanted: dict[Color, int], gains: list[Color]
 ) -> None:
-    assert rising(now, wanted) == gains
+    assert gaining_traffic(now, wanted) == gains
 
 
 def test_a_release_with_users_is_not_changed_in_place() -> None:
@@ -118,8 +120,7 @@ def test_a_release_with_users_is_not_changed_in_place() -> None:
     same = {"Release": "v1", "Ami": "ami-1"}
     assert refuse_in_place(BLUE, same, serving) is None
     assert refuse_in_place(BLUE, {**same, "Release": "v2"}, serving) == (
-        "blue serves users with release v1, which is never changed in place to v2; "
-        "deliver to green, then cut over to it"
+        "blue is live with release v1, which is never changed in place to v2; deploy to green, then cut over to it"
     )
     assert "with AMI ami-1, which is never changed in place to ami-2" in (
         refuse_in_place(BLUE, {**same, "Ami": "ami-2"}, serving) or ""
@@ -155,10 +156,10 @@ def test_the_hooks_let_a_good_flip_pass(world: World, hooks: Callable[..., Any])
 def test_the_hooks_stop_a_bad_flip(world: World, hooks: Callable[..., Any]) -> None:
     binding = gates.live_rule_hooks(two_colors(world).gate())
     world.apps["v2"].database = "no route to host"
-    with pytest.raises(GateClosed, match=r"green is not fit for users.*v2.*database: no route to host"):
+    with pytest.raises(GateClosed, match=r"green is not ready for traffic.*v2.*database: no route to host"):
         hooks((binding.before_update or [])[0], _rule_inputs(world, 0, 100))
     world.set_weights({BLUE: 0, GREEN: 100})
-    told = "green has the users now, but the smoke test fails: health.* config set --stack dev activeColor blue`"
+    told = "green is live now, but the smoke test fails: health.* config set --stack dev activeColor blue`"
     with pytest.raises(GateClosed, match=told):
         hooks((binding.after_update or [])[0], _rule_inputs(world, 0, 100))
     assert (binding.before_create, binding.after_create) == (binding.before_update, binding.after_update)
@@ -174,10 +175,10 @@ def test_a_change_that_moves_no_user_asks_nothing(world: World, hooks: Callable[
 def test_a_color_of_too_few_machines_is_stopped_by_the_hook(world: World, hooks: Callable[..., Any]) -> None:
     binding = gates.live_rule_hooks(two_colors(world).gate())
     world.ill.add(world.machines_of(GREEN)[0]["instance"])
-    with pytest.raises(GateClosed, match="green has 1 of 2 healthy machines of release v2"):
+    with pytest.raises(GateClosed, match="green has 1 of 2 healthy instances of release v2"):
         hooks((binding.before_update or [])[0], _rule_inputs(world, 0, 100))
     # One of ten users needs only one machine, but never fewer than minSize.
-    with pytest.raises(GateClosed, match="green has 1 of 2 healthy machines of release v2"):
+    with pytest.raises(GateClosed, match="green has 1 of 2 healthy instances of release v2"):
         hooks((binding.before_update or [])[0], _rule_inputs(world, 90, 10))
 
 
@@ -186,7 +187,7 @@ def test_the_guard_refuses_another_release_for_the_color_with_users(world: World
     guard = gates.release_guard(STACK, lambda: world.session)
     hooks(guard, {"tags": {"Stack": STACK, "Color": "blue", "Release": "v1", "Ami": world.ami}})
     hooks(guard, {"tags": {"Stack": STACK, "Color": "green", "Release": "v3", "Ami": world.ami}})
-    with pytest.raises(GateClosed, match="blue serves users with release v1, which is never changed in place to v3"):
+    with pytest.raises(GateClosed, match="blue is live with release v1, which is never changed in place to v3"):
         hooks(guard, {"tags": {"Stack": STACK, "Color": "blue", "Release": "v3", "Ami": world.ami}})
 
 
@@ -201,5 +202,7 @@ def test_a_group_is_made_when_as_many_machines_as_it_must_have_serve(world: Worl
     inputs = {"minSize": 2, "targetGroupArns": [world.groups[GREEN]]}
     hooks(gates.arrival(lambda: world.session, 0), inputs, id=group)
     world.ill.add(world.machines_of(GREEN)[0]["instance"])
-    with pytest.raises(TimedOut, match=f"waited 0 s for machines of Auto Scaling group {group}: 1 of 2 machines serve"):
+    with pytest.raises(
+        TimedOut, match=f"waited 0 s for instances of Auto Scaling group {group}: 1 of 2 instances are healthy"
+    ):
         hooks(gates.arrival(lambda: world.session, 0, "late"), inputs, id=group)

@@ -19,7 +19,7 @@ def test_a_stack_is_read_by_its_tags_alone(world: World) -> None:
     assert fleet.weights == {Color.BLUE: 100, Color.GREEN: 0}
     assert fleet.serving is Color.BLUE
     assert fleet.preview(Color.GREEN) == {HEADER: f"{TOKEN}-green"}
-    green = fleet.sides[Color.GREEN]
+    green = fleet.colors[Color.GREEN]
     assert (green.release, green.healthy, green.target_group_arn) == ("v2", 2, world.groups[Color.GREEN])
     assert green.group is not None
     assert (green.group.ami, green.group.desired) == (world.ami, 2)
@@ -36,7 +36,7 @@ def arns(world: World, **changes: str) -> Arns:
 def test_a_stack_is_read_by_the_arns_of_its_outputs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     two_colors(world)
     by_tags = describe(STACK, world.session)
-    monkeypatch.setattr(reading, "_balancer_by_tags", None)
+    monkeypatch.setattr(reading, "_load_balancer_by_tags", None)
     monkeypatch.setattr(reading, "_target_groups_by_tags", None)
     assert describe(STACK, world.session, arns(world)) == by_tags
     assert Arns.from_outputs({}) is None
@@ -51,7 +51,7 @@ def test_outputs_that_are_out_of_date_do_not_matter(world: World) -> None:
 def test_what_else_belongs_to_a_stack_is_told_by_the_balancer_and_the_target_groups(world: World) -> None:
     fleet = describe(STACK, world.session)
     assert fleet.tags == {"Stack": STACK, "ArtifactsBucket": BUCKET, "AlertsTopic": TOPIC, "Address": world.url}
-    assert {side.health_path for side in fleet.sides.values()} == {"/health"}
+    assert {side.health_path for side in fleet.colors.values()} == {"/health"}
 
 
 def test_the_weights_of_this_moment_take_one_call(world: World) -> None:
@@ -66,10 +66,10 @@ def test_ill_machines_come_with_the_balancer_s_reason(world: World) -> None:
     two_colors(world)
     ill = world.machines_of(Color.GREEN)[0]["instance"]
     world.ill.add(ill)
-    green = describe(STACK, world.session).sides[Color.GREEN]
+    green = describe(STACK, world.session).colors[Color.GREEN]
     assert green.healthy == 1
-    [machine] = [one for group in green.groups for one in group.machines if not one.is_healthy]
-    assert (machine.instance, machine.health) == (ill, "unhealthy")
+    [machine] = [one for group in green.groups for one in group.instances if not one.is_healthy]
+    assert (machine.id, machine.health) == (ill, "unhealthy")
     assert "Health checks failed with these codes: [503]" in machine.reason
 
 
@@ -78,15 +78,15 @@ def test_targets_that_no_group_holds_are_strays(world: World) -> None:
     lost = world.ec2.run_instances(ImageId=world.ami, MinCount=1, MaxCount=1, SubnetId=world.subnets[0])
     id_ = lost["Instances"][0]["InstanceId"]
     world.elbv2.register_targets(TargetGroupArn=world.groups[Color.GREEN], Targets=[{"Id": id_}])
-    assert describe(STACK, world.session).sides[Color.GREEN].strays == (id_,)
+    assert describe(STACK, world.session).colors[Color.GREEN].unknown_targets == (id_,)
 
 
 def test_before_the_first_release_nobody_serves(world: World) -> None:
     fleet = describe(STACK, world.session)
     assert (fleet.serving, fleet.live_rule_arn) == (None, "")
-    assert not fleet.sides[Color.BLUE].is_on
+    assert not fleet.colors[Color.BLUE].is_on
 
 
 def test_a_stack_that_is_not_there_is_named(aws: None, session: Any) -> None:
-    with pytest.raises(NoSuchStack, match="no load balancer carries the tag Stack=nope in eu-central-1"):
+    with pytest.raises(NoSuchStack, match="no load balancer has the tag Stack=nope in eu-central-1"):
         describe("nope", session)

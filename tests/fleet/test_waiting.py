@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.waiting import LONGEST_PAUSE_S, TimedOut, patient, wait_until
+from fleet.waiting import MAX_PAUSE_S, TimedOut, tolerate_transient_errors, wait_until
 
 
 class Clock:
@@ -44,7 +44,7 @@ def test_pauses_grow_up_to_a_cap() -> None:
     with pytest.raises(TimedOut):
         wait_until(lambda: "no", what="blue", deadline_s=60, clock=clock)
     assert clock.pauses[0] < clock.pauses[1] < clock.pauses[2]
-    assert max(clock.pauses) == LONGEST_PAUSE_S
+    assert max(clock.pauses) == MAX_PAUSE_S
 
 
 def test_good_answers_must_come_in_a_row() -> None:
@@ -56,7 +56,7 @@ def test_good_answers_must_come_in_a_row() -> None:
 
 
 def test_too_few_good_answers_in_a_row_are_told() -> None:
-    with pytest.raises(TimedOut, match="only 1 of 3 good answers in a row"):
+    with pytest.raises(TimedOut, match="only 1 of 3 successes in a row"):
         wait_until(lambda: None, what="blue", deadline_s=0, clock=Clock(), in_a_row=3)
 
 
@@ -73,11 +73,11 @@ def test_aws_that_is_away_for_a_moment_is_asked_again() -> None:
             raise errors.pop()
         return None
 
-    wait_until(patient(ask), what="blue", deadline_s=10, clock=clock)
+    wait_until(tolerate_transient_errors(ask), what="blue", deadline_s=10, clock=clock)
     assert len(clock.pauses) == 2
     errors.append(refused("AccessDenied"))
     with pytest.raises(ClientError, match="AccessDenied"):
-        wait_until(patient(ask), what="blue", deadline_s=10, clock=clock)
+        wait_until(tolerate_transient_errors(ask), what="blue", deadline_s=10, clock=clock)
     errors += [refused("Throttling")] * 50
-    with pytest.raises(TimedOut, match=r"AWS can't be asked: .*Throttling"):
-        wait_until(patient(ask), what="blue", deadline_s=1, clock=clock)
+    with pytest.raises(TimedOut, match=r"AWS can't be reached: .*Throttling"):
+        wait_until(tolerate_transient_errors(ask), what="blue", deadline_s=1, clock=clock)

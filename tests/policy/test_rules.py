@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from policy.rules import RULES, UNKNOWN, Resource, Violation, judge
-from policy.stack import UNKNOWN_TEXTS
+from policy.rules import RULES, UNKNOWN, Resource, RuleViolation, check
+from policy.stack import UNKNOWN_PLACEHOLDERS
 from tests.declared import ACCOUNT, REGION
 from tests.policy.stacks import registered, resource
 
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 
 def told(rule: str, *resources: Resource, protected: bool = False) -> list[str]:
     """The messages of one rule."""
-    return [each.message for each in judge(resources, protected=protected) if each.rule == rule]
+    return [each.message for each in check(resources, protected=protected) if each.rule == rule]
 
 
 # The real program.
@@ -60,20 +60,20 @@ def told(rule: str, *resources: Resource, protected: bool = False) -> list[str]:
 def test_the_committed_stacks_keep_every_rule(stack: str, protected: bool, values: dict[str, Any]) -> None:
     resources = registered(stack, **values)
     assert len(resources) > 40
-    assert judge(resources, protected=protected) == []
+    assert check(resources, protected=protected) == []
 
 
 def test_dev_would_not_do_as_production() -> None:
-    broken = {each.rule for each in judge(registered("dev", **COLORS), protected=True)}
+    broken = {each.rule for each in check(registered("dev", **COLORS), protected=True)}
     assert broken == {"deletion-protection"}
 
 
-@pytest.mark.parametrize("text", [UNKNOWN, *sorted(UNKNOWN_TEXTS)], ids=str)
+@pytest.mark.parametrize("text", [UNKNOWN, *sorted(UNKNOWN_PLACEHOLDERS)], ids=str)
 def test_what_a_preview_does_not_know_breaks_no_rule(text: Any) -> None:
     """Each property alone, and each entry of each list and object, of the whole program."""
     resources = registered("prod", **COLORS)
     everything = [replace(each, props=dict.fromkeys(each.props, text)) for each in resources]
-    assert judge(everything, protected=True) == []
+    assert check(everything, protected=True) == []
 
 
 def test_no_single_unknown_value_breaks_a_rule() -> None:
@@ -82,7 +82,7 @@ def test_no_single_unknown_value_breaks_a_rule() -> None:
     for place, each in enumerate(resources):
         for props in with_one_unknown(each.props):
             changed = [*resources[:place], replace(each, props=props), *resources[place + 1 :]]
-            assert judge(changed, protected=True) == [], (each.urn, props)
+            assert check(changed, protected=True) == [], (each.urn, props)
             seen += 1
     assert seen > 500
 
@@ -108,8 +108,8 @@ def test_rules_have_names_and_sentences_of_their_own() -> None:
 
 def test_a_violation_names_rule_resource_and_value() -> None:
     topic = resource("aws:sns/topic:Topic", tags=TAGS)
-    assert judge([topic], protected=False) == [
-        Violation(
+    assert check([topic], protected=False) == [
+        RuleViolation(
             rule="topic-encryption",
             urn=topic.urn,
             message="kmsMasterKeyId is not set; allowed is the id, ARN or alias of a key",
@@ -246,24 +246,24 @@ def test_the_world_may_come_to_the_balancers_listener(known: bool) -> None:
 @pytest.mark.parametrize(
     ("props", "what"),
     [
-        ({"fromPort": 22, "toPort": 22}, "0.0.0.0/0 may come in on tcp 22"),
-        ({"fromPort": 0}, "0.0.0.0/0 may come in on tcp 0 to 443"),
-        ({"ipProtocol": "udp"}, "0.0.0.0/0 may come in on udp 443"),
-        ({"ipProtocol": "-1", "fromPort": None, "toPort": None}, "0.0.0.0/0 may come in on -1 not set"),
-        ({"fromPort": 22, "toPort": 22, "cidrIpv4": None, "cidrIpv6": "0::/0"}, "0::/0 may come in on tcp 22"),
+        ({"fromPort": 22, "toPort": 22}, "0.0.0.0/0 is allowed in on tcp 22"),
+        ({"fromPort": 0}, "0.0.0.0/0 is allowed in on tcp 0 to 443"),
+        ({"ipProtocol": "udp"}, "0.0.0.0/0 is allowed in on udp 443"),
+        ({"ipProtocol": "-1", "fromPort": None, "toPort": None}, "0.0.0.0/0 is allowed in on -1 not set"),
+        ({"fromPort": 22, "toPort": 22, "cidrIpv4": None, "cidrIpv6": "0::/0"}, "0::/0 is allowed in on tcp 22"),
     ],
 )
 def test_but_to_no_other_port_of_it(known: bool, props: dict[str, Any], what: str) -> None:
     group, *others = front(known=known)
     found = told("open-ingress", group, *others, ingress(group, **props))
-    assert found == [f"{what}; allowed is tcp on a port of the balancer's listeners (443)"]
+    assert found == [f"{what}; allowed is tcp on a port of the load balancer's listeners (443)"]
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_world_may_not_come_to_machines(known: bool) -> None:
     stack = front(known=known)
     assert told("open-ingress", *stack, ingress(stack[1])) == [
-        "0.0.0.0/0 may come in on tcp 443; "
+        "0.0.0.0/0 is allowed in on tcp 443; "
         "allowed are ranges of your own, or another security group: only the load balancer is open to all"
     ]
     assert told("open-ingress", *stack, ingress(stack[1], cidrIpv4="10.0.0.0/8")) == []
@@ -286,7 +286,7 @@ SSH: dict[str, Any] = {"protocol": "tcp", "fromPort": 22, "toPort": 22}
 )
 def test_other_ways_to_open_a_port_count_as_well(it: Resource) -> None:
     (message,) = told("open-ingress", it)
-    assert "/0 may come in on tcp 22; allowed are ranges of your own" in message
+    assert "/0 is allowed in on tcp 22; allowed are ranges of your own" in message
 
 
 def test_ways_out_may_be_open() -> None:
@@ -411,11 +411,11 @@ WITHOUT_REASON = "allowed are ARNs, or actions and conditions that policy/permis
         ({"Action": ["s3:GetObject", "*"], "Resource": OWN}, ["allows action *; allowed are actions by name"]),
         (
             {"NotAction": "iam:*", "Resource": OWN},
-            ["allows all but what NotAction lists; allowed is a list of what may be done, and on what"],
+            ["allows all but what NotAction lists; allowed are lists of actions and resources"],
         ),
         (
             {"Action": "s3:GetObject", "NotResource": OWN},
-            ["allows all but what NotResource lists; allowed is a list of what may be done, and on what"],
+            ["allows all but what NotResource lists; allowed are lists of actions and resources"],
         ),
         ({"Action": "s3:GetObject", "Resource": "*"}, [f"allows s3:GetObject on *; {WITHOUT_REASON}"]),
         (
@@ -529,7 +529,7 @@ def test_logs_that_are_forgotten_some_day_are_good(days: Any) -> None:
 
 @pytest.mark.parametrize(("props", "shown"), [({}, "not set"), ({"retentionInDays": 0}, "0")])
 def test_logs_that_are_kept_for_ever_are_not(props: dict[str, Any], shown: str) -> None:
-    message = f"retentionInDays is {shown}; allowed is a number of days, else lines are kept for ever"
+    message = f"retentionInDays is {shown}; allowed is a number of days, else log events never expire"
     assert told("log-retention", resource(LOGS, **props)) == [message]
 
 
@@ -586,7 +586,7 @@ def test_two_zones_are_good_and_one_is_not(type_: str, key: str, known: bool) ->
     assert told("zones", *two, over(two), protected=True) == []
     assert told("zones", *one, over(one)) == []
     assert told("zones", *one, over(one), protected=True) == [
-        f"{key} lie in zone {REGION}a; allowed are 2 zones or more in a protected stack"
+        f"{key} are in zone {REGION}a; allowed are 2 zones or more in a protected stack"
     ]
 
 
@@ -630,8 +630,8 @@ def test_users_who_are_free_to_move_are_good() -> None:
 
 def test_users_who_are_tied_are_not() -> None:
     assert told("stickiness", resource(TARGETS, stickiness={"enabled": True})) == [
-        "stickiness.enabled is true; allowed is false, else users stay with the color they had"
+        "stickiness.enabled is true; allowed is false, else clients stay with a color after a cutover"
     ]
     assert told("stickiness", forward(1, 1, stickiness={"enabled": True, "duration": 60})) == [
-        "stickiness.enabled of the forward is true; allowed is false, else users stay with a color"
+        "stickiness.enabled of the forward is true; allowed is false, else clients stay with a color"
     ]

@@ -72,6 +72,6 @@ def test_all_users_are_a_cutover_and_no_share(percent: str) -> None:
 def test_a_rollback_during_a_canary_does_not_send_everybody_to_it(world: World) -> None:
     stack = two_colors(world)
     share(stack, CanaryArgs(percent=10), QUIET)
-    with pytest.raises(RefusedError, match=r"green holds release v2 for 10 % of the traffic: that is a canary"):
+    with pytest.raises(RefusedError, match=r"green has release v2 for 10 % of the traffic: that is a canary"):
         cut_over(stack, CutoverArgs(kind=Kind.ROLLBACK), QUIET)
     assert world.weights() == {Color.BLUE: 90, Color.GREEN: 10}

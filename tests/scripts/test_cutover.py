@@ -96,7 +96,7 @@ def test_a_color_that_is_off_is_refused(world: World) -> None:
     stack.config["green"]["release"] = ""
     with allowed(ALLOW_RETIRE):
         stack.up()
-    with pytest.raises(RefusedError, match=r"green is off, it has no machines; deliver a release to it first"):
+    with pytest.raises(RefusedError, match=r"green is off, it has no instances; deploy a release to it first"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
 
@@ -104,7 +104,7 @@ def test_a_color_that_is_off_is_refused(world: World) -> None:
 def test_a_color_of_another_release_than_configured_is_refused(world: World) -> None:
     stack = two_colors(world)
     stack.config["green"]["release"] = "v3"
-    with pytest.raises(RefusedError, match=r"green holds release v2, but the stack's config says v3"):
+    with pytest.raises(RefusedError, match=r"green has release v2, but the stack's config says v3"):
         go(stack)
     assert world.served() == "v1"
 
@@ -161,7 +161,9 @@ def test_a_gate_that_refuses_inside_the_update_leaves_config_as_it_was(world: Wo
     stack = two_colors(world)
     ill = world.machines_of(Color.GREEN)[0]["instance"]
     stack.before_up = lambda: world.ill.add(ill)
-    with pytest.raises(RefusedError, match=r"traffic stays on blue: .*green has 1 of 2 healthy machines of release v2"):
+    with pytest.raises(
+        RefusedError, match=r"traffic stays on blue: .*green has 1 of 2 healthy instances of release v2"
+    ):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
 
@@ -287,7 +289,7 @@ def test_a_way_back_to_an_ill_color_is_refused_and_the_new_one_stays_on(world: W
     stack = two_colors(world)
     go(stack)
     world.apps["v1"].answers = False
-    with pytest.raises(GateClosed, match="blue is not fit for users"):
+    with pytest.raises(GateClosed, match="blue is not ready for traffic"):
         go(stack, None)
     assert world.served() == "v2"
 

@@ -68,7 +68,7 @@ def connection(aws: None, monkeypatch: pytest.MonkeyPatch) -> str:
         Options={"StaticRoutesOnly": True},
     )
     found = str(made["VpnConnection"]["VpnConnectionId"])
-    outputs = Outputs({"connectionId": found, "officeCidrs": ["192.168.0.0/24"], "vpcCidr": "10.20.0.0/16"})
+    outputs = Outputs({"connectionId": found, "remoteCidrs": ["192.168.0.0/24"], "vpcCidr": "10.20.0.0/16"})
     monkeypatch.setattr(vpn_config, "open_stack", lambda name: outputs)
     return found
 

@@ -23,9 +23,9 @@ from ami.boot.messages import BootFailed, body, log_stream
 from config.colors import ColorSettings
 from fleet import deployments
 from fleet.colors import Color
-from fleet.deployments import Change, Deployment, Recorded
-from fleet.gates import GateArgs, GateClosed, judge_change, judge_public, judge_release, lost_traffic
-from fleet.launches import Arrival, LaunchesStoppedError, wait_for_machines
+from fleet.deployments import Deployment, RecordedTraffic, StackUpdate
+from fleet.gates import GateArgs, GateClosed, lost_traffic, verify_change, verify_public_endpoint, verify_release
+from fleet.launches import CapacityWait, LaunchesStoppedError, wait_for_capacity
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
 from scripts.releases.bucket import Kind, Migration, Release, bundle_url, manifest_key
 from tests.messages import require_valid
@@ -392,16 +392,16 @@ class WorldStack:
             revision=self.config.get("revision", ""),
         )
 
-    def change(self) -> Change:
+    def change(self) -> StackUpdate:
         """As the program reads it, with the same refusals."""
         last = Deployment.from_outputs({key: output.value for key, output in self.outputs().items()})
         desired = self.desired()
         refused = deployments.refusal(STACK, last, desired, os.environ)
         if refused is None and last.serves and desired.serves and deployments.outgoing(last, desired):
             refused = lost_traffic(STACK, lambda: self.world.session, last, desired)
-        return Change(stack=STACK, last=last, desired=desired, refusal=refused or "")
+        return StackUpdate(stack=STACK, last=last, desired=desired, refusal=refused or "")
 
-    def gate(self, recorded: Recorded | None = None) -> GateArgs:
+    def gate(self, recorded: RecordedTraffic | None = None) -> GateArgs:
         return GateArgs(
             recorded=recorded,
             stack=STACK,
@@ -451,7 +451,7 @@ class WorldStack:
             there = {(one["release"], one["ami"]) for one in self.world.machines_of(color)}
             if wanted["release"] and (wanted["release"], wanted["amiId"]) not in there:
                 tags = {"Color": color, "Release": wanted["release"], "Ami": wanted["amiId"]}
-                judge_release(STACK, lambda: self.world.session, tags)
+                verify_release(STACK, lambda: self.world.session, tags)
                 size, maximum = int(wanted["minSize"]), int(wanted["maxSize"])
                 group = self.world.start_group(color, wanted["release"], wanted["amiId"], size, maximum)
                 if wanted["release"] in self.world.never_boots:
@@ -463,21 +463,21 @@ class WorldStack:
         """As the program's hook does, for machines that never come."""
         machines = [one["instance"] for one in self.world.machines_of(color) if one["group"] == group]
         self.world.ill.update(machines)
-        awaited = Arrival(group=group, machines=size, target_groups=[self.world.groups[color]])
-        wait_for_machines(self.world.session, awaited, WAITS_S)
+        awaited = CapacityWait(group=group, instances=size, target_groups=[self.world.groups[color]])
+        wait_for_capacity(self.world.session, awaited, WAITS_S)
 
-    def _live_rule(self, recorded: Recorded | None) -> int:
+    def _live_rule(self, recorded: RecordedTraffic | None) -> int:
         active = Color(self.config.get("activeColor", "blue"))
         canary = int(self.config.get("canaryPercent", 0))
         weights = {active: 100 - canary, active.other: canary}
         if not self.color(active)["release"] or weights == (self.recorded or self.world.weights()):
             return 0
         by_arn = {self.world.groups[color]: weight for color, weight in weights.items()}
-        judge_change(self.gate(recorded), self.world.session, by_arn)
+        verify_change(self.gate(recorded), self.world.session, by_arn)
         self.world.set_weights(weights)
         self.recorded = None
         if self.checks_after:
-            judge_public(self.gate(), self.world.session, by_arn)
+            verify_public_endpoint(self.gate(), self.world.session, by_arn)
         return 1
 
     def _removals(self) -> int:

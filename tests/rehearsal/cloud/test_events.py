@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components import machine_news
+from components import instance_events
 from fleet.colors import Color
 from rehearsal.cloud.additions.events import message
 from rehearsal.cloud.client import CloudClient
@@ -58,9 +58,9 @@ class Topics:
 def topics(cloud: Running) -> Topics:
     sns, events = cloud.client("sns"), cloud.client("events")
     notifications, other = (sns.create_topic(Name=name)["TopicArn"] for name in ("notifications", "everything"))
-    for kind in machine_news.ALL:
-        events.put_rule(Name=kind.name, EventPattern=machine_news.pattern(kind, "dev", Color.BLUE))
-        template = machine_news.template(kind, "dev", Color.BLUE)
+    for kind in instance_events.ALL:
+        events.put_rule(Name=kind.name, EventPattern=instance_events.pattern(kind, "dev", Color.BLUE))
+        template = instance_events.template(kind, "dev", Color.BLUE)
         transformer = {"InputPathsMap": kind.paths, "InputTemplate": template}
         events.put_targets(Rule=kind.name, Targets=[{"Id": "1", "Arn": notifications, "InputTransformer": transformer}])
     events.put_rule(Name="everything", EventPattern='{"source": ["aws.autoscaling"]}')
@@ -174,7 +174,7 @@ def test_rules_for_other_groups_disabled_rules_and_schedules_do_not_match(topics
     fleet, lost = serving(make_fleet, LifecycleHookSpecificationList=[])
     events = fleet.cloud.client("events")
     events.disable_rule(Name="lost")
-    events.put_rule(Name="green", EventPattern=machine_news.pattern(machine_news.LOST, "dev", Color.GREEN))
+    events.put_rule(Name="green", EventPattern=instance_events.pattern(instance_events.LOST, "dev", Color.GREEN))
     events.put_rule(Name="hourly", ScheduleExpression="rate(1 hour)")
     (target,) = events.list_targets_by_rule(Rule="lost")["Targets"]
     for other in ("green", "hourly"):

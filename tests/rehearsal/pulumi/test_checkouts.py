@@ -105,8 +105,8 @@ STALE = [
         "as it is, of an older revision": ("live", put(revision="0123456789ab", activeColor="blue")),
     }.items()
 ]
-ACCOUNT = f"stack dev is in the AWS account 123456789012, and this would make it in {OTHER_ACCOUNT}"
-REGION = "stack dev is in the AWS region eu-central-1, and this would make it in us-east-1"
+ACCOUNT = f"stack dev is in the AWS account 123456789012, and this would create it in {OTHER_ACCOUNT}"
+REGION = "stack dev is in the AWS region eu-central-1, and this would create it in us-east-1"
 OTHER_REGION = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -264,7 +264,7 @@ def test_a_fresh_checkout_continues_with_recalled_config(
     assert changed_counts(fresh.up().summary.resource_changes) == {"update": 1}
     # Now the first checkout is outdated, and would restore the previous state.
     first = auto.select_stack(stack_name="dev", work_dir=str(workspace.project))
-    with pytest.raises(auto.CommandError, match="would move all users from blue v1 to green v2"):
+    with pytest.raises(auto.CommandError, match="would move all traffic from blue v1 to green v2"):
         first.up()
     assert sync_config(first, SyncArgs()) == {"activeColor": "blue"}
     assert changed_counts(first.up().summary.resource_changes) == {}

@@ -161,12 +161,12 @@ def test_dev_from_creation_to_a_cutover_and_destruction(
 
     load_balancer.broken.add("green")
     lifecycle.set("activeColor", "green")
-    assert 'before hook "gate-before-users" failed: green is not fit for users' in lifecycle.refused()
+    assert 'before hook "gate-before-users" failed: green is not ready for traffic' in lifecycle.refused()
     assert lifecycle.weights() == {"blue": 100, "green": 0}
     lifecycle.set("activeColor", "blue")
     load_balancer.broken.clear()
     lifecycle.deploy("blue", "v9")
-    assert "blue serves users with release v1" in lifecycle.refused()
+    assert "blue is live with release v1" in lifecycle.refused()
     lifecycle.deploy("blue", "v1")
 
     serving = lifecycle.groups()[0]

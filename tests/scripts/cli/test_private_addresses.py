@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fleet.colors import Color
-from fleet.state import Side, describe
+from fleet.state import ColorState, describe
 from scripts import smoke_test
 from scripts.cli.exits import Exit, UsageError
 from scripts.cli.private_addresses import PrivateAddress, addresses_of, parse
@@ -42,7 +42,7 @@ def test_what_is_no_private_address_is_refused_with_what_is(text: str) -> None:
 
 
 def test_a_colors_machines_are_found_with_their_port(world: World, stack: WorldStack) -> None:
-    side = describe(STACK, world.session).sides[Color.GREEN]
+    side = describe(STACK, world.session).colors[Color.GREEN]
     ids = [one["instance"] for one in world.machines_of(Color.GREEN)]
     reservations = world.ec2.describe_instances(InstanceIds=ids)["Reservations"]
     expected = {one["PrivateIpAddress"] for each in reservations for one in each["Instances"]}
@@ -56,7 +56,7 @@ def test_a_color_without_machines_is_named(world: World, stack: WorldStack) -> N
     for group in {one["group"] for one in world.machines_of(Color.GREEN)}:
         world.stop_group(group)
     with pytest.raises(UsageError, match="green has no instance in service: deploy a release to it first"):
-        addresses_of(describe(STACK, world.session).sides[Color.GREEN], world.session)
+        addresses_of(describe(STACK, world.session).colors[Color.GREEN], world.session)
 
 
 def test_each_address_is_asked_and_each_check_says_which(stack: WorldStack, world: World) -> None:
@@ -88,7 +88,7 @@ def test_machines_are_looked_up_and_asked(stack: WorldStack, world: World, monke
     found = (PrivateAddress(address="127.0.0.1", port=int(here)),)
     asked: list[str] = []
 
-    def look_up(side: Side, _session: Any) -> tuple[PrivateAddress, ...]:
+    def look_up(side: ColorState, _session: Any) -> tuple[PrivateAddress, ...]:
         asked.append(side.release)
         return found
 

@@ -14,7 +14,8 @@ from scripts.cli.exits import Exit
 
 OUTPUT = Path(__file__).parent.parent / "engine_output"
 GATE = (
-    'before hook "gate-before-users" failed: green is not fit for users, its release v2 fails the smoke test: health: '
+    'before hook "gate-before-users" failed: green is not ready for traffic, its release v2 fails the smoke test: '
+    "health: "
     "GET /health?deep=1 answered 503 with status 'ok', not 200 with 'ok'; database: down. Users stay where they are; "
     "deliver a good release to green"
 )

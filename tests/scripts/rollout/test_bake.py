@@ -14,7 +14,7 @@ import pytest
 
 from fleet import state
 from fleet.colors import Color
-from fleet.error_budget import Answers
+from fleet.error_budget import RequestCounts
 from fleet.state import client, describe
 from scripts.canary import CanaryArgs, share
 from scripts.cli.display import Display
@@ -101,8 +101,8 @@ def test_a_good_release_is_watched_to_the_end_and_counted(world: World) -> None:
     alarm(world, "OK")
     account, notes = look(world, stack, 1)
     assert (account.objection, notes, account.alarm, account.unread) == (None, [], "OK", {})
-    assert (account.users, account.p99_ms) == (Answers(requests=500, errors=2), 250.0)
-    assert account.probes == Answers(requests=1)
+    assert (account.users, account.p99_ms) == (RequestCounts(requests=500, errors=2), 250.0)
+    assert account.probes == RequestCounts(requests=1)
     assert account.seconds >= 1
 
 
@@ -189,7 +189,7 @@ def test_what_cant_be_read_is_told_once_and_the_rest_goes_on(world: World, monke
     def denied(*_: Any, **__: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not for you"}}, "GetMetricData")
 
-    cloudwatch = client(world.session, "cloudwatch", impatient=True)
+    cloudwatch = client(world.session, "cloudwatch", fail_fast=True)
     monkeypatch.setattr(cloudwatch, "get_metric_data", denied, raising=False)
     alarm(world, "OK")
     world.apps["v2"].fails_one_in = 5
@@ -222,7 +222,7 @@ def test_a_watch_that_saw_no_alarm_no_metric_and_no_user_says_so(world: World) -
 @pytest.mark.usefixtures("_one_probe_one_look")
 def test_metrics_that_cloudwatch_keeps_from_us_are_no_good_news(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = serving_green(world)
-    cloudwatch = client(world.session, "cloudwatch", impatient=True)
+    cloudwatch = client(world.session, "cloudwatch", fail_fast=True)
     results = [{"Id": id, "Timestamps": [], "Values": [], "StatusCode": "Forbidden"} for id in bake.METRICS]
     monkeypatch.setattr(cloudwatch, "get_metric_data", lambda **_: {"MetricDataResults": results}, raising=False)
     assert look(world, stack, 0.3)[0].unread["metrics"] == "CloudWatch answers Forbidden for RequestCount"
@@ -273,7 +273,7 @@ def test_an_alarm_that_is_first_read_when_it_has_come_on_is_news(world: World, m
     from botocore.exceptions import EndpointConnectionError
 
     stack = serving_green(world)
-    cloudwatch = client(world.session, "cloudwatch", impatient=True)
+    cloudwatch = client(world.session, "cloudwatch", fail_fast=True)
     describe_alarms = cloudwatch.describe_alarms
     failures: list[int] = []
 

@@ -8,7 +8,7 @@ import pytest
 
 from fleet import launches
 from fleet.colors import Color
-from fleet.launches import Arrival, LaunchesStoppedError, wait_for_machines
+from fleet.launches import CapacityWait, LaunchesStoppedError, wait_for_capacity
 from fleet.state import is_stopped
 from scripts.rollout import deployment_watch
 from scripts.rollout.deployment_watch import Delivery, Follower, following
@@ -74,9 +74,9 @@ def test_after_the_last_machine_that_it_may_lose_the_group_launches_no_more(flee
     assert lost(follower) == [first, second]
     assert follower.stopped == [fleet.group]
     assert is_stopped(described(fleet))
-    awaited = Arrival(group=fleet.group, machines=1, target_groups=[fleet.target_group])
-    with pytest.raises(LaunchesStoppedError, match="may launch no more machines: 0 of 1 machines serve"):
-        wait_for_machines(session, awaited, 60)
+    awaited = CapacityWait(group=fleet.group, instances=1, target_groups=[fleet.target_group])
+    with pytest.raises(LaunchesStoppedError, match="may launch no more instances: 0 of 1 instances are healthy"):
+        wait_for_capacity(session, awaited, 60)
 
 
 def test_the_next_delivery_goes_on_with_the_group_and_forgets_what_was(fleet: Fleet) -> None:

@@ -101,7 +101,7 @@ class Calls:
     def __init__(self, session: Any) -> None:
         self.made: list[str] = []
         self.clients = [
-            client(session, service, impatient=impatient)
+            client(session, service, fail_fast=impatient)
             for service in ("elbv2", "autoscaling", "s3", "sns")
             for impatient in (False, True)
         ]
@@ -129,7 +129,7 @@ def break_call(
             def fail(*_: Any, **__: Any) -> None:
                 raise error
 
-            monkeypatch.setattr(client(session, service, impatient=impatient), operation, fail)
+            monkeypatch.setattr(client(session, service, fail_fast=impatient), operation, fail)
 
 
 def refused(code: str) -> ClientError:
@@ -293,7 +293,7 @@ def test_a_group_that_shrank_grows_after_the_shift_and_launches_again(run: Calla
     result = run("--without-checks")
     assert result.exit_code == Exit.OK, result.output
     assert len(world.machines_of(BLUE)) == 2
-    blue = describe(STACK, world.session).sides[BLUE].group
+    blue = describe(STACK, world.session).colors[BLUE].group
     assert blue is not None
     assert not blue.is_stopped
 
@@ -541,7 +541,7 @@ def test_a_stack_that_is_not_there_is_one_sentence(run: Callable[..., Result]) -
     result = run("--stack", "nope")
     assert result.exit_code == Exit.USAGE
     assert result.stderr.splitlines()[-1].startswith(
-        f"no load balancer carries the tag Stack=nope in {REGION}; is this the right stack and region"
+        f"no load balancer has the tag Stack=nope in {REGION}; is this the right stack and region"
     )
 
 

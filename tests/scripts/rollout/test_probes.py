@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from fleet.error_budget import Answers
+from fleet.error_budget import RequestCounts
 from scripts.rollout import probes
 from scripts.rollout.probes import Probes
 
@@ -84,10 +84,10 @@ def test_what_the_balancer_counts_is_told_by_minute() -> None:
         watching.count(told)
     watching.beside()
     minutes.append(datetime.now(UTC).replace(second=0, microsecond=0))
-    assert watching.answers == Answers(requests=4, errors=2)
+    assert watching.answers == RequestCounts(requests=4, errors=2)
     # What had no answer may not have reached the balancer.
     counted = [watching.in_minute(minute) for minute in sorted(set(minutes))]
-    assert sum(counted, Answers()) == Answers(requests=4, errors=1)
+    assert sum(counted, RequestCounts()) == RequestCounts(requests=4, errors=1)
 
 
 def test_the_end_does_not_wait_for_answers_that_never_come() -> None:

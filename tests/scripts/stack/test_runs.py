@@ -138,7 +138,7 @@ def test_a_stage_that_cant_be_noted_holds_nothing_up(world: World, monkeypatch: 
         asked.append(what["Key"])
         return denied()
 
-    s3 = client(world.session, "s3", impatient=True)
+    s3 = client(world.session, "s3", fail_fast=True)
     monkeypatch.setattr(s3, "get_object", counted, raising=False)
     cut_over(two_colors(world), CutoverArgs(target=Color.GREEN), QUIET)
     assert (world.served(), len(asked)) == ("v2", 1)

@@ -13,7 +13,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from components import alarm_metrics
-from components.alarm_metrics import Question
+from components.alarm_metrics import AlarmSpec
 from config.alerts import AlarmSettings
 from rehearsal.cloud.client import CloudClient, ControlError
 from rehearsal.cloud.sns_message import SnsMessage
@@ -64,8 +64,8 @@ def put_alarm(cloud: Running, name: str, **changes: Any) -> None:
     cloud.client("cloudwatch").put_metric_alarm(**request | changes)
 
 
-def put_question(cloud: Running, question: Question, minutes: int) -> None:
-    """As components/metric_alarm.py declares it."""
+def put_spec(cloud: Running, spec: AlarmSpec, minutes: int) -> None:
+    """As components/alarms.py declares it."""
     queries: list[dict[str, Any]] = [
         {
             "Id": id,
@@ -76,16 +76,16 @@ def put_question(cloud: Running, question: Question, minutes: int) -> None:
                 "Stat": metric.stat,
             },
         }
-        for id, metric in question.metrics.items()
+        for id, metric in spec.metrics.items()
     ]
     cloud.client("cloudwatch").put_metric_alarm(
-        AlarmName=question.name,
-        Metrics=[*queries, {"Id": "result", "Expression": question.expression, "ReturnData": True}],
+        AlarmName=spec.name,
+        Metrics=[*queries, {"Id": "result", "Expression": spec.expression, "ReturnData": True}],
         ComparisonOperator="GreaterThanThreshold",
-        Threshold=question.threshold,
+        Threshold=spec.threshold,
         DatapointsToAlarm=1,
         EvaluationPeriods=1,
-        TreatMissingData=question.missing,
+        TreatMissingData=spec.treat_missing_data,
     )
 
 
@@ -230,10 +230,10 @@ MINUTES = [
 def test_the_programs_alarms_are_evaluated(
     cloud: Running, client: CloudClient, name: str, good: dict[str, float], bad: dict[str, float]
 ) -> None:
-    (question,) = [each for each in alarm_metrics.of_color(OPTIONS) if each.name == name]
-    (namespace,) = {metric.namespace for metric in question.metrics.values()}
+    (spec,) = [each for each in alarm_metrics.color_alarms(OPTIONS) if each.name == name]
+    (namespace,) = {metric.namespace for metric in spec.metrics.values()}
     put(cloud, namespace, **good)
-    put_question(cloud, question, minutes=5)
+    put_spec(cloud, spec, minutes=5)
     wait_for(cloud, name, "OK")
 
     def reason() -> str | None:
@@ -245,9 +245,9 @@ def test_the_programs_alarms_are_evaluated(
 
 
 def test_a_color_with_too_few_healthy_instances_is_in_alarm(cloud: Running, client: CloudClient) -> None:
-    question, own = alarm_metrics.of_machines(2, 5), "instances of this test"  # other tests publish the metric too
-    healthy = replace(question.metrics["healthy"], namespace=own)
-    put_question(cloud, replace(question, metrics={"healthy": healthy}), minutes=5)
+    spec, own = alarm_metrics.capacity_alarm(2, 5), "instances of this test"  # other tests publish the metric too
+    healthy = replace(spec.metrics["healthy"], namespace=own)
+    put_spec(cloud, replace(spec, metrics={"healthy": healthy}), minutes=5)
     put_alarm(cloud, "other", TreatMissingData="breaching")
     wait_for(cloud, "other", "ALARM")  # evaluated by now, and so is the other
     assert described(cloud, "machines")["StateValue"] == "INSUFFICIENT_DATA"

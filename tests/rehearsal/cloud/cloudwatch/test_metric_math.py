@@ -53,7 +53,11 @@ def test_the_query_ids_of_an_expression() -> None:
 
 def test_the_expressions_of_all_alarms_can_be_evaluated() -> None:
     options = AlarmSettings()
-    alarms = (*alarm_metrics.of_color(options), alarm_metrics.of_balancer(options), alarm_metrics.of_machines(2, 11))
+    alarms = (
+        *alarm_metrics.color_alarms(options),
+        alarm_metrics.load_balancer_alarm(options),
+        alarm_metrics.capacity_alarm(2, 11),
+    )
     for alarm in alarms:
         series: dict[str, TimeSeries] = {id: {0: 40.0, 60: 10.0} for id in alarm.metrics}
         assert query_ids(alarm.expression) <= series.keys()

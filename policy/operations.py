@@ -1,21 +1,21 @@
-"""What a stack owes to those who run it: tags to find it by, logs for as long as needed, and no loss by mistake."""
+"""Rules on operations: required tags, log retention, deletion protection, and availability zones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from policy.exposure import BALANCER, BUCKET
-from policy.stack import UNKNOWN, Findings, Resource, Stack, at, is_on, known, shown
+from policy.exposure import BUCKET, LOAD_BALANCER
+from policy.stack import UNKNOWN, Findings, Resource, StackResources, at, is_on, known, shown
 
 TAGS = ("Stack", "Project", "ManagedBy")
 GROUP = "aws:autoscaling/group:Group"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 SUBNET = "aws:ec2/subnet:Subnet"
-# What a launch template can tag at birth; the rest of an instance takes no tags from it.
+# Resources that a launch template tags and that every instance has.
 TAGGED_AT_LAUNCH = ("instance", "volume")
-FEWEST_ZONES = 2
-# Types that may come without any tag property although AWS could tag them; others are known by having one.
+MIN_ZONES = 2
+# Types that AWS can tag but may be registered without a tag property; others are recognized by having one.
 TAGGABLE = frozenset(
     {
         *("aws:acm/certificate:Certificate", "aws:cloudwatch/logGroup:LogGroup"),
@@ -38,7 +38,7 @@ TAGGABLE = frozenset(
 )
 
 
-def required_tags(stack: Stack) -> Findings:
+def required_tags(stack: StackResources) -> Findings:
     for each in stack.resources:
         if each.type == GROUP:
             yield from _group_tags(each)
@@ -55,11 +55,11 @@ def _shows_tags(resource: Resource) -> bool:
 
 
 def _own_tags(resource: Resource) -> Mapping[str, Any] | None:
-    """Own ones and the provider's, or None where a preview does not know them."""
-    given = [at(resource.props, key) for key in ("tags", "tagsAll")]
-    if not all(known(tags) for tags in given):
+    """The resource's and the provider's tags; None while a preview does not know them."""
+    sources = [at(resource.props, key) for key in ("tags", "tagsAll")]
+    if not all(known(tags) for tags in sources):
         return None
-    return {key: value for tags in given if isinstance(tags, Mapping) for key, value in tags.items()}
+    return {key: value for tags in sources if isinstance(tags, Mapping) for key, value in tags.items()}
 
 
 def _missing(resource: Resource, tags: Mapping[str, Any] | None, where: str) -> Findings:
@@ -71,8 +71,8 @@ def _missing(resource: Resource, tags: Mapping[str, Any] | None, where: str) -> 
 
 
 def _group_tags(group: Resource) -> Findings:
-    """Default tags don't reach a group, and what it does not propagate does not reach its machines."""
-    entries = _keyed(at(group.props, "tags"), "key")
+    """Default tags don't reach Auto Scaling groups, and tags that they don't propagate don't reach instances."""
+    entries = _by_key(at(group.props, "tags"), "key")
     if entries is None:
         return
     yield from _missing(group, {key: at(tag, "value") for key, tag in entries.items()}, " of the group")
@@ -83,7 +83,7 @@ def _group_tags(group: Resource) -> Findings:
 
 
 def _launch_tags(template: Resource) -> Findings:
-    specifications = _keyed(at(template.props, "tagSpecifications"), "resourceType")
+    specifications = _by_key(at(template.props, "tagSpecifications"), "resourceType")
     if specifications is None:
         return
     for kind in TAGGED_AT_LAUNCH:
@@ -91,54 +91,54 @@ def _launch_tags(template: Resource) -> Findings:
         yield from _missing(template, (tags or {}) if known(tags) else None, f" of each {kind}")
 
 
-def _keyed(given: Any, key: str) -> dict[Any, Any] | None:
-    """A list's entries by what each has at a key; None where a preview does not know them all."""
-    if not known(given):
+def _by_key(value: Any, key: str) -> dict[Any, Any] | None:
+    """A list's entries by their value of a key; None while a preview does not know them all."""
+    if not known(value):
         return None
-    entries = {at(each, key): each for each in given or []}
+    entries = {at(each, key): each for each in value or []}
     return None if UNKNOWN in entries else entries
 
 
-def log_retention(stack: Stack) -> Findings:
+def log_retention(stack: StackResources) -> Findings:
     for group in stack.all("aws:cloudwatch/logGroup:LogGroup"):
         days = at(group.props, "retentionInDays")
         if known(days) and not days:
-            yield group, f"retentionInDays is {shown(days)}; allowed is a number of days, else lines are kept for ever"
+            yield group, f"retentionInDays is {shown(days)}; allowed is a number of days, else log events never expire"
 
 
-def deletion_protection(stack: Stack) -> Findings:
+def deletion_protection(stack: StackResources) -> Findings:
     if not stack.protected:
         return
-    for each in stack.all("aws:ec2/vpc:Vpc", BUCKET, BALANCER):
+    for each in stack.all("aws:ec2/vpc:Vpc", BUCKET, LOAD_BALANCER):
         if not each.protect:
             yield each, "protect is false; allowed is true in a protected stack"
-    for balancer in stack.all(BALANCER):
-        value = at(balancer.props, "enableDeletionProtection")
+    for load_balancer in stack.all(LOAD_BALANCER):
+        value = at(load_balancer.props, "enableDeletionProtection")
         if known(value) and not is_on(value):
-            yield balancer, f"enableDeletionProtection is {shown(value)}; allowed is true in a protected stack"
+            yield load_balancer, f"enableDeletionProtection is {shown(value)}; allowed is true in a protected stack"
     for bucket in stack.all(BUCKET):
         if is_on(at(bucket.props, "forceDestroy")):
             yield bucket, "forceDestroy is true; allowed is false in a protected stack"
 
 
-def zones(stack: Stack) -> Findings:
+def zones(stack: StackResources) -> Findings:
     if not stack.protected:
         return
     for key, each in [
-        *(("subnets", balancer) for balancer in stack.all(BALANCER)),
+        *(("subnets", load_balancer) for load_balancer in stack.all(LOAD_BALANCER)),
         *(("vpcZoneIdentifiers", group) for group in stack.all(GROUP)),
     ]:
         found = _zones_of(stack, each, key)
-        if found is not None and len(found) < FEWEST_ZONES:
+        if found is not None and len(found) < MIN_ZONES:
             names = ", ".join(sorted(found)) or "none"
-            yield each, f"{key} lie in zone {names}; allowed are {FEWEST_ZONES} zones or more in a protected stack"
+            yield each, f"{key} are in zone {names}; allowed are {MIN_ZONES} zones or more in a protected stack"
 
 
-def _zones_of(stack: Stack, resource: Resource, key: str) -> set[str] | None:
-    """Names of zones; None where a preview does not know, or a subnet is of another stack."""
-    given = at(resource.props, key)
+def _zones_of(stack: StackResources, resource: Resource, key: str) -> set[str] | None:
+    """Names of the zones; None while a preview does not know them, or when a subnet is not of this stack."""
+    value = at(resource.props, key)
     subnets = [subnet for subnet in stack.all(SUBNET) if stack.refers(resource, key, subnet)]
     found = [at(subnet.props, "availabilityZone") for subnet in subnets]
-    if not subnets or not all(known(zone) for zone in found) or (known(given) and len(given or []) > len(subnets)):
+    if not subnets or not all(known(zone) for zone in found) or (known(value) and len(value or []) > len(subnets)):
         return None
     return set(map(str, found))

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import pulumi
 
-from components.machine_access import MachineAccess
+from components.instance_access import InstanceAccess
 from config.settings import AppSettings
 from config.vpn import AllowedPort, VpnSettings
 from tests.declared import CONTEXT, Declaration, declare
 
-MACHINES = "ec2.SecurityGroup:machines"
+INSTANCES = "ec2.SecurityGroup:machines"
 ON_THE_PORT = {"ipProtocol": "tcp", "fromPort": 8080, "toPort": 8080}
 
 
 def access(vpn: VpnSettings | None = None) -> Declaration:
     def program() -> None:
-        made = MachineAccess("machines", CONTEXT, AppSettings(port=8080), vpn, vpc_id="vpc-1", balancer="sg-balancer")
+        made = InstanceAccess(
+            "machines", CONTEXT, AppSettings(port=8080), vpn, vpc_id="vpc-1", load_balancer_group="sg-balancer"
+        )
         pulumi.CustomResource("test:index:Reader", "reader", {"group": made.security_group_id})
 
     return declare(program)
@@ -25,12 +27,12 @@ def test_the_balancer_and_nobody_else_comes_in() -> None:
     assert declared.one("vpc.SecurityGroupIngressRule").inputs == {
         "description": "The load balancer",
         "referencedSecurityGroupId": "sg-balancer",
-        "securityGroupId": MACHINES,
+        "securityGroupId": INSTANCES,
         **ON_THE_PORT,
     }
     assert declared.one("ec2.SecurityGroup").inputs == {
-        "description": "Machines: the load balancer in, everything out",
-        "tags": {"Name": "dev-machines", "Stack": "dev"},
+        "description": "Instances: the load balancer in, everything out",
+        "tags": {"Name": "dev-instances", "Stack": "dev"},
         "vpcId": "vpc-1",
     }
 
@@ -46,18 +48,18 @@ def test_the_office_comes_in_where_it_may() -> None:
     }
     assert rules["machines-from-office-udp-53-192.168.0.0/24"].inputs == {
         "cidrIpv4": "192.168.0.0/24",
-        "description": "The office, through the VPN",
+        "description": "The remote network, through the VPN",
         "fromPort": 53,
         "ipProtocol": "udp",
-        "securityGroupId": MACHINES,
+        "securityGroupId": INSTANCES,
         "toPort": 53,
     }
 
 
 def test_the_balancer_goes_to_the_machines_port_only() -> None:
     assert access().one("vpc.SecurityGroupEgressRule", "machines-balancer-out").inputs == {
-        "description": "The machines",
-        "referencedSecurityGroupId": MACHINES,
+        "description": "The instances",
+        "referencedSecurityGroupId": INSTANCES,
         "securityGroupId": "sg-balancer",
         **ON_THE_PORT,
     }
@@ -69,7 +71,7 @@ def test_machines_call_whom_they_need() -> None:
     assert declared.one("vpc.SecurityGroupEgressRule", "machines-out").inputs == {
         "cidrIpv4": "0.0.0.0/0",
         "ipProtocol": "-1",
-        "securityGroupId": MACHINES,
+        "securityGroupId": INSTANCES,
     }
 
 
@@ -81,4 +83,4 @@ def test_who_gets_the_group_waits_for_its_rules() -> None:
     reader = declared.one("test.Reader")
     assert len(rules) == 3
     assert set(rules) <= reader.dependencies
-    assert reader.inputs == {"group": MACHINES}
+    assert reader.inputs == {"group": INSTANCES}
