@@ -14,10 +14,10 @@ from fleet.colors import ALL_TRAFFIC
 from fleet.state import Fleet
 from scripts.cli.display import Display, exit_codes, update_error
 from scripts.cli.exits import RefusedError
-from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.interrupts import handle_sigterm
 from scripts.cli.options import BakeOption, BreakLockOption, JsonOption, ReasonOption, StackOption, app
-from scripts.rollout.automatic_rollback import WayBack, bake
-from scripts.rollout.bake import BAKE_S, watched
+from scripts.rollout.automatic_rollback import AutomaticRollback, bake
+from scripts.rollout.bake import BAKE_S, watched_release
 from scripts.rollout.traffic import require_agreement, up, weights
 from scripts.stack import config_change
 from scripts.stack.automation import Stack, StackFacts, changed_resources, open_stack, read_facts, set_value
@@ -27,7 +27,7 @@ from scripts.stack.runs import Run, changing, snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class CanaryArgs:
-    """The share in percent, 0 to 99, and how long its users are watched."""
+    """The percentage of the traffic, 0 to 99, and the length of the bake."""
 
     percent: int
     bake_s: float = 0.0
@@ -35,10 +35,10 @@ class CanaryArgs:
     break_lock: bool = False
 
 
-def share(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | None:
-    """Give the color that isn't active this share; the program's own gates judge it first."""
+def set_weight(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | None:
+    """Send this percentage of the traffic to the idle color; the program's gates check it first."""
     facts, percent = read_facts(stack), args.percent
-    with changing(facts, Kind.CANARY, break_lock=args.break_lock, reason=args.reason, told_by=display) as run:
+    with changing(facts, Kind.CANARY, break_lock=args.break_lock, reason=args.reason, display=display) as run:
         with display.stage("reconcile: read the stack and the fleet"):
             fleet = facts.fleet()
             if reason := refusal(fleet):
@@ -46,55 +46,58 @@ def share(stack: Stack, args: CanaryArgs, display: Display) -> ChangeRecord | No
             require_agreement(stack, facts, fleet)
             require_allowed(facts, {"canaryPercent": str(percent)})
             run.source, run.target = snapshot(fleet, facts.active), snapshot(fleet, facts.active.other)
-        with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as tell:
-            shift(stack, facts, fleet, percent, run, tell)
+        with display.stage(f"production traffic shift: {percent} % to {facts.active.other}") as update:
+            shift(stack, facts, fleet, percent, run, update)
         if percent and args.bake_s:
             with display.stage(f"bake: watch {facts.active.other} for {args.bake_s:g} s"):
                 run.state = f"{facts.active.other} keeps its {percent} %, and config says so"
-                release = watched(facts, fleet, facts.active.other, share=True)
-                bake(way_back(stack, facts), release, args.bake_s, run, display)
+                release = watched_release(facts, fleet, facts.active.other, is_canary=True)
+                bake(automatic_rollback(stack, facts), release, args.bake_s, run, display)
     return run.record
 
 
 def refusal(fleet: Fleet) -> str | None:
-    """Why no share of this stack's users can be set, or None."""
+    """Why this stack's traffic can't be split, or None."""
     if fleet.serving is None:
         return "no release is live yet, so there is nothing to split; deploy a first release"
     return None
 
 
-def shift(stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run, tell: Callable[[str], None]) -> None:
-    """Set the share and `up`. When that is refused, config says again what is."""
-    put_back = config_change.save(stack)
+def shift(
+    stack: Stack, facts: StackFacts, fleet: Fleet, percent: int, run: Run, on_output: Callable[[str], None]
+) -> None:
+    """Set canaryPercent and `up`; when that is refused, the config is restored."""
+    restore = config_change.save(stack)
 
     def change() -> Any:
         run.state = f"config says {percent} %; run the same command again"
-        return up(stack, facts, fleet, weights(facts.active, percent), tell)
+        return up(stack, facts, fleet, weights(facts.active, percent), on_output)
 
     try:
         run.changed_resources = changed_resources(apply(stack, {"canaryPercent": str(percent)}, change))
     except (CommandError, RefusedError) as error:
         if isinstance(error, ConcurrentUpdateError):
             raise
-        found = facts.fleet().colors[facts.active.other].weight
-        if found == percent != facts.canary_percent:
+        actual = facts.fleet().colors[facts.active.other].weight
+        if actual == percent != facts.canary_percent:
             raise
-        put_back()
-        told = f"{facts.active.other} keeps its {facts.canary_percent} %: {update_error(str(error))}"
-        raise RefusedError(told) from error
+        restore()
+        raise RefusedError(
+            f"{facts.active.other} keeps its {facts.canary_percent} %: {update_error(str(error))}"
+        ) from error
 
 
-def way_back(stack: Stack, facts: StackFacts) -> WayBack:
+def automatic_rollback(stack: Stack, facts: StackFacts) -> AutomaticRollback:
     color = facts.active.other
-    return WayBack(
+    return AutomaticRollback(
         stack=stack,
         color=color,
         set_config=lambda: set_value(stack, "canaryPercent", "0"),
-        make_room=lambda: None,  # all others are on the other color already
-        is_free=lambda: facts.fleet().colors[color].weight == 0,
-        going="ending the canary",
-        gone=f"the canary on {color} is ended",
-        stuck=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",
+        restore_capacity=lambda: None,  # the other color serves the rest already
+        is_rolled_back=lambda: facts.fleet().colors[color].weight == 0,
+        action="ending the canary",
+        result=f"the canary on {color} is ended",
+        manual_step=f"config says 0 % already, `pulumi up --stack {stack.name}` ends it",
     )
 
 
@@ -120,11 +123,11 @@ def main(
     The color is checked first, as for a cutover, and watched afterwards: when its release is bad, the canary is ended
     automatically. A cutover ends it too, and so does 0. Ctrl-C while it watches leaves the traffic as it is.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
     display = Display(as_json=as_json)
     with exit_codes(display):
         args = CanaryArgs(percent=percent, bake_s=bake_seconds, reason=reason, break_lock=break_lock)
-        record = share(open_stack(stack), args, display)
+        record = set_weight(open_stack(stack), args, display)
         if record:
             display.result({"ok": True, "percent": percent, **content(record), "stages": display.stages})
             display.say(

@@ -1,4 +1,4 @@
-"""Completion scripts for bash, zsh and fish, which ask this checkout's program what may come next."""
+"""Completion scripts for bash, zsh and fish, which call this checkout's program."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scripts.stack.automation import ROOT
 
 
 class Shell(StrEnum):
-    """Those that the program can answer."""
+    """Supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
 
 
-# Typer's own scripts call the program by its name, so `./bluegreen` of a checkout that is not on the PATH had none.
+# Typer's own scripts call the program by its name, which fails for `./bluegreen` of a checkout that is not on the PATH.
 SCRIPTS = {
     Shell.BASH: """_bluegreen_completion() {{
     local IFS=$'\\n'

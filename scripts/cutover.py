@@ -20,8 +20,8 @@ from fleet.smoke_test import failures, smoke
 from fleet.state import Fleet, Group, client
 from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes, pulumi_lock, update_error
-from scripts.cli.exits import LockedError, RefusedError, StuckError
-from scripts.cli.interrupts import shielded, terminate_like_ctrl_c, to_the_end
+from scripts.cli.exits import LockedError, RefusedError, RollbackFailedError
+from scripts.cli.interrupts import defer_signals, handle_sigterm, uninterruptible
 from scripts.cli.options import (
     SMOKE_DEADLINE_S,
     AcceptBreakingOption,
@@ -34,8 +34,8 @@ from scripts.cli.options import (
     app,
 )
 from scripts.releases.bucket import breaking_between
-from scripts.rollout.automatic_rollback import WayBack, bake
-from scripts.rollout.bake import BAKE_S, watched
+from scripts.rollout.automatic_rollback import AutomaticRollback, bake
+from scripts.rollout.bake import BAKE_S, watched_release
 from scripts.rollout.resume import ResumedStack, require_gone
 from scripts.rollout.traffic import require_current, up, weights
 from scripts.stack import config_change
@@ -46,27 +46,27 @@ from scripts.stack.recorded_config import recorded
 from scripts.stack.runs import Run, changing, snapshot
 from scripts.sync_config import SyncArgs, sync_config
 
-# A machine needs its boot: bundle, build, first healthy check.
+# An instance has to boot: download, build, first passed health check.
 SCALE_UP_DEADLINE_S = 900.0
-# On the way back nobody is told before it is over.
-ROOM_DEADLINE_S = 180.0
+# In a rollback; its notification waits for it.
+CAPACITY_DEADLINE_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutoverArgs:
-    """Where users are to go; no color means the one they are not on."""
+    """The color that is to get all traffic; None means the idle one."""
 
     target: Color | None = None
     release: str = ""
-    """What the target must hold; empty takes what it holds."""
+    """The release that the target must hold; empty allows any."""
     if_needed: bool = False
-    """Whether it is fine that the target has all traffic already."""
+    """Whether to succeed when the target has all traffic already."""
     kind: Kind = Kind.CUTOVER
     break_lock: bool = False
     resume: bool = False
-    """Whether this goes on from where a killed run was: dead locks are released, and what it did is not done again."""
+    """Whether to continue a killed run: releases its locks, and repeats no completed step."""
     accept_breaking_migration: bool = False
-    judge_deadline_s: float = 5.0
+    preview_deadline_s: float = 5.0
     smoke_deadline_s: float = SMOKE_DEADLINE_S
     bake_s: float = 0.0
     reason: str = ""
@@ -94,7 +94,7 @@ class Cutover:
 
     @property
     def is_moved(self) -> bool:
-        """Whether the target had all users before this began, since the run that is resumed brought them there."""
+        """Whether the resumed run had shifted all traffic to the target already."""
         target = self.fleet.colors.get(self.target)
         return self.args.resume and target is not None and target.weight == ALL_TRAFFIC
 
@@ -107,7 +107,7 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> ChangeRecord 
         args = replace(args, break_lock=True)
         stack = ResumedStack(name=stack.name, stack=stack, display=display)
     if args.kind == Kind.ROLLBACK and (refused := config_change.problem(facts.stack, facts.config)):
-        # A rollback must not wait until somebody has mended a file.
+        # A rollback must not wait for a config file to be repaired.
         with recorded(stack, refused, display) as usable:
             return _cut_over(usable, read_facts(usable), args, display)
     if args.kind == Kind.ROLLBACK and not is_current(facts.last, facts.desired):
@@ -118,7 +118,7 @@ def cut_over(stack: Stack, args: CutoverArgs, display: Display) -> ChangeRecord 
 
 
 def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display) -> ChangeRecord | None:
-    with changing(facts, args.kind, break_lock=args.break_lock, reason=args.reason, told_by=display) as run:
+    with changing(facts, args.kind, break_lock=args.break_lock, reason=args.reason, display=display) as run:
         with display.stage("reconcile: read the stack, the fleet and the releases"):
             cutover = preflight(stack, facts, args, display, run)
             run.source, run.target = snapshot(cutover.fleet, cutover.source), snapshot(cutover.fleet, cutover.target)
@@ -126,21 +126,21 @@ def _cut_over(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
             with display.stage(f"scale up: {cutover.target} to the capacity that serves now"):
                 scale_up(cutover)
             with display.stage(f"test traffic: check {cutover.target} through the preview"):
-                gate = replace(facts.gate, preview_deadline_s=args.judge_deadline_s)
+                gate = replace(facts.gate, preview_deadline_s=args.preview_deadline_s)
                 require_ready(gate, cutover.fleet, cutover.target, ALL_TRAFFIC)
-        with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as tell:
-            switch(cutover, tell)
+        with display.stage(f"production traffic shift: {cutover.source} to {cutover.target}") as update:
+            switch(cutover, update)
         with display.stage("smoke test: of the public endpoint"):
-            smoke_or_back(cutover)
+            smoke_or_roll_back(cutover)
         if args.bake_s:
             with display.stage(f"bake: watch {cutover.target} for {args.bake_s:g} s"):
-                release = watched(facts, cutover.fleet, cutover.target)
-                bake(way_back(cutover), release, args.bake_s, run, display)
+                release = watched_release(facts, cutover.fleet, cutover.target)
+                bake(automatic_rollback(cutover), release, args.bake_s, run, display)
     return run.record
 
 
 def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Display, run: Run) -> Cutover:
-    """Read AWS and the releases at the same time; refuse what must not be tried."""
+    """Read AWS and the releases concurrently; raise RefusedError where the cutover must not be attempted."""
     require_current(stack, facts)
     target = args.target or facts.active.other
     colors = facts.colors
@@ -160,14 +160,14 @@ def preflight(stack: Stack, facts: StackFacts, args: CutoverArgs, display: Displ
 
 
 def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
-    """Why this cutover must not even be tried, or None."""
+    """Why this cutover must not be attempted, or None."""
     serving, active = cutover.fleet.serving, cutover.facts.active
     if cutover.args.release and cutover.args.release != cutover.release:
         return f"{cutover.target} holds release {cutover.release or 'none'}, not {cutover.args.release}"
     if serving is None:
         return f"no release is live yet, there is nothing to cut over from; deploy a first release to {active}"
     if cutover.is_moved:
-        return None  # what they get is checked next
+        return None  # the smoke test comes next
     if serving == cutover.target and cutover.fleet.colors[cutover.target].weight == ALL_TRAFFIC:
         return f"{cutover.target} has all traffic already, with release {cutover.fleet.colors[cutover.target].release}"
     if active != serving and active != cutover.target:
@@ -186,12 +186,12 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
             f"{', '.join(breaking)} left (migration: breaking); in a planned window, and after undoing the migration, "
             "say --accept-breaking-migration"
         )
-    # With a share of 0: too few machines isn't a refusal yet, scaling up comes next.
+    # With a weight of 0: too few instances are no refusal yet, scaling up comes next.
     return not_ready(cutover.fleet, cutover.target, release=cutover.release, minimum=0, weight=0)
 
 
 def serves_all(stack: Stack, args: CutoverArgs) -> bool:
-    """Whether all users are where they are to go; another release there than wanted is for `cut_over` to refuse."""
+    """Whether the target has all traffic already; a wrong release on it is for `cut_over` to refuse."""
     facts = read_facts(stack)
     side = facts.fleet().colors.get(args.target or facts.active.other)
     if side is None or side.color != facts.active or side.weight != ALL_TRAFFIC:
@@ -200,14 +200,14 @@ def serves_all(stack: Stack, args: CutoverArgs) -> bool:
 
 
 def scale_up(cutover: Cutover) -> None:
-    """Give the target as many machines as serve now, before it is judged by them."""
+    """Give the target as many instances as serve now, before it is checked."""
     config = cutover.facts.colors[cutover.target]
     needed = capacity_needed(cutover.fleet, cutover.target, minimum=config.min_size, weight=ALL_TRAFFIC)
     group = cutover.fleet.colors[cutover.target].group_of(config.version)
     if group is None:
         return
     if group.is_stopped:
-        let_launch_again(cutover, group, needed)
+        resume_launches(cutover, group, needed)
     if group.healthy >= needed:
         return
     if needed > group.maximum:
@@ -217,11 +217,11 @@ def scale_up(cutover: Cutover) -> None:
             f"raise it: `pulumi config set --stack {name} --path {cutover.target}.maxSize {needed}`, "
             f"then `pulumi up --stack {name}`"
         )
-    bring_to(cutover, cutover.target, group, needed, SCALE_UP_DEADLINE_S)
+    scale_to(cutover, cutover.target, group, needed, SCALE_UP_DEADLINE_S)
 
 
-def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline_s: float) -> None:
-    """As many healthy machines of the color's group, or TimedOut."""
+def scale_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline_s: float) -> None:
+    """Scale the color's group to this many healthy instances; raises TimedOut."""
     if group.desired < needed:
         scaling = client(cutover.facts.session, "autoscaling")
         scaling.set_desired_capacity(AutoScalingGroupName=group.name, DesiredCapacity=needed, HonorCooldown=False)
@@ -232,20 +232,20 @@ def bring_to(cutover: Cutover, color: Color, group: Group, needed: int, deadline
     )
 
 
-def make_room(cutover: Cutover) -> None:
-    """While users were away their old color may have shrunk, or the one they leave grown: its gate would be closed."""
+def restore_capacity(cutover: Cutover) -> None:
+    """Scale the source up again where its gate would fail: it may have scaled in since, or the target out."""
     cutover.fleet = cutover.facts.fleet()
     config = cutover.facts.colors[cutover.source]
     needed = capacity_needed(cutover.fleet, cutover.source, minimum=config.min_size, weight=ALL_TRAFFIC)
     group = cutover.fleet.colors[cutover.source].group_of(config.version)
-    # Ill machines are no lack of machines, and nothing to wait for while users are on a release that fails.
+    # Unhealthy instances are no lack of capacity, and not waited for while the traffic is on a bad release.
     if group and group.desired < needed <= group.maximum:
         cutover.display.note(f"{cutover.source} needs {needed} instances to take the traffic back")
-        bring_to(cutover, cutover.source, group, needed, ROOM_DEADLINE_S)
+        scale_to(cutover, cutover.source, group, needed, CAPACITY_DEADLINE_S)
 
 
-def let_launch_again(cutover: Cutover, group: Group, needed: int) -> None:
-    """With users on it a group must replace what it loses, also one that a failed delivery stopped."""
+def resume_launches(cutover: Cutover, group: Group, needed: int) -> None:
+    """Resume the launches of a group that a failed deploy stopped: a live group must replace lost instances."""
     if group.healthy < needed:
         raise RefusedError(
             f"{cutover.target} has {group.healthy} of {needed} healthy instances of release {group.release}, and a "
@@ -262,33 +262,33 @@ def _still_missing(cutover: Cutover, color: Color, needed: int) -> str | None:
     return not_ready(cutover.fleet, color, release=release, minimum=needed, weight=0)
 
 
-def switch(cutover: Cutover, tell: Callable[[str], None]) -> None:
-    """Set the config and `up`; whatever goes wrong, config and users agree again afterwards."""
-    run, put_back = cutover.run, config_change.save(cutover.stack)
+def switch(cutover: Cutover, on_output: Callable[[str], None]) -> None:
+    """Set the config and `up`; on a failure, config and traffic agree again afterwards."""
+    run, restore = cutover.run, config_change.save(cutover.stack)
     try:
-        _point_at(cutover, cutover.target)
-        shares = weights(cutover.target, 0)
-        result = to_the_end(lambda: up(cutover.stack, cutover.facts, cutover.fleet, shares, tell))
+        _set_active(cutover, cutover.target)
+        target = weights(cutover.target, 0)
+        result = defer_signals(lambda: up(cutover.stack, cutover.facts, cutover.fleet, target, on_output))
         run.changed_resources = changed_resources(result)
         run.state = f"traffic is on {cutover.target}, and config says so"
     except BaseException as error:
-        with shielded():
-            run.state = _settle(cutover, error, put_back)
+        with uninterruptible():
+            run.state = _recover(cutover, error, restore)
         raise
 
 
-def _settle(cutover: Cutover, error: BaseException, put_back: Callable[[], None]) -> str:
-    """After a switch that didn't go through: say where users are, or raise what a person must read."""
+def _recover(cutover: Cutover, error: BaseException, restore: Callable[[], None]) -> str:
+    """After a failed switch: the state of traffic and config, or raises what the operator must know."""
     moved = _serving(cutover, error) == cutover.target
     if moved and isinstance(error, Exception):
-        way_back(cutover).take(cutover.run, cutover.display, update_error(str(error)))
+        automatic_rollback(cutover).roll_back(cutover.run, cutover.display, update_error(str(error)))
     if moved:
         return f"traffic is on {cutover.target}, and config says so"
-    put_back()
+    restore()
     if isinstance(error, ConcurrentUpdateError):
         raise LockedError(f"traffic stays on {cutover.source}: {pulumi_lock(str(error))}") from error
     if cutover.facts.active != cutover.source:
-        _point_at(cutover, cutover.source)  # config had run ahead of the traffic
+        _set_active(cutover, cutover.source)  # config was ahead of the traffic
     if isinstance(error, Exception):
         raise RefusedError(f"traffic stays on {cutover.source}: {update_error(str(error))}") from error
     return f"traffic is on {cutover.source}, and config says so"
@@ -297,15 +297,15 @@ def _settle(cutover: Cutover, error: BaseException, put_back: Callable[[], None]
 def _serving(cutover: Cutover, error: BaseException) -> Color | None:
     try:
         return cutover.facts.fleet().serving
-    except Exception as unknown:  # AWS may be what failed: a person must look
-        raise StuckError(
+    except Exception as unknown:  # AWS may be what failed: an operator must check
+        raise RollbackFailedError(
             f"the switch to {cutover.target} failed ({update_error(str(error)) or 'interrupted'}), and AWS does not "
             f"say where the traffic goes now: {unknown}. Act now: {bluegreen('status', stack=cutover.stack.name)}; "
             f"config says {cutover.target}, `pulumi up --stack {cutover.stack.name}` sends the traffic there"
         ) from error
 
 
-def smoke_or_back(cutover: Cutover) -> None:
+def smoke_or_roll_back(cutover: Cutover) -> None:
     results = smoke(
         cutover.facts.url,
         expect_release=cutover.release,
@@ -314,26 +314,26 @@ def smoke_or_back(cutover: Cutover) -> None:
         in_a_row=3,
     )
     if reason := failures(results):
-        way_back(cutover).take(cutover.run, cutover.display, reason)
+        automatic_rollback(cutover).roll_back(cutover.run, cutover.display, reason)
 
 
-def way_back(cutover: Cutover) -> WayBack:
+def automatic_rollback(cutover: Cutover) -> AutomaticRollback:
     stack, source = cutover.stack, cutover.source
-    return WayBack(
+    return AutomaticRollback(
         stack=stack,
         color=cutover.target,
-        set_config=lambda: _point_at(cutover, source),
-        make_room=lambda: make_room(cutover),
-        is_free=lambda: cutover.facts.fleet().serving == source,
-        going=f"going back to {source}",
-        gone=f"traffic is back on {source}",
-        stuck=f"config says {source} already, `pulumi up --stack {stack.name}` sends it there",
+        set_config=lambda: _set_active(cutover, source),
+        restore_capacity=lambda: restore_capacity(cutover),
+        is_rolled_back=lambda: cutover.facts.fleet().serving == source,
+        action=f"rolling back to {source}",
+        result=f"traffic is back on {source}",
+        manual_step=f"config says {source} already, `pulumi up --stack {stack.name}` sends it there",
     )
 
 
-def _point_at(cutover: Cutover, color: Color) -> None:
+def _set_active(cutover: Cutover, color: Color) -> None:
     if cutover.facts.canary_percent:
-        # A share that stays on the other color is no cutover, and a bad release keeps none.
+        # A cutover ends the canary, and a rollback leaves a bad release no traffic.
         set_value(cutover.stack, "canaryPercent", "0")
     set_value(cutover.stack, "activeColor", color)
 
@@ -386,7 +386,7 @@ def main(
 
 
 def run_cli(stack: str, args: CutoverArgs, display: Display) -> None:
-    terminate_like_ctrl_c()
+    handle_sigterm()
     with exit_codes(display):
         opened = open_stack(stack)
         if args.if_needed and serves_all(opened, args):

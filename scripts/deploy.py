@@ -1,7 +1,7 @@
 """Deploy of a release to new instances of the idle color, which get no traffic.
 
-Bounded: after `max_failed_launches` instances that failed to launch the group launches no more, and the deploy ends at
-once with what the instances logged of their boots, which goes to the alerts topic too.
+Aborted after `max_failed_launches` failed launches: the group launches no more instances, and the boot logs of those
+that failed are printed and published to the alerts topic.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from fleet.state import Fleet, client
 from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes, update_error
 from scripts.cli.exits import RefusedError, UsageError
-from scripts.cli.interrupts import shielded, terminate_like_ctrl_c
+from scripts.cli.interrupts import handle_sigterm, uninterruptible
 from scripts.cli.notifier import PUBLISHED, publish, secrets_of
 from scripts.cli.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.releases.bucket import bundle_url, require
-from scripts.rollout.deployment_watch import Delivery, DeliveryFailedError, Follower, following
+from scripts.rollout.deployment_watch import DeploymentFailedError, LaunchWatch, WatchedDeployment, watching_launches
 from scripts.rollout.failure_report import Boots, boot_failures, console, gather
 from scripts.rollout.traffic import require_agreement
 from scripts.stack.automation import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
@@ -45,12 +45,12 @@ from scripts.stack.lock import who
 from scripts.stack.runs import Run, changing, snapshot
 
 READY_DEADLINE_S = 900.0
-# The first may be AWS's fault and the second chance; a third says that the release can't boot.
+# The first may be AWS's fault and the second bad luck; after a third the release can't boot.
 MAX_FAILED_LAUNCHES = 3
-# AWS is asked for the last 100 activities, and a machine that comes to nothing makes two.
-MOST_COUNTED = 50
+# The last 100 activities are read, and a failed launch makes two.
+MAX_COUNTED_LAUNCHES = 50
 NEWEST = "newest"
-# As ami/ names what it builds.
+# As in ami/.
 IMAGE_NAMES = "bluegreen-debian-12-*"
 
 
@@ -78,33 +78,33 @@ def deploy(stack: Stack, args: DeployArgs, display: Display) -> ChangeRecord | N
             require_agreement(stack, facts, fleet)
             args = replace(args, version=args.version or serving_release(fleet))
             color = choose_color(facts, fleet, args)
-            wanted = wanted_config(facts, color, args)
-            refuse_another_image(fleet, color, wanted.ami)
-            if args.ami == wanted.ami:
-                require_image(facts, wanted.ami)
-            require_allowed(facts, color_values(color, wanted))
+            desired = desired_config(facts, color, args)
+            require_same_image(fleet, color, desired.ami)
+            if args.ami == desired.ami:
+                require_image(facts, desired.ami)
+            require_allowed(facts, color_values(color, desired))
             run.source = snapshot(fleet, color)
-            run.target = ColorSnapshot(color=color, release=args.version, ami=wanted.ami)
-        delivery = Delivery(
+            run.target = ColorSnapshot(color=color, release=args.version, ami=desired.ami)
+        deployment = WatchedDeployment(
             stack=stack.name,
             color=color,
             release=args.version,
-            ami=wanted.ami,
+            ami=desired.ami,
             max_failed_launches=args.max_failed_launches,
         )
-        with following(facts.session, delivery, display.note) as follower:
+        with watching_launches(facts.session, deployment, display.note) as launch_watch:
             try:
-                with display.stage(f"scale up: new instances of {color} with release {args.version}") as say:
-                    bring_up(stack, color, wanted, run, say)
+                with display.stage(f"scale up: new instances of {color} with release {args.version}") as update:
+                    bring_up(stack, color, desired, run, update)
                 with display.stage(f"wait until {color} is ready"):
-                    wait_ready(facts, follower, args, wanted)
+                    wait_ready(facts, launch_watch, args, desired)
             except KeyboardInterrupt:
-                leave(follower, display)
+                stop_on_interrupt(launch_watch, display)
                 raise
             except Exception as error:
                 if changed_nothing(error):
-                    raise  # no machine was launched, nobody need be told
-                give_account(facts, follower, error, run, display)
+                    raise  # no instance was launched: nothing to report
+                report_failure(facts, launch_watch, error, run, display)
         fleet = facts.fleet()
         run.target = snapshot(fleet, color)
         if weight := fleet.colors[color].weight:
@@ -119,7 +119,7 @@ def serving_release(fleet: Fleet) -> str:
 
 
 def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
-    """The idle color; before the first release both are, and the active one is meant."""
+    """The idle color, or the active one before the first release."""
     color = args.color or (fleet.serving or facts.active.other).other
     if fleet.colors[color].weight and fleet.colors[color.other].weight:
         raise RefusedError(
@@ -134,8 +134,8 @@ def choose_color(facts: StackFacts, fleet: Fleet, args: DeployArgs) -> Color:
     return color
 
 
-def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
-    """Before config names it: the program would refuse it in every later `up`."""
+def require_same_image(fleet: Fleet, color: Color, ami: str) -> None:
+    """Raise RefusedError for another AMI on a live color, which the program would refuse in every later `up`."""
     side = fleet.colors[color]
     if side.weight and side.group and side.group.ami != ami:
         raise RefusedError(
@@ -144,18 +144,18 @@ def refuse_another_image(fleet: Fleet, color: Color, ami: str) -> None:
         )
 
 
-def wanted_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorSettings:
+def desired_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorSettings:
     release = require(facts.s3, facts.bucket, args.version)
     before = facts.colors[color]
     ami = newest_image(facts) if args.ami == NEWEST else args.ami or before.ami or facts.colors[color.other].ami
     if not ami:
-        raise UsageError("no color has an AMI yet: name the one that Packer made with --ami")
+        raise UsageError("no color has an AMI yet: name the one that Packer built with --ami")
     bundle = Release(version=release.version, url=bundle_url(facts.bucket, release.version), sha256=release.sha256)
     return before.with_release(bundle, ami)
 
 
 def require_arguments(args: DeployArgs) -> None:
-    """Raise UsageError for what the program would refuse, before a stack is read."""
+    """Raise UsageError for values that the program would refuse, before the stack is read."""
     if args.version and not VERSION.fullmatch(args.version):
         raise UsageError(
             f"VERSION {args.version!r}: allowed is a release's name, letters, digits and . _ -, "
@@ -166,7 +166,7 @@ def require_arguments(args: DeployArgs) -> None:
 
 
 def require_image(facts: StackFacts, ami: str) -> None:
-    """Raise UsageError unless EC2 has this image ready for the account: an Auto Scaling group would only find out."""
+    """Raise UsageError unless EC2 has this image available: otherwise the Auto Scaling group's launches would fail."""
     from botocore.exceptions import ClientError
 
     try:
@@ -184,7 +184,7 @@ def require_image(facts: StackFacts, ami: str) -> None:
 
 
 def newest_image(facts: StackFacts) -> str:
-    """The AMI that `packer build` made last in the stack's region and account."""
+    """The newest AMI of `packer build` in the stack's region and account."""
     found = newest_of(client(facts.session, "ec2"))
     if not found:
         raise UsageError(f"there is no image named {IMAGE_NAMES} in {facts.region} yet: build one, see ami/README.md")
@@ -192,114 +192,118 @@ def newest_image(facts: StackFacts) -> str:
 
 
 def newest_of(ec2: Any) -> Mapping[str, Any]:
-    """The image that `packer build` made last, as EC2 describes it; empty where there is none."""
+    """The newest image of `packer build`, as EC2 describes it; empty where there is none."""
     named = [{"Name": "name", "Values": [IMAGE_NAMES]}, {"Name": "state", "Values": ["available"]}]
     found = ec2.describe_images(Owners=["self"], Filters=named)["Images"]
-    # Their names end in the time of their build.
+    # The names end in the build time.
     return max(found, key=lambda image: (image["CreationDate"], image["Name"]), default={})
 
 
-def bring_up(stack: Stack, color: Color, wanted: ColorSettings, run: Run, tell: Callable[[str], None]) -> None:
+def bring_up(stack: Stack, color: Color, desired: ColorSettings, run: Run, on_output: Callable[[str], None]) -> None:
     def up() -> Any:
-        run.state = f"config says {color} holds {wanted.version}; run the same command again, or retire {color}"
-        return stack.up(on_output=tell)
+        run.state = f"config says {color} holds {desired.version}; run the same command again, or retire {color}"
+        return stack.up(on_output=on_output)
 
-    run.changed_resources = changed_resources(apply(stack, color_values(color, wanted), up))
+    run.changed_resources = changed_resources(apply(stack, color_values(color, desired), up))
 
 
-def wait_ready(facts: StackFacts, follower: Follower, args: DeployArgs, wanted: ColorSettings) -> None:
+def wait_ready(facts: StackFacts, launch_watch: LaunchWatch, args: DeployArgs, desired: ColorSettings) -> None:
     def reason() -> str | None:
-        if follower.gave_up:
-            raise LaunchesStoppedError(f"{', '.join(follower.stopped)} may launch no more instances")
+        if launch_watch.has_aborted:
+            raise LaunchesStoppedError(f"{', '.join(launch_watch.stopped_groups)} may launch no more instances")
         fleet = facts.fleet()
         return not_ready(
-            fleet, follower.delivery.color, release=args.version, minimum=wanted.min_size, weight=0
-        ) or other_image(fleet, follower.delivery)
+            fleet, launch_watch.deployment.color, release=args.version, minimum=desired.min_size, weight=0
+        ) or other_image(fleet, launch_watch.deployment)
 
     wait_until(
         tolerate_transient_errors(reason),
-        what=f"release {args.version} on {follower.delivery.color}",
+        what=f"release {args.version} on {launch_watch.deployment.color}",
         deadline_s=args.deadline_s,
     )
 
 
-def other_image(fleet: Fleet, delivery: Delivery) -> str | None:
-    """Why the color's machines are not those that were asked for, although their release is, or None."""
-    groups = fleet.colors[delivery.color].groups
-    others = [group.ami for group in groups if group.ami != delivery.ami]
-    return f"{delivery.color} still has instances of {', '.join(others)}, not of {delivery.ami}" if others else None
+def other_image(fleet: Fleet, deployment: WatchedDeployment) -> str | None:
+    """Why the color's instances have the release on another AMI, or None."""
+    groups = fleet.colors[deployment.color].groups
+    others = [group.ami for group in groups if group.ami != deployment.ami]
+    return f"{deployment.color} still has instances of {', '.join(others)}, not of {deployment.ami}" if others else None
 
 
-def leave(follower: Follower, display: Display) -> None:
-    """Interrupted: a delivery that goes well may go on by itself, one that has lost machines may not."""
-    with shielded():
-        if follower.lost and (stopped := follower.halt()):
+def stop_on_interrupt(launch_watch: LaunchWatch, display: Display) -> None:
+    """On an interrupt, a deploy without failed launches continues in AWS; one with failed launches stops launching."""
+    with uninterruptible():
+        if launch_watch.failed_launches and (stopped := launch_watch.stop_launches()):
             display.note(f"{', '.join(stopped)} launches no more instances until the next deploy")
 
 
-def give_account(facts: StackFacts, follower: Follower, error: Exception, run: Run, display: Display) -> NoReturn:
-    """Show and tell people what is known, then raise: the error itself, or that the delivery was given up."""
-    follower.look_on()
-    halted = follower.halt()
-    delivery = follower.delivery
-    lost = [loss.instance for loss in follower.lost if loss.instance]
-    boots = Boots(stack=delivery.stack, color=delivery.color, release=delivery.release)
-    failures = boot_failures(facts.session, boots, lost)
-    summary = given_up(follower, failures) if follower.gave_up else update_error(str(error))
-    words = last_words(facts, follower, failures)
-    seen = show_evidence(facts, delivery.color, display)
-    failed = DeploymentFailed(
+def report_failure(
+    facts: StackFacts, launch_watch: LaunchWatch, error: Exception, run: Run, display: Display
+) -> NoReturn:
+    """Print and publish the evidence, then raise: the error itself, or DeploymentFailedError for an aborted deploy."""
+    launch_watch.poll()
+    stopped = launch_watch.stop_launches()
+    deployment = launch_watch.deployment
+    failed = [loss.instance for loss in launch_watch.failed_launches if loss.instance]
+    boots = Boots(stack=deployment.stack, color=deployment.color, release=deployment.release)
+    failures = boot_failures(facts.session, boots, failed)
+    summary = abort_message(launch_watch, failures) if launch_watch.has_aborted else update_error(str(error))
+    log_lines = last_log_lines(facts, launch_watch, failures)
+    evidence = show_evidence(facts, deployment.color, display)
+    message = DeploymentFailed(
         stack=facts.stack,
         region=facts.region,
-        color=delivery.color,
-        release=delivery.release,
-        ami=delivery.ami,
+        color=deployment.color,
+        release=deployment.release,
+        ami=deployment.ami,
         who=who(),
         error=summary,
-        launches_stopped=tuple(follower.stopped or halted),
-        failed_launches=tuple(FailedLaunch(instance=loss.instance, reason=loss.reason) for loss in follower.lost),
+        launches_stopped=tuple(launch_watch.stopped_groups or stopped),
+        failed_launches=tuple(
+            FailedLaunch(instance=loss.instance, reason=loss.reason) for loss in launch_watch.failed_launches
+        ),
         boot_failure=next(reversed(failures.values()), None),
-        evidence=tuple(seen),
+        evidence=tuple(evidence),
     )
-    run.notification = publish(facts, sanitized(failed, secrets_of(facts)))
+    run.notification = publish(facts, sanitized(message, secrets_of(facts)))
     if run.notification != PUBLISHED:
         display.note(run.notification)
-    if not follower.gave_up:
-        if halted:
-            display.note(f"{', '.join(halted)} launches no more instances until the next deploy")
-        for line in words:
+    if not launch_watch.has_aborted:
+        if stopped:
+            display.note(f"{', '.join(stopped)} launches no more instances until the next deploy")
+        for line in log_lines:
             display.note(line)
         raise error
     details = {
-        "failed_launches": [loss.instance for loss in follower.lost],
+        "failed_launches": [loss.instance for loss in launch_watch.failed_launches],
         "boot_failures": [content(failure) for failure in failures.values()],
     }
-    raise DeliveryFailedError("\n".join([summary, *words]), details) from error
+    raise DeploymentFailedError("\n".join([summary, *log_lines]), details) from error
 
 
-def given_up(follower: Follower, failures: Mapping[str, BootFailed]) -> str:
-    """One sentence that names the bound, the instances and, where one logged it, the failed step."""
-    delivery = follower.delivery
-    named = ", ".join(loss.instance or "one that EC2 never launched" for loss in follower.lost)
-    count = f"{len(follower.lost)} instance{'s' if len(follower.lost) > 1 else ''}"
-    said = [f"; the last failed at step {one.step}: {one.error}" for one in failures.values()][-1:]
+def abort_message(launch_watch: LaunchWatch, failures: Mapping[str, BootFailed]) -> str:
+    """One sentence with the limit, the instances and, where one logged it, the failed boot step."""
+    deployment = launch_watch.deployment
+    named = ", ".join(loss.instance or "one that EC2 never launched" for loss in launch_watch.failed_launches)
+    count = f"{len(launch_watch.failed_launches)} instance{'s' if len(launch_watch.failed_launches) > 1 else ''}"
+    step = [f"; the last failed at step {one.step}: {one.error}" for one in failures.values()][-1:]
     return (
-        f"release {delivery.release} did not become healthy on {delivery.color}: {count} failed to launch ({named}), "
-        f"and --max-failed-launches is {delivery.max_failed_launches}"
-        f"{''.join(said)}. {', '.join(follower.stopped)} launches no more instances until the next deploy; "
+        f"release {deployment.release} did not become healthy on {deployment.color}: {count} failed to launch "
+        f"({named}), and --max-failed-launches is {deployment.max_failed_launches}"
+        f"{''.join(step)}. {', '.join(launch_watch.stopped_groups)} launches no more instances until the next deploy; "
         "the live color was not touched"
     )
 
 
-def last_words(facts: StackFacts, follower: Follower, failures: Mapping[str, BootFailed]) -> list[str]:
-    """What the last lost machine told, else its console and the group's reason; the others in a line each."""
-    if not follower.lost:
+def last_log_lines(facts: StackFacts, launch_watch: LaunchWatch, failures: Mapping[str, BootFailed]) -> list[str]:
+    """The log of the last failed boot, else the instance's console; a line for each of the others."""
+    if not launch_watch.failed_launches:
         return []
     if failures:
         *others, last = failures.values()
         return [*(other.report[0] for other in others), *last.report]
-    told = [f"{loss.instance or 'no machine'}: {loss.reason}" for loss in follower.lost]
-    return [*told, *console(facts.session, follower.lost[-1].instance)]
+    reasons = [f"{loss.instance or 'no instance'}: {loss.reason}" for loss in launch_watch.failed_launches]
+    return [*reasons, *console(facts.session, launch_watch.failed_launches[-1].instance)]
 
 
 def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str]:
@@ -309,11 +313,13 @@ def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str
         side = facts.fleet().colors.get(color)
         lines = gather(facts.session, side) if side else []
     except (BotoCoreError, ClientError) as error:
-        lines = [f"the fleet can't be read: {error}"]  # what failed matters more than this
+        lines = [f"the fleet can't be read: {error}"]  # the deploy's own error matters more
     for line in lines:
         display.note(line)
     topic = facts.outputs.get("alertsTopicArn", "")
-    display.note(f"the live color was not touched; each instance's own report went to the alerts topic {topic}")
+    display.note(
+        f"the live color was not touched; each instance has published its own report to the alerts topic {topic}"
+    )
     return lines
 
 
@@ -331,7 +337,7 @@ def main(
     deadline: Annotated[float, seconds(help="Seconds within which the instances must be healthy.")] = READY_DEADLINE_S,
     max_failed_launches: Annotated[
         int,
-        typer.Option(min=1, max=MOST_COUNTED, help="Abort after this many failed launches."),
+        typer.Option(min=1, max=MAX_COUNTED_LAUNCHES, help="Abort after this many failed launches."),
     ] = MAX_FAILED_LAUNCHES,
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
@@ -341,7 +347,7 @@ def main(
     It gets no traffic before a cutover, with one exception: the first release of a stack goes to the active color and
     gets all traffic as soon as its instances are healthy.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
     display = Display(as_json=as_json)
     args = DeployArgs(
         version=version,

@@ -1,4 +1,4 @@
-"""Checks of what the commands need: tools, credentials, state, stack, machine image, quotas; each with what to type."""
+"""Diagnosis of a workstation, AWS account and stack: tools, credentials, state, AMI and quotas, with the fixes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from scripts.stack.automation import NAMESPACE, NO_CLI, NO_STACK, ROOT, Value, r
 from scripts.stack.config_change import problem
 from scripts.stack.config_file import StackFileError, read_config
 
-OLDEST_PULUMI = (3, 238, 0)  # before, an error in an after-hook did not fail the deployment
+MIN_PULUMI = (3, 238, 0)  # before, an error in an after-hook did not fail the update
 DEADLINE_S = 20.0
 PULUMI_S = 15.0  # one run of the CLI: a state bucket far away answers within 3
 BUILDER_VCPUS = 2  # Packer's instance, as ami/variables.pkr.hcl has it
@@ -38,8 +38,8 @@ STANDARD_FAMILIES = "acdhimrtz"  # those that quota L-1216C47A counts, by their 
 VCPU_QUOTA, ADDRESS_QUOTA = "L-1216C47A", "L-0263D0A3"
 
 
-class State(StrEnum):
-    """How a check ended. A warning stops no command now."""
+class CheckState(StrEnum):
+    """Result of a check. A warning stops no command now."""
 
     OK = "ok"
     WARNING = "warning"
@@ -49,18 +49,18 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check found, and what to type where something is missing."""
+    """Result of a check, and the command that fixes it."""
 
     name: str
-    state: State
+    state: CheckState
     found: str
     type: str = ""
 
 
 class MissingError(Exception):
-    """A check failed: what was found, and what to type."""
+    """A check failed: what was found, and the command that fixes it."""
 
-    state = State.FAILED
+    state = CheckState.FAILED
 
     def __init__(self, found: str, type: str = "") -> None:
         super().__init__(found)
@@ -68,17 +68,17 @@ class MissingError(Exception):
 
 
 class WarningError(MissingError):
-    state = State.WARNING
+    state = CheckState.WARNING
 
 
 class SkippedError(MissingError):
     """Another check must pass first."""
 
-    state = State.SKIPPED
+    state = CheckState.SKIPPED
 
 
 @dataclass(frozen=True)
-class Check:
+class DoctorCheck:
     """`run` returns what was found, or raises MissingError."""
 
     name: str
@@ -86,32 +86,32 @@ class Check:
 
     def result(self) -> Finding:
         try:
-            return Finding(name=self.name, state=State.OK, found=within(DEADLINE_S, self.run))
+            return Finding(name=self.name, state=CheckState.OK, found=within(DEADLINE_S, self.run))
         except MissingError as error:
             return Finding(name=self.name, state=error.state, found=str(error), type=error.type)
         except Exception as error:  # whatever it is: the other checks matter too
             found = str(error) if isinstance(error, ScriptError) else update_error(str(error))
-            return Finding(name=self.name, state=State.FAILED, found=found or type(error).__name__)
+            return Finding(name=self.name, state=CheckState.FAILED, found=found or type(error).__name__)
 
 
 def within(seconds: float, work: Callable[[], str]) -> str:
-    """The result of `work`. Raises what it raises, or MissingError when it takes longer; it then goes on by itself."""
-    ends: list[Callable[[], str]] = []
+    """The result of `work`, or its error; raises MissingError after the timeout, and leaves its thread running."""
+    outcomes: list[Callable[[], str]] = []
 
     def run() -> None:
         try:
-            done = work()
-            ends.append(lambda: done)
+            result = work()
+            outcomes.append(lambda: result)
         except BaseException as error:
             raised = error
-            ends.append(lambda: _raise(raised))
+            outcomes.append(lambda: _raise(raised))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not ends:
+    if not outcomes:
         raise MissingError(f"no answer within {seconds:g} s")
-    return ends[0]()
+    return outcomes[0]()
 
 
 def _raise(error: BaseException) -> str:
@@ -129,11 +129,11 @@ class Held:
 
 
 class NoAnswerError(ScriptError):
-    """Pulumi's CLI failed or took too long; the message has its words."""
+    """Pulumi's CLI failed or timed out; the message has its output."""
 
 
-def run_pulumi(*words: str) -> str:
-    argv = ["pulumi", *words, "--non-interactive"]
+def run_pulumi(*arguments: str) -> str:
+    argv = ["pulumi", *arguments, "--non-interactive"]
     try:
         done = subprocess.run(
             argv,
@@ -155,7 +155,7 @@ def run_pulumi(*words: str) -> str:
 
 @dataclass
 class CliStack:
-    """The stack for `read_facts`, by runs of the CLI that have an end."""
+    """The stack for `read_facts`, by runs of the CLI with a timeout."""
 
     name: str
 
@@ -176,57 +176,59 @@ class CliStack:
 
 @dataclass
 class PulumiChecks:
-    """One after the other, since each needs the one before."""
+    """Checks of Pulumi, in order: each needs the previous one."""
 
-    given: str
-    """The stack that is named; empty takes the selected one."""
+    option: str
+    """The --stack option; empty takes the selected stack."""
     stack: str = ""
 
-    def all(self) -> list[Check]:
+    def all(self) -> list[DoctorCheck]:
         return [
-            Check("Pulumi CLI", self.cli),
-            Check("Pulumi's AWS plugin", self.plugin),
-            Check("state backend", self.login),
-            Check("stack", self.selected),
-            Check("config", self.config),
+            DoctorCheck("Pulumi CLI", self.cli),
+            DoctorCheck("Pulumi's AWS plugin", self.plugin),
+            DoctorCheck("state backend", self.login),
+            DoctorCheck("stack", self.selected),
+            DoctorCheck("config", self.config),
         ]
 
     def cli(self) -> str:
         try:
-            told = run_pulumi("version").strip()
+            installed = run_pulumi("version").strip()
         except SkippedError:
             raise MissingError(NO_CLI, "curl -fsSL https://get.pulumi.com | sh") from None
-        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", told)
-        if not found or tuple(map(int, found.groups())) < OLDEST_PULUMI:
+        found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", installed)
+        if not found or tuple(map(int, found.groups())) < MIN_PULUMI:
             raise MissingError(
-                f"{told} at {shutil.which('pulumi')}; 3.238 or later is needed",
+                f"{installed} at {shutil.which('pulumi')}; 3.238 or later is needed",
                 "curl -fsSL https://get.pulumi.com | sh",
             )
-        return told
+        return installed
 
     def plugin(self) -> str:
-        wanted = installed_version("pulumi_aws")
-        if beside := shutil.which("pulumi-resource-aws"):
-            return f"{beside}, on the PATH"
-        there = {each["version"] for each in json.loads(run_pulumi("plugin", "ls", "--json")) if each["name"] == "aws"}
-        if wanted in there:
-            return wanted
-        # Pulumi fetches it by itself, unless it is told not to.
+        required = installed_version("pulumi_aws")
+        if binary := shutil.which("pulumi-resource-aws"):
+            return f"{binary}, on the PATH"
+        installed = {
+            each["version"] for each in json.loads(run_pulumi("plugin", "ls", "--json")) if each["name"] == "aws"
+        }
+        if required in installed:
+            return required
+        # Pulumi downloads it automatically, unless this variable is set.
         kind = MissingError if os.environ.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION") else WarningError
         raise kind(
-            f"{wanted} is not installed; Pulumi downloads it with the first update",
-            f"pulumi plugin install resource aws {wanted}",
+            f"{required} is not installed; Pulumi downloads it with the first update",
+            f"pulumi plugin install resource aws {required}",
         )
 
     def login(self) -> str:
         try:
-            told = json.loads(run_pulumi("whoami", "--json"))
+            login = json.loads(run_pulumi("whoami", "--json"))
         except NoAnswerError as error:
             raise MissingError(str(error), "pulumi login 's3://BUCKET?region=REGION'") from error
-        return f"{told.get('url', 'unknown')}, as {told.get('user', 'unknown')}"
+        return f"{login.get('url', 'unknown')}, as {login.get('user', 'unknown')}"
 
     def selected(self) -> str:
-        named = ("--stack", self.given) if self.given else ()
+        named = ("--stack", self.option) if self.option else ()
         try:
             self.stack = run_pulumi("stack", "--show-name", *named).strip()
         except NoAnswerError as error:
@@ -235,7 +237,7 @@ class PulumiChecks:
             if "no stack selected" in str(error):
                 raise MissingError(NO_STACK, "pulumi stack select NAME") from error
             raise SkippedError(str(error)) from error
-        return f"{self.stack}, {'named' if self.given else 'selected'}"
+        return f"{self.stack}, {'named' if self.option else 'selected'}"
 
     def config(self) -> str:
         if not self.stack:
@@ -258,24 +260,24 @@ class PulumiChecks:
 
 @dataclass
 class AwsChecks:
-    """Independent of Pulumi: which stack is selected stands in a file of its own, and its region in another one."""
+    """Checks of AWS, independent of Pulumi: the selected stack and its region are read from files."""
 
-    given: str
+    option: str
     account: str = ""
 
-    def all(self) -> list[Check]:
+    def all(self) -> list[DoctorCheck]:
         return [
-            Check("AWS region", self.regions),
-            Check("AWS credentials", self.credentials),
-            Check("machine image", self.image),
-            Check("vCPU quota", self.vcpus),
-            Check("Elastic IP quota", self.addresses),
+            DoctorCheck("AWS region", self.regions),
+            DoctorCheck("AWS credentials", self.credentials),
+            DoctorCheck("machine image", self.image),
+            DoctorCheck("vCPU quota", self.vcpus),
+            DoctorCheck("Elastic IP quota", self.addresses),
         ]
 
     @cached_property
     def stack(self) -> str:
         try:
-            return self.given or selected_stack_on_disk()
+            return self.option or selected_stack_on_disk()
         except ScriptError:
             return ""
 
@@ -329,13 +331,13 @@ class AwsChecks:
 
         try:
             session = boto3.Session(region_name=self.region or "us-east-1")
-            told = client(session, "sts", fail_fast=True).get_caller_identity()
+            identity = client(session, "sts", fail_fast=True).get_caller_identity()
         except ClientError as error:
             raise MissingError(f"AWS refuses them: {error}", "aws sso login") from error
         except BotoCoreError as error:
             raise MissingError(update_error(str(error)), "aws configure sso") from error
-        self.account = str(told["Account"])
-        return str(told["Arn"])
+        self.account = str(identity["Account"])
+        return str(identity["Arn"])
 
     def image(self) -> str:
         found = newest_of(client(self.session, "ec2", fail_fast=True))
@@ -398,7 +400,7 @@ class AwsChecks:
         return int(found["InstanceTypes"][0]["VCpuInfo"]["DefaultVCpus"])
 
     def setting(self, key: str) -> str:
-        """The stack's own, else the default of Pulumi.yaml."""
+        """The value in the stack's config, else the default of Pulumi.yaml."""
         return str(self.config.get(f"{NAMESPACE}:{key}") or self.defaults[key])
 
     def listed(self, key: str) -> Sequence[Any]:
@@ -418,7 +420,7 @@ class AwsChecks:
 
 
 def examine(stack: str) -> list[Finding]:
-    """All checks: Pulumi's beside AWS's, as both wait for a network."""
+    """All checks; Pulumi's and AWS's run concurrently, as both wait for the network."""
     chains = PulumiChecks(stack).all(), AwsChecks(stack).all()
     with ThreadPoolExecutor(len(chains)) as pool:
         done = pool.map(lambda chain: [check.result() for check in chain], chains)
@@ -427,13 +429,13 @@ def examine(stack: str) -> list[Finding]:
 
 def lines(findings: Sequence[Finding]) -> list[str]:
     width = max(len(each.name) for each in findings)
-    told = []
+    output = []
     for each in findings:
         first, *rest = each.found.splitlines() or [""]
-        told.append(f"{each.state:<8} {each.name:<{width}}  {first}")
-        told += [f"{'':<{9 + width}}  {line}" for line in rest]
-        told += [f"{'':<{9 + width}}  type:  {each.type}"] if each.type else []
-    return told
+        output.append(f"{each.state:<8} {each.name:<{width}}  {first}")
+        output += [f"{'':<{9 + width}}  {line}" for line in rest]
+        output += [f"{'':<{9 + width}}  type:  {each.type}"] if each.type else []
+    return output
 
 
 cli = app()
@@ -441,7 +443,7 @@ cli = app()
 
 @cli.command()
 def main(stack: StackOption = "", as_json: JsonOption = False) -> None:
-    """Check what the commands need, and say what to type where something is missing: exit code 1 then.
+    """Check workstation, AWS account and stack, and print the fix for each failure; exit code 1 then.
 
     Checked are the Pulumi CLI and its AWS plugin, the login to the state, the stack and whether this checkout's config
     is up to date with it, AWS region and credentials, the machine image, and the quotas of vCPUs and Elastic IPs where
@@ -451,7 +453,7 @@ def main(stack: StackOption = "", as_json: JsonOption = False) -> None:
     with exit_codes(display):
         with display.working("checking"):
             findings = examine(stack)
-        ok = not named(findings, State.FAILED) and not named(findings, State.SKIPPED)
+        ok = not named(findings, CheckState.FAILED) and not named(findings, CheckState.SKIPPED)
         display.result({"ok": ok, "checks": [asdict(each) for each in findings]})
         for line in lines(findings):
             display.say(line)
@@ -461,13 +463,13 @@ def main(stack: StackOption = "", as_json: JsonOption = False) -> None:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    failed, skipped = named(findings, State.FAILED), named(findings, State.SKIPPED)
+    failed, skipped = named(findings, CheckState.FAILED), named(findings, CheckState.SKIPPED)
     parts = [f"missing: {', '.join(failed)}"] if failed else []
     parts += [f"not checked: {', '.join(skipped)}"] if skipped else []
     return "; ".join(parts) or "nothing is missing"
 
 
-def named(findings: Sequence[Finding], state: State) -> list[str]:
+def named(findings: Sequence[Finding], state: CheckState) -> list[str]:
     return [each.name for each in findings if each.state is state]
 
 

@@ -20,7 +20,7 @@ from fleet.colors import Color
 from fleet.state import client
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import Exit, UsageError
-from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.interrupts import handle_sigterm
 from scripts.cli.options import RegionOption, StackOption, app
 from scripts.rollout.direct_rollback import region_of
 from scripts.stack.automation import ROOT, selected_stack
@@ -34,7 +34,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 
 
-class Kind(StrEnum):
+class LogKind(StrEnum):
     """A log group of the stack."""
 
     APP = "app"
@@ -54,7 +54,7 @@ class Selection:
         return f"{self.color}/" if self.color else ""
 
     def takes(self, stream: str) -> bool:
-        """As the prefix does, for emulators that don't know it, and for the instance, which no prefix can name."""
+        """Whether a stream matches: by color, for emulators that ignore the prefix, and by instance."""
         return stream.startswith(self.prefix) and self.instance in ("", *stream.split("/")[2:3])
 
 
@@ -63,7 +63,7 @@ class Line:
     """One event. Its stream is `<color>/<release>/<instance>/<source>`."""
 
     time: str
-    kind: Kind
+    kind: LogKind
     color: str
     release: str
     instance: str
@@ -72,7 +72,7 @@ class Line:
     id: str
 
     @classmethod
-    def parse(cls, kind: Kind, event: Mapping[str, Any]) -> Line:
+    def parse(cls, kind: LogKind, event: Mapping[str, Any]) -> Line:
         color, release, instance, source = (*event["logStreamName"].split("/", 3), "", "", "")[:4]
         at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
         return cls(
@@ -91,7 +91,7 @@ class Line:
 
 
 class Cursor:
-    """Place in one log group: each event is read once, also one that is stored after later ones."""
+    """Position in a log group: each event is read once, also one that is stored after later ones."""
 
     def __init__(self, logs: Any, group: str, selection: Selection, since_ms: int) -> None:
         self.logs, self.group, self.selection = logs, group, selection
@@ -105,14 +105,15 @@ class Cursor:
             return self._read()
         except self.logs.exceptions.ResourceNotFoundException as error:
             raise UsageError(
-                f"there is no log group {self.group} in {self.logs.meta.region_name}: the stack's first update makes it"
+                f"there is no log group {self.group} in {self.logs.meta.region_name}: "
+                "the stack's first update creates it"
             ) from error
 
     def _read(self) -> list[Mapping[str, Any]]:
         found = dict[str, Mapping[str, Any]]()
         newest_ms = 0
         for event in self._events():
-            # By CloudWatch's clock: an instance's, or this machine's, may be wrong.
+            # By CloudWatch's clock: an instance's, or this host's, may be wrong.
             newest_ms = max(newest_ms, int(event.get("ingestionTime", event["timestamp"])))
             if event["eventId"] not in self.seen and self.selection.takes(event["logStreamName"]):
                 found[event["eventId"]] = event
@@ -135,15 +136,15 @@ class Cursor:
             token = {"nextToken": page["nextToken"]}
 
 
-def read(cursors: Mapping[Kind, Cursor]) -> list[Line]:
-    """What is new, in the order of time."""
+def read(cursors: Mapping[LogKind, Cursor]) -> list[Line]:
+    """New lines, sorted by time."""
     events = [(kind, event) for kind, cursor in cursors.items() for event in cursor.read()]
     events.sort(key=lambda each: int(each[1]["timestamp"]))
     return [Line.parse(kind, event) for kind, event in events]
 
 
-def follow(cursors: Mapping[Kind, Cursor], show: Callable[[Line], None], pause: Callable[[float], None]) -> None:
-    """Until an interrupt."""
+def follow(cursors: Mapping[LogKind, Cursor], show: Callable[[Line], None], pause: Callable[[float], None]) -> None:
+    """Show new lines until an interrupt."""
     while True:
         for line in read(cursors):
             show(line)
@@ -159,8 +160,8 @@ def since_ms(text: str, now: float) -> int:
 
 
 def open_cursors(
-    stack: str, region: str, kinds: Sequence[Kind], selection: Selection, start_ms: int
-) -> dict[Kind, Cursor]:
+    stack: str, region: str, kinds: Sequence[LogKind], selection: Selection, start_ms: int
+) -> dict[LogKind, Cursor]:
     import boto3
 
     logs = client(boto3.Session(region_name=region), "logs")
@@ -173,13 +174,13 @@ cli = app()
 @cli.command()
 def main(
     kinds: Annotated[
-        list[Kind] | None, typer.Argument(metavar="KIND", help="Which lines: app, boot or system; default: app.")
+        list[LogKind] | None, typer.Argument(metavar="KIND", help="Which lines: app, boot or system; default: app.")
     ] = None,
     stack: StackOption = "",
     follows: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
     color: Annotated[Color | None, typer.Option(help="Of this color alone; default: of both.")] = None,
     instance: Annotated[
-        str, typer.Option(help="Of this instance alone, such as i-0123456789abcdef0; also one that is gone.")
+        str, typer.Option(help="Of this instance alone, such as i-0123456789abcdef0; also a terminated one.")
     ] = "",
     region: RegionOption = "",
     since: Annotated[str, typer.Option(help="How far back to begin: a number with s, m, h or d.")] = "10m",
@@ -190,7 +191,7 @@ def main(
     `app` has what the container prints, `boot` what the boot program did and why it failed, `system` the system's
     journal. With -f new lines follow until Ctrl-C, which ends with exit code 130. Times are UTC.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
 
     def show(line: Line) -> None:
         typer.echo(json.dumps(asdict(line)) if as_json else str(line))
@@ -204,7 +205,7 @@ def main(
             selection = Selection(color=color, instance=instance)
             stack = stack or selected_stack()
             region = region_of(stack, region, ROOT / f"Pulumi.{stack}.yaml")
-            cursors = open_cursors(stack, region, kinds or [Kind.APP], selection, start_ms)
+            cursors = open_cursors(stack, region, kinds or [LogKind.APP], selection, start_ms)
             if follows:
                 _until_interrupted(cursors, show)
             for line in read(cursors):
@@ -213,8 +214,8 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _until_interrupted(cursors: Mapping[Kind, Cursor], show: Callable[[Line], None]) -> None:
-    """Ctrl-C is how this ends: nothing to say about."""
+def _until_interrupted(cursors: Mapping[LogKind, Cursor], show: Callable[[Line], None]) -> None:
+    """Follow until Ctrl-C, which is no error here."""
     try:
         follow(cursors, show, time.sleep)
     except KeyboardInterrupt:

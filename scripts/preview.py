@@ -1,4 +1,4 @@
-"""Preview of an `up`: what it would do to traffic and resources, and what of that is refused."""
+"""Preview of an `up`: its changes to traffic and resources, and what would be refused."""
 
 from __future__ import annotations
 
@@ -25,50 +25,52 @@ POLICY = ROOT / "policy"
 
 
 class PreviewFailedError(ScriptError):
-    """The program or the engine failed in a preview; the message has their words."""
+    """The program or the engine failed in a preview; the message has their output."""
 
 
-def previewed(stack: PreviewedStack, tell: Callable[[str], None] | None = None) -> tuple[Changes, Exception | None]:
-    """What an `up` would change by the engine's own account; the error that ended the preview, if one did."""
+def previewed(
+    stack: PreviewedStack, on_output: Callable[[str], None] | None = None
+) -> tuple[Changes, Exception | None]:
+    """Changes of an `up` by the engine's events, and the error of a failed preview."""
     from pulumi.automation import CommandError
 
     events: list[EngineEvent] = []
     failed: Exception | None = None
     try:
-        stack.preview(diff=True, policy_packs=[str(POLICY)], on_output=tell, on_event=events.append)
+        stack.preview(diff=True, policy_packs=[str(POLICY)], on_output=on_output, on_event=events.append)
     except CommandError as error:
         failed = error
     return read_events(events), failed
 
 
-def judged(stack: PreviewedStack, display: Display, *, allow_replace: bool, report: Path | None) -> Changes:
-    """Preview, write the report wherever it is wanted, and raise unless an `up` may follow."""
-    with display.stage("preview: what would change") as tell:
+def checked_preview(stack: PreviewedStack, display: Display, *, allow_replace: bool, report: Path | None) -> Changes:
+    """Preview, write the report, and raise RefusedError or PreviewFailedError unless an `up` may follow."""
+    with display.stage("preview: what would change") as update:
         last, desired = deployments_of(stack)
         traffic = deployments.refusal(stack.name, last, desired, os.environ)
-        found, failed = previewed(stack, tell)
+        found, failed = previewed(stack, update)
         refused = refusal(found, traffic, allow_replace=allow_replace)
         page = markdown(stack.name, found, refused, deployments.effects(last, desired))
-        _hand_out(page, report)
+        _write_report(page, report)
         display.say(page)
         if refused:
             raise RefusedError(refused)
         if failed:
-            # Told whole: the command's own text is cut to its first line, and a list of bad values has many.
+            # In full: the text of CommandError is cut to its first line, and a list of bad values has many.
             raise PreviewFailedError("\n".join(found.errors) or update_error(str(failed))) from failed
     return found
 
 
 def deployments_of(stack: Stack) -> tuple[Deployment, Deployment]:
-    """What the stack's last update left, and what the config asks for; nothing of both where it can't be read."""
+    """The last and the desired deployment; both empty where the config can't be read."""
     try:
         facts = read_facts(stack, required=False)
     except ValueError:
-        return Deployment(), Deployment()  # a value that is not allowed: the program names it, with all others
+        return Deployment(), Deployment()  # an invalid value: the program reports it, with all others
     return facts.last, facts.desired
 
 
-def _hand_out(page: str, report: Path | None) -> None:
+def _write_report(page: str, report: Path | None) -> None:
     summarize(page)
     if report:
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def _hand_out(page: str, report: Path | None) -> None:
 def as_json(found: Changes) -> dict[str, Any]:
     return {
         "counts": dict(found.counts),
-        "changes": [{**asdict(change), "loses": change.loses} for change in found.changes],
+        "changes": [{**asdict(change), "destroys": change.destroys} for change in found.changes],
         "violations": [asdict(violation) for violation in found.violations],
     }
 
@@ -93,14 +95,14 @@ def main(
     allow_replace: AllowReplaceOption = False,
     as_document: JsonOption = False,
 ) -> None:
-    """Show what `up` would do to traffic and resources; exit code 3 when it must not be applied as it is.
+    """Show what `up` would do to traffic and resources; exit code 3 when it would be refused.
 
-    Refused are an `up` of config that is older than the stack, the loss of the release that is live or the only one to
-    roll back to, the replacement or deletion of a VPC, a VPN or a bucket, and what breaks a mandatory policy.
+    Refused are: config that is older than the stack, removing the live release or the only one to roll back to,
+    replacing or deleting a VPC, a VPN or a bucket, and violations of a mandatory policy.
     """
     display = Display(as_json=as_document)
     with exit_codes(display):
-        found = judged(open_stack(stack), display, allow_replace=allow_replace, report=report)
+        found = checked_preview(open_stack(stack), display, allow_replace=allow_replace, report=report)
         display.result({"ok": True, **as_json(found)})
 
 

@@ -1,4 +1,4 @@
-"""Publication of a release: one bundle and its release.json in the artifacts bucket, stored once and for good."""
+"""Publication of a release: its bundle and release.json in the artifacts bucket, immutable."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from ami.boot.user_data import VERSION, bundle_key
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
 from scripts.cli.options import JsonOption, StackOption, app
-from scripts.releases.bucket import Kind, Migration, Release, bundle_url, find, manifest_key
+from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, bundle_url, find, manifest_key
 from scripts.releases.bundle import build_image, digest, image_entries, pack, save_image, source_entries
 
-BUNDLE, BESIDE = "bundle.tar.gz", "release.json"
+BUNDLE, MANIFEST = "bundle.tar.gz", "release.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishArgs:
-    """What to publish under which name."""
+    """The folder or image to publish, and its version."""
 
     folder: Path
     bucket: str
     version: str
     commit: str = ""
-    kind: Kind = Kind.SOURCE
+    kind: BundleKind = BundleKind.SOURCE
     migration: Migration = Migration.NONE
     image: str = ""
-    """For kind image: an image on this machine; empty builds the folder."""
+    """For kind image: a local Docker image; empty builds the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A release as it lies in the bucket."""
+    """A release in the bucket; `created` is False where the same bytes were published before."""
 
-    release: Release
+    release: ReleaseManifest
     url: str
-    anew: bool
+    created: bool
 
 
 def publish(s3: Any, args: PublishArgs, display: Display) -> Published:
-    """Pack and store the release; other bytes under a version that exists are refused, the same are fine."""
+    """Pack and store the release; raises RefusedError where the version exists with other bytes."""
     with tempfile.TemporaryDirectory(prefix="bluegreen-publish-") as folder:
         release = pack_release(args, Path(folder), display)
         return store(s3, args.bucket, release, Path(folder) / BUNDLE, display)
 
 
-def pack_release(args: PublishArgs, folder: Path, display: Display) -> Release:
+def pack_release(args: PublishArgs, folder: Path, display: Display) -> ReleaseManifest:
     """Write bundle and release.json into a folder, ready for any number of buckets."""
     require_version(args.version)
-    release = Release(version=args.version, commit=args.commit, kind=args.kind, migration=args.migration)
+    release = ReleaseManifest(version=args.version, commit=args.commit, kind=args.kind, migration=args.migration)
     folder.mkdir(parents=True, exist_ok=True)
     with display.stage(f"pack {args.folder}"), tempfile.TemporaryDirectory(prefix="bluegreen-pack-") as scratch:
         sha256, size = pack(_entries(args, Path(scratch)), release, folder / BUNDLE)
     created = datetime.now(UTC).isoformat(timespec="milliseconds")
     release = replace(release, sha256=sha256, size=size, created=created)
-    (folder / BESIDE).write_bytes(release.beside())
+    (folder / MANIFEST).write_bytes(release.to_json())
     return release
 
 
-def packed_release(folder: Path, sha256: str) -> Release:
-    """What `pack_release` wrote into a folder; other bytes than the expected ones are refused."""
+def packed_release(folder: Path, sha256: str) -> ReleaseManifest:
+    """The release that `pack_release` wrote into a folder; raises RefusedError where the checksum differs."""
     try:
-        release = Release.parse(json.loads((folder / BESIDE).read_text()))
+        release = ReleaseManifest.parse(json.loads((folder / MANIFEST).read_text()))
         found = digest(folder / BUNDLE)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{folder} holds no packed release, as --pack-into writes it: {error}") from error
@@ -77,17 +77,17 @@ def packed_release(folder: Path, sha256: str) -> Release:
     if found != (sha256 or release.sha256) or found != release.sha256:
         raise RefusedError(
             f"{folder / BUNDLE} has the sha256 {found}, but {sha256 or release.sha256} was packed: "
-            "these are other bytes, and nothing was published"
+            "nothing was published"
         )
     return release
 
 
-def store(s3: Any, bucket: str, release: Release, archive: Path, display: Display) -> Published:
+def store(s3: Any, bucket: str, release: ReleaseManifest, archive: Path, display: Display) -> Published:
     """Write a packed release into a bucket, once."""
     with display.stage(f"store {release.size:,} bytes as {release.version}"):
-        anew = _store_bundle(s3, bucket, release, archive)
+        created = _store_bundle(s3, bucket, release, archive)
         stored = _store_manifest(s3, bucket, release)
-    return Published(release=stored, url=bundle_url(bucket, release.version), anew=anew)
+    return Published(release=stored, url=bundle_url(bucket, release.version), created=created)
 
 
 def require_version(version: str) -> None:
@@ -96,7 +96,7 @@ def require_version(version: str) -> None:
 
 
 def git_version(folder: Path) -> str:
-    """`git describe` of the folder's commit; a folder with changes has no name of its own."""
+    """`git describe` of the folder's commit; raises UsageError where the folder has uncommitted changes."""
     described = _git(folder, "describe", "--tags", "--always")
     if _changes(folder):
         raise UsageError(
@@ -107,7 +107,7 @@ def git_version(folder: Path) -> str:
 
 
 def git_commit(folder: Path) -> str:
-    """The last commit that touched the folder; empty when it holds something else.
+    """The last commit that touched the folder; empty where it has uncommitted changes.
 
     Not HEAD: a commit elsewhere must not change the bytes of a release.
     """
@@ -118,7 +118,7 @@ def git_commit(folder: Path) -> str:
 
 
 def _changes(folder: Path) -> str:
-    """Of this folder alone: each deploy changes the stack's file, which no release holds."""
+    """Uncommitted changes of this folder alone: each deploy changes the stack's config file, which no release holds."""
     return _git(folder, "status", "--porcelain", "--", ".")
 
 
@@ -133,7 +133,7 @@ def _git(folder: Path, *args: str) -> str:
 
 
 def _entries(args: PublishArgs, folder: Path) -> Any:
-    if args.kind is Kind.SOURCE:
+    if args.kind is BundleKind.SOURCE:
         return source_entries(args.folder)
     reference, saved = args.image or f"release:{args.version}", folder / "image.tar"
     if not args.image:
@@ -142,7 +142,7 @@ def _entries(args: PublishArgs, folder: Path) -> Any:
     return image_entries(saved)
 
 
-def _store_bundle(s3: Any, bucket: str, release: Release, archive: Path) -> bool:
+def _store_bundle(s3: Any, bucket: str, release: ReleaseManifest, archive: Path) -> bool:
     """Store the bundle unless the version has one; True when it was stored now."""
     with archive.open("rb") as body:
         stored = _put_once(
@@ -155,22 +155,22 @@ def _store_bundle(s3: Any, bucket: str, release: Release, archive: Path) -> bool
             ContentType="application/gzip",
         )
     if not stored:
-        there = s3.head_object(Bucket=bucket, Key=bundle_key(release.version))["Metadata"].get("sha256", "unknown")
-        if there != release.sha256:
+        existing = s3.head_object(Bucket=bucket, Key=bundle_key(release.version))["Metadata"].get("sha256", "unknown")
+        if existing != release.sha256:
             raise RefusedError(
-                f"version {release.version} is published with other bytes (sha256 {there}, yours {release.sha256}); "
+                f"version {release.version} is published with other bytes (sha256 {existing}, yours {release.sha256}); "
                 "a version is written once: choose a new one"
             )
     return stored
 
 
-def _store_manifest(s3: Any, bucket: str, release: Release) -> Release:
-    """Also when the bundle was there already: whoever stored it may have been cut off before this."""
+def _store_manifest(s3: Any, bucket: str, release: ReleaseManifest) -> ReleaseManifest:
+    """Store release.json, also when the bundle exists already: its publication may have been interrupted."""
     if _put_once(
         s3,
         Bucket=bucket,
         Key=manifest_key(release.version),
-        Body=release.beside(),
+        Body=release.to_json(),
         ContentType="application/json",
     ):
         return release
@@ -181,7 +181,7 @@ def _put_once(s3: Any, **arguments: Any) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        # S3 itself decides between two who publish at once.
+        # Atomic, also between two concurrent publications.
         s3.put_object(IfNoneMatch="*", **arguments)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
@@ -203,21 +203,22 @@ def main(
         str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
     ] = "",
     kind: Annotated[
-        Kind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
-    ] = Kind.SOURCE,
+        BundleKind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
+    ] = BundleKind.SOURCE,
     migration: Annotated[
         Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
     ] = Migration.NONE,
-    image: Annotated[str, typer.Option(help="For kind image: take this image of your Docker, don't build.")] = "",
+    image: Annotated[str, typer.Option(help="For kind image: a local Docker image, instead of building FOLDER.")] = "",
     bucket: Annotated[str, typer.Option(help="Publish to this bucket instead of the stack's own.")] = "",
     pack_into: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Publish nothing: write bundle and release.json here.")
+        Path | None,
+        typer.Option(file_okay=False, help="Write bundle and release.json to this folder instead of publishing."),
     ] = None,
-    packed: Annotated[bool, typer.Option("--packed", help="FOLDER is what --pack-into wrote: publish that.")] = False,
+    packed: Annotated[bool, typer.Option("--packed", help="Publish FOLDER as --pack-into wrote it.")] = False,
     sha256: Annotated[str, typer.Option(help="With --packed: refuse a bundle that has another checksum.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a release: pack FOLDER and store it under its version, once and for good.
+    """Publish a release: pack FOLDER and store it under its version, which never changes afterwards.
 
     The same files give the same bytes; publishing them again changes nothing.
     Other files under a version that exists are refused.
@@ -227,13 +228,13 @@ def main(
     with exit_codes(display):
         _require_one_way(packed=packed, pack_into=pack_into, sha256=sha256, version=version)
         release = packed_release(folder, sha256) if packed else None
-        s3, place = (None, "") if pack_into else _destination(stack, bucket)
+        s3, destination = (None, "") if pack_into else _destination(stack, bucket)
         if release:
-            _show(display, store(s3, place, release, folder / BUNDLE, display))
+            _show(display, store(s3, destination, release, folder / BUNDLE, display))
             return
         args = PublishArgs(
             folder=folder,
-            bucket=place,
+            bucket=destination,
             version=version or git_version(folder),
             commit=git_commit(folder),
             kind=kind,
@@ -250,7 +251,7 @@ def _require_one_way(*, packed: bool, pack_into: Path | None, sha256: str, versi
     if packed and (pack_into or version):
         raise UsageError("--packed publishes what is packed already, by its own version: no --pack-into, no --version")
     if sha256 and not packed:
-        raise UsageError("--sha256 goes with --packed: a release that is packed now has no checksum before")
+        raise UsageError("--sha256 goes with --packed: a release that is packed now has no checksum yet")
 
 
 def _destination(stack: str, bucket: str) -> tuple[Any, str]:
@@ -264,7 +265,7 @@ def _destination(stack: str, bucket: str) -> tuple[Any, str]:
     return facts.s3, facts.bucket
 
 
-def _told(release: Release) -> dict[str, Any]:
+def _document(release: ReleaseManifest) -> dict[str, Any]:
     return {
         "ok": True,
         "version": release.version,
@@ -276,16 +277,18 @@ def _told(release: Release) -> dict[str, Any]:
     }
 
 
-def _show_packed(display: Display, release: Release, folder: Path) -> None:
-    display.result({**_told(release), "folder": str(folder)})
+def _show_packed(display: Display, release: ReleaseManifest, folder: Path) -> None:
+    display.result({**_document(release), "folder": str(folder)})
     display.say(f"{release.version} packed into {folder}, not published")
     display.say(f"  sha256  {release.sha256}")
 
 
 def _show(display: Display, published: Published) -> None:
     release = published.release
-    display.result({**_told(release), "url": published.url, "already_published": not published.anew})
-    display.say(f"{release.version} {'published' if published.anew else 'was published before, with the same bytes'}")
+    display.result({**_document(release), "url": published.url, "already_published": not published.created})
+    display.say(
+        f"{release.version} {'published' if published.created else 'was published before, with the same bytes'}"
+    )
     display.say(f"  url     {published.url}")
     display.say(f"  sha256  {release.sha256}")
 

@@ -1,4 +1,4 @@
-"""Release of a folder, the whole way: publish, deploy to the idle color, cut over to it, watch it with its traffic."""
+"""Release of a folder in one command: publish, deploy to the idle color, cut over to it, bake."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fleet.command_lines import bluegreen
 from fleet.smoke_test import failures, smoke
 from fleet.state import describe
 from scripts.cli.display import Display, exit_codes
-from scripts.cli.exits import ScriptError, StuckError, TurnedBackError
-from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.exits import RollbackFailedError, RolledBackError, ScriptError
+from scripts.cli.interrupts import handle_sigterm
 from scripts.cli.options import (
     SMOKE_DEADLINE_S,
     BakeOption,
@@ -30,14 +30,14 @@ from scripts.cli.options import (
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, deploy, require_arguments
 from scripts.publish_release import PublishArgs, git_commit, git_version, publish
-from scripts.releases.bucket import Kind, Migration
+from scripts.releases.bucket import BundleKind, Migration
 from scripts.rollout.bake import BAKE_S
 from scripts.stack.automation import ROOT, Stack, StackFacts, open_stack, read_facts
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseArgs:
-    """How to go the whole way with what `publishing` names."""
+    """Options of all steps."""
 
     publishing: PublishArgs
     ami: str = ""
@@ -51,26 +51,26 @@ class ReleaseArgs:
 
 
 def release(stack: Stack, args: ReleaseArgs, display: Display) -> dict[str, Any]:
-    """Each step as its own command does it, with its own lock and its own record; the JSON document of all."""
+    """Run each step like its own command, with its own lock and record; returns the JSON document of all."""
     facts = read_facts(stack)
-    with going_on_with(display, again(args, facts)):
+    with continued_by(display, again(args, facts)):
         args = replace(args, publishing=replace(args.publishing, bucket=facts.bucket))
         published = publish(facts.s3, args.publishing, display)
     done = {"ok": True, "version": args.version, "sha256": published.release.sha256, "url": published.url}
     if color := live_color(facts, args.version):
-        # Deployed once more it would take the place of the release to roll back to.
+        # A second deploy would replace the release to roll back to.
         return {**done, "color": color, "was_live": True, "stages": display.stages}
-    with going_on_with(display, plain("deploy", args.version, *ami_words(args), stack=facts.stack)):
+    with continued_by(display, plain("deploy", args.version, *ami_options(args), stack=facts.stack)):
         deployed = deploy(stack, DeployArgs(version=args.version, ami=args.ami, break_lock=args.break_lock), display)
     color = target_of(deployed)
     if deployed and deployed.figures.get("weight"):
-        with going_on_with(display, plain("smoke-test", stack=facts.stack)):
+        with continued_by(display, plain("smoke-test", stack=facts.stack)):
             check_first(facts, args, display)
         return {**done, "color": color, "first": True, "deploy": content(deployed), "stages": display.stages}
     cutover = CutoverArgs(
         target=color, release=args.version, bake_s=args.bake_s, reason=args.reason, break_lock=args.break_lock
     )
-    with going_on_with(display, cutover_command(args, color, facts)):
+    with continued_by(display, cutover_command(args, color, facts)):
         record = switch(stack, cutover, facts, display)
     return {
         **done,
@@ -83,22 +83,22 @@ def release(stack: Stack, args: ReleaseArgs, display: Display) -> dict[str, Any]
 
 
 @contextmanager
-def going_on_with(display: Display, command: str) -> Iterator[None]:
-    """A step: where it ends early, this command goes on from there."""
+def continued_by(display: Display, command: str) -> Iterator[None]:
+    """A step; when it fails, `command` continues from there."""
     display.next_command = command
     yield
     display.next_command = ""
 
 
 def switch(stack: Stack, args: CutoverArgs, facts: StackFacts, display: Display) -> ChangeRecord | None:
-    """The cutover. No command goes on with a release that was rolled back, and one that is stuck names its own."""
-    own = Display(as_json=display.as_json)  # its record has the figures of its own stages alone
+    """The cutover. No command continues after a rollback, and a failed rollback names its own."""
+    own = Display(as_json=display.as_json)  # its record holds its own stages only
     try:
         return cut_over(stack, args, own)
-    except TurnedBackError:
+    except RolledBackError:
         display.next_command = plain("logs", "--color", str(args.target), "--since", "30m", stack=facts.stack)
         raise
-    except StuckError:
+    except RollbackFailedError:
         display.next_command = ""
         raise
     finally:
@@ -129,13 +129,13 @@ def check_first(facts: StackFacts, args: ReleaseArgs, display: Display) -> None:
 
 
 def again(args: ReleaseArgs, facts: StackFacts) -> str:
-    """With all that decides on the release's bytes: others under the same version would be refused."""
+    """The same command again, with every option that affects the bundle: other bytes would be refused."""
     publishing = args.publishing
     folder = publishing.folder if Path.cwd() == ROOT else publishing.folder.absolute()
-    kind = ("--kind", publishing.kind) if publishing.kind is not Kind.SOURCE else ()
+    kind = ("--kind", publishing.kind) if publishing.kind is not BundleKind.SOURCE else ()
     migration = ("--migration", publishing.migration) if publishing.migration is not Migration.NONE else ()
-    words = (str(folder), "--version", args.version, *kind, *migration, *ami_words(args))
-    return plain("release", *words, stack=facts.stack)
+    arguments = (str(folder), "--version", args.version, *kind, *migration, *ami_options(args))
+    return plain("release", *arguments, stack=facts.stack)
 
 
 def cutover_command(args: ReleaseArgs, color: Color, facts: StackFacts) -> str:
@@ -143,12 +143,12 @@ def cutover_command(args: ReleaseArgs, color: Color, facts: StackFacts) -> str:
     return plain("cutover", color, "--release", args.version, "--if-needed", stack=facts.stack)
 
 
-def ami_words(args: ReleaseArgs) -> tuple[str, ...]:
+def ami_options(args: ReleaseArgs) -> tuple[str, ...]:
     return ("--ami", args.ami) if args.ami else ()
 
 
-def plain(command: str, *words: str, stack: str) -> str:
-    return bluegreen(command, *words, stack=stack).strip("`")
+def plain(command: str, *arguments: str, stack: str) -> str:
+    return bluegreen(command, *arguments, stack=stack).strip("`")
 
 
 cli = app()
@@ -164,8 +164,8 @@ def main(
         str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
     ] = "",
     kind: Annotated[
-        Kind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
-    ] = Kind.SOURCE,
+        BundleKind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
+    ] = BundleKind.SOURCE,
     migration: Annotated[
         Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
     ] = Migration.NONE,
@@ -177,13 +177,13 @@ def main(
     break_lock: BreakLockOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish FOLDER, deploy it to the idle color, cut over to it, and watch it: the whole way of a release.
+    """Publish FOLDER, deploy it to the idle color, cut over to it, and watch it with its traffic.
 
-    The same steps as `publish`, `deploy` and `cutover`, with the same checks. Where one fails nothing of the next is
-    done, its exit code is this command's, and the command that goes on from there is printed. A release that turns out
-    bad with its traffic is rolled back automatically. A stack's first release is live once it is deployed.
+    The same steps as `publish`, `deploy` and `cutover`, with the same checks. When one fails, the command stops with
+    its exit code and prints the command that continues from there. A release that turns out bad with its traffic is
+    rolled back automatically. A stack's first release is live once it is deployed.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
     display = Display(as_json=as_json)
     with exit_codes(display):
         require_arguments(DeployArgs(version=version, ami=ami))

@@ -16,7 +16,7 @@ from fleet.state import Fleet
 from fleet.waiting import tolerate_transient_errors, wait_until
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
-from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.interrupts import handle_sigterm
 from scripts.cli.options import BreakLockOption, JsonOption, StackOption, app, seconds
 from scripts.rollout.traffic import allowed, require_agreement
 from scripts.stack.automation import Stack, StackFacts, changed_resources, color_values, open_stack, read_facts
@@ -28,17 +28,17 @@ GONE_DEADLINE_S = 900.0
 
 @dataclass(frozen=True, kw_only=True)
 class RetireArgs:
-    """Which color to turn off; none means the one without users."""
+    """The color to remove; None means the idle one."""
 
     color: Color | None = None
     all: bool = False
-    """Both colors: no release is live afterwards."""
+    """Whether to remove both colors: no release is live afterwards."""
     break_lock: bool = False
     deadline_s: float = GONE_DEADLINE_S
 
 
 def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | None:
-    """Take the release out of the color's config, `up`, and wait until its machines have drained and gone."""
+    """Remove the release from the color's config, `up`, and wait until its instances have drained and are gone."""
     facts = read_facts(stack)
     with changing(facts, Kind.RETIRE, break_lock=args.break_lock) as run:
         with display.stage("reconcile: read the stack and the fleet"):
@@ -47,7 +47,7 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
             color = args.color or facts.active.other
             if not args.all and (reason := refusal(facts, fleet, color)):
                 raise RefusedError(reason)
-            # The idle color first: cut short, the program refuses a live color that is off beside one that is on.
+            # The idle color first: the program would refuse an interrupted run that left only the live color off.
             colors = [facts.active.other, facts.active] if args.all else [color]
             values = {"canaryPercent": "0"} if args.all and facts.canary_percent else {}
             for each in colors:
@@ -55,12 +55,12 @@ def retire(stack: Stack, args: RetireArgs, display: Display) -> ChangeRecord | N
             require_allowed(facts, values)
             run.source = snapshot(fleet, facts.active if args.all else color)
         name = " and ".join(colors)
-        with display.stage(f"clean up: drain {name} and remove the instances") as tell:
+        with display.stage(f"clean up: drain {name} and remove the instances") as update:
 
             def up() -> Any:
                 run.state = f"config says {name} is off; run the same command again"
                 with allowed(ALLOW_OFFLINE if args.all else ALLOW_RETIRE):
-                    return stack.up(on_output=tell)
+                    return stack.up(on_output=update)
 
             run.changed_resources = changed_resources(apply(stack, values, up))
         with display.stage(f"wait until {name} is gone"):
@@ -114,7 +114,7 @@ def main(
 
     They drain first. With --all both colors', at the end of a stack's life.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
     display = Display(as_json=as_json)
     with exit_codes(display):
         if all_colors and color:

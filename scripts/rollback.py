@@ -12,7 +12,7 @@ from fleet.colors import Color
 from fleet.command_lines import bluegreen
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import UsageError
-from scripts.cli.interrupts import terminate_like_ctrl_c
+from scripts.cli.interrupts import handle_sigterm
 from scripts.cli.options import (
     SMOKE_DEADLINE_S,
     AcceptBreakingOption,
@@ -26,7 +26,7 @@ from scripts.cli.options import (
 from scripts.cutover import CutoverArgs, run_cli
 from scripts.rollout import direct_rollback
 from scripts.rollout.direct_rollback import DirectArgs, DirectResult
-from scripts.rollout.traffic import words
+from scripts.rollout.traffic import format_weights
 from scripts.stack.automation import selected_stack_on_disk
 
 cli = app()
@@ -82,7 +82,7 @@ def main(
             to=to,
             region=region,
             config_file=config_file,
-            judged=not without_checks,
+            with_checks=not without_checks,
             accept_breaking_migration=accept_breaking_migration,
             break_lock=break_lock,
             reason=reason,
@@ -91,7 +91,7 @@ def main(
         _roll_back_directly(stack, args, display)
         return
     with exit_codes(display):
-        _refuse_alone(
+        _require_direct(
             {"--without-checks": without_checks, "--to": to, "--region": region, "--config-file": config_file}
         )
     cutover = CutoverArgs(
@@ -104,26 +104,26 @@ def main(
     run_cli(stack, cutover, display)
 
 
-def _refuse_alone(options: dict[str, object]) -> None:
+def _require_direct(options: dict[str, object]) -> None:
     if alone := [name for name, value in options.items() if value]:
         raise UsageError(f"{', '.join(alone)}: only with --direct, which rolls back without Pulumi")
 
 
 def _roll_back_directly(stack: str, args: DirectArgs, display: Display) -> None:
-    terminate_like_ctrl_c()
+    handle_sigterm()
     with exit_codes(display):
         stack = stack or selected_stack_on_disk()
         done = direct_rollback.roll_back(stack, args, display)
         display.result({"ok": True, **done.as_json(), "warnings": display.warnings, "stages": display.stages})
-        for line in _told(done, stack):
+        for line in _summary(done, stack):
             display.say(line)
 
 
-def _told(done: DirectResult, stack: str) -> list[str]:
+def _summary(done: DirectResult, stack: str) -> list[str]:
     record = done.record
     return [
-        f"{record.target if record else ''} has all traffic: {words(done.after)} (before: {words(done.before)}), "
-        f"{done.moved_seconds:.1f} s after the start",
+        f"{record.target if record else ''} has all traffic: {format_weights(done.after)} "
+        f"(before: {format_weights(done.before)}), {done.moved_seconds:.1f} s after the start",
         f"{done.config}. Pulumi's state does not know of it yet: `{done.reconcile}` reconciles it once Pulumi works "
         f"again; in any other checkout {bluegreen('sync-config', stack=stack)} comes first",
     ]

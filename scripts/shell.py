@@ -33,7 +33,7 @@ TOOLS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class ShellTarget:
     """An instance to open a shell on."""
 
     instance: str
@@ -49,10 +49,10 @@ def require_tools() -> None:
             raise UsageError(sentence)
 
 
-def targets(fleet: Fleet) -> list[Target]:
+def targets(fleet: Fleet) -> list[ShellTarget]:
     """The healthy ones first."""
     found = [
-        Target(instance=one.id, color=side.color, release=group.release, healthy=one.is_healthy)
+        ShellTarget(instance=one.id, color=side.color, release=group.release, healthy=one.is_healthy)
         for side in fleet.colors.values()
         for group in side.groups
         for one in group.instances
@@ -60,7 +60,7 @@ def targets(fleet: Fleet) -> list[Target]:
     return sorted(found, key=lambda each: not each.healthy)
 
 
-def choose(fleet: Fleet, color: Color | None, instance: str) -> Target:
+def choose(fleet: Fleet, color: Color | None, instance: str) -> ShellTarget:
     """The named instance, else the first of the color, which is the live one by default. Raises UsageError."""
     found = targets(fleet)
     if instance:
@@ -71,22 +71,22 @@ def choose(fleet: Fleet, color: Color | None, instance: str) -> Target:
                 f"--instance {instance}: {color or f'stack {fleet.stack}'} has no such instance, it has {known}"
             )
         return named[0]
-    wanted = color or fleet.serving
-    if wanted is None:
+    color = color or fleet.serving
+    if color is None:
         raise UsageError(f"no release is live on stack {fleet.stack}: name a color with --color, or an --instance")
-    of_color = [each for each in found if each.color == wanted]
+    of_color = [each for each in found if each.color == color]
     if not of_color:
-        raise UsageError(f"{wanted} has no instances")
+        raise UsageError(f"{color} has no instances")
     return of_color[0]
 
 
-def command(target: Target, region: str) -> list[str]:
+def command(target: ShellTarget, region: str) -> list[str]:
     return ["aws", "ssm", "start-session", "--target", target.instance, "--region", region]
 
 
 def run(argv: Sequence[str]) -> int:
-    """A session's exit code. Ctrl-C is for what runs in the session, and must not end this program before it."""
-    # A handler, since what is ignored would be ignored by the AWS CLI too, also while it only tries to connect.
+    """Run the session; returns its exit code. Ctrl-C goes to the session, and must not end this program before it."""
+    # A handler, since the AWS CLI would inherit SIG_IGN and ignore Ctrl-C even while it connects.
     before = signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     try:
         return subprocess.run(argv, check=False).returncode

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Smoke test of a color, or of what users get: health, release, deep checks, certificate, and paths of your own.
+"""Smoke test of a color, or of the public endpoint: health, release, deep checks, certificate, and further paths.
 
-Or of instances at their private addresses, as from the other side of the VPN.
+Or of instances at their private addresses, as through the VPN.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 if not __package__:
-    # Run as a file, from any place and without an active environment: take this project's.
+    # Run as a file, from any folder and without an active environment: use this project's.
     _root = Path(__file__).resolve().parent.parent
     _python = _root / ".venv" / "bin" / "python"
     if find_spec("typer") is None and _python.exists():
@@ -35,7 +35,7 @@ from scripts.cli.private_addresses import INSTANCES, PrivateAddress, addresses_o
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeArgs:
-    """What to ask, and what must be answered; a color is asked through the preview header, no color is the public."""
+    """Subject and expected result; a color is reached by the preview header, no color is the public endpoint."""
 
     stack: str = ""
     url: str = ""
@@ -50,11 +50,11 @@ class SmokeArgs:
 
 def run_smoke(args: SmokeArgs) -> list[CheckResult]:
     if args.url and args.private:
-        raise UsageError("--url and --private name two different things to check: give one of them")
+        raise UsageError("--url and --private exclude each other")
     if args.url:
-        return _ask(args, args.url, {}, args.release, "/health")
+        return _smoke(args, args.url, {}, args.release, "/health")
     if args.private and INSTANCES not in args.private:
-        return _ask_each(args, [parse(text) for text in args.private], args.release, "/health")
+        return _smoke_each(args, [parse(text) for text in args.private], args.release, "/health")
     from scripts.stack.automation import open_stack, read_facts
 
     facts = read_facts(open_stack(args.stack))
@@ -64,15 +64,14 @@ def run_smoke(args: SmokeArgs) -> list[CheckResult]:
         raise UsageError(f"{color} is off in the config of {facts.stack}: deploy a release to it first")
     if args.private:
         if len(args.private) > 1:
-            raise UsageError(f"--private {INSTANCES} means all of them: no address beside it")
-
+            raise UsageError(f"--private {INSTANCES} means all of them: no further address is allowed")
         side = facts.fleet().colors[color]
-        return _ask_each(args, addresses_of(side, facts.session), release, facts.health_path)
+        return _smoke_each(args, addresses_of(side, facts.session), release, facts.health_path)
     headers = facts.preview_headers(args.color) if args.color else {}
-    return _ask(args, facts.url, headers, release, facts.health_path)
+    return _smoke(args, facts.url, headers, release, facts.health_path)
 
 
-def _ask(args: SmokeArgs, url: str, headers: dict[str, str], release: str, health_path: str) -> list[CheckResult]:
+def _smoke(args: SmokeArgs, url: str, headers: dict[str, str], release: str, health_path: str) -> list[CheckResult]:
     return smoke(
         url,
         headers=headers,
@@ -86,19 +85,19 @@ def _ask(args: SmokeArgs, url: str, headers: dict[str, str], release: str, healt
     )
 
 
-def _ask_each(
+def _smoke_each(
     args: SmokeArgs, addresses: Sequence[PrivateAddress], release: str, health_path: str
 ) -> list[CheckResult]:
-    """One after the other, each with the whole deadline; a check's name says which machine it is about."""
+    """Smoke tests of the addresses in turn, each with the entire deadline; a check's name begins with its address."""
     return [
         replace(result, name=f"{address} {result.name}")
         for address in addresses
-        for result in _ask(args, address.url, {}, release, health_path)
+        for result in _smoke(args, address.url, {}, release, health_path)
     ]
 
 
 def read_paths(file: Path) -> tuple[PathCheck, ...]:
-    """One check a line: path, then perhaps the status it must answer (200), then perhaps a text in the body."""
+    """One check a line: path, optionally its expected status (200), optionally a text in the body."""
     checks = []
     for number, line in enumerate(file.read_text().splitlines(), start=1):
         path, *rest = line.split(maxsplit=2) or [""]
@@ -118,19 +117,19 @@ cli = app()
 def main(
     stack: StackOption = "",
     color: Annotated[
-        Color | None, typer.Option(help="Check this color through the preview header; default: what users get.")
+        Color | None, typer.Option(help="Check this color through the preview header; default: the public endpoint.")
     ] = None,
     url: Annotated[str, typer.Option(help="Check this address; no stack is read.")] = "",
     private: Annotated[
         list[str] | None,
         typer.Option(
             help="Check this private address, ADDRESS[:PORT] (8080), as through the VPN; no stack is read. Or "
-            "`instances`: every instance of the color. May be given again."
+            "`instances`: every instance of the color. May be repeated."
         ),
     ] = None,
-    release: Annotated[str, typer.Option(help="The release that must answer; default: the one in config.")] = "",
+    release: Annotated[str, typer.Option(help="The release that must respond; default: the one in config.")] = "",
     require: Annotated[
-        list[str] | None, typer.Option(help="A deep check that the app must have, e.g. database; may be given again.")
+        list[str] | None, typer.Option(help="A deep check that the app must have, e.g. database; may be repeated.")
     ] = None,
     paths: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="File of further paths: `/path [status [text]]`.")

@@ -36,15 +36,15 @@ from scripts.stack.lock import Holder, holder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """A stack as it is, and how it came to be so."""
+class StackStatus:
+    """State and history of a stack."""
 
     facts: StackFacts
     fleet: Fleet
     holder: Holder | None
     records: list[ChangeRecord]
     without_pulumi: str = ""
-    """Why Pulumi could not be asked; AWS alone was, then."""
+    """Why Pulumi could not be read; the status is of AWS alone then."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,7 +56,7 @@ class Status:
             "lock": {**asdict(self.holder), "left": self.left} if self.holder else None,
             "unreconciled": str(self.unreconciled) if self.unreconciled else None,
             "config_problem": self.config_problem or None,
-            "nobody_notified": self.nobody_notified or None,
+            "no_subscribers": self.no_subscribers or None,
             "without_pulumi": self.without_pulumi or None,
             "history": [content(record) for record in self.records],
         }
@@ -67,8 +67,8 @@ class Status:
         return "" if self.without_pulumi else problem(self.facts.stack, self.facts.config)
 
     @property
-    def nobody_notified(self) -> str:
-        """A warning where no address gets this stack's alerts, or nothing."""
+    def no_subscribers(self) -> str:
+        """A warning where nobody subscribes to this stack's alerts, or nothing."""
         if self.without_pulumi or self.config_problem:
             return ""  # config is not known then
         settings = parsed(self.facts.stack, self.facts.config)
@@ -76,32 +76,32 @@ class Status:
 
     @property
     def unreconciled(self) -> Unreconciled | None:
-        """Users that were moved without Pulumi, which its state does not know yet."""
+        """A traffic shift without Pulumi, which its state does not have yet."""
         return None if self.without_pulumi else unreconciled(self.facts, self.fleet, self.records)
 
     @property
     def left(self) -> str:
-        """What the lock's holder leaves behind if its process has ended, which is known of this host's only."""
+        """What the lock's holder left if its process has ended, which is known for this host's only."""
         if not self.holder or self.holder.is_gone is False:
             return ""
         known = "that process is gone, it" if self.holder.is_gone else "if that process is dead, it"
         stage = self.holder.stage.partition(":")[0]
-        users = f"traffic is on {self.fleet.serving}" if self.fleet.serving else "no release is live"
-        told = {
-            "bake": f"{users}, and its bake never ended: whether that release is good is not known",
-            "smoke test": f"{users}, and what users get was not checked",
-            "production traffic shift": f"{users}, and config may say otherwise",
+        traffic = f"traffic is on {self.fleet.serving}" if self.fleet.serving else "no release is live"
+        consequences = {
+            "bake": f"{traffic}, and its bake never ended: whether that release is good is not known",
+            "smoke test": f"{traffic}, and the public endpoint was not checked",
+            "production traffic shift": f"{traffic}, and config may say otherwise",
         }
         again = ""
-        if self.holder.action == "cutover" and stage in told:
+        if self.holder.action == "cutover" and stage in consequences:
             # The shift's stage names its colors; after it config does.
             _, to, target = self.holder.stage.rpartition(" to ")
             resume = bluegreen("cutover", target if to else self.facts.active, "--resume", stack=self.facts.stack)
-            again = f"{resume} on that host goes on from there, also where Pulumi's own lock was left; "
+            again = f"{resume} on that host continues from there, also where Pulumi's own lock was left; "
         return (
-            f"{known} left no record; {told.get(stage, users)}: {again}"
+            f"{known} left no record; {consequences.get(stage, traffic)}: {again}"
             f"{bluegreen('smoke-test', stack=self.facts.stack)} "
-            "checks what users get, and the next change must say --break-lock"
+            "checks the public endpoint, and the next change must say --break-lock"
         )
 
     def color(self, color: Color) -> dict[str, Any]:
@@ -119,23 +119,23 @@ class Status:
         }
 
 
-def read_status(stack: Stack, newest: int) -> Status:
+def read_status(stack: Stack, newest: int) -> StackStatus:
     facts = read_facts(stack)
     with ThreadPoolExecutor(3) as pool:
         s3 = facts.s3
         fleet = pool.submit(facts.fleet)
         records = pool.submit(history.read, s3, facts.bucket, stack.name, newest)
         held = pool.submit(holder, s3, facts.bucket, stack.name)
-        return Status(facts=facts, fleet=fleet.result(), records=records.result(), holder=held.result())
+        return StackStatus(facts=facts, fleet=fleet.result(), records=records.result(), holder=held.result())
 
 
-def read_without_pulumi(name: str, newest: int, why: str) -> Status:
-    """What AWS alone knows, found by the stack's tags as a direct rollback does."""
+def read_without_pulumi(name: str, newest: int, why: str) -> StackStatus:
+    """Status from AWS alone, by the stack's tags as for a direct rollback."""
     name = name or selected_stack_on_disk()
     fleet, session = find(name, region_of(name, "", ROOT / f"Pulumi.{name}.yaml"))
     facts = facts_of(fleet, session)
     at = facts.s3, facts.bucket, name
-    return Status(
+    return StackStatus(
         facts=facts,
         fleet=fleet,
         records=history.read(*at, newest) if facts.bucket else [],
@@ -144,8 +144,8 @@ def read_without_pulumi(name: str, newest: int, why: str) -> Status:
     )
 
 
-def read_anyhow(name: str, newest: int) -> Status:
-    """By Pulumi and AWS; where Pulumi is broken by AWS alone. Raises Pulumi's error when neither knows the stack."""
+def read_with_fallback(name: str, newest: int) -> StackStatus:
+    """Status from Pulumi and AWS, or from AWS alone where Pulumi fails. Raises Pulumi's error without any result."""
     from pulumi.automation.errors import CommandError
 
     try:
@@ -156,11 +156,11 @@ def read_anyhow(name: str, newest: int) -> Status:
         raise
 
 
-def show(display: Display, status: Status) -> None:
+def show(display: Display, status: StackStatus) -> None:
     rows = [_row(status, side) for side in status.fleet.colors.values()]
     columns = ("color", "traffic", "release", "healthy", "AMI", "ASG", "target group")
     display.table(f"{status.facts.stack}  {status.facts.url}", columns, rows)
-    told = [
+    rows = [
         (
             one.time[:19],
             one.who,
@@ -172,8 +172,8 @@ def show(display: Display, status: Status) -> None:
         )
         for one in status.records
     ]
-    if told:
-        display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome", "why"), told)
+    if rows:
+        display.table("history", ("when (UTC)", "who", "what", "from → to", "took", "outcome", "why"), rows)
     if status.holder:
         display.say(f"locked by {status.holder}")
     if status.left:
@@ -181,27 +181,29 @@ def show(display: Display, status: Status) -> None:
     if status.unreconciled:
         display.say(str(status.unreconciled))
     if status.without_pulumi:
-        display.say(f"Pulumi could not be asked, this is what AWS has: {status.without_pulumi}")
-    if status.nobody_notified:
-        display.say(status.nobody_notified)
+        display.say(f"Pulumi could not be read, this is from AWS alone: {status.without_pulumi}")
+    if status.no_subscribers:
+        display.say(status.no_subscribers)
     if status.config_problem:
         display.say(status.config_problem)
 
 
 def _reason(record: ChangeRecord) -> str:
-    """Why it was done or undone; a broken lock is the one trace of whoever held it."""
+    """The record's reason, and whose lock was broken for it."""
     broken = f"broke the lock of {record.lock_broken}" if record.lock_broken else ""
     return "; ".join(each for each in (record.reason, broken) if each)
 
 
-def _row(status: Status, side: ColorState) -> tuple[str, ...]:
-    told = status.color(side.color)
-    release = told["release"] or "off"
-    if told["configured"] != told["release"]:
-        release += f" (config: {told['configured'] or 'off'})"
+def _row(status: StackStatus, side: ColorState) -> tuple[str, ...]:
+    details = status.color(side.color)
+    release = details["release"] or "off"
+    if details["configured"] != details["release"]:
+        release += f" (config: {details['configured'] or 'off'})"
     name = side.target_group_arn.split(":")[-1].split("/")[1] if "/" in side.target_group_arn else ""
-    healthy = f"{told['healthy']} of {told['instances']}" + (", launches stopped" if told["launches_stopped"] else "")
-    return (side.color, f"{side.weight} %", release, healthy, told["ami"] or "-", told["asg"] or "-", name)
+    healthy = f"{details['healthy']} of {details['instances']}" + (
+        ", launches stopped" if details["launches_stopped"] else ""
+    )
+    return (side.color, f"{side.weight} %", release, healthy, details["ami"] or "-", details["asg"] or "-", name)
 
 
 cli = app()
@@ -213,9 +215,7 @@ def main(
     newest: Annotated[int, typer.Option("--history", min=0, help="How many past changes to show.")] = 10,
     drift: Annotated[
         bool,
-        typer.Option(
-            "--drift", help="Show instead what was changed by hand in the cloud; exit code 7 if anything was."
-        ),
+        typer.Option("--drift", help="Show drift instead: manual changes in AWS; exit code 7 if there is any."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -225,7 +225,7 @@ def main(
         if drift:
             report_drift(open_stack(stack), display)
             return
-        status = read_anyhow(stack, newest)
+        status = read_with_fallback(stack, newest)
         display.result(status.as_json())
         if not as_json:
             show(display, status)

@@ -15,8 +15,8 @@ from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import UsageError
 from scripts.cli.options import JsonOption, app
 
-MOST_FAILURES = 20
-LONGEST_FAILURE = 2000  # characters of one failure; its reason is at the end
+MAX_FAILURES = 20
+MAX_FAILURE_TEXT = 2000  # characters of one failure; its reason is at the end
 
 
 def page_of_tests(file: Path) -> str:
@@ -30,7 +30,7 @@ def page_of_tests(file: Path) -> str:
     seconds = sum(float(case.get("time", 0)) for case in cases)
     row = (len(cases) - len(failed) - len(skipped), len(failed), len(skipped), f"{seconds:.0f} s")
     parts = ["### Tests\n", table(("passed", "failed", "skipped", "took"), [row])]
-    parts += [_failure(case) for case in failed[:MOST_FAILURES]]
+    parts += [_failure(case) for case in failed[:MAX_FAILURES]]
     reasons = sorted({found.get("message", "") for found in skipped})
     parts += [f"Skipped: {'; '.join(reasons)}\n"] if reasons else []
     return "\n".join(parts)
@@ -40,11 +40,11 @@ def _failure(case: ElementTree.Element) -> str:
     found = next(child for child in case if child.tag in ("failure", "error"))
     text = found.text or found.get("message") or ""
     name = f"{case.get('classname', '')}.{case.get('name', '')}"
-    return f"**{name}**\n\n{code(text[-LONGEST_FAILURE:])}"
+    return f"**{name}**\n\n{code(text[-MAX_FAILURE_TEXT:])}"
 
 
 def page_of_rehearsal(file: Path) -> str:
-    """From a rehearsal's report.json: how it ended, its steps, and what each cutover cost its users."""
+    """From a rehearsal's report.json: how it ended, its steps, and how many requests failed in each cutover."""
     report: dict[str, Any] = json.loads(file.read_text())
     steps = [(("ok" if one["ok"] else "FAILED"), one["name"], f"{one['seconds']:.1f} s") for one in report["steps"]]
     parts = [f"### Rehearsal: {'passed' if report['ok'] else 'failed'}\n", table(("", "step", "took"), steps)]
@@ -63,7 +63,7 @@ def main(
     text: Annotated[str, typer.Option(help="A sentence.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Add what was found to the summary of the workflow run; on a workstation, print it."""
+    """Add test results to the summary of the workflow run; on a workstation, print them."""
     display = Display(as_json=as_json)
     with exit_codes(display):
         pages = [text] if text else []

@@ -1,8 +1,8 @@
 """Update of a checkout's config to the stack: live color, the release of each color, the last change.
 
-Git holds what a person decides of an environment. What deployments decide is in the stack's own state, so that neither
-a laptop nor CI must commit after each; this brings it back into a checkout. Traffic that was shifted since the last
-update, without Pulumi, stays where AWS has it.
+Git holds the settings of an environment. What deploys and cutovers change is in the stack's own state, so that neither
+a laptop nor CI must commit after each; this brings it into a checkout. Traffic that was shifted since the last update,
+without Pulumi, stays where AWS has it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from scripts.rollout.traffic import fleet_if_any, recorded
 from scripts.stack.automation import NAMESPACE, ROOT, Stack, StackFacts, color_values, open_stack, read_facts, set_value
 from scripts.stack.config_file import StackFileError, parse_config
 
-GIT_LIMIT_S = 30.0
+GIT_TIMEOUT_S = 30.0
 
 # Config values by key, a color's as `green.release`; what is not set is empty.
 Values = dict[str, str]
@@ -34,20 +34,20 @@ Values = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class SyncArgs:
-    """`git`: what Git changed since CI last applied a commit stays as Git has it, and is what the next `up` applies."""
+    """`git`: keep the values that Git changed since CI last applied a commit, for the next `up`."""
 
     git: bool = False
     force: bool = False
 
 
 def sync_config(stack: Stack, args: SyncArgs) -> dict[str, str]:
-    """Write what differs into the stack's config; what was written, by key. Raises RefusedError."""
+    """Write the values that differ into the stack's config; returns them by key. Raises RefusedError."""
     facts = read_facts(stack, required=False)
     if "artifactsBucket" not in facts.outputs:
         return {}
     config = {path: str(value) for path, value in config_values(facts.config).items() if value is not None}
     present = values(Deployment()) | config
-    told = values(facts.last) | users(facts, fleet_if_any(facts))
+    desired = values(facts.last) | shifted_traffic(facts, fleet_if_any(facts))
     lost = [color for color in Color if present[f"{color}.release"] and facts.last.is_off]
     if lost and not args.force:
         raise RefusedError(
@@ -58,14 +58,16 @@ def sync_config(stack: Stack, args: SyncArgs) -> dict[str, str]:
     written = dict[str, str]()
     if args.git:
         committed = git_values(facts.stack)
-        told |= wishes(committed, facts.last.committed)
+        desired |= git_changes(committed, facts.last.committed)
         if committed != facts.last.committed:
             set_committed(stack, committed)
-    for key, value in told.items():
+    for key, value in desired.items():
         if value != present[key]:
             set_value(stack, key, value, path="." in key)
             color, dot, _ = key.partition(".")
-            written[color] = f"{told[f'{color}.release'] or 'off'} {told[f'{color}.amiId']}".strip() if dot else value
+            written[color] = (
+                f"{desired[f'{color}.release'] or 'off'} {desired[f'{color}.amiId']}".strip() if dot else value
+            )
     if facts.revision != facts.last.revision:
         set_value(stack, "revision", facts.last.revision)
     return written
@@ -79,16 +81,16 @@ def values(deployment: Deployment) -> Values:
     return found
 
 
-def users(facts: StackFacts, fleet: Fleet | None) -> Values:
-    """Where AWS sends users, if they were moved since the stack's last update: no later one moves them back unasked."""
+def shifted_traffic(facts: StackFacts, fleet: Fleet | None) -> Values:
+    """Actual traffic, where it was shifted since the stack's last update: the next one must not shift it back."""
     if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
         return {}
     actual = Deployment(active=fleet.serving, canary_percent=fleet.weights[fleet.serving.other])
     return {key: str(value) for key, value in actual.traffic.items()}
 
 
-def wishes(committed: Mapping[str, str], before: Mapping[str, str]) -> Values:
-    """What Git changed since CI last applied a commit; a key that Git doesn't set is no wish."""
+def git_changes(committed: Mapping[str, str], before: Mapping[str, str]) -> Values:
+    """Values that Git changed since CI last applied a commit; a key that Git doesn't set is unchanged."""
     return {key: value for key, value in committed.items() if value and value != before.get(key, "")}
 
 
@@ -97,19 +99,19 @@ def git_values(stack: str) -> Values:
     argv = ["git", "-C", str(ROOT), "show", f"HEAD:./Pulumi.{stack}.yaml"]
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIT_LIMIT_S, check=True
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True
         )
         config = parse_config(done.stdout)
     except FileNotFoundError as error:
         raise UsageError("--git needs git on the PATH") from error
     except (subprocess.SubprocessError, StackFileError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        raise UsageError(f"--git: `{' '.join(argv)}` failed: {said.strip()}") from error
+        output = getattr(error, "stderr", "") or str(error)
+        raise UsageError(f"--git: `{' '.join(argv)}` failed: {output.strip()}") from error
     return {path: str(value) for path, value in config_values(config).items() if value is not None}
 
 
 def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config, by full keys, says of a deployment, as it stands, right or wrong; None for what it doesn't set."""
+    """The deployment's keys in a config, unvalidated; None for a key that is not set."""
     found: dict[str, Any] = {}
     for path in values(Deployment()):
         key, _, inner = path.partition(".")
@@ -119,7 +121,7 @@ def config_values(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_committed(stack: Stack, committed: Values) -> None:
-    """For the next update, which keeps it in the stack."""
+    """Set the commit's values for the next update, which stores them in the stack."""
     set_value(stack, "committed", json.dumps(committed))
 
 
@@ -144,7 +146,7 @@ def main(
 ) -> None:
     """Update this checkout's config to the stack: active color, canary, both colors' releases, revision.
 
-    The first thing to do in a fresh checkout. All other keys stay as Git has them. After a direct rollback the active
+    Run it first in a fresh checkout. All other keys stay as Git has them. After a direct rollback the active
     color is the one that AWS sends the traffic to.
     """
     display = Display(as_json=as_json)

@@ -1,4 +1,4 @@
-"""Update of a stack to program and config, unless that would take all traffic off, or lose a network or data."""
+"""Update of a stack to program and config, unless that would cause an outage or destroy a network or data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ami.boot.messages import Kind
 from fleet import deployments
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
-from scripts.cli.interrupts import terminate_like_ctrl_c, to_the_end
+from scripts.cli.interrupts import defer_signals, handle_sigterm
 from scripts.cli.options import AllowReplaceOption, BreakLockOption, JsonOption, ReportOption, StackOption, app
-from scripts.preview import judged
+from scripts.preview import checked_preview
 from scripts.rollout.traffic import fleet_if_any, require_no_stale_traffic
 from scripts.stack.automation import PreviewedStack, Stack, changed_resources, open_stack, read_facts
 from scripts.stack.runs import Run, changing
@@ -23,7 +23,7 @@ from scripts.stack.runs import Run, changing
 
 @dataclass(frozen=True, kw_only=True)
 class UpArgs:
-    """What may happen, and where the preview's page goes."""
+    """What to allow, and the file for the preview's report."""
 
     allow_replace: bool = False
     report: Path | None = None
@@ -31,12 +31,12 @@ class UpArgs:
 
 
 def bring_up(stack: PreviewedStack, args: UpArgs, display: Display) -> dict[str, Any]:
-    """Preview, refuse or apply; what it did, as the script's JSON document."""
+    """Preview, then refuse or apply; returns the command's JSON document."""
     with recorded(stack, args) as run:
-        judged(stack, display, allow_replace=args.allow_replace, report=args.report)
-        run.state = "run the same command again: it goes on from there"
-        with display.stage(f"up: bring {stack.name} to what program and config say") as tell:
-            run.changed_resources = changed_resources(to_the_end(lambda: stack.up(on_output=tell)))
+        checked_preview(stack, display, allow_replace=args.allow_replace, report=args.report)
+        run.state = "run the same command again: it continues from there"
+        with display.stage(f"up: bring {stack.name} to its program and config") as update:
+            run.changed_resources = changed_resources(defer_signals(lambda: stack.up(on_output=update)))
     return {"ok": True, "kind": run.kind, "changed_resources": run.changed_resources, "stages": display.stages}
 
 
@@ -68,10 +68,10 @@ def main(
 ) -> None:
     """Apply program and config, unless `preview` would refuse it: then exit code 3, and no change.
 
-    Refused likewise where AWS has other traffic weights than the stack's last update left, and config knows nothing
-    of them: a direct rollback, or a change by hand.
+    Refused likewise where AWS has other traffic weights than the stack's last update left, and config does
+    not have them: a direct rollback, or a change by hand.
     """
-    terminate_like_ctrl_c()
+    handle_sigterm()
     display = Display(as_json=as_json)
     args = UpArgs(allow_replace=allow_replace, report=report, break_lock=break_lock)
     with exit_codes(display):

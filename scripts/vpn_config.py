@@ -1,4 +1,4 @@
-"""Configuration files for the other side of the stack's VPN, and VPN diagnostics."""
+"""VPN configuration files for the customer gateway, and VPN diagnostics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripts.cli.exits import RefusedError, ScriptError, UsageError
 from scripts.cli.options import JsonOption, StackOption, app
 from scripts.stack.automation import StackFacts, open_stack, read_facts
 from scripts.vpn.connection import KEY, Connection, UnreadableError, parse_xml, problems
-from scripts.vpn.diagnostics import Sight, explain
+from scripts.vpn.diagnostics import VpnState, diagnose
 from scripts.vpn.render import HOME, render
 
 LIST_SAS_S = 15.0
@@ -29,30 +29,30 @@ HOME_FOLDER = re.compile(r"/[\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Described:
-    """A connection as the office needs it, and as AWS sees it now."""
+class VpnDescription:
+    """A VPN connection: its configuration for the customer gateway, and its telemetry at AWS."""
 
     connection: Connection
     telemetry: Sequence[Mapping[str, Any]]
     routes: int
 
 
-def from_stack(facts: StackFacts, *, with_keys: bool) -> Described:
-    """Asks EC2, and for the keys Secrets Manager where AWS keeps them there. UsageError when the stack has no VPN."""
-    told = facts.outputs.get("vpn")
-    if not told:
+def from_stack(facts: StackFacts, *, with_keys: bool) -> VpnDescription:
+    """Reads EC2, and the keys from Secrets Manager where they are there. Raises UsageError without a VPN."""
+    outputs = facts.outputs.get("vpn")
+    if not outputs:
         raise UsageError(
             f"stack {facts.stack} has no VPN: set `vpn` in its config, then `pulumi up --stack {facts.stack}`"
         )
-    asked = client(facts.session, "ec2").describe_vpn_connections(VpnConnectionIds=[told["connectionId"]])
-    found = asked["VpnConnections"][0]
+    response = client(facts.session, "ec2").describe_vpn_connections(VpnConnectionIds=[outputs["connectionId"]])
+    found = response["VpnConnections"][0]
     connection = parse_xml(
-        found["CustomerGatewayConfiguration"], office_cidrs=told["remoteCidrs"], vpc_cidrs=[told["vpcCidr"]]
+        found["CustomerGatewayConfiguration"], remote_cidrs=outputs["officeCidrs"], vpc_cidrs=[outputs["vpcCidr"]]
     )
     if with_keys and (arn := found.get("PreSharedKeyArn")):
         text = client(facts.session, "secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
         connection = with_keys_of(connection, text)
-    return Described(
+    return VpnDescription(
         connection=connection,
         telemetry=found.get("VgwTelemetry") or [],
         routes=len([each for each in found.get("Routes") or [] if each["State"] == "available"]),
@@ -96,7 +96,7 @@ def _is_key_name(name: str) -> bool:
 
 
 def write(files: Mapping[str, str], folder: Path) -> list[Path]:
-    """Only the owner may read them, for they hold the keys; what strongSwan runs, the owner may run."""
+    """Write the files readable by their owner only, as they hold the keys; scripts are executable."""
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o700)
         (folder / ".gitignore").write_text("*\n")  # in a folder of ours alone: somebody's own has files to keep
@@ -112,7 +112,7 @@ def write(files: Mapping[str, str], folder: Path) -> list[Path]:
 
 
 def local_associations() -> str | None:
-    """What strongSwan on this machine says, None when this is not the gateway."""
+    """Output of `swanctl --list-sas` on this host, None when this is not the gateway."""
     program = shutil.which("swanctl")
     if program is None:
         return None
@@ -123,10 +123,10 @@ def local_associations() -> str | None:
     return done.stdout
 
 
-def check(described: Described | None, log: Path | None, display: Display) -> None:
-    """Tell what is wrong. ScriptError when something is; UsageError when there is nothing to look at."""
+def check(described: VpnDescription | None, log: Path | None, display: Display) -> None:
+    """Print the findings. Raises ScriptError when there are any, UsageError when there is nothing to check."""
     connection = described.connection if described else None
-    sight = Sight(
+    state = VpnState(
         addresses=[each.outside_ip for each in connection.tunnels] if connection else (),
         telemetry=described.telemetry if described else (),
         routing=connection.routing if connection else "static",
@@ -134,8 +134,8 @@ def check(described: Described | None, log: Path | None, display: Display) -> No
         sas=local_associations(),
         log=log.read_text(errors="replace") if log else "",
     )
-    findings = explain(sight)
-    if not sight.telemetry and sight.sas is None and log is None:
+    findings = diagnose(state)
+    if not state.telemetry and state.sas is None and log is None:
         raise UsageError("nothing to check: name a stack with a VPN, or a --log, or run it on the gateway")
     documents = [{"tunnel": each.tunnel, "seen": each.seen, "means": each.means} for each in findings]
     if findings:
@@ -145,9 +145,9 @@ def check(described: Described | None, log: Path | None, display: Display) -> No
     display.result({"findings": documents})
 
 
-def read_document(path: Path, office_cidrs: Sequence[str], vpc_cidrs: Sequence[str]) -> Connection:
+def read_document(path: Path, remote_cidrs: Sequence[str], vpc_cidrs: Sequence[str]) -> Connection:
     try:
-        return parse_xml(path.read_text(), office_cidrs=office_cidrs, vpc_cidrs=vpc_cidrs)
+        return parse_xml(path.read_text(), remote_cidrs=remote_cidrs, vpc_cidrs=vpc_cidrs)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError:
@@ -161,8 +161,9 @@ cli = app()
 def main(
     stack: StackOption = "",
     xml: Annotated[Path | None, typer.Option("--xml", help="AWS's customer gateway XML, instead of a stack.")] = None,
-    office_cidrs: Annotated[
-        list[str] | None, typer.Option("--office-cidr", help="A range of the office; with --xml, which names none.")
+    remote_cidrs: Annotated[
+        list[str] | None,
+        typer.Option("--remote-cidr", help="A remote range; with --xml, which names none."),
     ] = None,
     vpc_cidrs: Annotated[
         list[str] | None, typer.Option("--vpc-cidr", help="A range of the VPC; with --xml, which names none.")
@@ -176,11 +177,11 @@ def main(
     ] = False,
     checking: Annotated[bool, typer.Option("--check", help="Write nothing; run the VPN diagnostics.")] = False,
     log: Annotated[
-        Path | None, typer.Option("--log", exists=True, dir_okay=False, help="Lines of charon, to explain as well.")
+        Path | None, typer.Option("--log", exists=True, dir_okay=False, help="Lines of charon, to diagnose as well.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the configuration of the gateway at the other side of a stack's VPN, or check the VPN."""
+    """Write the customer gateway's configuration for a stack's VPN, or diagnose the VPN."""
     display = Display(as_json=as_json)
     with exit_codes(display):
         if not HOME_FOLDER.fullmatch(home):
@@ -191,7 +192,7 @@ def main(
                 check(described, log, display)
                 return
             if xml:
-                connection = read_document(xml, office_cidrs or (), vpc_cidrs or ())
+                connection = read_document(xml, remote_cidrs or (), vpc_cidrs or ())
             else:
                 connection = from_stack(read_facts(open_stack(stack)), with_keys=True).connection
         except UnreadableError as error:

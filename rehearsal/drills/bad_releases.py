@@ -40,8 +40,8 @@ def unsteady_release(fixture: Fixture) -> DrillOutcome:
 
 def _require_rollback(fixture: Fixture, script: str, *args: str) -> None:
     result = fixture.environment.run_script(script, *args, may_fail=True)
-    if result.exit_code != Exit.TURNED_BACK:
-        raise DrillError(f"{script} exited with code {result.exit_code}, not {Exit.TURNED_BACK}: {result.reason}")
+    if result.exit_code != Exit.ROLLED_BACK:
+        raise DrillError(f"{script} exited with code {result.exit_code}, not {Exit.ROLLED_BACK}: {result.reason}")
 
 
 def _outcome(fixture: Fixture, version: str, cutover: float, canary_errors: str) -> DrillOutcome:

@@ -80,7 +80,7 @@ def _source(
     if configuration is None:
         return lambda sandbox: provisioned.connection(sandbox, notify)
     try:
-        connection = parse_xml(configuration.read_text(), office_cidrs=remote, vpc_cidrs=vpc)
+        connection = parse_xml(configuration.read_text(), remote_cidrs=remote, vpc_cidrs=vpc)
         render(connection, userspace=True)
     except ValueError as error:
         raise typer.BadParameter(f"{configuration}: {error}") from error

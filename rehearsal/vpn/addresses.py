@@ -32,7 +32,7 @@ def plan_addresses(connection: Connection, *, cloud_network: IPv4Network | None 
 
     In a `cloud_network` with existing instances the first address is in use: the gateway gets the last but one.
     """
-    remote = IPv4Network(connection.office_cidrs[0])
+    remote = IPv4Network(connection.remote_cidrs[0])
     cloud = cloud_network or IPv4Network(connection.vpc_cidrs[0])
     return AddressPlan(
         remote_network=remote,
@@ -60,11 +60,11 @@ def generated_connection() -> Connection:
     first, second = (_tunnel(ip, number) for number, ip in enumerate(OUTSIDE_IPS))
     return Connection(
         id="vpn-rehearsal",
-        office_ip=REMOTE_IP,
-        office_cidrs=(REMOTE_CIDR,),
+        customer_gateway_ip=REMOTE_IP,
+        remote_cidrs=(REMOTE_CIDR,),
         vpc_cidrs=(VPC_CIDR,),
         routing="static",
-        office_asn=65000,
+        customer_gateway_asn=65000,
         amazon_asn=64512,
         tunnels=(first, second),
     )
@@ -76,7 +76,7 @@ def _tunnel(outside: str, number: int) -> Tunnel:
         outside_ip=outside,
         inside_cidr=str(inside),
         aws_inside_ip=str(inside[1]),
-        office_inside_ip=str(inside[2]),
+        customer_gateway_inside_ip=str(inside[2]),
         preshared_key=new_key(),
     )
 

@@ -21,7 +21,7 @@ def _tunnel(connection: Connection, tunnel: Tunnel, number: int) -> str:
   tunnel{number} {{
     version = 2
     local_addrs = {tunnel.outside_ip}
-    remote_addrs = {connection.office_ip}
+    remote_addrs = {connection.customer_gateway_ip}
     proposals = {tunnel.ike_proposal}
     dpd_delay = {tunnel.dpd_interval}s
     mobike = no
@@ -32,7 +32,7 @@ def _tunnel(connection: Connection, tunnel: Tunnel, number: int) -> str:
     }}
     remote {{
       auth = psk
-      id = {connection.office_ip}
+      id = {connection.customer_gateway_ip}
     }}
     children {{
       tunnel{number} {{
@@ -53,7 +53,7 @@ def _key(connection: Connection, tunnel: Tunnel, number: int) -> str:
     return f"""\
   ike-tunnel{number} {{
     id-aws = {tunnel.outside_ip}
-    id-remote = {connection.office_ip}
+    id-remote = {connection.customer_gateway_ip}
     secret = "{tunnel.preshared_key}"
   }}
 """

@@ -11,7 +11,7 @@ from rehearsal.vpn import aws_side
 from rehearsal.vpn.charon import Charon
 from rehearsal.vpn.namespaces import Namespace
 from rehearsal.vpn.topology import Topology
-from scripts.vpn.diagnostics import Finding, Sight, explain
+from scripts.vpn.diagnostics import VpnFinding, VpnState, diagnose
 from scripts.vpn.render import Connection, render
 from scripts.vpn_config import write
 
@@ -122,10 +122,10 @@ class Gateways:
 
         wait_until(not_replaced, what=f"{name} with its new key", deadline=timeout)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[VpnFinding]:
         """Findings of `scripts/vpn_config.py --check` at the remote gateway, from associations and log."""
         log = self.remote.process.log.read_text(errors="replace")
-        return explain(Sight(sas=self.remote.control("--list-sas"), log=log))
+        return diagnose(VpnState(sas=self.remote.control("--list-sas"), log=log))
 
     def initiate_error(self, number: int) -> str:
         """Initiate tunnel 1 or 2 from the remote gateway; the error, or an empty text when it is established."""

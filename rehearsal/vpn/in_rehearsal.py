@@ -82,14 +82,14 @@ def run(sandbox: Sandbox, instance: InstanceAddress, bridge: str, *, port: int, 
     connection = replace(generated_connection(), vpc_cidrs=(str(sandbox.network),))
     with _ended_afterwards(sandbox):
         wired = _build_topology(sandbox, connection, instance.address, bridge)
-        instance.route("replace", connection.office_cidrs, wired.plan.cloud_gateway)
+        instance.route("replace", connection.remote_cidrs, wired.plan.cloud_gateway)
         try:
             app = AppEndpoint(address=instance.address, port=port, release=release, deep=True)
             scenario = VpnScenario(topology=wired, app=app)
             scenario.result.kernel_esp_available = host.kernel_has_esp()
             return scenario.run()
         finally:
-            instance.route("delete", connection.office_cidrs, wired.plan.cloud_gateway)
+            instance.route("delete", connection.remote_cidrs, wired.plan.cloud_gateway)
 
 
 def _build_topology(sandbox: Sandbox, connection: Connection, instance: str, bridge: str) -> topology.Topology:

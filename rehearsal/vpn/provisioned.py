@@ -42,4 +42,4 @@ def connection(sandbox: Sandbox, notify: Callable[[str], None]) -> Connection:
         stack.up(on_output=lambda text: log.write(f"{text.rstrip()}\n"))
     client: Any = boto3.Session(region_name=REGION).client("ec2", endpoint_url=endpoint)
     (described,) = client.describe_vpn_connections()["VpnConnections"]
-    return parse_xml(described["CustomerGatewayConfiguration"], office_cidrs=(REMOTE_CIDR,), vpc_cidrs=(VPC_CIDR,))
+    return parse_xml(described["CustomerGatewayConfiguration"], remote_cidrs=(REMOTE_CIDR,), vpc_cidrs=(VPC_CIDR,))

@@ -83,11 +83,11 @@ def _connect_internet(topology: Topology) -> None:
     """Route each public address to its link, with proxy ARP, since the links share no network."""
     internet, connection = topology.internet, topology.connection
     link(topology.remote_gateway, "wan", internet, "remote")
-    topology.remote_gateway.ip("address", "add", f"{connection.office_ip}/32", "dev", "wan")
+    topology.remote_gateway.ip("address", "add", f"{connection.customer_gateway_ip}/32", "dev", "wan")
     topology.remote_gateway.ip("route", "add", "default", "dev", "wan")
     # The rest of the internet: any other packet is accepted, and so would be counted.
     internet.ip("route", "add", "default", "dev", "lo")
-    internet.ip("route", "add", connection.office_ip, "dev", "remote")
+    internet.ip("route", "add", connection.customer_gateway_ip, "dev", "remote")
     for number, tunnel in enumerate(connection.tunnels, start=1):
         cloud, outside = topology.cloud_gateway, f"outside{number}"
         link(cloud, outside, internet, f"aws{number}")
@@ -96,12 +96,12 @@ def _connect_internet(topology: Topology) -> None:
         # Each endpoint replies through its own link.
         cloud.ip("route", "add", "default", "dev", outside, "table", str(number))
         cloud.ip("rule", "add", "from", tunnel.outside_ip, "lookup", str(number))
-    topology.cloud_gateway.ip("route", "add", connection.office_ip, "dev", "outside1")
+    topology.cloud_gateway.ip("route", "add", connection.customer_gateway_ip, "dev", "outside1")
 
 
 def _start_counting(topology: Topology) -> None:
     outside = ",".join(tunnel.outside_ip for tunnel in topology.connection.tunnels)
-    inner = ",".join((*topology.connection.office_cidrs, *topology.connection.vpc_cidrs))
+    inner = ",".join((*topology.connection.remote_cidrs, *topology.connection.vpc_cidrs))
     argv = [sys.executable, "-m", wire.__name__, str(topology.counts), outside, inner]
     counter = topology.sandbox.start("wire", topology.internet.argv(*argv), cwd=ROOT)
     topology.sandbox.wait_ready(

@@ -1,4 +1,4 @@
-"""The few things that the workflows ask of GitHub's REST API: the comments of a pull request."""
+"""GitHub's REST API, as far as the workflows need it: the comments of a pull request."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAGE = 100
 
 
 class GitHubError(ScriptError):
-    """GitHub can't be reached, or said no; the message holds its own words."""
+    """GitHub can't be reached or refuses a request; the message has its response."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitHub:
-    """One repository, as whoever holds the token may see and change it."""
+    """A repository, accessed with a token."""
 
     repository: str
     token: str
@@ -32,7 +32,7 @@ class GitHub:
 
     @classmethod
     def from_environment(cls) -> GitHub:
-        """From the variables that each step of a workflow has, and the token that it was given."""
+        """From the variables of a workflow's step, and its token."""
         missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if not os.environ.get(name)]
         if missing:
             raise UsageError(
@@ -45,19 +45,19 @@ class GitHub:
         """The comments of an issue or a pull request, the oldest first, page by page."""
         url = f"{self.api}/repos/{self.repository}/issues/{number}/comments?per_page={PAGE}"
         while url:
-            answer = self._ask("GET", url)
-            yield from answer.json()
-            url = answer.links.get("next", {}).get("url", "")
+            response = self._request("GET", url)
+            yield from response.json()
+            url = response.links.get("next", {}).get("url", "")
 
     def create_comment(self, number: int, body: str) -> str:
         url = f"{self.api}/repos/{self.repository}/issues/{number}/comments"
-        return str(self._ask("POST", url, {"body": body}).json()["html_url"])
+        return str(self._request("POST", url, {"body": body}).json()["html_url"])
 
     def update_comment(self, comment: int, body: str) -> str:
         url = f"{self.api}/repos/{self.repository}/issues/comments/{comment}"
-        return str(self._ask("PATCH", url, {"body": body}).json()["html_url"])
+        return str(self._request("PATCH", url, {"body": body}).json()["html_url"])
 
-    def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+    def _request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> requests.Response:
         import requests
 
         headers = {
@@ -67,16 +67,16 @@ class GitHub:
         }
         path = url.removeprefix(self.api)
         try:
-            answer = requests.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
+            response = requests.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             raise GitHubError(f"{method} {path}: {self.api} can't be reached: {error}") from error
-        if not answer.ok:
-            raise GitHubError(f"{method} {path}: GitHub answered {answer.status_code}: {_words(answer)}")
-        return answer
+        if not response.ok:
+            raise GitHubError(f"{method} {path}: GitHub answered {response.status_code}: {_message(response)}")
+        return response
 
 
-def _words(answer: requests.Response) -> str:
+def _message(response: requests.Response) -> str:
     try:
-        return str(answer.json()["message"])
+        return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return answer.reason or "nothing else"
+        return response.reason or "nothing else"

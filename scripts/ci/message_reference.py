@@ -39,13 +39,13 @@ GENERATED = "<!-- Generated from ami/boot/messages.py, from here on. -->\n"
 _BOTH, _TOPIC = "alerts topic, boot log", "alerts topic"
 _CHANGED = "alerts topic unless refused, history"
 WHEN: Mapping[Kind, tuple[str, str]] = {
-    Kind.BOOT_FAILED: ("an instance gave up its boot, within 5 s", _BOTH),
+    Kind.BOOT_FAILED: ("an instance aborted its boot, within 5 s", _BOTH),
     Kind.APP_EXITED: (
-        "the app's container exited on an instance that was in service, and nobody had stopped it; within 5 s, at most "
-        "one in 5 minutes of an instance",
+        "the app's container exited on an instance that was in service, and was not stopped on purpose; within 5 s, at "
+        "most once in 5 minutes for an instance",
         _BOTH,
     ),
-    Kind.DOCKER_FAILED: ("likewise Docker's daemon: once it is back, or after a minute without it", _BOTH),
+    Kind.DOCKER_FAILED: ("the same for Docker's daemon: once it is back, or after a minute without it", _BOTH),
     Kind.INSTANCE_LOST: ("an Auto Scaling group terminated an instance because it was unhealthy", _TOPIC),
     Kind.LAUNCH_FAILED: (
         "an Auto Scaling group could not launch an instance, or one never reported; not after `boot_failed`",
@@ -118,7 +118,7 @@ EXAMPLES: tuple[Message, ...] = (
         release="v2",
         ami="ami-0123456789abcdef0",
         who="ann",
-        error="release v2 does not come up on green: 3 machines came to nothing",
+        error="release v2 did not become healthy on green: 3 instances failed to launch",
         launches_stopped=("prod-green-v2-1a2b",),
         failed_launches=(
             FailedLaunch(
@@ -128,7 +128,7 @@ EXAMPLES: tuple[Message, ...] = (
             ),
         ),
         boot_failure=_BOOT,
-        evidence=("prod-green-v2-1a2b: release v2, wants 2, 0 healthy",),
+        evidence=("prod-green-v2-1a2b: release v2, desired 2, 0 healthy",),
     ),
     ChangeRecord(
         **_STACK,  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ EXAMPLES: tuple[Message, ...] = (
         seconds=48.2,
         source=ColorSnapshot(color="blue", release="v1", ami="ami-0123456789abcdef0", asg="prod-blue-v1-9z8y"),
         target=ColorSnapshot(color="green", release="v2", ami="ami-0123456789abcdef0", asg="prod-green-v2-1a2b"),
-        error="users are back on blue; green failed with users on it: 2 of 40 probes failed",
+        error="traffic is back on blue; the release on green was bad: 2 of 40 probes failed",
         reason="2 of 40 probes failed",
         changed_resources=2,
         figures={"probes": 40, "probes_failed": 2, "stages": {"production traffic shift": 9.1, "bake": 21.4}},
@@ -149,7 +149,7 @@ EXAMPLES: tuple[Message, ...] = (
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema (2020-12) of every message, a definition a type. Consumers must take fields that it doesn't name."""
+    """JSON schema (2020-12) of every message, a definition a type. Consumers must accept further fields."""
     kinds = list(dict.fromkeys(TYPES.values()))
     definitions = {each.__name__: _definition(each) for each in (*kinds, ColorSnapshot, FailedLaunch)}
     return {
@@ -166,9 +166,9 @@ def _definition(kind: type) -> dict[str, Any]:
         one.name: {**_typed(hints[one.name]), "description": _meaning(kind, one.name)} for one in fields(kind)
     }
     if issubclass(kind, Message):
-        named = [each for each, found in TYPES.items() if found is kind]
+        kinds = [each for each, found in TYPES.items() if found is kind]
         first = {
-            "kind": {"enum": [str(each) for each in named], "description": properties.pop("kind")["description"]},
+            "kind": {"enum": [str(each) for each in kinds], "description": properties.pop("kind")["description"]},
             "subject": {
                 "type": "string",
                 "maxLength": MAX_SUBJECT,
@@ -187,12 +187,12 @@ def _definition(kind: type) -> dict[str, Any]:
 
 
 def _meaning(kind: type, field: str) -> str:
-    """What stands beside the field's type, in this class or the one that it has the field of."""
+    """The annotation of a field, in its class or a base class."""
     for each in kind.__mro__:
         hint = get_type_hints(each, include_extras=True).get(field) if is_dataclass(each) else None
         if get_origin(hint) is Annotated:
             return str(get_args(hint)[1])
-    raise LookupError(f"{kind.__name__}.{field} has no meaning")
+    raise LookupError(f"{kind.__name__}.{field} has no description")
 
 
 def _typed(hint: Any) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _typed(hint: Any) -> dict[str, Any]:
 
 
 def page(prose: str) -> str:
-    """The page: its prose up to the marker, and what the definition says below it."""
+    """The page: its prose up to the marker, and the generated part below it."""
     parts = [prose.partition(GENERATED)[0] + GENERATED, _table(), *(_section(each) for each in EXAMPLES)]
     return "\n".join([*parts, _part(ColorSnapshot), _part(FailedLaunch)])
 
@@ -241,22 +241,22 @@ def _text(kind: type) -> str:
 
 def _fields(kind: type) -> str:
     properties = _definition(kind)["properties"]
-    rows = [f"| `{name}` | {_words(each)} | {each['description']} |" for name, each in properties.items()]
+    rows = [f"| `{name}` | {_type_text(each)} | {each['description']} |" for name, each in properties.items()]
     return "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])
 
 
-def _words(found: Mapping[str, Any]) -> str:
+def _type_text(found: Mapping[str, Any]) -> str:
     """A schema's type as the tables write it."""
     if "anyOf" in found:
-        return " or ".join(_words(each) for each in found["anyOf"])
+        return " or ".join(_type_text(each) for each in found["anyOf"])
     if "enum" in found:
         return " or ".join(f"`{each}`" for each in found["enum"])
     if "$ref" in found:
         return str(found["$ref"]).rpartition("/")[2]
     if found.get("type") == "array":
-        return f"list of {_words(found['items'])}"
+        return f"list of {_type_text(found['items'])}"
     if found.get("type") == "object" and found["additionalProperties"]:
-        return f"object of {_words(found['additionalProperties'])}"
+        return f"object of {_type_text(found['additionalProperties'])}"
     return str(found.get("format") or found.get("type", "any"))
 
 
@@ -265,7 +265,7 @@ def schema_text() -> str:
 
 
 def write() -> None:
-    """Write both files anew."""
+    """Write both files."""
     PAGE.write_text(page(PAGE.read_text()))
     SCHEMA.write_text(schema_text())
 

@@ -1,4 +1,4 @@
-"""What a script says is an output and a summary of its GitHub Actions step, where it runs as one; elsewhere nothing."""
+"""Outputs and summary of a GitHub Actions step, from a command's JSON document; elsewhere nothing is written."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 from typing import Any
 
 OUTPUT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"
-# Lists of plain objects in a script's JSON document that are worth a table.
+# Lists of plain objects in a JSON document that are shown as a table.
 TABLES = ("stages", "checks")
 
 
-def tell(document: Mapping[str, Any]) -> None:
-    """Hand a script's JSON document on: plain values to the steps that follow, all of it to whoever reads the run."""
+def write_result(document: Mapping[str, Any]) -> None:
+    """Write plain values of the document to the step's outputs, and the document to its summary."""
     for name, value in _plain(document):
         _append(OUTPUT, f"{name}={value}\n")
     summarize(_summary(_title(sys.argv), document))
 
 
 def summarize(markdown: str) -> None:
-    """Add to the summary of the step."""
+    """Append to the summary of the step."""
     _append(SUMMARY, f"{markdown.rstrip()}\n\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; what a cell holds can't break it."""
+    """A Markdown table; cells are escaped."""
     lines = [list(columns), ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def code(text: str) -> str:
-    """A block of text in which nothing is Markdown."""
+    """A fenced block of plain text."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -44,7 +44,7 @@ def _cell(value: Any) -> str:
 
 
 def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """One level down as `target_color`; a value of several lines is no output of a step."""
+    """Plain values, one level down as `target_color`; values of several lines are left out."""
     for name, value in document.items():
         if isinstance(value, Mapping) and not prefix:
             yield from _plain(value, f"{name}_")
@@ -55,10 +55,10 @@ def _plain(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _title(argv: Sequence[str]) -> str:
-    """The command: `bluegreen deploy …` has its name behind the program, a script run as a file is called so itself."""
-    program, *words = argv
+    """Name of the command: the first argument of `bluegreen`, or the name of a module that is run as a file."""
+    program, *arguments = argv
     name = Path(program).stem
-    return words[0] if name == "bluegreen" and words else name
+    return arguments[0] if name == "bluegreen" and arguments else name
 
 
 def _summary(script: str, document: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a script shows: stages with their seconds while it works, a table or one JSON document at its end."""
+"""Display of a command: stages with their seconds while it runs, then a table or one JSON document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scripts.cli.exits import Exit, ScriptError
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Where there is no terminal to fit, lines are for a log.
+# Columns of output that goes to no terminal but to a log.
 PLAIN_WIDTH = 160
 
 
@@ -33,23 +33,23 @@ class Display:
         """Of the JSON document; None puts it on one line."""
         self.stages: list[dict[str, Any]] = []
         self.warnings: list[str] = []
-        """What a JSON document must tell, too, although the run went on."""
+        """For the JSON document too, although the run went on."""
         self.next_command = ""
-        """What to type after a failure, told behind its message."""
+        """The command to run after a failure, printed below its message."""
         self.on_stage: Callable[[str], None] = lambda _: None
-        """Told a stage's name as it begins."""
+        """Called with a stage's name as it begins."""
         self._spins = not as_json and sys.stderr.isatty()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Time a stage and show it; call what is yielded with a word on what happens inside."""
+        """Time a stage and show it; yields a function that shows its progress."""
         started = time.monotonic()
         entry: dict[str, Any] = {"name": name, "ok": False}
         self.stages.append(entry)
         try:
             self.on_stage(name)
-            with self.working(name) as tell:
-                yield tell
+            with self.working(name) as update:
+                yield update
             entry["ok"] = True
         finally:
             entry["seconds"] = round(time.monotonic() - started, 3)
@@ -57,7 +57,7 @@ class Display:
 
     def note(self, text: str) -> None:
         if not self.as_json:
-            # A terminal that is gone, or a pipe that nobody reads, must not keep users on a bad release.
+            # A closed terminal or pipe must not stop a rollback.
             with suppress(OSError):
                 typer.echo(text, err=True)
 
@@ -66,8 +66,8 @@ class Display:
         self.note(text)
 
     def result(self, document: Mapping[str, Any]) -> None:
-        """One JSON document; what a person sees is the table or sentence printed beside it."""
-        workflow.tell(document)
+        """Print the JSON document, with --json only, and write it to the workflow's outputs and summary."""
+        workflow.write_result(document)
         if self.as_json:
             typer.echo(json.dumps(document, indent=self.indent, default=str))
 
@@ -87,7 +87,7 @@ class Display:
 
     @contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Show that something goes on; what comes out of it is told otherwise."""
+        """Show a spinner on a terminal; yields a function that updates its text."""
         if not self._spins:
             yield lambda _: None
             return
@@ -124,7 +124,7 @@ def exit_codes(display: Display) -> Iterator[None]:
         if code is None:
             raise
         details = error.details if isinstance(error, ScriptError) else {}
-        # Our own sentences may quote a machine's lines, which look like anything.
+        # Our own messages may quote an instance's log lines, which can look like anything.
         message = str(error) if isinstance(error, ScriptError) else update_error(str(error))
         if code is Exit.LOCKED and not isinstance(error, ScriptError):
             message = pulumi_lock(str(error))
@@ -132,12 +132,12 @@ def exit_codes(display: Display) -> Iterator[None]:
 
 
 def _end(display: Display, message: str, code: Exit, details: Mapping[str, Any] | None = None) -> None:
-    told: dict[str, Any] = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
+    document: dict[str, Any] = {"ok": False, "error": message, "exit_code": int(code), "stages": display.stages}
     if display.warnings:
-        told["warnings"] = display.warnings
+        document["warnings"] = display.warnings
     if display.next_command:
-        told["next"] = display.next_command
-    display.result({**(details or {}), **told})
+        document["next"] = display.next_command
+    display.result({**(details or {}), **document})
     display.note(message)
     if display.next_command:
         display.note(f"next:  {display.next_command}")
@@ -186,7 +186,7 @@ class PulumiLockHolder:
 
     @classmethod
     def parse(cls, text: str) -> PulumiLockHolder | None:
-        """From the engine's error; None where it names nobody."""
+        """From the engine's error; None where it names no holder."""
         found = _LOCK_HOLDER.search(text)
         if found is None:
             return None
@@ -200,7 +200,7 @@ class PulumiLockHolder:
 
 
 def pulumi_lock(text: str) -> str:
-    """Pulumi's lock in one sentence, with its holder where Pulumi names it, and the way out."""
+    """Pulumi's lock in one sentence: its holder where Pulumi names it, and the command that releases it."""
     found = PulumiLockHolder.parse(text)
     holder = f"since an update by {found}" if found else "by another update"
     return (
@@ -213,7 +213,7 @@ def pulumi_lock(text: str) -> str:
 _RAISED = re.compile(r"\s*[\w.]*(Error|Exception): ")
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
 # What the engine says of an update that failed, by resource; before it stand progress lines, after it all outputs.
-_DIAGNOSTICS = re.compile(r"^Diagnostics:\n(?P<told>(?:[ \t].*\n|\n)*)", re.MULTILINE)
+_DIAGNOSTICS = re.compile(r"^Diagnostics:\n(?P<text>(?:[ \t].*\n|\n)*)", re.MULTILINE)
 # What follows from any failure: of the engine, of the connection that ends with it, of the program that it ends.
 _NOISE = re.compile(
     r"(update|preview|refresh|destroy) failed$"
@@ -227,7 +227,7 @@ _NOISE = re.compile(
 )
 
 
-# What Pulumi and the AWS SDKs say where nobody is logged in, none of which names the way out.
+# What Pulumi and the AWS SDKs say without a login or credentials, and what to do about it.
 _NO_ACCESS = (
     (
         re.compile(r"PULUMI_ACCESS_TOKEN must be set for login"),
@@ -252,10 +252,10 @@ def update_error(text: str) -> str:
         for pattern, sentence in _NO_ACCESS:
             if pattern.search(text):
                 return sentence
-    errors = _errors(found[-1]["told"] if found else text)
-    said = [error for error in errors if not _NOISE.match(error)] or errors
-    # Pulumi prints an error beside its resource and again under Diagnostics.
-    return "\n".join(dict.fromkeys(said)) or text.strip()
+    errors = _errors(found[-1]["text"] if found else text)
+    causes = [error for error in errors if not _NOISE.match(error)] or errors
+    # Pulumi prints an error at its resource and again under Diagnostics.
+    return "\n".join(dict.fromkeys(causes)) or text.strip()
 
 
 def _errors(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a script ends: the exit codes, and the errors that carry one."""
+"""Exit codes of the commands, and the errors that carry one."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 
 
 class Exit(IntEnum):
-    """Exit codes of all scripts; 2 is a wrong option or argument, as everywhere."""
+    """Exit codes of all commands; 2 is a wrong option or argument, as everywhere."""
 
     OK = 0
     FAILED = 1
-    """It was tried and didn't work; the message says what is left."""
+    """The command failed; the message says what it left."""
     USAGE = 2
     REFUSED = 3
     """A check said no; nothing was changed."""
     LOCKED = 4
-    """Somebody else works on this stack; the message names the holder."""
-    TURNED_BACK = 5
-    """Users were switched, the smoke test failed, and they are back where they were."""
-    STUCK = 6
-    """Users are where they should not be, and the way back failed: a person must act now."""
+    """Another run changes this stack; the message names the lock's holder."""
+    ROLLED_BACK = 5
+    """The traffic was shifted, the release was bad, and the traffic is back where it was."""
+    ROLLBACK_FAILED = 6
+    """The release is bad, and its rollback failed: an operator must act now."""
     DRIFTED = 7
     """The stack is not what its program and config say; nothing was changed. Pulumi's CLI has the same code for it."""
     INTERRUPTED = 130
 
 
 class ScriptError(Exception):
-    """A script's end that isn't success, with the code to exit with."""
+    """A command's failure, with the code to exit with."""
 
     code = Exit.FAILED
 
     def __init__(self, message: str = "", details: Mapping[str, Any] | None = None) -> None:
-        """`details` stand beside the message in a JSON answer."""
+        """`details` are further keys of the JSON document."""
         super().__init__(message)
         self.details = dict(details or {})
 
@@ -50,12 +50,12 @@ class LockedError(ScriptError):
     code = Exit.LOCKED
 
 
-class TurnedBackError(ScriptError):
-    code = Exit.TURNED_BACK
+class RolledBackError(ScriptError):
+    code = Exit.ROLLED_BACK
 
 
-class StuckError(ScriptError):
-    code = Exit.STUCK
+class RollbackFailedError(ScriptError):
+    code = Exit.ROLLBACK_FAILED
 
 
 class InterruptedByUserError(ScriptError):

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a script in order: what runs comes to its end, and is put right."""
+"""Signal handling: Ctrl-C, SIGTERM and a closed terminal end a command only between its steps."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def terminate_like_ctrl_c() -> None:
-    """Let SIGTERM, which CI sends on cancel, and a closed terminal's SIGHUP take the same way out as Ctrl-C."""
+def handle_sigterm() -> None:
+    """Handle SIGTERM, which CI sends on cancel, and a closed terminal's SIGHUP like Ctrl-C."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
-        for number in _heeded():
+        for number in _handled_signals():
             if number != signal.SIGINT:
                 signal.signal(number, interrupt)
 
 
-def _heeded() -> list[signal.Signals]:
-    """Without those that whoever started this script has it ignore, as `nohup` does."""
+def _handled_signals() -> list[signal.Signals]:
+    """All but those that the parent process set to be ignored, as `nohup` does."""
     return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
-def shielded() -> Iterator[None]:
-    """Further signals don't cut short what puts things right."""
+def uninterruptible() -> Iterator[None]:
+    """Ignore further signals while a cleanup runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _heeded()}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _handled_signals()}
     try:
         yield
     finally:
@@ -44,20 +44,22 @@ def shielded() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def to_the_end(work: Callable[[], T]) -> T:
-    """Do `work` whole: an interrupt takes effect only when it is over, so that nothing goes on behind our back.
+def defer_signals(work: Callable[[], T]) -> T:
+    """Run `work` to its end and raise an interrupt only then, so that nothing goes on in the background.
 
-    A Ctrl-C in a terminal reaches the engine's own process too, which ends in order by itself.
+    A Ctrl-C in a terminal reaches the engine's own process too, which shuts down cleanly.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    came = list[int]()
-    before = {number: signal.signal(number, lambda given, _frame: came.append(given)) for number in _heeded()}
+    received = list[int]()
+    before = {
+        number: signal.signal(number, lambda number, _frame: received.append(number)) for number in _handled_signals()
+    }
     try:
-        done = work()
+        result = work()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
+    if received:
         raise KeyboardInterrupt
-    return done
+    return result

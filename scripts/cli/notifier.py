@@ -1,4 +1,4 @@
-"""Publishing to the stack's alerts topic from a command, within seconds and without ever failing it."""
+"""Notifications to the stack's alerts topic from a command, within seconds and without ever failing it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from scripts.stack.automation import StackFacts
 
 PUBLISHED = "published"
-# Seconds: two tries, the second only when SNS refused the first or was out of reach, so that a notification never holds
-# up what it is of for longer than 10. A message whose answer is late may have been sent already.
-CONNECT_SECONDS, READ_SECONDS, TRIES = 2, 6, 2
+# Seconds: two attempts, the second only when SNS refused the first or was unreachable, so that a notification never
+# delays a command by more than 10. A message whose response is late may have been sent already.
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 2, 6, 2
 
 
 def secrets_of(facts: StackFacts) -> Secrets:
-    """What a message of this stack's commands must not show."""
+    """Secrets to mask in the messages of this stack's commands."""
     return Secrets([str(facts.outputs.get("previewToken", ""))])
 
 
 def publish(facts: StackFacts, message: Message) -> str:
     """Publish a sanitized message to the stack's alerts topic.
 
-    Returns PUBLISHED, or "not published: " and the reason, within 10 s; never raises, as this happens beside something
-    that matters more.
+    Returns PUBLISHED, or "not published: " and the reason, within 10 s. Never raises: a notification must not fail the
+    command.
     """
     topic = str(facts.outputs.get("alertsTopicArn") or "")
     if not topic:
@@ -41,7 +41,7 @@ def publish(facts: StackFacts, message: Message) -> str:
             what="notification",
             deadline=deadline,
             is_retryable=is_safe_to_repeat,
-            attempts=TRIES,
+            attempts=ATTEMPTS,
         )
     except Exception as error:
         return f"not published: {str(error) or type(error).__name__}"
@@ -51,5 +51,5 @@ def publish(facts: StackFacts, message: Message) -> str:
 def _client(facts: StackFacts) -> Any:
     from botocore.config import Config
 
-    patience = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
-    return facts.session.client("sns", config=patience)
+    timeouts = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": 1})
+    return facts.session.client("sns", config=timeouts)

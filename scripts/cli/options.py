@@ -1,4 +1,4 @@
-"""The options that several scripts share, so that they read and mean the same everywhere."""
+"""Command-line options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Annotated, Any
 
 import typer
 
-LONGEST_DEADLINE_S = 86_400
-REASON_LENGTH = 500
+MAX_DEADLINE_S = 86_400
+MAX_REASON = 500
 SMOKE_DEADLINE_S = 30.0  # a weight change reaches all of AWS's load balancer nodes within seconds, not at once
 
 
-def seconds(*names: str, most: int = LONGEST_DEADLINE_S, **settings: Any) -> Any:
-    """An option of so many seconds: a number, 0 to `most`."""
-    return typer.Option(*names, min=0, max=most, callback=_number, **settings)
+def seconds(*names: str, maximum: int = MAX_DEADLINE_S, **settings: Any) -> Any:
+    """An option in seconds, 0 to `maximum`."""
+    return typer.Option(*names, min=0, max=maximum, callback=_number, **settings)
 
 
 def _number(value: float) -> float:
-    # It is neither below nor above any bound, and no wait for it ever ends.
+    # NaN is neither below nor above any bound, and no wait for it ever ends.
     if math.isnan(value):
         raise typer.BadParameter("nan is not a number of seconds")
     return value
 
 
 def _one_line(text: str) -> str:
-    """As tables, messages and a workflow's steps can hold it; too long a reason is no reason to refuse a rollback."""
+    """The text on one line, for tables, messages and step outputs; cut rather than refused, not to stop a rollback."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(plain.split())
-    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
+    return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 1]}…"
 
 
 StackOption = Annotated[
@@ -48,7 +48,7 @@ RegionOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and no progress.")]
 BreakLockOption = Annotated[
-    bool, typer.Option("--break-lock", help="Take the stack's lock from a holder that you know is dead.")
+    bool, typer.Option("--break-lock", help="Take over the stack's lock from a process that you know is dead.")
 ]
 AcceptBreakingOption = Annotated[
     bool,
@@ -62,7 +62,7 @@ BakeOption = Annotated[
     float,
     seconds(
         "--bake",
-        most=3600,
+        maximum=3600,
         envvar="BLUEGREEN_BAKE_SECONDS",
         help="Seconds to watch the release with its traffic; a bad one is rolled back automatically.",
     ),
@@ -71,7 +71,7 @@ SmokeDeadlineOption = Annotated[
     float, seconds("--smoke-deadline", help="Seconds within which the smoke test after the traffic shift must pass.")
 ]
 ReasonOption = Annotated[
-    str, typer.Option("--reason", callback=_one_line, help="Why, for the notification and the history.")
+    str, typer.Option("--reason", callback=_one_line, help="The reason, for the notification and the history.")
 ]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", dir_okay=False, help="Write the preview's page, Markdown, to this file.")
@@ -81,11 +81,11 @@ AllowReplaceOption = Annotated[
     typer.Option(
         "--allow-replace",
         envvar="BLUEGREEN_ALLOW_REPLACE",
-        help="Let a VPC, a VPN or a bucket be replaced or deleted: data may go with it.",
+        help="Allow a VPC, a VPN or a bucket to be replaced or deleted; data may be lost.",
     ),
 ]
 
 
 def app() -> typer.Typer:
-    """A script with one command; tracebacks without the values of variables, which may be secrets."""
+    """A Typer app with one command; tracebacks hide the values of variables, which may be secrets."""
     return typer.Typer(add_completion=False, pretty_exceptions_show_locals=False, rich_markup_mode=None)

@@ -1,4 +1,4 @@
-"""Which private addresses of machines to ask: those that were given, or every machine of a color, as AWS has it."""
+"""Private addresses of instances for a smoke test: the ones named, or those of every instance of a color."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ APP_PORT = 8080  # the default of the config key containerPort
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateAddress:
-    """Where a machine's app listens inside the VPC."""
+    """Address and port on which an instance's app listens inside the VPC."""
 
     address: str
     port: int
@@ -29,25 +29,25 @@ class PrivateAddress:
 
 
 def parse(text: str) -> PrivateAddress:
-    """`10.0.1.5` or `10.0.1.5:8080`; raises UsageError for what is no private IPv4 address with a port."""
+    """`10.0.1.5` or `10.0.1.5:8080`; raises UsageError for anything else."""
     address, colon, port = text.partition(":")
-    allowed = f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or {INSTANCES}"
+    message = f"--private {text}: allowed is a private IPv4 address, perhaps with :PORT, or {INSTANCES}"
     try:
-        found = IPv4Address(address)
+        parsed = IPv4Address(address)
     except AddressValueError:
-        raise UsageError(allowed) from None
-    if not found.is_private or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
-        raise UsageError(allowed)
+        raise UsageError(message) from None
+    if not parsed.is_private or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise UsageError(message)
     return PrivateAddress(address=address, port=int(port) if colon else APP_PORT)
 
 
 def addresses_of(side: ColorState, session: Any) -> tuple[PrivateAddress, ...]:
-    """Every machine that serves this color, in the order of addresses; raises UsageError when there is none."""
+    """Addresses of the color's instances in service, sorted; raises UsageError when there is none."""
     instances = [one.id for group in side.groups for one in group.instances if one.lifecycle == "InService"]
     if not instances:
         raise UsageError(f"{side.color} has no instance in service: deploy a release to it first")
-    balancing, ec2 = client(session, "elbv2"), client(session, "ec2")
-    port = balancing.describe_target_groups(TargetGroupArns=[side.target_group_arn])["TargetGroups"][0]["Port"]
+    elbv2, ec2 = client(session, "elbv2"), client(session, "ec2")
+    port = elbv2.describe_target_groups(TargetGroupArns=[side.target_group_arn])["TargetGroups"][0]["Port"]
     pages = ec2.get_paginator("describe_instances").paginate(InstanceIds=instances)
     found = [one for page in pages for reservation in page["Reservations"] for one in reservation["Instances"]]
     texts = sorted((one["PrivateIpAddress"] for one in found if one.get("PrivateIpAddress")), key=IPv4Address)

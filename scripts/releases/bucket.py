@@ -1,4 +1,4 @@
-"""Releases in the artifacts bucket: where one lies, what its release.json says, and what stands between two of them."""
+"""Releases in the artifacts bucket: keys, manifests (release.json), and breaking migrations between two releases."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Any
 from ami.boot.user_data import bundle_key
 from scripts.cli.exits import UsageError
 
-# A listing's times are whole seconds, and of S3's clock.
+# A listing has whole seconds, by S3's clock.
 CLOCK_SLACK = timedelta(seconds=5)
 
 
-class Kind(StrEnum):
-    """What a bundle holds."""
+class BundleKind(StrEnum):
+    """Content of a bundle."""
 
     SOURCE = "source"
-    """A Dockerfile and code, built on the machine."""
+    """A Dockerfile and code, built on the instance."""
     IMAGE = "image"
-    """A `docker save` archive, loaded on the machine."""
+    """A `docker save` archive, loaded on the instance."""
 
 
 class Migration(StrEnum):
-    """What a release does to the database: whether the one before it can still run on what it leaves."""
+    """Effect of a release on the database: whether the previous release can still run on it."""
 
     NONE = "none"
     ADDITIVE = "additive"
@@ -35,27 +35,27 @@ class Migration(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
-    """The content of release.json; inside the bundle without what only the finished bundle can tell."""
+class ReleaseManifest:
+    """Content of release.json; the copy inside the bundle lacks checksum, size and time of the finished bundle."""
 
     version: str
     commit: str
-    kind: Kind
+    kind: BundleKind
     migration: Migration
     sha256: str = ""
     size: int = 0
     created: str = ""
 
     @classmethod
-    def parse(cls, raw: Mapping[str, Any]) -> Release:
-        told = {**raw, "kind": Kind(raw["kind"]), "migration": Migration(raw["migration"])}
-        return cls(**{name: value for name, value in told.items() if name in cls.__dataclass_fields__})
+    def parse(cls, raw: Mapping[str, Any]) -> ReleaseManifest:
+        values = {**raw, "kind": BundleKind(raw["kind"]), "migration": Migration(raw["migration"])}
+        return cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})
 
-    def inside(self) -> bytes:
-        told = {"version": self.version, "commit": self.commit, "kind": self.kind, "migration": self.migration}
-        return json.dumps(told, indent=1).encode()
+    def bundled_json(self) -> bytes:
+        values = {"version": self.version, "commit": self.commit, "kind": self.kind, "migration": self.migration}
+        return json.dumps(values, indent=1).encode()
 
-    def beside(self) -> bytes:
+    def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
 
 
@@ -67,7 +67,7 @@ def bundle_url(bucket: str, version: str) -> str:
     return f"s3://{bucket}/{bundle_key(version)}"
 
 
-def find(s3: Any, bucket: str, version: str) -> Release | None:
+def find(s3: Any, bucket: str, version: str) -> ReleaseManifest | None:
     from botocore.exceptions import ClientError
 
     try:
@@ -76,10 +76,10 @@ def find(s3: Any, bucket: str, version: str) -> Release | None:
         if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
             return None
         raise
-    return Release.parse(json.loads(body))
+    return ReleaseManifest.parse(json.loads(body))
 
 
-def require(s3: Any, bucket: str, version: str) -> Release:
+def require(s3: Any, bucket: str, version: str) -> ReleaseManifest:
     if found := find(s3, bucket, version):
         return found
     known = ", ".join(sorted(_published(s3, bucket))) or "none"
@@ -89,14 +89,14 @@ def require(s3: Any, bucket: str, version: str) -> Release:
 def breaking_between(s3: Any, bucket: str, older: str, newer: str) -> list[str]:
     """The releases after `older`, up to `newer`, whose migration breaks the older ones; empty when `older` isn't older.
 
-    A release that isn't in the bucket (a bundle from elsewhere) has no release.json: nothing is known of it.
+    A release that isn't in the bucket (a bundle from elsewhere) has no manifest and is ignored.
     """
     with ThreadPoolExecutor(8) as pool:
-        asked = pool.map(lambda version: find(s3, bucket, version) if version else None, (older, newer))
-        first, last = asked
+        manifests = pool.map(lambda version: find(s3, bucket, version) if version else None, (older, newer))
+        first, last = manifests
         if first is None or last is None or first.created >= last.created:
             return []
-        # The listing tells when each was stored: what is older needs no reading.
+        # By the listing's times, older releases need not be read.
         since = datetime.fromisoformat(first.created) - CLOCK_SLACK
         names = [name for name, stored in _published(s3, bucket).items() if stored >= since]
         between = [release for release in pool.map(lambda name: find(s3, bucket, name), names) if release]

@@ -1,4 +1,4 @@
-"""A release bundle: the same files give the same bytes, whoever packs them, whenever."""
+"""Release bundles: reproducible tar archives, the same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from scripts.cli.exits import ScriptError, UsageError
-from scripts.releases.bucket import Release
+from scripts.releases.bucket import ReleaseManifest
 
-# 1 January 1980: the oldest time that zip files can hold, which some builds make of these files.
+# 1 January 1980: the oldest time in a zip file, which some builds create from these files.
 FIXED_MTIME = 315532800
 MANIFEST = "release.json"
 IMAGE = "image.tar"
-# Docker sends these two even when they are ignored: a build can't do without.
+# Docker sends these two even when they are ignored.
 ALWAYS_SENT = ("Dockerfile", ".dockerignore")
 
 
@@ -30,14 +30,14 @@ class BundleError(ScriptError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BundleFile:
     """One file of a bundle."""
 
     name: str
     path: Path
 
 
-def source_entries(folder: Path) -> list[Entry]:
+def source_entries(folder: Path) -> list[BundleFile]:
     """The files of a folder that belong to a release, sorted: not what Git or Docker is told to ignore."""
     if not (folder / "Dockerfile").is_file():
         raise UsageError(
@@ -46,19 +46,19 @@ def source_entries(folder: Path) -> list[Entry]:
     ignored = DockerIgnore.read(folder)
     names = sorted(name for name in _candidates(folder) if name in ALWAYS_SENT or not ignored.matches(name))
     if MANIFEST in names:
-        raise UsageError(f"{folder / MANIFEST} is in the way: the bundle's own {MANIFEST} lies at that place")
-    entries = [Entry(name=name, path=folder / name) for name in names]
+        raise UsageError(f"{folder / MANIFEST} is in the way: the bundle has its own {MANIFEST} there")
+    entries = [BundleFile(name=name, path=folder / name) for name in names]
     for entry in entries:
         _require_plain(folder, entry)
     return entries
 
 
-def image_entries(archive: Path) -> list[Entry]:
-    return [Entry(name=IMAGE, path=archive)]
+def image_entries(archive: Path) -> list[BundleFile]:
+    return [BundleFile(name=IMAGE, path=archive)]
 
 
 def save_image(reference: str, archive: Path) -> None:
-    """Write what `docker save` gives of an image on this machine."""
+    """Write a local Docker image to a file. Raises BundleError."""
     run = subprocess.run(
         ["docker", "save", "--output", str(archive), reference], capture_output=True, text=True, check=False
     )
@@ -72,14 +72,14 @@ def build_image(folder: Path, reference: str) -> None:
         raise BundleError(f"docker build of {folder} failed with exit code {run.returncode}")
 
 
-def pack(entries: Sequence[Entry], release: Release, archive: Path) -> tuple[str, int]:
+def pack(entries: Sequence[BundleFile], release: ReleaseManifest, archive: Path) -> tuple[str, int]:
     """Write the bundle; return its sha256 and size."""
     with (
         archive.open("wb") as plain,
         gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        manifest = release.inside()
+        manifest = release.bundled_json()
         tar.addfile(_bare(tarfile.TarInfo(MANIFEST), 0o644, len(manifest)), BytesIO(manifest))
         for entry in entries:
             _add(tar, entry)
@@ -104,9 +104,9 @@ class DockerIgnore:
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> DockerIgnore:
-        wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        kept = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         return cls(
-            patterns=tuple((_pattern(line.removeprefix("!").strip()), not line.startswith("!")) for line in wanted)
+            patterns=tuple((_pattern(line.removeprefix("!").strip()), not line.startswith("!")) for line in kept)
         )
 
     def matches(self, name: str) -> bool:
@@ -139,9 +139,9 @@ def _candidates(folder: Path) -> list[str]:
 
 
 def _git_files(folder: Path) -> list[str] | None:
-    """What Git knows or would add, so nothing it ignores; None where Git has no say."""
+    """Tracked files and untracked ones that are not ignored; None outside of a Git repository."""
     ignored = _git(folder, "check-ignore", "--quiet", ".")
-    # 0: the folder as a whole is ignored, its content is wanted all the same; 128: no repository.
+    # 0: the entire folder is ignored, but its files belong to the release; 128: no repository.
     if ignored is None or ignored.returncode != 1:
         return None
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
@@ -157,14 +157,14 @@ def _git(folder: Path, *args: str) -> subprocess.CompletedProcess[str] | None:
 
 def _all_files(folder: Path) -> list[str]:
     names = []
-    for place, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name != ".git"]
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        names += [Path(place, name).relative_to(folder).as_posix() for name in (*files, *links)]
+        links = [name for name in folders if Path(path, name).is_symlink()]
+        names += [Path(path, name).relative_to(folder).as_posix() for name in (*files, *links)]
     return names
 
 
-def _require_plain(folder: Path, entry: Entry) -> None:
+def _require_plain(folder: Path, entry: BundleFile) -> None:
     mode = entry.path.lstat().st_mode
     if stat.S_ISLNK(mode):
         if not entry.path.resolve().is_relative_to(folder.resolve()) or entry.path.readlink().is_absolute():
@@ -175,7 +175,7 @@ def _require_plain(folder: Path, entry: Entry) -> None:
         raise BundleError(f"{entry.path} is neither a file nor a link; a bundle holds only these")
 
 
-def _add(tar: tarfile.TarFile, entry: Entry) -> None:
+def _add(tar: tarfile.TarFile, entry: BundleFile) -> None:
     info, status = tarfile.TarInfo(entry.name), entry.path.lstat()
     if stat.S_ISLNK(status.st_mode):
         info.type, info.linkname = tarfile.SYMTYPE, str(entry.path.readlink())

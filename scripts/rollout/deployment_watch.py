@@ -1,4 +1,4 @@
-"""A delivery is followed while it goes on: machines that come to nothing are counted, and too many of them end it."""
+"""Watch over the launches of a deploy: counts instances that fail to launch, and aborts it after too many."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fleet.launches import CapacityWait, LaunchesStoppedError, LaunchFailure
 from fleet.state import client, is_stopped
 from scripts.cli.exits import ScriptError
 
-LOOK_EVERY_S = 1.0
+POLL_S = 1.0
 
 
-class DeliveryFailedError(ScriptError):
-    """The release can't be brought up; the message holds what its machines said of themselves."""
+class DeploymentFailedError(ScriptError):
+    """The release did not become healthy; the message holds what its instances logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """What is delivered where, and after how many lost machines it is given up."""
+class WatchedDeployment:
+    """A deploy of a release to a color, and after how many failed launches it is aborted."""
 
     stack: str
     color: Color
@@ -31,30 +31,30 @@ class Delivery:
     ami: str
     max_failed_launches: int
 
-    def is_of(self, group: Mapping[str, Any]) -> bool:
+    def owns(self, group: Mapping[str, Any]) -> bool:
         tags = {tag["Key"]: tag["Value"] for tag in group["Tags"]}
-        wanted = {"Stack": self.stack, "Color": self.color, "Release": self.release, "Ami": self.ami}
-        return not group.get("Status") and all(tags.get(key) == value for key, value in wanted.items())
+        expected = {"Stack": self.stack, "Color": self.color, "Release": self.release, "Ami": self.ami}
+        return not group.get("Status") and all(tags.get(key) == value for key, value in expected.items())
 
 
 @dataclass(kw_only=True)
-class Follower:
-    """Looks at the delivery's groups once a second, in a thread of its own.
+class LaunchWatch:
+    """Polls the deployment's Auto Scaling groups once a second, in a background thread.
 
-    When too many machines came to nothing, it suspends the group's process Launch. Nothing is launched any more, so
-    nothing more is paid; what still boots may come to its end. Neither sizes nor any input of the program change, so
-    that `up` and a look for drift have nothing to say about it, as they would about a minSize of 0. It is undone when
-    the next delivery of the release begins (`follow`), or with the group when another release replaces it.
+    After too many failed launches it suspends the group's process Launch: no further instance is launched and paid for,
+    and those that still boot may finish. Neither sizes nor any input of the program change, so `up` and drift detection
+    ignore it, unlike a minSize of 0. The process is resumed when the next deploy of the release begins (`begin`), or
+    the group goes when another release replaces it.
     """
 
-    delivery: Delivery
+    deployment: WatchedDeployment
     session: Any
     before: frozenset[str] = frozenset()
-    lost: Sequence[LaunchFailure] = ()
-    stopped: list[str] = field(default_factory=list)
-    trouble: str = ""
+    failed_launches: Sequence[LaunchFailure] = ()
+    stopped_groups: list[str] = field(default_factory=list)
+    last_error: str = ""
     note: Callable[[str], None] = lambda _: None
-    """Told, once, that the machines can't be counted."""
+    """Called, once, when the launches can't be counted."""
     _noted: bool = False
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -63,78 +63,80 @@ class Follower:
         return client(self.session, "autoscaling")
 
     @property
-    def gave_up(self) -> bool:
-        return bool(self.stopped)
+    def has_aborted(self) -> bool:
+        return bool(self.stopped_groups)
 
     def begin(self) -> None:
-        """What went on before is an older story, and a group that an earlier delivery stopped may go on."""
+        """Leave out earlier activities, and resume groups that an earlier deploy stopped."""
         groups = self._groups()
         self.before = launches.past_activity_ids(one for group in groups for one in self._activities(group))
         for group in groups:
             if is_stopped(group):
                 launches.resume(self.autoscaling, group["AutoScalingGroupName"])
 
-    def look(self) -> None:
+    def check(self) -> None:
         groups = self._groups()
-        told = [one for group in groups for one in self._activities(group)]
-        self.lost = launches.launch_failures(told, before=self.before)
-        if len(self.lost) >= self.delivery.max_failed_launches and not self.stopped:
+        activities = [one for group in groups for one in self._activities(group)]
+        self.failed_launches = launches.launch_failures(activities, before=self.before)
+        if len(self.failed_launches) >= self.deployment.max_failed_launches and not self.stopped_groups:
             for group in groups:
                 launches.stop(self.autoscaling, group["AutoScalingGroupName"])
-            self.stopped = [group["AutoScalingGroupName"] for group in groups]
+            self.stopped_groups = [group["AutoScalingGroupName"] for group in groups]
 
     def run(self) -> None:
-        while not self.gave_up and not self._over.wait(LOOK_EVERY_S):
-            self.look_on()
+        while not self.has_aborted and not self._over.wait(POLL_S):
+            self.poll()
 
-    def look_on(self) -> None:
-        """A look that fails is made again: throttling must not leave a delivery without its bound."""
+    def poll(self) -> None:
+        """`check`, whose errors are retried at the next poll: throttling must not leave a deploy without its bound."""
         try:
-            self.look()
-            self.trouble = ""
-        except Exception as error:  # whatever it is: a thread that ends counts nothing any more
-            self.trouble = str(error) or type(error).__name__
+            self.check()
+            self.last_error = ""
+        except Exception as error:  # whatever it is: a thread that ends counts no more
+            self.last_error = str(error) or type(error).__name__
             if not self._noted:
-                self.note(f"machines that come to nothing can't be counted, or not be stopped, now: {self.trouble}")
+                self.note(f"failed launches can't be counted, or launches not be stopped, now: {self.last_error}")
                 self._noted = True
 
-    def halt(self) -> list[str]:
-        """Stop the groups that don't serve yet: nobody looks at them any more. Their names."""
+    def stop_launches(self) -> list[str]:
+        """Stop the launches of groups that are not healthy yet, which nothing watches any more; returns their names."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        halted = list[str]()
+        stopped = list[str]()
         with suppress(BotoCoreError, ClientError):
             for group in self._groups():
                 name, arns = group["AutoScalingGroupName"], group.get("TargetGroupARNs", ())
-                awaited = CapacityWait(group=name, instances=group["MinSize"], target_groups=arns)
+                capacity = CapacityWait(group=name, instances=group["MinSize"], target_groups=arns)
                 with suppress(LaunchesStoppedError):
-                    if launches.missing_capacity(self.session, awaited):
+                    if launches.missing_capacity(self.session, capacity):
                         launches.stop(self.autoscaling, name)
-                        halted.append(name)
-        return halted
+                        stopped.append(name)
+        return stopped
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._over.set()
 
     def _groups(self) -> list[dict[str, Any]]:
-        by_stack = [{"Name": "tag:Stack", "Values": [self.delivery.stack]}]
+        by_stack = [{"Name": "tag:Stack", "Values": [self.deployment.stack]}]
         pages = self.autoscaling.get_paginator("describe_auto_scaling_groups").paginate(Filters=by_stack)
-        return [group for page in pages for group in page["AutoScalingGroups"] if self.delivery.is_of(group)]
+        return [group for page in pages for group in page["AutoScalingGroups"] if self.deployment.owns(group)]
 
     def _activities(self, group: Mapping[str, Any]) -> list[dict[str, Any]]:
         return launches.activities(self.autoscaling, group["AutoScalingGroupName"])
 
 
 @contextmanager
-def following(session: Any, delivery: Delivery, note: Callable[[str], None] = lambda _: None) -> Iterator[Follower]:
-    """Follow the delivery while the block runs."""
-    follower = Follower(delivery=delivery, session=session, note=note)
-    follower.begin()
-    thread = threading.Thread(target=follower.run, name="follower", daemon=True)
+def watching_launches(
+    session: Any, deployment: WatchedDeployment, note: Callable[[str], None] = lambda _: None
+) -> Iterator[LaunchWatch]:
+    """Watch the deployment's launches while the block runs."""
+    launch_watch = LaunchWatch(deployment=deployment, session=session, note=note)
+    launch_watch.begin()
+    thread = threading.Thread(target=launch_watch.run, name="launch-watch", daemon=True)
     thread.start()
     try:
-        yield follower
+        yield launch_watch
     finally:
-        follower.end()
+        launch_watch.stop()
         with suppress(RuntimeError):
-            thread.join(timeout=LOOK_EVERY_S * 10)
+            thread.join(timeout=POLL_S * 10)

@@ -1,4 +1,4 @@
-"""Direct rollback: the live rule's weights set by the AWS API alone, where Pulumi's CLI, lock or backend is broken."""
+"""Direct rollback: sets the live rule's weights by the AWS API, where Pulumi's CLI, lock or backend is broken."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from fleet.gates import capacity_needed, not_ready
 from fleet.smoke_test import failures, smoke
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, ColorState, Fleet, Group, client, describe, live_weights
 from scripts.cli.display import Display
-from scripts.cli.exits import RefusedError, ScriptError, StuckError, UsageError
-from scripts.cli.interrupts import to_the_end
+from scripts.cli.exits import RefusedError, RollbackFailedError, ScriptError, UsageError
+from scripts.cli.interrupts import defer_signals
 from scripts.cli.options import SMOKE_DEADLINE_S
 from scripts.releases.bucket import breaking_between
-from scripts.rollout.traffic import words
+from scripts.rollout.traffic import format_weights
 from scripts.stack.automation import NAMESPACE, ROOT, StackFacts
 from scripts.stack.config_file import StackFileError, read_config, write_config
 from scripts.stack.runs import Run, changing, snapshot
 
-# As the SDKs read them.
+# In the order in which the SDKs read them.
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 REGION_KEY = "aws:region"
 ACTIVE_KEY, CANARY_KEY = f"{NAMESPACE}:activeColor", f"{NAMESPACE}:canaryPercent"
-# Of AWS's calls: where users wait, the SDK's own minute for a connection is too long.
-CONNECT_S, READ_S, TRIES = 2, 5, 3
-# With users on both colors, the one with at least so many percent is taken for the release before, and the rest for a
-# canary. Closer than that, a person must say it.
-CLEAR_PERCENT = 75
+# Seconds of AWS calls: in an outage, the SDK's default of a minute for a connection is too long.
+CONNECT_S, READ_S, ATTEMPTS = 2, 5, 3
+# With traffic on both colors, the one with at least so many percent counts as live, and the other one as the canary.
+# Below that, the operator must name the color.
+MIN_LIVE_PERCENT = 75
 IN_A_ROW = 3
-# Targets in these states get no request, and are not what a color has.
-AWAY = ("unregistered", "draining")
+# Targets in these states get no requests.
+OUT_OF_SERVICE = ("unregistered", "draining")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectArgs:
-    """Where all users are to go, by which checks, and where the stack's region and config are found."""
+    """The target color, the checks, and where the stack's region and config are."""
 
     to: Color | None = None
-    """None means the color they are not on, or, with a canary, the one that has most of them."""
+    """None means the idle color, or, with a canary, the one that has most of the traffic."""
     region: str = ""
     config_file: Path | None = None
     """None means Pulumi.<stack>.yaml of this checkout."""
-    judged: bool = True
+    with_checks: bool = True
     accept_breaking_migration: bool = False
     break_lock: bool = False
     reason: str = ""
@@ -62,7 +62,7 @@ class DirectArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class DirectResult:
-    """What was, what is, and what is left to do once Pulumi works again."""
+    """Weights before and after, and the command to reconcile Pulumi's state afterwards."""
 
     record: ChangeRecord | None
     before: Mapping[Color, int]
@@ -110,7 +110,7 @@ class DirectRollback:
 
 
 def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
-    """All users on the target color by one call of the AWS API; until then a failure changes nothing."""
+    """Shift all traffic to the target color by one AWS API call; a failure before it changes nothing."""
     began = time.monotonic()
     config_file = args.config_file or ROOT / f"Pulumi.{stack}.yaml"
     with display.stage(f"reconcile: find stack {stack} in AWS by its tags"):
@@ -123,7 +123,7 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
         Kind.DIRECT_ROLLBACK,
         break_lock=args.break_lock,
         reason=args.reason,
-        told_by=display,
+        display=display,
         lock_required=False,
     ) as run:
         target = target_color(fleet, args.to)
@@ -142,9 +142,9 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
         with display.stage(f"test traffic: check {target} {rollback.side.release}"):
             check(rollback)
         with display.stage(f"production traffic shift: {rollback.source} to {target}"):
-            to_the_end(lambda: shift(rollback))
+            defer_signals(lambda: shift(rollback))
         with display.stage("smoke test: of the public endpoint"):
-            confirm(rollback)
+            verify(rollback)
     return DirectResult(
         record=run.record,
         before=fleet.weights,
@@ -155,23 +155,23 @@ def roll_back(stack: str, args: DirectArgs, display: Display) -> DirectResult:
     )
 
 
-def region_of(stack: str, given: str, config_file: Path) -> str:
-    """The option's, else the stack's own, else the environment's."""
+def region_of(stack: str, option: str, config_file: Path) -> str:
+    """The region: of the option, else of the stack's config, else of the environment."""
     try:
         own = str(read_config(config_file).get(REGION_KEY) or "")
     except StackFileError:
         own = ""
-    found = given or own or next((os.environ[name] for name in REGION_VARIABLES if os.environ.get(name)), "")
-    if not found:
+    region = option or own or next((os.environ[name] for name in REGION_VARIABLES if os.environ.get(name)), "")
+    if not region:
         raise UsageError(
             f"the region of stack {stack} is not known: {config_file.name} has no {REGION_KEY}, and neither "
             f"{' nor '.join(REGION_VARIABLES)} is set; name it with --region"
         )
-    return found
+    return region
 
 
 def find(stack: str, region: str) -> tuple[Fleet, Any]:
-    """The stack as AWS has it, and the session that found it."""
+    """The stack's fleet in AWS, and the session that read it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -189,13 +189,13 @@ def _session(region: str) -> Any:
     from botocore.session import get_session
 
     core = get_session()
-    tries = {"total_max_attempts": TRIES, "mode": "standard"}
-    core.set_default_client_config(Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=tries))
+    retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
+    core.set_default_client_config(Config(connect_timeout=CONNECT_S, read_timeout=READ_S, retries=retries))
     return boto3.Session(region_name=region, botocore_session=core)
 
 
 def facts_of(fleet: Fleet, session: Any) -> StackFacts:
-    """What the stack's outputs and config would tell, from what AWS has."""
+    """The stack's outputs and config as far as AWS's tags and resources hold them."""
     active = fleet.serving or Color.BLUE
     value = next((side.preview_value.removesuffix(f"-{side.color}") for side in fleet.colors.values()), "")
     return StackFacts(
@@ -221,16 +221,16 @@ def facts_of(fleet: Fleet, session: Any) -> StackFacts:
 
 
 def target_color(fleet: Fleet, to: Color | None) -> Color:
-    """The color to which all users go. Raises RefusedError where there is none, or where a person must say it."""
+    """The color that gets all traffic. Raises RefusedError where there is none, or where it is ambiguous."""
     serving = fleet.serving
     if serving is None or set(fleet.colors) != set(Color):
         raise RefusedError("no release is live yet, so there is none to roll back")
     total = sum(fleet.weights.values())
     percent = {color: round(100 * weight / total) for color, weight in fleet.weights.items()}
-    if to is None and fleet.weights[serving.other] > 0 and percent[serving] < CLEAR_PERCENT:
+    if to is None and fleet.weights[serving.other] > 0 and percent[serving] < MIN_LIVE_PERCENT:
         raise RefusedError(
-            f"both colors have traffic ({words(percent)}), and which of them is the canary AWS does not say: "
-            f"name the color that gets all of them with --to"
+            f"both colors have traffic ({format_weights(percent)}), and which of them is the canary AWS does not say: "
+            f"name the color that gets all of it with --to"
         )
     target = to or (serving if fleet.weights[serving.other] else serving.other)
     if fleet.weights[target] and not fleet.weights[target.other]:
@@ -239,35 +239,35 @@ def target_color(fleet: Fleet, to: Color | None) -> Color:
 
 
 def check(rollback: DirectRollback) -> None:
-    """Raise RefusedError unless the target color can take all users, by the checks of a cutover."""
+    """Raise RefusedError unless the target color can take all traffic, by the checks of a cutover."""
     if reason := off(rollback.side):
         raise RefusedError(reason)
     with ThreadPoolExecutor(2) as pool:
         migration = pool.submit(migration_refusal, rollback)
-        unfit = pool.submit(unfit_reason, rollback)
-        reasons = [unfit.result(), migration.result()]
+        readiness = pool.submit(not_ready_reason, rollback)
+        reasons = [readiness.result(), migration.result()]
     if reason := next((one for one in (reasons[1], reasons[0]) if one), None):
         raise RefusedError(reason)
-    # Whoever moves users meanwhile, and whose lock could not be asked for, is not run over.
+    # Without a lock, another run may have shifted the traffic meanwhile.
     if (now := live_weights(rollback.fleet, rollback.facts.session)) != rollback.fleet.weights:
         raise RefusedError(
-            f"the weights were changed at this moment, from {words(rollback.fleet.weights)} to {words(now)}, by "
-            "somebody else; run the same command again if that was not what you want"
+            f"the weights were changed at this moment, from {format_weights(rollback.fleet.weights)} to "
+            f"{format_weights(now)}, by another run; run the same command again if that was not intended"
         )
 
 
 def off(side: ColorState) -> str | None:
-    """Why no request could be answered at all, which nobody can insist on; or None."""
-    targets = [one for group in side.groups for one in group.instances if one.health not in AWAY]
+    """Why every request would fail, which --without-checks does not override; or None."""
+    targets = [one for group in side.groups for one in group.instances if one.health not in OUT_OF_SERVICE]
     if targets or side.unknown_targets:
         return None
     return f"{side.color} is off, no instance is registered with its target group: every request would get a 503"
 
 
-def unfit_reason(rollback: DirectRollback) -> str | None:
-    """Why the target's release should not get all users, or None. Without judgment that is a warning."""
-    reason = _not_ready(rollback) or (_smoke(rollback) if rollback.args.judged else None)
-    if reason is None or rollback.args.judged:
+def not_ready_reason(rollback: DirectRollback) -> str | None:
+    """Why the target's release should not get all traffic, or None. With --without-checks that is a warning."""
+    reason = _not_ready(rollback) or (_smoke(rollback) if rollback.args.with_checks else None)
+    if reason is None or rollback.args.with_checks:
         return reason and f"{reason}; --without-checks shifts the traffic all the same"
     rollback.display.warn(f"going on without the checks, although {reason}")
     return None
@@ -275,18 +275,18 @@ def unfit_reason(rollback: DirectRollback) -> str | None:
 
 def _not_ready(rollback: DirectRollback) -> str | None:
     side = rollback.side
-    # With a share of 0, since the sentence on too few instances is another one here.
+    # With a weight of 0, since the message on too few instances differs here.
     reason = not_ready(rollback.fleet, side.color, release=side.release, minimum=0, weight=0)
     if reason or side.group is None:
         return reason
     group, needed = side.group, _needed(rollback, side.group)
     if group.healthy >= needed:
         return None
-    ill = [f"{one.id} is {one.health} {one.reason}".strip() for one in group.instances if not one.is_healthy]
+    unhealthy = [f"{one.id} is {one.health} {one.reason}".strip() for one in group.instances if not one.is_healthy]
     room = f" --max-size {needed}" if needed > group.maximum else ""
     return (
         f"{side.color} has {group.healthy} of {needed} healthy instances of release {group.release}"
-        + (f" ({'; '.join(ill)})" if ill else "")
+        + (f" ({'; '.join(unhealthy)})" if unhealthy else "")
         + f"; `aws autoscaling update-auto-scaling-group --region {rollback.facts.region} --auto-scaling-group-name "
         + f"{group.name}{room} --desired-capacity {needed}` starts the rest"
     )
@@ -312,7 +312,7 @@ def _smoke(rollback: DirectRollback) -> str | None:
 
 
 def migration_refusal(rollback: DirectRollback) -> str | None:
-    """Why the target's release can't run on the database that the present one left, or that nobody knows; or None."""
+    """Why the target's release can't run on the present one's database, or that this is not known; or None."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     args, facts = rollback.args, rollback.facts
@@ -325,7 +325,7 @@ def migration_refusal(rollback: DirectRollback) -> str | None:
         breaking = breaking_between(facts.s3, facts.bucket, older, newer)
     except (BotoCoreError, ClientError, LookupError, ValueError) as error:
         unknown = f"whether release {older} can run on the database that {newer} left is not known: {error}"
-        if args.judged:
+        if args.with_checks:
             return f"{unknown}; when you know that it can, say --accept-breaking-migration"
         rollback.display.warn(unknown)
         return None
@@ -338,7 +338,7 @@ def migration_refusal(rollback: DirectRollback) -> str | None:
 
 
 def shift(rollback: DirectRollback) -> None:
-    """Set the weights, and then what must agree with them: the config file and the group's capacity."""
+    """Set the weights, then the config file and the group's capacity."""
     set_weights(rollback)
     run, target = rollback.run, rollback.target
     rollback.moved_seconds = round(time.monotonic() - rollback.began, 3)
@@ -362,11 +362,11 @@ def set_weights(rollback: DirectRollback) -> None:
     try:
         client(rollback.facts.session, "elbv2").modify_rule(RuleArn=rollback.fleet.live_rule_arn, Actions=[action])
     except (BotoCoreError, ClientError) as error:
-        # The call may have got through, and its answer not.
+        # The call may have succeeded although its response was lost.
         if _actual(rollback, error) != rollback.weights:
             raise ScriptError(
                 f"AWS did not set the weights, nothing was changed, the traffic stays where it was "
-                f"({words(rollback.fleet.weights)}): {error}"
+                f"({format_weights(rollback.fleet.weights)}): {error}"
             ) from error
 
 
@@ -377,21 +377,21 @@ def _actual(rollback: DirectRollback, error: Exception) -> dict[Color, int]:
         return live_weights(rollback.fleet, rollback.facts.session)
     except (BotoCoreError, ClientError) as unknown:
         rule, region = rollback.fleet.live_rule_arn, rollback.facts.region
-        raise StuckError(
+        raise RollbackFailedError(
             f"setting the weights failed ({error}), and AWS does not say where the traffic goes now: {unknown}. "
             f"Act now: `aws elbv2 describe-rules --region {region} --rule-arns {rule}`, then run the same command again"
         ) from error
 
 
 def set_config(rollback: DirectRollback) -> str:
-    """Let the config file name the target, so that no later `up` moves the users back; what came of it."""
+    """Write the target into the config file, so that no `up` shifts the traffic back; returns the outcome."""
     file, target, stack = rollback.config_file, rollback.target, rollback.facts.stack
-    wanted = {ACTIVE_KEY: str(target)}
+    desired = {ACTIVE_KEY: str(target)}
     try:
         # Left out, it is 0.
         if CANARY_KEY in read_config(file):
-            wanted[CANARY_KEY] = "0"
-        changed = write_config(file, wanted)
+            desired[CANARY_KEY] = "0"
+        changed = write_config(file, desired)
     except StackFileError as error:
         rollback.display.warn(
             f"{file.name} could not be set ({error}): before the next `up`, run "
@@ -405,19 +405,19 @@ def set_config(rollback: DirectRollback) -> str:
 
 
 def prepare_group(rollback: DirectRollback) -> None:
-    """With all users on it a group must replace what it loses, and have as many instances as served before."""
+    """Let the live group replace lost instances, and scale it to as many instances as served before."""
     group = rollback.side.group
     if group is None:
         return
     scaling, needed = client(rollback.facts.session, "autoscaling"), min(_needed(rollback, group), group.maximum)
     if group.is_stopped:
-        _attempt(
+        _best_effort(
             rollback,
             f"{group.name} may launch instances again, which a failed deploy had stopped",
             lambda: launches.resume(scaling, group.name),
         )
     if group.desired < needed:
-        _attempt(
+        _best_effort(
             rollback,
             f"{group.name} launches {needed - group.desired} more instances, to the {needed} that served before",
             lambda: scaling.set_desired_capacity(
@@ -426,7 +426,7 @@ def prepare_group(rollback: DirectRollback) -> None:
         )
 
 
-def _attempt(rollback: DirectRollback, what: str, act: Callable[[], Any]) -> None:
+def _best_effort(rollback: DirectRollback, what: str, act: Callable[[], Any]) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -437,8 +437,8 @@ def _attempt(rollback: DirectRollback, what: str, act: Callable[[], Any]) -> Non
     rollback.display.note(what)
 
 
-def confirm(rollback: DirectRollback) -> None:
-    """Raise StuckError unless the rule is as set, and users get the target's release several times in a row."""
+def verify(rollback: DirectRollback) -> None:
+    """Raise RollbackFailedError unless the rule has the weights and the public smoke test passes repeatedly."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     side, facts = rollback.side, rollback.facts
@@ -458,13 +458,13 @@ def confirm(rollback: DirectRollback) -> None:
     except (BotoCoreError, ClientError) as error:
         rollback.display.warn(f"the live rule could not be read back: {error}")
         now = rollback.weights
-    look = f"{bluegreen('smoke-test', '--url', facts.url, '--release', side.release)} shows when that is over"
+    recheck = f"{bluegreen('smoke-test', '--url', facts.url, '--release', side.release)} shows when that is over"
     if now != rollback.weights:
-        raise StuckError(
-            f"the weights were set, and are {words(now)} again: somebody else sets them too. Act now: {look}"
+        raise RollbackFailedError(
+            f"the weights were set, and are {format_weights(now)} again: another run sets them too. Act now: {recheck}"
         )
     if reason := failures(results):
-        raise StuckError(
+        raise RollbackFailedError(
             f"all traffic was sent to {side.color}, with release {side.release}, and its public smoke test fails: "
-            f"{reason}. Act now: {look}; --to {rollback.source} sends it to {rollback.source}"
+            f"{reason}. Act now: {recheck}; --to {rollback.source} sends it to {rollback.source}"
         )

@@ -1,4 +1,4 @@
-"""What is known of machines that didn't become ready: health, the group's own activities, their own last words."""
+"""Evidence of a failed deploy: target health, scaling activities, console output and boot logs of its instances."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fleet.waiting import TimedOut, wait_until
 
 CONSOLE_LINES = 15
 ACTIVITIES = 5
-EVENTS = 20  # of one machine; it tells an end of its app or of Docker every five minutes at most
-PATIENCE_S = 3.0
+EVENTS = 20  # of one instance, which logs a crash of its app or of Docker every five minutes at most
+LOG_WAIT_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Boots:
-    """The boots of one release on one color, as the stack's boot log group keeps them."""
+    """Boots of one release on one color, in the stack's boot log group."""
 
     stack: str
     color: Color
@@ -30,18 +30,18 @@ class Boots:
 
 
 def boot_failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str, BootFailed]:
-    """What these machines said of their failed boots, by instance; those that said nothing are left out.
+    """Boot failures that these instances logged, by instance; those that logged none are left out.
 
-    The last of them is given some seconds: what was just written to a log can be read a moment later.
+    Waits some seconds for the last one: CloudWatch Logs returns new events only after a moment.
     """
     found = dict[str, BootFailed]()
 
-    def silent() -> str | None:
+    def missing() -> str | None:
         found.update(_failures(session, boots, [one for one in instances if one not in found]))
-        return None if not instances or instances[-1] in found else f"{instances[-1]} says nothing"
+        return None if not instances or instances[-1] in found else f"{instances[-1]} has logged no failed boot"
 
     with suppress(TimedOut):
-        wait_until(silent, what="boot failures", deadline_s=PATIENCE_S)
+        wait_until(missing, what="boot failures", deadline_s=LOG_WAIT_S)
     return {instance: found[instance] for instance in instances if instance in found}
 
 
@@ -53,7 +53,7 @@ def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str,
         with suppress(ClientError, BotoCoreError, ValueError, KeyError, TypeError):
             stream = log_stream(boots.color, boots.release, instance)
             events = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=EVENTS, startFromHead=False)
-            # Crashes after the boot stand there too.
+            # The stream holds crashes after the boot too.
             for raw in (json.loads(event["message"]) for event in events["events"]):
                 if raw["kind"] == Kind.BOOT_FAILED:
                     found[instance] = BootFailed.parse(raw)
@@ -61,20 +61,20 @@ def _failures(session: Any, boots: Boots, instances: Sequence[str]) -> dict[str,
 
 
 def gather(session: Any, side: ColorState) -> list[str]:
-    """Lines for a person; what can't be had is left out, as this is told beside a failure."""
+    """Lines for an operator; what can't be read is left out, as the deploy's own error matters more."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     lines = []
     for group in side.groups:
-        lines += [f"{group.name}: release {group.release}, wants {group.desired}, {group.healthy} healthy"]
-        for tell in (_machines, _activities, _consoles):
+        lines += [f"{group.name}: release {group.release}, desired {group.desired}, {group.healthy} healthy"]
+        for read in (_instances, _activities, _consoles):
             with suppress(ClientError, BotoCoreError):
-                lines += tell(session, group)
-    return lines or [f"{side.color} has no group of machines"]
+                lines += read(session, group)
+    return lines or [f"{side.color} has no Auto Scaling group"]
 
 
 def console(session: Any, instance: str) -> list[str]:
-    """The last lines of a machine's console, which EC2 keeps for a while after the machine is gone."""
+    """The last lines of an instance's console, which EC2 keeps for a while after it is terminated."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     with suppress(ClientError, BotoCoreError):
@@ -85,23 +85,25 @@ def console(session: Any, instance: str) -> list[str]:
 
 
 def plain(output: str) -> list[str]:
-    """A console's lines without the colors and moves of a terminal, which systemd and the kernel write there."""
+    """A console's lines without the terminal escape codes that systemd and the kernel write."""
     from rich.control import strip_control_codes
     from rich.text import Text
 
     return [strip_control_codes(line) for line in Text.from_ansi(output.replace("\r\n", "\n")).plain.splitlines()]
 
 
-def _machines(_session: Any, group: Group) -> list[str]:
+def _instances(_session: Any, group: Group) -> list[str]:
     return [f"  {one.id}: {one.lifecycle}, {one.health} {one.reason}".rstrip() for one in group.instances]
 
 
 def _activities(session: Any, group: Group) -> list[str]:
     scaling = client(session, "autoscaling")
-    told = scaling.describe_scaling_activities(AutoScalingGroupName=group.name, MaxRecords=ACTIVITIES)["Activities"]
-    return [f"  {one['StatusCode']}: {one.get('StatusMessage') or one.get('Description', '')}" for one in told]
+    activities = scaling.describe_scaling_activities(AutoScalingGroupName=group.name, MaxRecords=ACTIVITIES)[
+        "Activities"
+    ]
+    return [f"  {one['StatusCode']}: {one.get('StatusMessage') or one.get('Description', '')}" for one in activities]
 
 
 def _consoles(session: Any, group: Group) -> list[str]:
-    ill = (one.id for one in group.instances if not one.is_healthy)
-    return [line for instance in ill for line in console(session, instance)]
+    unhealthy = (one.id for one in group.instances if not one.is_healthy)
+    return [line for instance in unhealthy for line in console(session, instance)]

@@ -1,4 +1,4 @@
-"""Resumption of a change whose script was killed: locks of dead holders are released, and nobody else's."""
+"""Resumption of a change whose command was killed: releases the locks of dead processes, and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scripts.stack.lock import Holder, is_gone
 
 
 def require_gone(holder: Holder | None) -> None:
-    """Raise unless this lock's holder has ended for sure: its process was one of this host."""
+    """Raise LockedError unless the lock's holder was a process of this host that has ended."""
     if holder is None:
         return
     if holder.is_gone is False:
@@ -27,19 +27,19 @@ def require_gone(holder: Holder | None) -> None:
 
 @dataclass(kw_only=True)
 class ResumedStack:
-    """The stack, whose `up` releases Pulumi's lock of an update that was killed on this host."""
+    """A stack whose `up` first releases Pulumi's lock of an update that was killed on this host."""
 
     name: str
     stack: Any
     display: Display
 
     def get_all_config(self) -> Mapping[str, Value]:
-        found: Mapping[str, Value] = self.stack.get_all_config()
-        return found
+        config: Mapping[str, Value] = self.stack.get_all_config()
+        return config
 
     def outputs(self) -> Mapping[str, Value]:
-        found: Mapping[str, Value] = self.stack.outputs()
-        return found
+        outputs: Mapping[str, Value] = self.stack.outputs()
+        return outputs
 
     def set_config(self, key: str, value: Any, *, path: bool = False) -> None:
         self.stack.set_config(key, value, path=path)
@@ -53,7 +53,7 @@ class ResumedStack:
             holder = PulumiLockHolder.parse(str(error))
             if holder is None or not is_gone(holder.host, holder.pid):
                 raise
-            self.display.note(f"Pulumi's own lock is released, which was left by {holder}: that process is gone")
+            self.display.note(f"released Pulumi's own lock, left by {holder}: that process is gone")
             self.stack.cancel()
         # The state may lack what the killed update did.
         return self.stack.up(on_output=on_output, refresh=True)

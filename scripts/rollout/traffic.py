@@ -1,4 +1,4 @@
-"""Live traffic weights: as AWS has them, as the stack's last update left them, and as config wants them."""
+"""Traffic weights of the live rule: actual (AWS), recorded (the stack's last update) and desired (config)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from scripts.cli.exits import RefusedError
 from scripts.stack import history
 from scripts.stack.automation import Stack, StackFacts, set_value
 
-# How far back in the history the direct rollback is looked for that may explain a difference.
+# Records of the history among which a direct rollback is searched that explains a difference.
 NEWEST = 20
-# A direct rollback that ended so moved nobody.
+# A direct rollback with these outcomes shifted no traffic.
 WITHOUT_EFFECT = (Outcome.REFUSED, Outcome.FAILED)
 
 Weights = Mapping[Color, int]
@@ -30,33 +30,33 @@ def weights(active: Color, canary_percent: int) -> dict[Color, int]:
 
 
 def recorded(facts: StackFacts) -> dict[Color, int]:
-    """Those of the stack's last update, by its outputs."""
+    """Weights that the stack's last update left, by its outputs."""
     if not facts.outputs.keys() >= Deployment().traffic.keys():
         return desired(facts)  # there was none
     return weights(facts.last.active, facts.last.canary_percent)
 
 
 def desired(facts: StackFacts) -> dict[Color, int]:
-    """Those that the config of this checkout asks for."""
+    """Weights that this checkout's config asks for."""
     return weights(facts.active, facts.canary_percent)
 
 
-def words(shares: Weights) -> str:
-    return ", ".join(f"{color} {shares[color]} %" for color in sorted(shares))
+def format_weights(weights: Weights) -> str:
+    return ", ".join(f"{color} {weights[color]} %" for color in sorted(weights))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unreconciled:
-    """Other weights in AWS than the stack's last update left: set without Pulumi, or by an update that was cut off."""
+    """Weights in AWS that the stack's last update did not leave: set without Pulumi, or by an interrupted update."""
 
     stack: str
     actual: Weights
     recorded: Weights
     desired: Weights
     is_unfinished: bool = False
-    """Whether an update by this config began to change the traffic, and failed or was cut off."""
+    """Whether an update by this config began to shift the traffic, and failed or was interrupted."""
     rollback: ChangeRecord | None = None
-    """The direct rollback that moved the users, where the history tells of one."""
+    """The direct rollback that shifted the traffic, where the history has one."""
 
     @property
     def config_is_stale(self) -> bool:
@@ -64,11 +64,14 @@ class Unreconciled:
         return self.desired != self.actual and self.desired == self.recorded and not self.is_unfinished
 
     def __str__(self) -> str:
-        told = f"AWS sends users to {words(self.actual)}, but the stack's last update left {words(self.recorded)}"
+        text = (
+            f"AWS sends the traffic to {format_weights(self.actual)}, but the stack's last update left "
+            f"{format_weights(self.recorded)}"
+        )
         if self.rollback:
             why = f" ({self.rollback.reason})" if self.rollback.reason else ""
-            told += f": direct rollback by {self.rollback.who} at {self.rollback.time[:19]} UTC{why}"
-        return f"{told}; {self._next}"
+            text += f": direct rollback by {self.rollback.who} at {self.rollback.time[:19]} UTC{why}"
+        return f"{text}; {self._next}"
 
     @property
     def _next(self) -> str:
@@ -76,8 +79,8 @@ class Unreconciled:
         if self.desired == self.actual:
             return reconcile
         return (
-            f"config says {words(self.desired)}: {bluegreen('sync-config', stack=self.stack)} takes over what AWS "
-            f"has, then {reconcile}; or {_shift(self.stack, self.desired)}"
+            f"config says {format_weights(self.desired)}: {bluegreen('sync-config', stack=self.stack)} takes over what "
+            f"AWS has, then {reconcile}; or {_shift(self.stack, self.desired)}"
         )
 
 
@@ -98,7 +101,7 @@ def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[ChangeRecord
 
 
 def fleet_if_any(facts: StackFacts) -> Fleet | None:
-    """None where AWS has no load balancer of the stack any more: an `up` makes it again, and must not fail for it."""
+    """None where the stack's load balancer is gone: an `up` creates it again, and must not fail for it."""
     try:
         return facts.fleet()
     except NoSuchStack:
@@ -106,9 +109,9 @@ def fleet_if_any(facts: StackFacts) -> Fleet | None:
 
 
 def require_agreement(stack: Stack, facts: StackFacts, fleet: Fleet | None) -> None:
-    """Raise RefusedError unless config, state and AWS agree on who has the traffic, and the config is current.
+    """Raise RefusedError unless config, state and AWS agree on the traffic weights, and the config is current.
 
-    A config that is old, and asks for nothing else than the stack has, is brought up to date.
+    An old config that would change nothing is brought up to date.
     """
     require_current(stack, facts)
     if fleet is None or fleet.serving is None or fleet.weights == recorded(facts) == desired(facts):
@@ -127,7 +130,7 @@ def require_current(stack: Stack, facts: StackFacts) -> None:
 
 
 def require_no_stale_traffic(facts: StackFacts, fleet: Fleet | None) -> None:
-    """Raise RefusedError where an `up` would undo what was done to the traffic without Pulumi."""
+    """Raise RefusedError where an `up` would undo a traffic shift that was made without Pulumi."""
     if fleet is None or fleet.serving is None or fleet.weights == recorded(facts):
         return
     found = unreconciled(facts, fleet, history.read(facts.s3, facts.bucket, facts.stack, NEWEST))
@@ -137,42 +140,42 @@ def require_no_stale_traffic(facts: StackFacts, fleet: Fleet | None) -> None:
 
 def _unapplied(facts: StackFacts) -> str:
     return (
-        f"config says {words(desired(facts))}, but the stack's last update left {words(recorded(facts))}: "
-        f"{bluegreen('sync-config', stack=facts.stack)} takes the config back to what the stack has, "
-        f"{_shift(facts.stack, desired(facts))}"
+        f"config says {format_weights(desired(facts))}, but the stack's last update left "
+        f"{format_weights(recorded(facts))}: {bluegreen('sync-config', stack=facts.stack)} takes the config back to "
+        f"what the stack has, {_shift(facts.stack, desired(facts))}"
     )
 
 
-def _shift(stack: str, wanted: Weights) -> str:
+def _shift(stack: str, desired: Weights) -> str:
     """The command that sends the traffic where the config says."""
-    active = max(wanted, key=lambda color: wanted[color])
-    if wanted[active] == ALL_TRAFFIC:
+    active = max(desired, key=lambda color: desired[color])
+    if desired[active] == ALL_TRAFFIC:
         return f"{bluegreen('cutover', active, stack=stack)} moves all traffic to {active}"
     return f"{bluegreen('up', stack=stack)} applies it"
 
 
-def up(stack: Stack, facts: StackFacts, fleet: Fleet, shares: Weights, on_output: Callable[[str], Any]) -> Any:
-    """`up` for a change of traffic; with a refresh where the state hides that AWS has other weights."""
+def up(stack: Stack, facts: StackFacts, fleet: Fleet, target: Weights, on_output: Callable[[str], Any]) -> Any:
+    """`up` for a traffic shift to `target`; with a refresh where the state hides that AWS has other weights."""
     if fleet.serving is None or fleet.weights == recorded(facts):
         return stack.up(on_output=on_output)
     with allowed(ALLOW_SHIFT):
         result = stack.up(on_output=on_output)
-        if live_weights(fleet, facts.session) == shares:
+        if live_weights(fleet, facts.session) == target:
             return result
-        # To the state the live rule is as desired already, so that nothing was changed.
+        # By the state the live rule had these weights already, so Pulumi changed nothing.
         return stack.up(on_output=on_output, refresh=True)
 
 
 @contextmanager
-def allowed(*words: str) -> Iterator[None]:
-    """Let the program do what it does for these words only."""
-    before = {word: os.environ.get(word) for word in words}
-    os.environ.update(dict.fromkeys(words, "1"))
+def allowed(*variables: str) -> Iterator[None]:
+    """Set the environment variables that allow the program an otherwise refused change."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(dict.fromkeys(variables, "1"))
     try:
         yield
     finally:
-        for word, value in before.items():
+        for name, value in before.items():
             if value is None:
-                os.environ.pop(word, None)
+                os.environ.pop(name, None)
             else:
-                os.environ[word] = value
+                os.environ[name] = value

@@ -1,4 +1,4 @@
-"""Security group and listener rules that were added to a stack by hand: AWS has them, the stack's state doesn't."""
+"""Security group and listener rules that were added by hand: AWS has them, the stack's state doesn't."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LISTENER = "aws:lb/listener:Listener"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedResource:
     """A resource of the stack's state that AWS still has."""
 
     type: str
@@ -24,7 +24,7 @@ class Recorded:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedRule:
-    """A rule that no update made; `owner` is the resource that it was added to."""
+    """A rule that no update created; `owner` is the resource that it was added to."""
 
     type: str
     owner: str
@@ -32,7 +32,7 @@ class AddedRule:
     allows: str
 
 
-def find(recorded: Iterable[Recorded], session: Any) -> list[AddedRule]:
+def find(recorded: Iterable[RecordedResource], session: Any) -> list[AddedRule]:
     """Rules of the stack's own groups and listeners that are not recorded themselves."""
     owners: dict[str, dict[str, str]] = {GROUP: {}, LISTENER: {}}
     ids = set[str]()
@@ -81,7 +81,7 @@ def _of_listeners(listeners: Mapping[str, str], elbv2: Any) -> Iterator[AddedRul
 
 
 def _requests(rule: Mapping[str, Any]) -> str:
-    # AWS gives paths and hosts as Values too, and a header, whose value may be a secret, in its own object only.
-    told = [" ".join([condition["Field"], *condition.get("Values", ())]) for condition in rule["Conditions"]]
+    # AWS has paths and hosts in Values too, and a header, whose value may be a secret, in its own object only.
+    conditions = [" ".join([condition["Field"], *condition.get("Values", ())]) for condition in rule["Conditions"]]
     actions = ", ".join(action["Type"] for action in rule["Actions"])
-    return f"priority {rule['Priority']}, {' and '.join(told)}: {actions}"
+    return f"priority {rule['Priority']}, {' and '.join(conditions)}: {actions}"

@@ -1,4 +1,4 @@
-"""A Pulumi stack for the scripts: opened through the Automation API, with its outputs and config read once."""
+"""Pulumi stack of a command: opened through the Automation API, with its outputs and config read once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scripts.cli.exits import ScriptError, UsageError
 if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
 
-# Links are not followed: the project is where the scripts are found, as for a program that Pulumi runs.
+# Symbolic links are not followed, as for a program that Pulumi runs.
 ROOT = Path(__file__).absolute().parents[2]
 NAMESPACE = PROJECT
 
@@ -41,7 +41,7 @@ class Value(Protocol):
 
 
 class Stack(Protocol):
-    """The part of `pulumi.automation.Stack` that the scripts use; anything that has it can be driven."""
+    """The part of `pulumi.automation.Stack` that the commands use."""
 
     name: str
 
@@ -69,11 +69,11 @@ class PreviewedStack(Stack, Protocol):
 
 
 class NoPulumiError(UsageError):
-    """There is no Pulumi CLI."""
+    """The Pulumi CLI is not installed."""
 
 
 class BrokenPulumiError(ScriptError):
-    """Pulumi's CLI or the state's backend gives no answer."""
+    """Pulumi's CLI or the state backend fails."""
 
 
 NO_STACK = (
@@ -84,7 +84,7 @@ NO_CLI = "pulumi is not on the PATH; install the Pulumi CLI, 3.238 or later: htt
 
 
 def selected_stack() -> str:
-    """The stack that Pulumi's own commands take in this checkout. Raises UsageError where there is none."""
+    """The stack that is selected in this checkout. Raises UsageError where there is none."""
     argv = ["pulumi", "stack", "--show-name", "--non-interactive"]
     try:
         done = subprocess.run(
@@ -102,17 +102,17 @@ def selected_stack() -> str:
 def selected_stack_on_disk() -> str:
     """As `selected_stack`, from the file in which Pulumi keeps it, for when its CLI or its backend is broken.
 
-    Only the selection for the backend that is in use counts: that of another one may be another stack.
+    Reads only the selection for the current backend: that of another one may be another stack.
     """
     if named := os.environ.get("PULUMI_STACK"):
         return named
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    # Pulumi names the file after the project and its place, links followed.
+    # Pulumi names the file by the project and a hash of its path, symbolic links followed.
     digest = hashlib.sha1(str(ROOT.resolve() / "Pulumi.yaml").encode(), usedforsecurity=False).hexdigest()
     try:
-        kept = json.loads((home / "workspaces" / f"{NAMESPACE}-{digest}-workspace.json").read_text())
+        workspace = json.loads((home / "workspaces" / f"{NAMESPACE}-{digest}-workspace.json").read_text())
         backend = os.environ.get("PULUMI_BACKEND_URL") or json.loads((home / "credentials.json").read_text())["current"]
-        selected = str(kept["stacks"][backend])
+        selected = str(workspace["stacks"][backend])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             "which stack is selected is not known without Pulumi: name it with --stack NAME (or BLUEGREEN_STACK)"
@@ -121,7 +121,7 @@ def selected_stack_on_disk() -> str:
 
 
 def open_stack(name: str) -> PreviewedStack:
-    """The stack of this name, else the selected one, by the CLI and the backend that this machine is logged in to."""
+    """The stack of this name, else the selected one, by the CLI and the backend that this host is logged in to."""
     from pulumi import automation as auto
 
     name = name or selected_stack()
@@ -129,7 +129,7 @@ def open_stack(name: str) -> PreviewedStack:
         return cast(PreviewedStack, auto.select_stack(stack_name=name, work_dir=str(ROOT)))
     except auto.StackNotFoundError as error:
         raise UsageError(
-            f"there is no stack {name}: `pulumi stack ls` lists those that exist; README.md says how one is made"
+            f"there is no stack {name}: `pulumi stack ls` lists those that exist; README.md says how one is created"
         ) from error
     except FileNotFoundError as error:
         raise NoPulumiError(NO_CLI) from error
@@ -137,23 +137,23 @@ def open_stack(name: str) -> PreviewedStack:
 
 @dataclass(frozen=True, kw_only=True)
 class StackFacts:
-    """A stack's outputs and config at one moment, typed."""
+    """Outputs and config of a stack at one moment, typed."""
 
     stack: str
     outputs: Mapping[str, Any]
     config: Mapping[str, str] = field(default_factory=dict)
-    """All of it, as texts by full key."""
+    """All values, as texts by full key."""
     desired: Deployment
-    """What the config asks for; where it can't be read, what the last update left."""
+    """The deployment that the config asks for; where it can't be read, the one that the last update left."""
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
     opened: Any = field(default=None, compare=False, repr=False)
-    """A session that was there before; None makes one."""
+    """An existing boto3 session; None creates one."""
     impatient: bool = False
-    """Whether S3 gets one try of seconds, since users wait."""
+    """Whether S3 gets a single attempt of seconds, for a rollback in an outage."""
 
     @property
     def last(self) -> Deployment:
-        """What the stack's last update left."""
+        """The deployment that the stack's last update left."""
         return Deployment.from_outputs(self.outputs)
 
     @property
@@ -200,7 +200,7 @@ class StackFacts:
         return client(self.session, "s3", fail_fast=self.impatient)
 
     def fleet(self) -> Fleet:
-        """The stack as AWS has it now. Raises NoSuchStack."""
+        """The stack's fleet in AWS now. Raises NoSuchStack."""
         return describe(self.stack, self.session, Arns.from_outputs(self.outputs))
 
     @property
@@ -226,18 +226,18 @@ class StackFacts:
 
 
 def read_facts(stack: Stack, *, required: bool = True) -> StackFacts:
-    """Outputs and config, read at the same time: each is a run of the CLI. Raises UsageError without the `required`
+    """Outputs and config, read concurrently: each is a run of the CLI. Raises UsageError without the `required`
     outputs of an update."""
     with ThreadPoolExecutor(2) as pool:
-        asked = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
-        outputs = {name: output.value for name, output in asked[0].result().items()}
-        full = {key: value.value for key, value in asked[1].result().items()}
+        reads = pool.submit(stack.outputs), pool.submit(stack.get_all_config)
+        outputs = {name: output.value for name, output in reads[0].result().items()}
+        full = {key: value.value for key, value in reads[1].result().items()}
     if required and "artifactsBucket" not in outputs:
         raise UsageError(f"stack {stack.name} has no outputs yet: run {pulumi('up', stack=stack.name)} first")
     settings, reader = read(stack.name.rpartition("/")[2], full)
     desired = settings.deployment()
     if {*desired.traffic, *Color} & {key.partition(".")[0] for key in reader.bad}:
-        # The program refuses them (config_change.problem): what the last update left stands for them.
+        # The program refuses them (config_change.problem), so the values of the last update are used.
         desired = replace(Deployment.from_outputs(outputs), revision=settings.deployed.revision)
     return StackFacts(stack=stack.name, outputs=outputs, config=full, desired=desired, alarms=settings.alarms)
 
@@ -245,16 +245,16 @@ def read_facts(stack: Stack, *, required: bool = True) -> StackFacts:
 def set_value(stack: Stack, key: str, value: str, *, path: bool = False) -> None:
     from pulumi.automation import ConfigValue
 
-    # Plain text, not a StrEnum's member: whoever writes the config file must not meet Python's types.
+    # Plain text, not a StrEnum's member: YAML would write Python's type.
     stack.set_config(f"{NAMESPACE}:{key}", ConfigValue(value=str(value)), path=path)
 
 
-def color_values(color: Color, wanted: ColorSettings) -> dict[str, str]:
-    """What a color is to hold, by path in the config; its sizes stay as they are."""
-    return {f"{color}.{key}": value for key, value in wanted.deployed.items()}
+def color_values(color: Color, desired: ColorSettings) -> dict[str, str]:
+    """A color's release and AMI, by path in the config; its sizes stay as they are."""
+    return {f"{color}.{key}": value for key, value in desired.deployed.items()}
 
 
 def changed_resources(result: Any) -> int:
-    """How many resources an `up` created, updated, replaced or deleted."""
+    """Number of resources that an `up` created, updated, replaced or deleted."""
     changes = result.summary.resource_changes or {}
     return sum(count for kind, count in changes.items() if kind not in ("same", "read", "refresh"))

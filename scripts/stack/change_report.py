@@ -1,4 +1,4 @@
-"""A preview as a page for people: counts, what is refused, what the policies say, and a row for each change."""
+"""Markdown report of a preview: traffic, counts, refusals, policy results, and a row for each change."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Sequence
 
 from fleet.deployments import Effect
 from scripts.ci.workflow import code, table
-from scripts.stack.changes import Change, Changes, Violation
+from scripts.stack.changes import Changes, PolicyViolation, ResourceChange
 
-# GitHub takes about a million characters in a summary and 65,536 in a comment; a person reads far less.
-MOST_ROWS = 200
+# GitHub takes about a million characters in a summary and 65,536 in a comment; nobody reads more rows than this.
+MAX_ROWS = 200
 MARKS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "import": "="}
 
 
 def markdown(stack: str, found: Changes, refused: str | None, traffic: Sequence[Effect] = ()) -> str:
-    """The page, users first. It names properties and never shows a value, so that no secret can be in it."""
+    """The page, traffic first. It names properties and never shows a value, so that no secret can be in it."""
     parts = [f"### Preview of `{stack}`\n", _traffic(traffic), _counts(found)]
     if refused:
         parts += ["**Refused:**\n", code(refused)]
-    if found.losses and not refused:
-        parts += ["**Allowed by hand:** " + ", ".join(f"{one.op} of {one.loses} `{one.name}`" for one in found.losses)]
+    if found.destructive and not refused:
+        parts += [
+            "**Allowed by hand:** " + ", ".join(f"{one.op} of {one.destroys} `{one.name}`" for one in found.destructive)
+        ]
     parts += [_changes(found.changes), _violations(found.violations)]
     if found.errors:
         parts += ["**The preview ended with errors**\n", code("\n\n".join(found.errors))]
@@ -32,37 +34,37 @@ def markdown(stack: str, found: Changes, refused: str | None, traffic: Sequence[
 
 def _traffic(found: Sequence[Effect]) -> str:
     if not found:
-        return "Users: nothing changes for them.\n"
-    return "Users: this\n" + "".join(f"- **would {one.text}**\n" for one in found)
+        return "Traffic: unchanged.\n"
+    return "Traffic: this\n" + "".join(f"- **would {one.text}**\n" for one in found)
 
 
 def _counts(found: Changes) -> str:
     counts = +found.counts or Counter(change.op for change in found.changes)
-    told = [f"{counts[op]} to {op}" for op in MARKS if counts.get(op)]
-    return ", ".join([*(told or ["nothing changes"]), f"{counts.get('same', 0)} unchanged"]) + "\n"
+    parts = [f"{counts[op]} to {op}" for op in MARKS if counts.get(op)]
+    return ", ".join([*(parts or ["no changes"]), f"{counts.get('same', 0)} unchanged"]) + "\n"
 
 
-def _changes(changes: tuple[Change, ...]) -> str:
+def _changes(changes: tuple[ResourceChange, ...]) -> str:
     if not changes:
         return ""
     rows = [
         (MARKS.get(change.op, change.op), change.op, f"`{change.type}`", f"`{change.name}`", _properties(change))
-        for change in sorted(changes, key=lambda one: (one.loses is None, one.op, one.type, one.name))
+        for change in sorted(changes, key=lambda one: (one.destroys is None, one.op, one.type, one.name))
     ]
-    rest = f"… and {len(rows) - MOST_ROWS} more\n" if len(rows) > MOST_ROWS else ""
-    return table(("", "op", "type", "name", "changed"), rows[:MOST_ROWS]) + rest
+    rest = f"… and {len(rows) - MAX_ROWS} more\n" if len(rows) > MAX_ROWS else ""
+    return table(("", "op", "type", "name", "changed"), rows[:MAX_ROWS]) + rest
 
 
-def _properties(change: Change) -> str:
-    told = [f"`{path}`{' (takes a new one)' if path in change.replacing else ''}" for path in change.properties]
-    missing = [f"`{path}` (takes a new one)" for path in change.replacing if path not in change.properties]
-    flag = [f"**loses a {change.loses}**"] if change.loses else []
-    return ", ".join([*flag, *told, *missing])
+def _properties(change: ResourceChange) -> str:
+    changed = [f"`{path}`{' (forces replacement)' if path in change.replacing else ''}" for path in change.properties]
+    missing = [f"`{path}` (forces replacement)" for path in change.replacing if path not in change.properties]
+    flag = [f"**destroys a {change.destroys}**"] if change.destroys else []
+    return ", ".join([*flag, *changed, *missing])
 
 
-def _violations(violations: tuple[Violation, ...]) -> str:
+def _violations(violations: tuple[PolicyViolation, ...]) -> str:
     if not violations:
-        return "Policies: no violation.\n"
+        return "Policies: no violations.\n"
     rows = [
         (
             "**mandatory**" if one.mandatory else "advisory",
@@ -73,7 +75,3 @@ def _violations(violations: tuple[Violation, ...]) -> str:
         for one in violations
     ]
     return "Policies:\n\n" + table(("level", "policy", "resource", "what"), rows)
-
-
-def _level(violation: Violation) -> str:
-    return "**mandatory**" if violation.mandatory else "advisory"

@@ -1,4 +1,4 @@
-"""What a preview would do to a stack, read from the engine's events, and which of it must not happen by accident."""
+"""Changes of a preview, read from the engine's events, and the refusal of destructive ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from pulumi.automation import EngineEvent
     from pulumi.automation.events import PolicyEvent, StepEventMetadata, SummaryEvent
 
-# What others hold addresses, keys or data of: a new one is another one.
-KEPT = {
+# Resources whose addresses, keys or data others depend on: a replacement breaks them.
+PROTECTED = {
     "aws:ec2/vpc:Vpc": "VPC",
     "aws:ec2/vpnConnection:VpnConnection": "VPN connection",
     "aws:ec2/vpnGateway:VpnGateway": "VPN gateway",
@@ -22,15 +22,15 @@ KEPT = {
 }
 STACK = "pulumi:pulumi:Stack"
 USERS_KEPT = "users-kept"  # policy/rules.py
-# The engine tells a replacement in up to three steps; one row is enough.
-HALVES = ("create-replacement", "delete-replaced", "discard-replaced", "read-replacement")
+# The engine reports a replacement in up to three steps; one row is enough.
+REPLACEMENT_STEPS = ("create-replacement", "delete-replaced", "discard-replaced", "read-replacement")
 UNCHANGED = ("same", "read", "refresh")
-LOSING = ("replace", "delete")
+DESTRUCTIVE = ("replace", "delete")
 COLOR_CODES = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ResourceChange:
     """One resource that would be created, updated, replaced or deleted. Names of properties alone: values may be
     secrets."""
 
@@ -39,17 +39,17 @@ class Change:
     name: str
     properties: tuple[str, ...] = ()
     replacing: tuple[str, ...] = ()
-    """Those of the properties whose change takes a new resource."""
+    """The properties whose change forces a replacement."""
 
     @property
-    def loses(self) -> str | None:
-        """Which kept kind of resource would be lost, or None."""
-        return KEPT.get(self.type) if self.op in LOSING else None
+    def destroys(self) -> str | None:
+        """The protected kind of resource that would be replaced or deleted, or None."""
+        return PROTECTED.get(self.type) if self.op in DESTRUCTIVE else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Violation:
-    """What a rule of the policy pack says of one resource, or of the stack."""
+class PolicyViolation:
+    """A violation of a policy by one resource, or by the stack."""
 
     policy: str
     mandatory: bool
@@ -59,45 +59,45 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """A whole preview. `counts` by op, unchanged ones too; `errors` are why it ended before its end."""
+    """Result of a preview. `counts` by op, unchanged ones too; `errors` are why it failed."""
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ResourceChange, ...] = ()
     counts: Counter[str] = field(default_factory=Counter)
-    violations: tuple[Violation, ...] = ()
+    violations: tuple[PolicyViolation, ...] = ()
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
-    def mandatory(self) -> list[Violation]:
+    def mandatory(self) -> list[PolicyViolation]:
         return [violation for violation in self.violations if violation.mandatory]
 
     @property
-    def losses(self) -> list[Change]:
-        return [change for change in self.changes if change.loses]
+    def destructive(self) -> list[ResourceChange]:
+        return [change for change in self.changes if change.destroys]
 
 
 def refusal(found: Changes, traffic: str | None = None, *, allow_replace: bool) -> str | None:
-    """Why this must not be applied, or None. `traffic`: why not for the users' sake."""
+    """Why this must not be applied, or None. `traffic`: the refusal because of the traffic, if there is one."""
     # The program's own sentence, which the engine puts under the rule's description.
-    users = [one.message.splitlines()[-1] for one in found.mandatory if one.policy == USERS_KEPT]
+    live = [one.message.splitlines()[-1] for one in found.mandatory if one.policy == USERS_KEPT]
     others = [one for one in found.mandatory if one.policy != USERS_KEPT]
-    reasons = [traffic] if traffic else users
+    reasons = [traffic] if traffic else live
     reasons += [f"policy {one.policy} forbids {one.resource or 'the stack'}: {one.message}" for one in others]
     if not allow_replace:
         reasons += [
-            f"{change.loses} {change.name} would be {'replaced' if change.op == 'replace' else 'deleted'}; "
-            "when that is meant, say --allow-replace (on a pull request: the label allow-replace)"
-            for change in found.losses
+            f"{change.destroys} {change.name} would be {'replaced' if change.op == 'replace' else 'deleted'}; "
+            "if that is intended, say --allow-replace (on a pull request: the label allow-replace)"
+            for change in found.destructive
         ]
     return "\n".join(reasons) or None
 
 
 def read_events(events: Iterable[EngineEvent]) -> Changes:
-    """Engine events in the order in which they came, of one preview."""
-    steps: dict[str, Change] = {}
+    """Changes from the engine events of one preview, in order."""
+    steps: dict[str, ResourceChange] = {}
     counts: Counter[str] = Counter()
-    violations: list[Violation] = []
-    told: dict[str, list[str]] = {"error": [], "warning": []}
+    violations: list[PolicyViolation] = []
+    messages: dict[str, list[str]] = {"error": [], "warning": []}
     for event in events:
         if event.resource_pre_event:
             _note(steps, event.resource_pre_event.metadata)
@@ -105,33 +105,33 @@ def read_events(events: Iterable[EngineEvent]) -> Changes:
             counts.update(_counted(event.summary_event))
         elif event.policy_event:
             violations.append(_violation(event.policy_event))
-        elif (said := event.diagnostic_event) and said.severity in told:
-            told[said.severity].append(_bare(said.message))
+        elif (diagnostic := event.diagnostic_event) and diagnostic.severity in messages:
+            messages[diagnostic.severity].append(_bare(diagnostic.message))
     return Changes(
         changes=tuple(steps.values()),
         counts=counts,
         violations=tuple(violations),
-        errors=tuple(told["error"]),
-        warnings=tuple(told["warning"]),
+        errors=tuple(messages["error"]),
+        warnings=tuple(messages["warning"]),
     )
 
 
 def _counted(summary: SummaryEvent) -> dict[str, int]:
     counts = {str(getattr(op, "value", op)): count for op, count in summary.resource_changes.items()}
-    return {op: count for op, count in counts.items() if op not in HALVES}
+    return {op: count for op, count in counts.items() if op not in REPLACEMENT_STEPS}
 
 
-def _note(steps: dict[str, Change], metadata: StepEventMetadata) -> None:
+def _note(steps: dict[str, ResourceChange], metadata: StepEventMetadata) -> None:
     op = str(metadata.op.value)
     if op in UNCHANGED or metadata.type == STACK:
         return
-    if op in HALVES:
-        # Alone when the engine has no step of its own between them; then it is the replacement.
+    if op in REPLACEMENT_STEPS:
+        # The engine may report these steps without a `replace` of its own.
         op = "replace"
     kinds = {path: one.diff_kind.value for path, one in (metadata.detailed_diff or {}).items()}
     replacing = {path for path, kind in kinds.items() if kind.endswith("replace")} | set(metadata.keys or ())
     before = steps.get(metadata.urn)
-    steps[metadata.urn] = Change(
+    steps[metadata.urn] = ResourceChange(
         op=op,
         type=metadata.type,
         name=name_of(metadata.urn),
@@ -140,8 +140,8 @@ def _note(steps: dict[str, Change], metadata: StepEventMetadata) -> None:
     )
 
 
-def _violation(event: PolicyEvent) -> Violation:
-    return Violation(
+def _violation(event: PolicyEvent) -> PolicyViolation:
+    return PolicyViolation(
         policy=event.policy_name,
         mandatory=event.enforcement_level == "mandatory",
         resource=name_of(event.resource_urn or ""),

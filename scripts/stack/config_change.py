@@ -1,4 +1,4 @@
-"""Changes of a stack's config: checked before they are written, and put back when the `up` for them changed nothing."""
+"""Changes of a stack's config: validated first, and reverted when the `up` for them changed nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from config.settings import Settings, parse
 from config.values import from_json
 from scripts.cli.display import update_error
 from scripts.cli.exits import RefusedError, UsageError
-from scripts.cli.interrupts import shielded, to_the_end
+from scripts.cli.interrupts import defer_signals, uninterruptible
 from scripts.stack import config_file
 from scripts.stack.automation import NAMESPACE, ROOT, Stack, StackFacts, set_value
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Values = Mapping[str, str]
 """By key, or by the path color.key."""
 
-# The counts at the end of what the engine writes; a line of what was changed begins with a sign: `+ 3 created`.
+# The counts at the end of the engine's output; a line with changes begins with a sign: `+ 3 created`.
 _COUNTS = re.compile(r"^Resources:\n(?P<lines>(?:[ \t]+.*\n)+)", re.MULTILINE)
 _WITHOUT_EFFECT = re.compile(r"\s*\d+ (unchanged|errored)")
 _BEGAN = "Updating ("
@@ -28,9 +28,9 @@ _GATE = re.compile(r'hook "gate-')
 
 
 def problem(stack: str, config: Mapping[str, str], values: Values | None = None) -> str:
-    """Why the program would refuse this config, once it has these values, or nothing.
+    """Why the program would refuse this config with these values, or nothing.
 
-    `config`: texts by full key, as Pulumi hands them over.
+    `config`: texts by full key, as Pulumi passes them.
     """
     try:
         parsed(stack, config, values)
@@ -61,19 +61,19 @@ def require_allowed(facts: StackFacts, values: Values) -> None:
 
 
 def save(stack: Stack) -> Callable[[], None]:
-    """Keep the stack's config file as it is now; what is returned puts exactly that back, without Pulumi."""
+    """Save the stack's config file; returns a function that restores it exactly, without Pulumi."""
     return config_file.saved(ROOT / f"Pulumi.{stack.name.rpartition('/')[2]}.yaml")
 
 
 def apply(stack: Stack, values: Values, work: Callable[[], T]) -> T:
-    """Write the values and do `work`, an `up`, whole; when that changed nothing, config is again what it was.
+    """Write the values and run `work`, an `up`, to its end; reverts the config when that changed nothing.
 
-    Raises RefusedError where a gate of the program said no before anything changed. An `up` that failed on its way
-    leaves config as asked for: the same command again goes on from there.
+    Raises RefusedError where a gate of the program refused before any change. An `up` that failed halfway leaves the
+    config as requested: the same command continues from there.
     """
-    put_back, began = save(stack), False
+    restore, began = save(stack), False
 
-    def whole() -> T:
+    def tracked() -> T:
         nonlocal began
         began = True
         return work()
@@ -81,18 +81,18 @@ def apply(stack: Stack, values: Values, work: Callable[[], T]) -> T:
     try:
         for key, value in values.items():
             set_value(stack, key, value, path="." in key)
-        return to_the_end(whole)
+        return defer_signals(tracked)
     except BaseException as error:
         if not began or changed_nothing(error):
-            with shielded():
-                put_back()
+            with uninterruptible():
+                restore()
             if began and _GATE.search(str(error)):
                 raise RefusedError(update_error(str(error))) from error
         raise
 
 
 def changed_nothing(error: BaseException) -> bool:
-    """Whether the engine says that this `up` ended before it changed a resource; False where that is not known."""
+    """Whether this `up` ended before it changed a resource, by the engine's output; False where that is not known."""
     from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 
     if isinstance(error, RefusedError | ConcurrentUpdateError):

@@ -1,4 +1,4 @@
-"""The stack's config file, Pulumi.<stack>.yaml: read and edited as text where Pulumi's CLI can't be used."""
+"""Config file of a stack, Pulumi.<stack>.yaml: read and edited as text where Pulumi's CLI can't be used."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class StackFileError(Exception):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """What stands under `config`, by its full keys. Raises StackFileError."""
+    """The values under `config`, by full key. Raises StackFileError."""
     return _config(_parsed(_text(path)))
 
 
 def parse_config(text: str) -> dict[str, Any]:
-    """What stands under `config` in such a file's text, by its full keys. Raises StackFileError."""
+    """The values under `config` in such a file's text, by full key. Raises StackFileError."""
     return _config(_parsed(text))
 
 
 def write_config(path: Path, values: Mapping[str, str]) -> list[str]:
-    """Set plain values and leave every other byte of the file as it is; the keys that differed.
+    """Set plain values and leave every other byte of the file as it is; returns the keys that changed.
 
-    The file is replaced in one step, so that a reader meets the old or the new one. Raises StackFileError.
+    The file is replaced atomically. Raises StackFileError.
     """
     before = _text(path)
     old = _config(_parsed(before))
@@ -42,15 +42,15 @@ def write_config(path: Path, values: Mapping[str, str]) -> list[str]:
         for key, value in changed.items():
             after = _edited(after, key, value)
         _require_only(changed, before, after)
-        _replace(path.resolve(), after)  # a link stays one
+        _replace(path.resolve(), after)  # a symbolic link stays one
     return list(changed)
 
 
 def saved(path: Path) -> Callable[[], None]:
-    """Keep the file as it is now; what is returned puts exactly that back. Both raise StackFileError."""
+    """Save the file; returns a function that restores it exactly. Both raise StackFileError."""
     before = _text(path) if path.exists() else None
 
-    def put_back() -> None:
+    def restore() -> None:
         if before is None:
             path.unlink(missing_ok=True)
         elif not path.exists():
@@ -58,7 +58,7 @@ def saved(path: Path) -> Callable[[], None]:
         elif _text(path) != before:
             _replace(path.resolve(), before)
 
-    return put_back
+    return restore
 
 
 def _text(path: Path) -> str:
@@ -113,11 +113,11 @@ def _indent(lines: list[str]) -> str:
 
 
 def _require_only(changed: Mapping[str, str], before: str, after: str) -> None:
-    """YAML can be written in more ways than an edit by lines knows: what it made is read again before it is kept."""
+    """Raise StackFileError unless the edit by lines, which knows not all of YAML, changed these keys only."""
     old, new = _parsed(before), _parsed(after)
-    wanted = {**old, "config": {**_config(old), **changed}}
-    told = {**new, "config": {key: str(value) if key in changed else value for key, value in _config(new).items()}}
-    if told != wanted:
+    expected = {**old, "config": {**_config(old), **changed}}
+    actual = {**new, "config": {key: str(value) if key in changed else value for key, value in _config(new).items()}}
+    if actual != expected:
         raise StackFileError(f"{', '.join(changed)} can't be set in it by a change of one line")
 
 
@@ -135,7 +135,7 @@ def _replace(path: Path, text: str) -> None:
             before = path.stat()
             temporary.chmod(before.st_mode)
             if os.geteuid() == 0:
-                os.chown(temporary, before.st_uid, before.st_gid)  # by sudo the file stays its owner's
+                os.chown(temporary, before.st_uid, before.st_gid)  # with sudo the file keeps its owner
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ def write(s3: Any, bucket: str, stack: str, record: ChangeRecord, run_id: str) -
 
 
 def read(s3: Any, bucket: str, stack: str, newest: int = 10) -> list[ChangeRecord]:
-    """The newest records, the newest first; of an object that can't be read, one whose outcome is UNREADABLE."""
+    """The latest records, newest first; an object that can't be read gives one with outcome UNREADABLE."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_prefix(stack))
     keys = sorted((item["Key"] for page in pages for item in page.get("Contents", [])), reverse=True)[:newest]
     with ThreadPoolExecutor(8) as pool:

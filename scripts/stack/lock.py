@@ -1,4 +1,4 @@
-"""One script at a time changes a stack: whoever does holds an object in the artifacts bucket, and can be named."""
+"""Lock of a stack: an object in the artifacts bucket that names its holder, so that one run at a time changes it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scripts.cli.exits import LockedError
-from scripts.cli.interrupts import shielded
+from scripts.cli.interrupts import uninterruptible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who works on a stack since when."""
+    """The process that holds a stack's lock."""
 
     holder: str
     host: str
@@ -28,14 +28,14 @@ class Holder:
     action: str
     id: str
     lock_broken: str = ""
-    """Whose lock was broken for this one, in the words of this class."""
+    """The holder whose lock was broken for this one, as `str` of this class."""
     stage: str = ""
-    """What is done now, as the holder's script names it: for whoever finds the lock of one that was killed."""
+    """The current stage of the holder's command, for operators who find the lock of a killed process."""
     stage_since: str = ""
 
     def __str__(self) -> str:
-        told = f"{self.holder} on {self.host} (pid {self.pid}) for {self.action} since {self.since}"
-        return f"{told}, in the stage `{self.stage}` since {self.stage_since}" if self.stage else told
+        text = f"{self.holder} on {self.host} (pid {self.pid}) for {self.action} since {self.since}"
+        return f"{text}, in the stage `{self.stage}` since {self.stage_since}" if self.stage else text
 
     @property
     def is_gone(self) -> bool | None:
@@ -44,16 +44,16 @@ class Holder:
 
     @classmethod
     def parse(cls, body: bytes) -> Holder:
-        """What another version of this script wrote is a holder, too, and so is what nobody can read."""
+        """From the lock's JSON; what another version wrote, or what can't be read, is a holder too."""
         try:
-            told = json.loads(body)
+            raw = json.loads(body)
         except ValueError:
-            told = None
-        if not isinstance(told, Mapping):
-            told = {}
+            raw = None
+        if not isinstance(raw, Mapping):
+            raw = {}
         unknown: dict[str, Any] = {name: "unknown" for name in ("holder", "host", "since", "action", "id")}
         known = {each.name for each in fields(cls)}
-        return cls(**{**unknown, "pid": 0, **{name: value for name, value in told.items() if name in known}})
+        return cls(**{**unknown, "pid": 0, **{name: value for name, value in raw.items() if name in known}})
 
 
 def is_gone(host: str, pid: int) -> bool | None:
@@ -77,7 +77,7 @@ def _now() -> str:
 
 
 def who() -> str:
-    """The person, or in CI the one whose push started the run."""
+    """The operator's user name, or in CI the actor of the workflow run."""
     if actor := os.environ.get("GITHUB_ACTOR"):
         return actor
     try:
@@ -97,10 +97,10 @@ def locked(
     required: bool = True,
     note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Holder]:
-    """Hold the stack's lock, or raise LockedError naming the holder; given back however the block ends.
+    """Hold the stack's lock, or raise LockedError naming the holder; released however the block ends.
 
-    A lock that can't be given back is noted only: what the block did, and how it ended, matters more. One that is not
-    `required` is gone without, which is noted, when S3 fails; held by another it still raises.
+    A failed release is only noted: how the block ended matters more. When S3 fails, a lock that is not `required` is
+    skipped, which is noted; one held by another run still raises.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -110,16 +110,16 @@ def locked(
             if break_lock:
                 mine = replace(mine, lock_broken=str(_read(s3, bucket, key) or ""))
                 s3.delete_object(Bucket=bucket, Key=key)
-            _take(s3, bucket, key, mine)
+            _acquire(s3, bucket, key, mine)
         except (ClientError, BotoCoreError) as error:
             if required:
                 raise
-            note(f"without the stack's lock, which S3 did not give: {error}")
+            note(f"going on without the stack's lock, S3 failed: {error}")
         yield mine
     finally:
-        with shielded():
-            if trouble := _give_back(s3, bucket, key, mine):
-                note(f"the stack's lock could not be given back, the next run must say --break-lock: {trouble}")
+        with uninterruptible():
+            if problem := _release(s3, bucket, key, mine):
+                note(f"the stack's lock could not be released, the next run must say --break-lock: {problem}")
 
 
 def holder(s3: Any, bucket: str, stack: str) -> Holder | None:
@@ -127,7 +127,7 @@ def holder(s3: Any, bucket: str, stack: str) -> Holder | None:
 
 
 def enter_stage(s3: Any, bucket: str, stack: str, mine: Holder, stage: str) -> None:
-    """Write into the lock what is done from now on. Raises botocore's errors, and does nothing to another's lock."""
+    """Write the current stage into the lock. Raises botocore's errors; leaves another run's lock alone."""
     key = f"deployments/{stack}/lock.json"
     found = s3.get_object(Bucket=bucket, Key=key)
     if Holder.parse(found["Body"].read()).id != mine.id:
@@ -136,27 +136,27 @@ def enter_stage(s3: Any, bucket: str, stack: str, mine: Holder, stage: str) -> N
     s3.put_object(Bucket=bucket, Key=key, Body=body, IfMatch=found["ETag"], ContentType="application/json")
 
 
-def _take(s3: Any, bucket: str, key: str, mine: Holder) -> None:
+def _acquire(s3: Any, bucket: str, key: str, mine: Holder) -> None:
     from botocore.exceptions import ClientError
 
     body = json.dumps(asdict(mine)).encode()
     try:
-        # S3 decides who is first: it stores the object only when there is none.
+        # Atomic: S3 stores the object only when there is none.
         s3.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ContentType="application/json")
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict", "412", "409"):
             raise
         other = _read(s3, bucket, key)
         if other == mine:
-            return  # the first try got through, and its answer did not
+            return  # the first attempt succeeded, and its response was lost
         raise LockedError(_refusal(other)) from error
 
 
 def _refusal(other: Holder | None) -> str:
     if other is None:
-        return "somebody else took the stack's lock at this moment; try again"
+        return "another run took the stack's lock at this moment; try again"
     return f"the stack is locked by {other}; " + (
-        "that process is gone: take the lock over with --break-lock"
+        "that process is gone: take over the lock with --break-lock"
         if other.is_gone
         else "wait for it to end, or, when you know that it is dead, use --break-lock"
     )
@@ -183,12 +183,12 @@ def _read(s3: Any, bucket: str, key: str) -> Holder | None:
         raise
 
 
-def _give_back(s3: Any, bucket: str, key: str, mine: Holder) -> str:
-    """Why it could not be, or nothing."""
+def _release(s3: Any, bucket: str, key: str, mine: Holder) -> str:
+    """Delete the lock; why that failed, or nothing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        # Only our own: the lock may have been broken and taken by another meanwhile.
+        # Only our own: another run may have broken it meanwhile.
         found = _read(s3, bucket, key)
         if found and found.id == mine.id:
             s3.delete_object(Bucket=bucket, Key=key)

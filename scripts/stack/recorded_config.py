@@ -1,4 +1,4 @@
-"""Config of a stack's last successful update, for a rollback where the program would refuse that of the checkout."""
+"""Config of a stack's last successful update, for a rollback where the checkout's config is invalid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from scripts.stack.automation import NAMESPACE, ROOT, Stack, Value
 from scripts.stack.config_change import problem
 from scripts.stack.config_file import write_config
 
-# Updates that are looked through. Pulumi tells the newest first.
+# Updates that are searched. Pulumi lists the newest first.
 NEWEST = 50
 
 
 @dataclass(kw_only=True)
 class RecordedConfigStack:
-    """The stack with the recorded config, in a file of its own; what is set is set in the checkout's file, too."""
+    """The stack with the recorded config in a temporary file; values are set in the checkout's file too."""
 
     name: str
     stack: Any
@@ -52,7 +52,7 @@ class RecordedConfigStack:
             self.display.warn(f"{key} was not set in this checkout's config: {update_error(str(error))}")
 
     def up(self, *, on_output: Callable[[str], Any] | None = None, refresh: bool = False) -> Any:
-        # Whatever was last, this file asks for one thing: that the traffic goes where the rollback's checks sent it.
+        # The only change that this file asks for is the traffic shift, which the rollback has checked.
         write_config(self.file, {f"{NAMESPACE}:revision": str(self.outputs()["revision"].value)})
         with allowed(ALLOW_SHIFT):
             return self.stack.up(on_output=on_output, refresh=refresh, config_file=str(self.file))
@@ -60,7 +60,7 @@ class RecordedConfigStack:
 
 @contextmanager
 def recorded(stack: Stack, refused: str, display: Display) -> Iterator[RecordedConfigStack]:
-    """The stack with the config of its last successful update. `refused`: what is wrong with the checkout's."""
+    """The stack with the config of its last successful update. `refused`: why the checkout's is invalid."""
     from pulumi.automation import ConfigValue
 
     opened: Any = stack  # the Automation API's
@@ -70,7 +70,7 @@ def recorded(stack: Stack, refused: str, display: Display) -> Iterator[RecordedC
         raise UsageError(f"{refused}\nNo update of the stack is known whose config can be used instead")
     display.warn(
         f"{refused}\nThis checkout's config is left alone but for the traffic. The rollback takes the config of the "
-        f"stack's last successful update, of {update.start_time:%Y-%m-%d %H:%M} UTC; mend {checkout.name} before "
+        f"stack's last successful update, of {update.start_time:%Y-%m-%d %H:%M} UTC; repair {checkout.name} before "
         "the next one"
     )
     config = {**update.config, f"{NAMESPACE}:revision": ConfigValue(value=str(opened.outputs()["revision"].value))}
@@ -81,7 +81,7 @@ def recorded(stack: Stack, refused: str, display: Display) -> Iterator[RecordedC
 
 
 def last_good(stack: Any) -> Any:
-    """The newest update that succeeded with a config that the program still takes, or None."""
+    """The newest successful update whose config is still valid, or None."""
     for update in stack.history(page_size=NEWEST, page=1, show_secrets=True):
         config = {key: each.value for key, each in update.config.items()}
         if (update.kind, update.result) == ("update", "succeeded") and not problem(stack.name, config):
@@ -90,7 +90,7 @@ def last_good(stack: Any) -> Any:
 
 
 def write(file: Path, checkout: Path, stack: str, config: Mapping[str, Any]) -> None:
-    """A config file with these values; secrets encrypted as those of the checkout's, and in clear nowhere."""
+    """A config file with these values; secrets are encrypted as in the checkout's, and never written in plaintext."""
     header = {key: value for key, value in (yaml.safe_load(checkout.read_text()) or {}).items() if key != "config"}
     plain = {key: _plain(_value(each), secret=each.secret) for key, each in config.items()}
     known = {key: value for key, value in plain.items() if value is not None}
@@ -102,18 +102,18 @@ def write(file: Path, checkout: Path, stack: str, config: Mapping[str, Any]) -> 
 
 
 def _value(each: Any) -> Any:
-    """A list or object, which Pulumi tells as JSON, or a text; a text that looks like a number stays one."""
+    """A list or object, which Pulumi returns as JSON, or a text; a text that looks like a number stays one."""
     return json.loads(each.value) if each.value[:1] in ("{", "[") else each.value
 
 
 def _plain(value: Any, *, secret: bool) -> Any:
-    """What may stand in a file: of a secret value all but its texts; None for nothing."""
+    """The part of a value that is no secret: of a secret value all but its texts; None where nothing is left."""
     if not secret:
         return value
     if isinstance(value, dict):
-        return {key: kept for key, each in value.items() if (kept := _plain(each, secret=True)) is not None} or None
+        return {key: plain for key, each in value.items() if (plain := _plain(each, secret=True)) is not None} or None
     if isinstance(value, list):
-        return [kept for each in value if (kept := _plain(each, secret=True)) is not None] or None
+        return [plain for each in value if (plain := _plain(each, secret=True)) is not None] or None
     return None if isinstance(value, str) else value
 
 

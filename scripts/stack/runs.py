@@ -14,8 +14,8 @@ from fleet.colors import Color
 from fleet.gates import GateClosed
 from fleet.state import Fleet, client
 from scripts.cli.display import Display
-from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, StuckError, TurnedBackError
-from scripts.cli.interrupts import shielded
+from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, RollbackFailedError, RolledBackError
+from scripts.cli.interrupts import uninterruptible
 from scripts.cli.notifier import PUBLISHED, publish, secrets_of
 from scripts.stack import history
 from scripts.stack.automation import StackFacts
@@ -31,9 +31,9 @@ class Run:
     target: ColorSnapshot = field(default_factory=ColorSnapshot)
     changed_resources: int = 0
     state: str = "nothing was changed"
-    """What an interrupted run left, as a person wants to read it."""
+    """What an interrupted run leaves, for the message."""
     notification: str = ""
-    """Whether it was published, as `notifier.publish` answers; empty where nothing was due."""
+    """Result of `notifier.publish`; empty where nothing was due."""
     reason: str = ""
     lock_broken: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Run:
 
     def ended(self, facts: StackFacts, outcome: Outcome, error: str) -> ChangeRecord:
         """The sanitized record of the run."""
-        found = ChangeRecord(
+        record = ChangeRecord(
             kind=self.kind,
             stack=facts.stack,
             region=facts.region,
@@ -59,7 +59,7 @@ class Run:
             who=who(),
             host=socket.gethostname(),
         )
-        return sanitized(found, secrets_of(facts))
+        return sanitized(record, secrets_of(facts))
 
 
 @contextmanager
@@ -69,67 +69,67 @@ def changing(
     *,
     break_lock: bool = False,
     reason: str = "",
-    told_by: Display | None = None,
+    display: Display | None = None,
     lock_required: bool = True,
 ) -> Iterator[Run]:
     """Hold the stack's lock for one change, and record its outcome, however it ends.
 
-    `told_by`: whose stages belong in the account, of which people hear then unless nothing was changed, and in the
-    lock, for the case that nobody comes to write an account. A lock that is not required holds no stages: those cost
-    two requests each, while users wait. Without a bucket there is neither lock nor record.
+    With a `display` its stages go into the record, and the record is published unless nothing was changed. The lock
+    holds the current stage, in case the run is killed. A lock that is not required holds no stages, which cost two
+    requests each during an outage. Without a bucket there is neither lock nor record.
     """
-    run, display = Run(kind=kind, reason=reason), told_by or Display()
+    run, progress = Run(kind=kind, reason=reason), display or Display()
     where = facts.s3, facts.bucket, facts.stack, kind
-    lock = locked(*where, break_lock=break_lock, required=lock_required, note=display.warn)
+    lock = locked(*where, break_lock=break_lock, required=lock_required, note=progress.warn)
     with (
         lock if facts.bucket else nullcontext(me(kind)) as holder,
-        _stages_in_lock(facts, holder, display) if lock_required else nullcontext(),
+        _stages_in_lock(facts, holder, progress) if lock_required else nullcontext(),
     ):
         run.lock_broken = holder.lock_broken
         try:
             yield run
         except BaseException as error:
-            with shielded():
-                _end(facts, run, (_outcome(error), str(error)), holder.id, told_by)
+            with uninterruptible():
+                _end(facts, run, (_outcome(error), str(error)), holder.id, display)
             if isinstance(error, KeyboardInterrupt):
                 raise InterruptedByUserError(f"interrupted; {run.state}") from None
             raise
-        with shielded():
-            _end(facts, run, (Outcome.OK, ""), holder.id, told_by)
+        with uninterruptible():
+            _end(facts, run, (Outcome.OK, ""), holder.id, display)
 
 
 @contextmanager
 def _stages_in_lock(facts: StackFacts, holder: Holder, display: Display) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    def nowhere(_: str) -> None:
+    def ignore(_: str) -> None:
         return
 
     def note(stage: str) -> None:
         try:
             enter_stage(client(facts.session, "s3", fail_fast=True), facts.bucket, facts.stack, holder, stage)
         except (ClientError, BotoCoreError):
-            # Without it the lock tells less. Trying again would cost users seconds between the stages.
-            display.on_stage = nowhere
+            # The lock then holds no stage. A retry would delay the next stage by seconds.
+            display.on_stage = ignore
 
     display.on_stage = note
     try:
         yield
     finally:
-        display.on_stage = nowhere
+        display.on_stage = ignore
 
 
-def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, told_by: Display | None) -> None:
-    if told_by:
-        # The stages' own words begin before the colon: "production traffic shift: blue to green".
-        stages = {each["name"].partition(":")[0]: each["seconds"] for each in told_by.stages if "seconds" in each}
+def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, display: Display | None) -> None:
+    if display:
+        # A stage's name ends at the colon: "production traffic shift: blue to green".
+        stages = {each["name"].partition(":")[0]: each["seconds"] for each in display.stages if "seconds" in each}
         run.figures = {**run.figures, "stages": stages}
     record = run.record = run.ended(facts, *ending)
-    if told_by and record.outcome != Outcome.REFUSED:
+    if display and record.outcome != Outcome.REFUSED:
         notification = publish(facts, record)
         record = run.record = replace(record, notification=notification)
         if notification != PUBLISHED:
-            told_by.warn(notification)
+            display.warn(notification)
     if not facts.bucket:
         return
     try:
@@ -137,11 +137,11 @@ def _end(facts: StackFacts, run: Run, ending: tuple[Outcome, str], id: str, told
     except Exception as error:  # whatever it is: how the run ended, and the lock, matter more than their record
         unrecorded = f"the history has no record of this run: {error}"
         run.record = replace(record, error="; ".join(each for each in (record.error, unrecorded) if each))
-        (told_by or Display()).warn(unrecorded)
+        (display or Display()).warn(unrecorded)
 
 
 def snapshot(fleet: Fleet, color: Color) -> ColorSnapshot:
-    """What belongs together on this color now."""
+    """Release, AMI, group and target group of a color now."""
     side = fleet.colors[color]
     return ColorSnapshot(
         color=color,
@@ -155,8 +155,8 @@ def snapshot(fleet: Fleet, color: Color) -> ColorSnapshot:
 def _outcome(error: BaseException) -> Outcome:
     endings: tuple[tuple[type[BaseException], Outcome], ...] = (
         (KeyboardInterrupt, Outcome.INTERRUPTED),
-        (TurnedBackError, Outcome.ROLLED_BACK),
-        (StuckError, Outcome.ROLLBACK_FAILED),
+        (RolledBackError, Outcome.ROLLED_BACK),
+        (RollbackFailedError, Outcome.ROLLBACK_FAILED),
         (RefusedError, Outcome.REFUSED),
         (LockedError, Outcome.REFUSED),
         (GateClosed, Outcome.REFUSED),

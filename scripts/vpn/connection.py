@@ -1,4 +1,4 @@
-"""One site-to-site connection as its office end needs it, and how AWS's own XML about it is read."""
+"""Site-to-site VPN connection for the customer gateway, and the parser of AWS's XML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 # AES-GCM needs no integrity algorithm of its own; with it AWS takes the "integrity" option for IKE's PRF.
 IKE_PROPOSAL = "aes256gcm16-prfsha384-prfsha512-ecp384-ecp521-ecp256"
 ESP_PROPOSAL = "aes256gcm16-ecp384-ecp521-ecp256"
-# What stands in a key's place where AWS keeps the keys in Secrets Manager
+# What stands in a key's number where AWS keeps the keys in Secrets Manager
 # (https://github.com/hashicorp/terraform-provider-aws/pull/42819).
 REDACTED = "REDACTED"
 # What AWS allows as a key. One of it can stand in quotes in any file that is rendered.
@@ -29,7 +29,7 @@ class Tunnel:
 
     outside_ip: str
     inside_cidr: str
-    office_inside_ip: str
+    customer_gateway_inside_ip: str
     aws_inside_ip: str
     preshared_key: str = field(repr=False)
     ike_proposal: str = IKE_PROPOSAL
@@ -42,36 +42,36 @@ class Tunnel:
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """`routing` is static or bgp; `office_ip` is the gateway's public address, whether or not it stands behind NAT."""
+    """`routing` is static or bgp; `customer_gateway_ip` is the gateway's public address, also behind NAT."""
 
     id: str
-    office_ip: str
-    office_cidrs: tuple[str, ...]
+    customer_gateway_ip: str
+    remote_cidrs: tuple[str, ...]
     vpc_cidrs: tuple[str, ...]
     routing: str
-    office_asn: int
+    customer_gateway_asn: int
     amazon_asn: int
     tunnels: tuple[Tunnel, Tunnel]
 
 
-def parse_xml(text: str, *, office_cidrs: Sequence[str] = (), vpc_cidrs: Sequence[str] = ()) -> Connection:
+def parse_xml(text: str, *, remote_cidrs: Sequence[str] = (), vpc_cidrs: Sequence[str] = ()) -> Connection:
     """AWS's CustomerGatewayConfiguration. It names no ranges: those of both ends are given beside it.
 
     A tunnel whose key AWS keeps in Secrets Manager comes with an empty one. Raises UnreadableError.
     """
     root = _root(text)
-    tunnels = tuple(_tunnel(each, place) for place, each in enumerate(root.findall("ipsec_tunnel"), start=1))
+    tunnels = tuple(_tunnel(each, number) for number, each in enumerate(root.findall("ipsec_tunnel"), start=1))
     if len(tunnels) != 2:
         raise UnreadableError(f"the XML has {len(tunnels)} ipsec_tunnel elements; a connection of AWS has 2")
     first = root.findall("ipsec_tunnel")[0]
     attributes = root.findtext("vpn_connection_attributes") or ""
     return Connection(
         id=root.get("id") or _missing("vpn_connection's id"),
-        office_ip=_address(first, "customer_gateway/tunnel_outside_address/ip_address"),
-        office_cidrs=tuple(office_cidrs),
+        customer_gateway_ip=_address(first, "customer_gateway/tunnel_outside_address/ip_address"),
+        remote_cidrs=tuple(remote_cidrs),
         vpc_cidrs=tuple(vpc_cidrs),
         routing="static" if "NoBGP" in attributes else "bgp",
-        office_asn=_number(first, "customer_gateway/bgp/asn", 65000),
+        customer_gateway_asn=_number(first, "customer_gateway/bgp/asn", 65000),
         amazon_asn=_number(first, "vpn_gateway/bgp/asn", 64512),
         tunnels=(tunnels[0], tunnels[1]),
     )
@@ -90,17 +90,17 @@ def _root(text: str) -> ElementTree.Element:
     return root
 
 
-def _tunnel(found: ElementTree.Element, place: int) -> Tunnel:
-    office = _address(found, "customer_gateway/tunnel_inside_address/ip_address")
+def _tunnel(found: ElementTree.Element, number: int) -> Tunnel:
+    inside = _address(found, "customer_gateway/tunnel_inside_address/ip_address")
     prefix = _number(found, "customer_gateway/tunnel_inside_address/network_cidr", 30)
-    told = (found.findtext("ike/pre_shared_key") or "").strip()
-    key = "" if told == REDACTED else told
+    text = (found.findtext("ike/pre_shared_key") or "").strip()
+    key = "" if text == REDACTED else text
     if key and not KEY.fullmatch(key):
-        raise UnreadableError(f"tunnel {place}'s key is not one of AWS: 8 to 64 letters, digits, . and _, no leading 0")
+        raise UnreadableError(f"tunnel {number}'s key is not AWS's: 8 to 64 letters, digits, . and _, no leading 0")
     return Tunnel(
         outside_ip=_address(found, "vpn_gateway/tunnel_outside_address/ip_address"),
-        inside_cidr=str(IPv4Interface(f"{office}/{prefix}").network),
-        office_inside_ip=office,
+        inside_cidr=str(IPv4Interface(f"{inside}/{prefix}").network),
+        customer_gateway_inside_ip=inside,
         aws_inside_ip=_address(found, "vpn_gateway/tunnel_inside_address/ip_address"),
         preshared_key=key,
         ike_lifetime=_number(found, "ike/lifetime", Tunnel.ike_lifetime),
@@ -132,14 +132,14 @@ def _missing(what: str) -> str:
 def problems(connection: Connection) -> list[str]:
     """Why a configuration can't be rendered of it, one sentence each."""
     found = []
-    for what, ranges in (("the office", connection.office_cidrs), ("the VPC", connection.vpc_cidrs)):
+    for what, ranges in (("the remote network", connection.remote_cidrs), ("the VPC", connection.vpc_cidrs)):
         if not ranges:
             found.append(f"no range of {what} is known")
         found += [f"{each}: no IPv4 range (of {what})" for each in ranges if not _is_range(each)]
     found += _overlaps(connection)
     found += [
-        f"tunnel {place} ({each.outside_ip}) has no pre-shared key"
-        for place, each in enumerate(connection.tunnels, start=1)
+        f"tunnel {number} ({each.outside_ip}) has no pre-shared key"
+        for number, each in enumerate(connection.tunnels, start=1)
         if not each.preshared_key
     ]
     if connection.routing not in ROUTINGS:
@@ -150,10 +150,10 @@ def problems(connection: Connection) -> list[str]:
 def _overlaps(connection: Connection) -> list[str]:
     """Each end would route the other's packets to itself."""
     return [
-        f"{office} (of the office) overlaps {vpc} (of the VPC): allowed are ranges apart from each other"
-        for office in filter(_is_range, connection.office_cidrs)
+        f"{remote} (of the remote network) overlaps {vpc} (of the VPC): allowed are ranges apart from each other"
+        for remote in filter(_is_range, connection.remote_cidrs)
         for vpc in filter(_is_range, connection.vpc_cidrs)
-        if IPv4Network(office).overlaps(IPv4Network(vpc))
+        if IPv4Network(remote).overlaps(IPv4Network(vpc))
     ]
 
 

@@ -1,4 +1,4 @@
-"""The office gateway's files for one VPN connection: strongSwan's, the kernel's, FRR's, and a sheet for other makes."""
+"""Configuration files of the customer gateway: strongSwan, kernel and FRR, and a sheet for other devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DPD_DELAY, RETRANSMIT_TIMEOUT, RETRANSMIT_TRIES = 3, 1.0, 3
 # Seconds between BGP's keepalives, and of silence until a neighbor is dead: of both ends' numbers the lower ones hold.
 BGP_KEEPALIVE, BGP_HOLD = 3, 9
 ESP_OVERHEAD = 40  # bytes of IPv4 and TCP headers: what AWS's MSS leaves out of the MTU
-# A share of the lifetime: the office renews a key before AWS lets it end.
+# Fraction of the lifetime: the customer gateway rekeys before AWS lets a key expire.
 RENEW_AFTER = 0.9
 
 __all__ = ["Connection", "Tunnel", "UnreadableError", "parse_xml", "problems", "render"]
@@ -47,10 +47,10 @@ def render(connection: Connection, *, userspace: bool = False, home: str = HOME)
 
 def _swanctl(connection: Connection, userspace: bool, home: str) -> str:
     pairs = list(enumerate(connection.tunnels, start=1))
-    tunnels = "\n".join(_connection(connection, tunnel, place, userspace, home) for place, tunnel in pairs)
-    secrets = "\n".join(_secret(connection, tunnel, place) for place, tunnel in pairs)
+    tunnels = "\n".join(_connection(connection, tunnel, number, userspace, home) for number, tunnel in pairs)
+    secrets = "\n".join(_secret(connection, tunnel, number) for number, tunnel in pairs)
     return f"""\
-# Office end of {connection.id}. Two tunnels: AWS services one at a time, so both have to be up.
+# Customer gateway side of {connection.id}. Two tunnels: AWS services one at a time, so both have to be up.
 # This file holds the pre-shared keys: owner root, mode 0600. Load it with `swanctl --load-all`.
 connections {{
 {tunnels}}}
@@ -60,15 +60,15 @@ secrets {{
 """
 
 
-def _connection(connection: Connection, tunnel: Tunnel, place: int, userspace: bool, home: str) -> str:
-    child = _selected_child(connection) if userspace else _routed_child(place, home)
+def _connection(connection: Connection, tunnel: Tunnel, number: int, userspace: bool, home: str) -> str:
+    child = _selected_child(connection) if userspace else _routed_child(number, home)
     identity = "" if userspace else f"""\
-    # Ties the tunnel's keys and policies to its own interface, vpn{place}.
-    if_id_in = {place}
-    if_id_out = {place}
+    # Ties the tunnel's keys and policies to its own interface, vpn{number}.
+    if_id_in = {number}
+    if_id_out = {number}
 """  # fmt: skip
     return f"""\
-  tunnel{place} {{
+  tunnel{number} {{
     version = 2
     # Whatever address the gateway has, public or behind NAT: ESP goes in UDP 4500 then, by itself.
     local_addrs = %any
@@ -87,14 +87,14 @@ def _connection(connection: Connection, tunnel: Tunnel, place: int, userspace: b
 {identity}    local {{
       auth = psk
       # AWS knows the customer gateway by its public address, also when NAT hides it.
-      id = {connection.office_ip}
+      id = {connection.customer_gateway_ip}
     }}
     remote {{
       auth = psk
       id = {tunnel.outside_ip}
     }}
     children {{
-      tunnel{place} {{
+      tunnel{number} {{
         mode = tunnel
 {child}        esp_proposals = {tunnel.esp_proposal}
         rekey_time = {int(tunnel.esp_lifetime * RENEW_AFTER)}s
@@ -109,27 +109,27 @@ def _connection(connection: Connection, tunnel: Tunnel, place: int, userspace: b
 """
 
 
-def _routed_child(place: int, home: str) -> str:
+def _routed_child(number: int, home: str) -> str:
     return f"""\
         # Routes decide what goes in, not selectors: the other tunnel can take over at once.
         local_ts = 0.0.0.0/0
         remote_ts = 0.0.0.0/0
-        updown = {home}/updown.sh vpn{place} {METRICS[place - 1]}
+        updown = {home}/updown.sh vpn{number} {METRICS[number - 1]}
 """
 
 
 def _selected_child(connection: Connection) -> str:
     return f"""\
         # libipsec has one interface for all tunnels, so the selectors decide what goes in.
-        local_ts = {", ".join(connection.office_cidrs)}
+        local_ts = {", ".join(connection.remote_cidrs)}
         remote_ts = {", ".join(connection.vpc_cidrs)}
 """
 
 
-def _secret(connection: Connection, tunnel: Tunnel, place: int) -> str:
+def _secret(connection: Connection, tunnel: Tunnel, number: int) -> str:
     return f"""\
-  ike-tunnel{place} {{
-    id-office = {connection.office_ip}
+  ike-tunnel{number} {{
+    id-remote = {connection.customer_gateway_ip}
     id-aws = {tunnel.outside_ip}
     secret = "{tunnel.preshared_key}"
   }}
@@ -149,7 +149,7 @@ def _strongswan(userspace: bool, home: str) -> str:
         first = ""
     else:
         kernel = """\
-  # The selectors say 0.0.0.0/0: a route made of them would take all of the office's traffic.
+  # The selectors say 0.0.0.0/0: a route made of them would take all of the remote network's traffic.
   install_routes = no
 """
         first = f"""\
@@ -186,7 +186,7 @@ net.ipv4.conf.default.rp_filter = 2
 net.ipv4.conf.all.rp_filter = 2
 """
     return f"""\
-# The gateway passes packets on between the office's network and the tunnels.
+# The gateway passes packets on between the remote network and the tunnels.
 net.ipv4.ip_forward = 1
 # A hint to a shorter way would lead around the tunnel.
 net.ipv4.conf.all.send_redirects = 0
@@ -215,7 +215,7 @@ def _guard(connection: Connection) -> str:
     routes = "\n".join(f"ip route replace blackhole {each} metric {LAST_METRIC}" for each in connection.vpc_cidrs)
     return f"""\
 #!/bin/sh
-# What is meant for the VPC never goes out in clear: when no tunnel has a route, this one drops it instead of the
+# What is meant for the VPC never leaves unencrypted: when no tunnel has a route, this one drops it instead of the
 # default route. Running it again changes nothing. strongSwan runs it when it starts, and leaves it when it stops.
 set -eu
 {routes}
@@ -224,13 +224,13 @@ set -eu
 
 def _interfaces(connection: Connection) -> str:
     made = "\n".join(
-        f"make vpn{place} {place} {each.office_inside_ip}/{each.inside_cidr.rpartition('/')[2]} "
+        f"make vpn{number} {number} {each.customer_gateway_inside_ip}/{each.inside_cidr.rpartition('/')[2]} "
         f"{each.mss + ESP_OVERHEAD}"
-        for place, each in enumerate(connection.tunnels, start=1)
+        for number, each in enumerate(connection.tunnels, start=1)
     )
     return f"""\
 #!/bin/sh
-# Makes the tunnels' interfaces; running it again changes nothing. strongSwan runs it when it starts.
+# Creates the tunnels' interfaces; running it again changes nothing. strongSwan runs it when it starts.
 set -eu
 
 make() {"{"}
@@ -244,7 +244,7 @@ rm -rf /run/bluegreen-vpn
 for each in vpn1 vpn2; do
   ip route flush dev "$each" proto static 2>/dev/null || true
 done
-# Interface, if_id of swanctl.conf, the office's address inside, MTU.
+# Interface, if_id of swanctl.conf, the customer gateway's inside address, MTU.
 {made}
 """
 
@@ -290,26 +290,26 @@ esac
 def _frr(connection: Connection) -> str:
     neighbors = "\n".join(
         f" neighbor {each.aws_inside_ip} remote-as {connection.amazon_asn}\n"
-        f" neighbor {each.aws_inside_ip} description {connection.id} tunnel {place}\n"
+        f" neighbor {each.aws_inside_ip} description {connection.id} tunnel {number}\n"
         f" neighbor {each.aws_inside_ip} timers {BGP_KEEPALIVE} {BGP_HOLD}"
-        for place, each in enumerate(connection.tunnels, start=1)
+        for number, each in enumerate(connection.tunnels, start=1)
     )
     activated = "\n".join(
         f"  neighbor {each.aws_inside_ip} activate\n"
-        f"  neighbor {each.aws_inside_ip} route-map FROM-AWS-{place} in\n"
-        f"  neighbor {each.aws_inside_ip} route-map TO-AWS-{place} out"
-        for place, each in enumerate(connection.tunnels, start=1)
+        f"  neighbor {each.aws_inside_ip} route-map FROM-AWS-{number} in\n"
+        f"  neighbor {each.aws_inside_ip} route-map TO-AWS-{number} out"
+        for number, each in enumerate(connection.tunnels, start=1)
     )
-    announced = "\n".join(f"  network {each}" for each in connection.office_cidrs)
+    announced = "\n".join(f"  network {each}" for each in connection.remote_cidrs)
     return f"""\
-! The office's side of BGP for {connection.id}, for FRR (bgpd=yes in /etc/frr/daemons).
+! The customer gateway's side of BGP for {connection.id}, for FRR (bgpd=yes in /etc/frr/daemons).
 ! Only these ranges go out and come in: a mistake at one end must not draw the other's traffic.
-{_prefixes("OFFICE", connection.office_cidrs)}
+{_prefixes("REMOTE", connection.remote_cidrs)}
 {_prefixes("VPC", connection.vpc_cidrs)}
 !
-router bgp {connection.office_asn}
- bgp router-id {connection.tunnels[0].office_inside_ip}
- ! The office's ranges are announced also when the gateway has them by another route than an exact one.
+router bgp {connection.customer_gateway_asn}
+ bgp router-id {connection.tunnels[0].customer_gateway_inside_ip}
+ ! The remote ranges are announced also when the gateway has them by another route than an exact one.
  no bgp network import-check
 {neighbors}
  address-family ipv4 unicast
@@ -318,7 +318,7 @@ router bgp {connection.office_asn}
  exit-address-family
 exit
 !
-! Both directions prefer the first tunnel: the office by local preference, AWS by the shorter path.
+! Both directions prefer the first tunnel: the customer gateway by local preference, AWS by the shorter path.
 route-map FROM-AWS-1 permit 10
  match ip address prefix-list VPC
  set local-preference 200
@@ -328,14 +328,14 @@ route-map FROM-AWS-2 permit 10
  set local-preference 100
 exit
 route-map TO-AWS-1 permit 10
- match ip address prefix-list OFFICE
+ match ip address prefix-list REMOTE
 exit
 route-map TO-AWS-2 permit 10
- match ip address prefix-list OFFICE
- set as-path prepend {connection.office_asn}
+ match ip address prefix-list REMOTE
+ set as-path prepend {connection.customer_gateway_asn}
 exit
 """
 
 
 def _prefixes(name: str, ranges: tuple[str, ...]) -> str:
-    return "\n".join(f"ip prefix-list {name} seq {10 * place} permit {each}" for place, each in enumerate(ranges, 1))
+    return "\n".join(f"ip prefix-list {name} seq {10 * number} permit {each}" for number, each in enumerate(ranges, 1))

@@ -612,8 +612,8 @@ def test_the_main_programs_names_are_those_that_ci_is_held_to(program: Declarati
     logs = [each.inputs for each in program.all("cloudwatch.LogGroup").values()]
     groups = [inputs.get("name") or inputs["namePrefix"] for inputs in logs]
     parameters = [each.inputs["name"] for each in program.all("ssm.Parameter").values()]
-    assert {name for name in [*groups, *parameters] if not name.startswith(f"/{ci_policies.NAMES}/")} == set()
+    assert {name for name in [*groups, *parameters] if not name.startswith(f"/{ci_policies.PREFIX}/")} == set()
     paths = [
         each.inputs["path"] for kind in ("Role", "InstanceProfile") for each in program.all(f"iam.{kind}").values()
     ]
-    assert {path for path in paths if not path.startswith(f"/{ci_policies.NAMES}/")} == set()
+    assert {path for path in paths if not path.startswith(f"/{ci_policies.PREFIX}/")} == set()

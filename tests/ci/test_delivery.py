@@ -89,12 +89,12 @@ def first_release(runner: Runner, repository: Repository) -> None:
     done = require(runner.run("deploy.yml"))
     packed = done["bundle"].outputs
     assert packed["version"] == "v1"
-    assert (done["dev/deliver"].environment, done["prod/deliver"].environment) == ("dev", "production")
-    assert done["dev/deliver"].commands == done["prod/deliver"].commands == DELIVERY
+    assert (done["dev/deploy"].environment, done["prod/deploy"].environment) == ("dev", "production")
+    assert done["dev/deploy"].commands == done["prod/deploy"].commands == DELIVERY
     for stack in STACKS:
         assert served(repository, stack) == ("v1", "blue")
         assert published(repository, stack, "v1") == packed["sha256"]
-    assert done["dev"].outputs["ami"] == done["prod/deliver"].outputs["ami"]
+    assert done["dev"].outputs["ami"] == done["prod/deploy"].outputs["ami"]
 
 
 def second_release(runner: Runner, repository: Repository) -> None:
@@ -103,8 +103,8 @@ def second_release(runner: Runner, repository: Repository) -> None:
     done = require(runner.run("deploy.yml"))
     assert [served(repository, stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
     assert published(repository, "dev", "v2") == published(repository, "prod", "v2") == done["bundle"].outputs["sha256"]
-    up = next(step for step in done["dev/deliver"].steps if "./bluegreen up" in step.command)
-    assert "nothing changes" in up.summary, up.summary
+    up = next(step for step in done["dev/deploy"].steps if "./bluegreen up" in step.command)
+    assert "no changes" in up.summary, up.summary
 
 
 def by_hand(runner: Runner, repository: Repository) -> None:
@@ -131,8 +131,8 @@ def bad_release(runner: Runner, repository: Repository, load_balancer: LoadBalan
     done = runner.run("deploy.yml")
     load_balancer.broken.clear()
     assert (done["dev"].result, done["prod"].result) == ("failure", "skipped")
-    assert done["dev/deliver"].commands == DELIVERY[: DELIVERY.index("cutover") + 1]
-    assert done["dev/deliver"].steps[-1].code == 3
+    assert done["dev/deploy"].commands == DELIVERY[: DELIVERY.index("cutover") + 1]
+    assert done["dev/deploy"].steps[-1].code == 3
     assert [served(repository, stack) for stack in STACKS] == [("v2", "green"), ("v2", "green")]
 
 
@@ -141,8 +141,8 @@ def fresh_image(runner: Runner, repository: Repository) -> None:
     image = bake()
     done = require(runner.run("image.yml", event_name="schedule"))
     assert done["image"].commands == ["make image"]
-    assert [done[name].outputs["ami"] for name in ("dev", "prod/deliver")] == [image, image]
-    assert done["dev/deliver"].commands == [name for name in DELIVERY if name != "publish"]
+    assert [done[name].outputs["ami"] for name in ("dev", "prod/deploy")] == [image, image]
+    assert done["dev/deploy"].commands == [name for name in DELIVERY if name != "publish"]
     assert [served(repository, stack) for stack in STACKS] == [("v2", "blue"), ("v2", "blue")]
 
 

@@ -78,8 +78,11 @@ def each_stack_gets_one_comment_and_a_new_network_is_refused_until_it_has_the_la
     assert refused["preview dev"].commands == ["make setup", "sync-config", "preview", "comment"]
     first, second = github.bodies(NUMBER)
     assert first.startswith("<!-- bluegreen:preview-dev -->\n### Preview of `dev`")
-    assert "VPC network would be replaced; when that is meant, say --allow-replace" in first
-    assert "| +- | replace | `aws:ec2/vpc:Vpc` | `network` | **loses a VPC**, `cidrBlock` (takes a new one) |" in first
+    assert "VPC network would be replaced; if that is intended, say --allow-replace" in first
+    assert (
+        "| +- | replace | `aws:ec2/vpc:Vpc` | `network` | **destroys a VPC**, `cidrBlock` (forces replacement) |"
+        in first
+    )
     assert second.startswith("<!-- bluegreen:preview-prod -->\n### Preview of `prod`")
     assert "Refused" not in second
     assert first.split("\n", 1)[1].strip() in refused["preview dev"].summary

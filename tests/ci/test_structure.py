@@ -143,7 +143,7 @@ def test_those_that_change_a_stack_are_the_ones_meant() -> None:
     assert [file for file, _, job in jobs() if "steps" in job and changes_a_stack(job)] == [
         "canary.yml",
         "cutover.yml",
-        "deliver.yml",
+        "deploy-stack.yml",
         "rollback.yml",
     ]
 

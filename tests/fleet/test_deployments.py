@@ -186,14 +186,14 @@ def test_taken_back_after_a_failure_it_asks_for_the_traffic_that_the_stack_left(
     back = StackUpdate(stack="dev", last=LAST, desired=asked(begun))
     recorded = back.recorded({})
     assert recorded
-    assert recorded.is_to_change
+    assert recorded.may_change
     assert back.revision_at_begin == begun
     assert back.revision_at_end == LAST.revision
 
 
 def test_without_a_change_nobody_asked_to_move_users() -> None:
     unchanged = StackUpdate(stack="dev", last=LAST, desired=asked())
-    assert [getattr(unchanged.recorded(word), "is_to_change", None) for word in ({}, {ALLOW_SHIFT: "1"})] == [
+    assert [getattr(unchanged.recorded(word), "may_change", None) for word in ({}, {ALLOW_SHIFT: "1"})] == [
         False,
         True,
     ]

@@ -200,9 +200,9 @@ def test_a_group_is_made_when_as_many_machines_as_it_must_have_serve(world: Worl
     two_colors(world)
     group = next(name for name, (color, _) in world.running.items() if color is GREEN)
     inputs = {"minSize": 2, "targetGroupArns": [world.groups[GREEN]]}
-    hooks(gates.arrival(lambda: world.session, 0), inputs, id=group)
+    hooks(gates.capacity_wait(lambda: world.session, 0), inputs, id=group)
     world.ill.add(world.machines_of(GREEN)[0]["instance"])
     with pytest.raises(
         TimedOut, match=f"waited 0 s for instances of Auto Scaling group {group}: 1 of 2 instances are healthy"
     ):
-        hooks(gates.arrival(lambda: world.session, 0, "late"), inputs, id=group)
+        hooks(gates.capacity_wait(lambda: world.session, 0, "late"), inputs, id=group)

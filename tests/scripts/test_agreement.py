@@ -17,7 +17,7 @@ from pulumi.automation.errors import CommandError, ConcurrentUpdateError
 from ami.boot.messages import Kind
 from fleet.colors import Color
 from fleet.deployments import ALLOW_RETIRE
-from scripts.canary import CanaryArgs, share
+from scripts.canary import CanaryArgs, set_weight
 from scripts.cli.display import Display
 from scripts.cli.exits import LockedError, RefusedError, UsageError
 from scripts.cutover import CutoverArgs, cut_over
@@ -124,7 +124,7 @@ STATES: dict[str, Callable[[WorldStack, World], WorldStack]] = {
 
 
 def _cut_over(target: Color | None, **values: Any) -> Callable[[WorldStack], Any]:
-    args = CutoverArgs(target=target, judge_deadline_s=0.3, smoke_deadline_s=0.3, **values)
+    args = CutoverArgs(target=target, preview_deadline_s=0.3, smoke_deadline_s=0.3, **values)
     return lambda stack: cut_over(stack, args, QUIET)
 
 
@@ -136,7 +136,7 @@ COMMANDS: dict[str, Callable[[WorldStack], Any]] = {
     "cutover blue": _cut_over(BLUE),
     "cutover green": _cut_over(GREEN),
     "rollback": _cut_over(None, kind=Kind.ROLLBACK),
-    "canary 20": lambda stack: share(stack, CanaryArgs(percent=20), QUIET),
+    "canary 20": lambda stack: set_weight(stack, CanaryArgs(percent=20), QUIET),
     "retire": lambda stack: retire(stack, RetireArgs(deadline_s=5), QUIET),
     "recall": lambda stack: sync_config(stack, SyncArgs()),
 }

@@ -41,12 +41,12 @@ def test_the_list_shows_the_life_of_a_release_in_order() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stderr) == (Exit.OK, "")
     assert re.findall(r"^  ([a-z][a-z-]+)  ", done.stdout, re.MULTILINE) == list(ENTRIES)
-    life = done.stdout.partition("The life of a release, in order:\n")[2].partition("\n\n")[0]
+    life = done.stdout.partition("Releases, in order:\n")[2].partition("\n\n")[0]
     assert life.splitlines() == [
-        "  release     Publish, deploy, cut over and watch; stops where a step fails.",
+        "  release     Publish, deploy, cut over and bake; stops when a step fails.",
         "  publish     Pack a folder with a Dockerfile and store it as a release.",
         "  deploy      Start a release on new instances of the idle color.",
-        "  smoke-test  Check a color, or what users get, over HTTP.",
+        "  smoke-test  Check a color or the public endpoint over HTTP.",
         "  canary      Send a percentage of the traffic to the idle color.",
         "  cutover     Send all traffic to a color; a bad release is rolled back.",
         "  rollback    Send all traffic back to the previous release.",

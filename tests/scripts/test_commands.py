@@ -151,7 +151,7 @@ def test_each_way_to_end_has_its_code(run: Callable[..., Result], stack: WorldSt
     assert "the stack is locked by" in answer(held)["error"]
     stack.checks_after, world.apps["v2"].fails_with_users = False, True
     turned = run("cutover", "green", "--smoke-deadline", "0.2", "--json")
-    assert turned.exit_code == Exit.TURNED_BACK
+    assert turned.exit_code == Exit.ROLLED_BACK
     assert answer(turned)["error"].startswith("traffic is back on blue")
 
 

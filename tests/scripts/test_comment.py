@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from scripts.ci.github import GitHub, GitHubError
 from scripts.cli.exits import Exit, UsageError
-from scripts.comment import CUT, LONGEST, cli, content, put_comment
+from scripts.comment import CUT, MAX_COMMENT, cli, content, put_comment
 from tests.github import REPOSITORY, TOKEN, GitHubServer, github_server
 
 PULL = 7
@@ -58,15 +58,15 @@ def test_who_quotes_the_comment_is_not_overwritten(github: GitHub, server: GitHu
 
 
 def test_what_is_too_long_is_cut_with_a_note_to_what_github_takes(github: GitHub, server: GitHubServer) -> None:
-    put_comment(github, PULL, "preview-dev", "x" * (LONGEST + 1))
+    put_comment(github, PULL, "preview-dev", "x" * (MAX_COMMENT + 1))
     [body] = server.bodies(PULL)
-    assert len(body) == LONGEST
+    assert len(body) == MAX_COMMENT
     assert body.startswith("<!-- bluegreen:preview-dev -->\nxxx")
     assert body.endswith(CUT)
 
 
 def test_the_longest_that_github_takes_is_not_cut() -> None:
-    body = "x" * (LONGEST - len(content("preview-dev", "")))
+    body = "x" * (MAX_COMMENT - len(content("preview-dev", "")))
     assert content("preview-dev", body).endswith("x")
     assert content("preview-dev", body + "x").endswith(CUT)
 

@@ -14,7 +14,7 @@ from fleet.colors import Color
 from fleet.deployments import ALLOW_RETIRE
 from fleet.gates import GateClosed
 from scripts.cli.display import Display
-from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, StuckError, TurnedBackError
+from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, RollbackFailedError, RolledBackError
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.releases.bucket import Migration
 from scripts.rollout.traffic import allowed
@@ -25,7 +25,9 @@ from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 def go(stack: WorldStack, target: Color | None = Color.GREEN, **options: Any) -> Any:
     return cut_over(
-        stack, CutoverArgs(target=target, judge_deadline_s=0.3, smoke_deadline_s=0.3, **options), Display(as_json=True)
+        stack,
+        CutoverArgs(target=target, preview_deadline_s=0.3, smoke_deadline_s=0.3, **options),
+        Display(as_json=True),
     )
 
 
@@ -124,7 +126,7 @@ def test_users_go_back_when_the_smoke_test_after_the_switch_fails(world: World) 
     stack = two_colors(world)
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
-    with pytest.raises(TurnedBackError, match=r"traffic is back on blue; green failed with users on it: health"):
+    with pytest.raises(RolledBackError, match=r"traffic is back on blue; the release on green was bad: health"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
     assert [call for call in world.calls if call.startswith("weights")] == [
@@ -138,7 +140,7 @@ def test_users_go_back_when_the_smoke_test_after_the_switch_fails(world: World) 
 def test_users_go_back_when_the_program_s_own_check_fails_the_update(world: World) -> None:
     stack = two_colors(world)
     world.apps["v2"].fails_with_users = True
-    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
+    with pytest.raises(RolledBackError, match="traffic is back on blue"):
         go(stack)
     assert (world.served(), stack.config["activeColor"]) == ("v1", "blue")
 
@@ -151,7 +153,8 @@ def test_a_way_back_that_fails_too_says_where_users_are(world: World) -> None:
     ups = iter([set[str](), blue, set[str]()])
     stack.before_up = lambda: world.ill.update(next(ups))
     with pytest.raises(
-        StuckError, match=r"^green fails with users on it .*going back to blue failed too: .*blue has 0 of 2 healthy"
+        RollbackFailedError,
+        match=r"^the release on green is bad .*rolling back to blue failed too: .*blue has 0 of 2 healthy",
     ):
         go(stack)
     assert stack.config["activeColor"] == "blue"

@@ -18,7 +18,7 @@ from scripts.cli.exits import Exit, InterruptedByUserError, RefusedError, UsageE
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, cli, deploy
 from scripts.rollout import deployment_watch, failure_report
-from scripts.rollout.deployment_watch import Delivery, DeliveryFailedError, Follower
+from scripts.rollout.deployment_watch import DeploymentFailedError, LaunchWatch, WatchedDeployment
 from scripts.stack.history import read
 from scripts.status import read_status, show
 from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
@@ -26,7 +26,7 @@ from tests.scripts.world import BUCKET, STACK, World, WorldStack, two_colors
 
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployment_watch, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(deployment_watch, "POLL_S", 0.02)
 
 
 def go(stack: WorldStack, version: str, **options: Any) -> Any:
@@ -122,11 +122,11 @@ def test_without_a_version_and_a_release_that_serves_one_must_be_named(world: Wo
         go(WorldStack(world, {}), "", ami=world.ami)
 
 
-def failed_delivery(world: World, **options: Any) -> tuple[WorldStack, DeliveryFailedError]:
+def failed_delivery(world: World, **options: Any) -> tuple[WorldStack, DeploymentFailedError]:
     """v3, whose machines never boot, on green."""
     stack = two_colors(world)
     world.never_boots.add("v3")
-    with pytest.raises(DeliveryFailedError) as caught:
+    with pytest.raises(DeploymentFailedError) as caught:
         deploy(stack, DeployArgs(version="v3", deadline_s=600, **options), Display(as_json=True))
     return stack, caught.value
 
@@ -187,7 +187,7 @@ def test_people_are_told_of_a_delivery_that_failed_and_the_record_says_so(world:
 def test_machines_that_left_no_word_are_told_by_what_the_group_says(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failure_report, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(failure_report, "LOG_WAIT_S", 0.0)
     world.keeps_boot_logs = False
     _, error = failed_delivery(world)
     assert error.details["boot_failures"] == []
@@ -249,8 +249,8 @@ def test_an_interrupted_delivery_that_lost_machines_launches_no_more(world: Worl
 def test_a_group_that_serves_is_not_stopped(world: World, ill: int, stops: bool) -> None:
     two_colors(world)
     world.ill.update(one["instance"] for one in world.machines_of(Color.GREEN)[:ill])
-    delivery = Delivery(stack=STACK, color=Color.GREEN, release="v2", ami=world.ami, max_failed_launches=3)
-    stopped = Follower(delivery=delivery, session=world.session).halt()
+    deployment = WatchedDeployment(stack=STACK, color=Color.GREEN, release="v2", ami=world.ami, max_failed_launches=3)
+    stopped = LaunchWatch(deployment=deployment, session=world.session).stop_launches()
     assert [name.rsplit("-", 1)[0] for name in stopped] == ["dev-green-v2"] * stops
 
 

@@ -278,8 +278,8 @@ def test_whatever_a_check_raises_or_however_long_it_takes_it_is_one_finding() ->
     def breaks() -> str:
         raise ZeroDivisionError
 
-    assert doctor.Check("odd", breaks).result() == doctor.Finding(
-        name="odd", state=doctor.State.FAILED, found="ZeroDivisionError"
+    assert doctor.DoctorCheck("odd", breaks).result() == doctor.Finding(
+        name="odd", state=doctor.CheckState.FAILED, found="ZeroDivisionError"
     )
     with pytest.raises(doctor.MissingError, match=r"no answer within 0\.1 s"):
         doctor.within(0.1, lambda: str(threading.Event().wait(5)))
@@ -302,7 +302,7 @@ def test_the_region_of_the_stack_and_of_the_shell(
     if environment:
         monkeypatch.setenv("AWS_REGION", environment)
     checks = doctor.AwsChecks(STACK if own else "of-nobody")
-    finding = doctor.Check("AWS region", checks.regions).result()
+    finding = doctor.DoctorCheck("AWS region", checks.regions).result()
     assert (finding.state, finding.type) == (state, typed)
 
 

@@ -19,7 +19,7 @@ from fleet.colors import Color
 from fleet.state import client
 from scripts import logs
 from scripts.cli.exits import Exit, UsageError
-from scripts.logs import Cursor, Kind, Line, Selection, follow, open_cursors, read, since_ms
+from scripts.logs import Cursor, Line, LogKind, Selection, follow, open_cursors, read, since_ms
 from tests.scripts.world import REGION, STACK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,12 +31,12 @@ NOW_MS = int(time.time() * 1000)
 def cloudwatch(aws: None, session: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("boto3.Session", lambda **_: session)
     cloudwatch = client(session, "logs")
-    for kind in Kind:
+    for kind in LogKind:
         cloudwatch.create_log_group(logGroupName=f"/bluegreen/{STACK}/{kind}")
     return cloudwatch
 
 
-def write(cloudwatch: Any, kind: Kind, stream: str, *messages: str, ago_s: float = 60.0) -> None:
+def write(cloudwatch: Any, kind: LogKind, stream: str, *messages: str, ago_s: float = 60.0) -> None:
     """A second apart, the first one so long ago."""
     group = f"/bluegreen/{STACK}/{kind}"
     found = cloudwatch.describe_log_streams(logGroupName=group, logStreamNamePrefix=stream)["logStreams"]
@@ -48,12 +48,12 @@ def write(cloudwatch: Any, kind: Kind, stream: str, *messages: str, ago_s: float
 
 
 def write_all(cloudwatch: Any) -> None:
-    write(cloudwatch, Kind.APP, f"blue/v1/{BLUE}/app", "blue one", "blue two", ago_s=50)
-    write(cloudwatch, Kind.APP, f"green/v2/{GREEN}/app", "green one", "green two", ago_s=49.5)
-    write(cloudwatch, Kind.APP, f"green/v2/{OTHER}/app", "other", ago_s=40)
-    write(cloudwatch, Kind.APP, f"green/v2/{OTHER}/app", "long ago", ago_s=3600)
-    write(cloudwatch, Kind.BOOT, f"green/v2/{GREEN}/failure", "end step=ready", ago_s=45)
-    write(cloudwatch, Kind.SYSTEM, f"green/v2/{GREEN}/syslog", "kernel: up", ago_s=48)
+    write(cloudwatch, LogKind.APP, f"blue/v1/{BLUE}/app", "blue one", "blue two", ago_s=50)
+    write(cloudwatch, LogKind.APP, f"green/v2/{GREEN}/app", "green one", "green two", ago_s=49.5)
+    write(cloudwatch, LogKind.APP, f"green/v2/{OTHER}/app", "other", ago_s=40)
+    write(cloudwatch, LogKind.APP, f"green/v2/{OTHER}/app", "long ago", ago_s=3600)
+    write(cloudwatch, LogKind.BOOT, f"green/v2/{GREEN}/failure", "end step=ready", ago_s=45)
+    write(cloudwatch, LogKind.SYSTEM, f"green/v2/{GREEN}/syslog", "kernel: up", ago_s=48)
 
 
 def run(*words: str) -> Result:
@@ -109,7 +109,7 @@ def test_a_line_says_when_and_where(cloudwatch: Any) -> None:
 def test_more_than_a_page_is_read_to_its_end(cloudwatch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "PAGE", 3)
     written = [f"line {number}" for number in range(10)]
-    write(cloudwatch, Kind.APP, f"blue/v1/{BLUE}/app", *written)
+    write(cloudwatch, LogKind.APP, f"blue/v1/{BLUE}/app", *written)
     assert messages(run()) == written
 
 
@@ -137,14 +137,14 @@ def test_an_empty_page_before_the_last_is_no_end() -> None:
 def test_followed_each_line_comes_once_also_one_that_is_stored_late(cloudwatch: Any) -> None:
     """Between the reads come: a later line, one from before it, one of another instance, nothing, and two at once."""
     stream = f"blue/v1/{BLUE}/app"
-    write(cloudwatch, Kind.APP, stream, "first", ago_s=30)
+    write(cloudwatch, LogKind.APP, stream, "first", ago_s=30)
     steps = [
-        lambda: write(cloudwatch, Kind.APP, stream, "second", ago_s=10),
-        lambda: write(cloudwatch, Kind.APP, stream, "late", ago_s=25),
-        lambda: write(cloudwatch, Kind.APP, f"blue/v1/{OTHER}/app", "other", ago_s=5),
+        lambda: write(cloudwatch, LogKind.APP, stream, "second", ago_s=10),
+        lambda: write(cloudwatch, LogKind.APP, stream, "late", ago_s=25),
+        lambda: write(cloudwatch, LogKind.APP, f"blue/v1/{OTHER}/app", "other", ago_s=5),
         lambda: None,
-        lambda: write(cloudwatch, Kind.APP, stream, "same", "third", ago_s=3),
-        lambda: write(cloudwatch, Kind.APP, stream, "same", ago_s=1),
+        lambda: write(cloudwatch, LogKind.APP, stream, "same", "third", ago_s=3),
+        lambda: write(cloudwatch, LogKind.APP, stream, "same", ago_s=1),
     ]
     seen: list[Line] = []
 
@@ -154,7 +154,7 @@ def test_followed_each_line_comes_once_also_one_that_is_stored_late(cloudwatch: 
             raise KeyboardInterrupt
         steps.pop(0)()
 
-    cursors = open_cursors(STACK, REGION, [Kind.APP], Selection(), NOW_MS - 600_000)
+    cursors = open_cursors(STACK, REGION, [LogKind.APP], Selection(), NOW_MS - 600_000)
     with pytest.raises(KeyboardInterrupt):
         follow(cursors, seen.append, pause)
     assert [line.message for line in seen] == ["first", "second", "late", "other", "same", "third", "same"]
@@ -163,17 +163,17 @@ def test_followed_each_line_comes_once_also_one_that_is_stored_late(cloudwatch: 
 
 def test_the_cursor_moves_with_cloudwatch_s_clock_and_forgets_what_lies_behind_it(cloudwatch: Any) -> None:
     stream = f"blue/v1/{BLUE}/app"
-    write(cloudwatch, Kind.APP, stream, "old", ago_s=500)
-    write(cloudwatch, Kind.APP, stream, "new", ago_s=1)
-    cursors = open_cursors(STACK, REGION, [Kind.APP], Selection(), NOW_MS - 600_000)
+    write(cloudwatch, LogKind.APP, stream, "old", ago_s=500)
+    write(cloudwatch, LogKind.APP, stream, "new", ago_s=1)
+    cursors = open_cursors(STACK, REGION, [LogKind.APP], Selection(), NOW_MS - 600_000)
     assert len(read(cursors)) == 2
-    cursor = cursors[Kind.APP]
+    cursor = cursors[LogKind.APP]
     assert abs(cursor.start_ms - (time.time() * 1000 - logs.MAX_DELAY_MS)) < 30_000
     assert len(cursor.seen) == 1
     assert read(cursors) == []
 
 
-def follower(*words: str) -> subprocess.Popen[str]:
+def launch_watch(*words: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "scripts.logs", "-f", "--stack", STACK, *words]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -181,7 +181,7 @@ def follower(*words: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_it_quietly_with_its_own_code(cloudwatch: Any, number: signal.Signals) -> None:
     write_all(cloudwatch)
-    with follower("--color", "blue", "--json") as process:
+    with launch_watch("--color", "blue", "--json") as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
         assert first["message"] == "blue one"
@@ -192,7 +192,9 @@ def test_ctrl_c_ends_it_quietly_with_its_own_code(cloudwatch: Any, number: signa
 
 
 def test_a_reader_that_has_enough_is_no_failure(cloudwatch: Any) -> None:
-    write(cloudwatch, Kind.APP, f"blue/v1/{BLUE}/app", *(f"{'x' * 1000} {number}" for number in range(200)), ago_s=300)
+    write(
+        cloudwatch, LogKind.APP, f"blue/v1/{BLUE}/app", *(f"{'x' * 1000} {number}" for number in range(200)), ago_s=300
+    )
     command = f"{sys.executable} -m scripts.logs --stack {STACK} | head -n 1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ
@@ -204,7 +206,7 @@ def test_a_stack_without_log_groups_is_a_sentence(aws: None) -> None:
     result = run()
     assert result.exit_code == Exit.USAGE
     assert result.stderr.splitlines() == [
-        f"there is no log group /bluegreen/{STACK}/app in {REGION}: the stack's first update makes it"
+        f"there is no log group /bluegreen/{STACK}/app in {REGION}: the stack's first update creates it"
     ]
     assert json.loads(run("--json").stdout) == {
         "ok": False,
@@ -241,5 +243,5 @@ def test_how_far_back(text: str, seconds: int) -> None:
 
 def test_the_other_kinds_of_streams_are_read_as_far_as_they_go() -> None:
     event = {"timestamp": 0, "message": "m\n", "eventId": "1", "logStreamName": "of-somebody"}
-    line = Line.parse(Kind.APP, event)
+    line = Line.parse(LogKind.APP, event)
     assert (line.color, line.release, line.instance, line.source, line.message) == ("of-somebody", "", "", "", "m")

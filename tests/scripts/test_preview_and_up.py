@@ -11,7 +11,7 @@ from fleet.deployments import ALLOW_RETIRE
 from scripts.ci.workflow import SUMMARY
 from scripts.cli.display import Display
 from scripts.cli.exits import LockedError, RefusedError
-from scripts.preview import PreviewFailedError, judged
+from scripts.preview import PreviewFailedError, checked_preview
 from scripts.rollout.traffic import allowed
 from scripts.stack.drift import DriftError
 from scripts.stack.drift import report as report_drift
@@ -27,7 +27,7 @@ LOSS = step("replace", "aws:ec2/vpc:Vpc", "network")
 
 
 def preview(stack: WorldStack, report: Path | None = None, *, allow_replace: bool = False) -> Any:
-    return judged(stack, QUIET, allow_replace=allow_replace, report=report)
+    return checked_preview(stack, QUIET, allow_replace=allow_replace, report=report)
 
 
 def test_a_preview_writes_its_page_to_the_report_and_the_summary_and_changes_nothing(
@@ -50,7 +50,7 @@ def test_a_refused_preview_has_a_page_all_the_same(world: World, tmp_path: Path)
     with pytest.raises(RefusedError, match="VPC network would be replaced"):
         preview(stack, tmp_path / "page.md")
     assert "**Refused:**" in (tmp_path / "page.md").read_text()
-    assert preview(stack, allow_replace=True).losses
+    assert preview(stack, allow_replace=True).destructive
 
 
 def test_a_mandatory_policy_is_a_refusal_although_the_engine_fails_as_well(world: World) -> None:

@@ -25,11 +25,11 @@ from scripts.publish_release import (
     publish,
     store,
 )
-from scripts.releases.bucket import Kind, Migration, Release, find
+from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, find
 from scripts.releases.bundle import BundleError, DockerIgnore, pack, source_entries
 from tests.scripts.world import BUCKET, World
 
-RELEASE = Release(version="v1", commit="", kind=Kind.SOURCE, migration=Migration.NONE)
+RELEASE = ReleaseManifest(version="v1", commit="", kind=BundleKind.SOURCE, migration=Migration.NONE)
 QUIET = Display(as_json=True)
 
 
@@ -142,13 +142,13 @@ def args(folder: Path, **changes: Any) -> PublishArgs:
 
 def test_published_once_the_same_bytes_are_fine_again_others_are_refused(world: World, folder: Path) -> None:
     first = publish(world.s3, args(folder, migration=Migration.ADDITIVE), QUIET)
-    assert first.anew
+    assert first.created
     assert first.url == f"s3://{BUCKET}/releases/v1/bundle.tar.gz"
     stored = world.s3.get_object(Bucket=BUCKET, Key="releases/v1/bundle.tar.gz")["Body"].read()
     assert len(stored) == first.release.size
     assert find(world.s3, BUCKET, "v1") == first.release
     again = publish(world.s3, args(folder, migration=Migration.ADDITIVE), QUIET)
-    assert (again.anew, again.release) == (False, first.release)
+    assert (again.created, again.release) == (False, first.release)
     (folder / "run").write_text("#!/bin/bash\n")
     with pytest.raises(RefusedError, match=r"version v1 is published with other bytes.*choose a new one"):
         publish(world.s3, args(folder, migration=Migration.ADDITIVE), QUIET)
@@ -199,14 +199,14 @@ def test_an_image_of_this_machine_becomes_a_bundle(
     (tools / "docker").write_text('#!/bin/sh\n[ "$1 $2" = "save --output" ] && echo "layers of $4" > "$3"\n')
     (tools / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
-    published = publish(world.s3, args(folder, kind=Kind.IMAGE, image="app:7"), QUIET)
+    published = publish(world.s3, args(folder, kind=BundleKind.IMAGE, image="app:7"), QUIET)
     (tmp_path / "got.tar.gz").write_bytes(
         world.s3.get_object(Bucket=BUCKET, Key="releases/v1/bundle.tar.gz")["Body"].read()
     )
     with tarfile.open(tmp_path / "got.tar.gz") as bundle:
         assert bundle.getnames() == ["release.json", "image.tar"]
         assert bundle.extractfile("image.tar").read() == b"layers of app:7\n"  # type: ignore[union-attr]
-    assert published.release.kind is Kind.IMAGE
+    assert published.release.kind is BundleKind.IMAGE
 
 
 def test_git_names_a_committed_folder_and_refuses_a_changed_one(folder: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_packed_release_with_other_bytes_is_refused(folder: Path, tmp_path: Pa
         packed_release(tmp_path / "packed", "0" * 64)
     with (tmp_path / "packed" / "bundle.tar.gz").open("ab") as bundle:
         bundle.write(b"more")
-    with pytest.raises(RefusedError, match=f"but {release.sha256} was packed: these are other bytes"):
+    with pytest.raises(RefusedError, match=f"but {release.sha256} was packed: nothing was published"):
         packed_release(tmp_path / "packed", "")
 
 

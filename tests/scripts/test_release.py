@@ -193,7 +193,7 @@ def test_a_release_that_was_rolled_back_is_not_gone_on_with_but_looked_at(
 ) -> None:
     stack.checks_after, world.apps[VERSION].fails_with_users = False, True
     back = release()
-    assert (back.exit_code, world.served()) == (Exit.TURNED_BACK, "v1")
+    assert (back.exit_code, world.served()) == (Exit.ROLLED_BACK, "v1")
     assert next_of(back) == "./bluegreen logs --color green --since 30m --stack dev"
     assert type_printed(next_of(back)).exit_code == Exit.USAGE  # this world has no log groups
 
@@ -209,7 +209,7 @@ def test_a_rollback_that_failed_names_its_own_command_alone(
 
     stack.before_up = ill_when_green_has_traffic
     stuck = release()
-    assert stuck.exit_code == Exit.STUCK
+    assert stuck.exit_code == Exit.ROLLBACK_FAILED
     assert "Act now: " in stuck.stderr.splitlines()[-1]
     assert "next:" not in stuck.stderr
 

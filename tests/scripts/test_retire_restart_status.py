@@ -49,12 +49,12 @@ def test_restart_takes_each_machine_out_before_it_reboots_and_back_in_before_the
     seen: list[tuple[str, ...]] = []
     reboot = restarting.reboot
 
-    def watched(hands: Any, machine: Any) -> None:
-        group = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[hands.group.name])
+    def watched(context: Any, machine: Any) -> None:
+        group = world.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[context.group.name])
         suspended = {one["ProcessName"] for one in group["AutoScalingGroups"][0]["SuspendedProcesses"]}
         assert suspended == {"HealthCheck", "ReplaceUnhealthy"}
         seen.append(tuple(sorted(_registered(world))))
-        reboot(hands, machine)
+        reboot(context, machine)
 
     monkeypatch.setattr(restarting, "reboot", watched)
     both = sorted(one["instance"] for one in world.machines_of(Color.BLUE))
@@ -194,12 +194,12 @@ def test_status_warns_while_nobody_gets_the_alerts(world: World, capsys: pytest.
         "`pulumi config set --path 'alertEmails[0]' ops@example.org --stack dev` and `pulumi up --stack dev` add an "
         "address"
     )
-    assert read_status(stack, 0).as_json()["nobody_notified"] == warning
+    assert read_status(stack, 0).as_json()["no_subscribers"] == warning
     show(Display(), read_status(stack, 0))
     assert capsys.readouterr().out.splitlines()[-1] == warning
     stack.config["alertWebhooks"] = ["https://hooks.example.org/1"]
     status = read_status(stack, 0)
-    assert status.as_json()["nobody_notified"] is None
+    assert status.as_json()["no_subscribers"] is None
     show(Display(), status)
     assert "nobody is notified" not in capsys.readouterr().out
 

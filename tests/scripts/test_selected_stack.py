@@ -205,7 +205,7 @@ def test_for_a_stack_that_does_not_exist_the_list_comes_first_and_nobody_is_told
     with pytest.raises(UsageError) as refused:
         open_stack("prdo")
     assert str(refused.value) == (
-        "there is no stack prdo: `pulumi stack ls` lists those that exist; README.md says how one is made"
+        "there is no stack prdo: `pulumi stack ls` lists those that exist; README.md says how one is created"
     )
 
 

@@ -17,7 +17,7 @@ from tests.scripts.vpn.test_render import STATIC, document
 
 from .world import REGION
 
-RANGES = ("--office-cidr", "192.168.0.0/24", "--vpc-cidr", "10.20.0.0/16")
+RANGES = ("--remote-cidr", "192.168.0.0/24", "--vpc-cidr", "10.20.0.0/16")
 NO_SWANCTL = "/nonexistent"
 
 
@@ -118,7 +118,7 @@ def test_an_older_file_is_replaced_and_not_left_open(xml: Path, tmp_path: Path) 
 
 def test_a_document_without_ranges_is_refused_and_nothing_written(xml: Path, tmp_path: Path) -> None:
     done = run("--xml", str(xml), "--into", str(tmp_path / "office"))
-    assert (done.exit_code, "no range of the office is known" in done.stderr) == (Exit.REFUSED, True)
+    assert (done.exit_code, "no range of the remote network is known" in done.stderr) == (Exit.REFUSED, True)
     assert not (tmp_path / "office").exists()
 
 
@@ -156,7 +156,7 @@ def test_what_is_no_text_is_a_wrong_argument(tmp_path: Path) -> None:
 
 def test_ranges_that_overlap_are_refused_and_nothing_written(xml: Path, tmp_path: Path) -> None:
     done = run("--xml", str(xml), *RANGES, "--vpc-cidr", "192.168.0.0/16", "--into", str(tmp_path / "office"))
-    told = "192.168.0.0/24 (of the office) overlaps 192.168.0.0/16 (of the VPC)"
+    told = "192.168.0.0/24 (of the remote network) overlaps 192.168.0.0/16 (of the VPC)"
     assert (done.exit_code, told in done.stderr) == (Exit.REFUSED, True)
     assert not (tmp_path / "office").exists()
 

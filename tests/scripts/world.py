@@ -27,7 +27,7 @@ from fleet.deployments import Deployment, RecordedTraffic, StackUpdate
 from fleet.gates import GateArgs, GateClosed, lost_traffic, verify_change, verify_public_endpoint, verify_release
 from fleet.launches import CapacityWait, LaunchesStoppedError, wait_for_capacity
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
-from scripts.releases.bucket import Kind, Migration, Release, bundle_url, manifest_key
+from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, bundle_url, manifest_key
 from tests.messages import require_valid
 
 REGION = "eu-central-1"
@@ -269,16 +269,16 @@ class World:
 
     def publish(self, version: str, migration: Migration = Migration.NONE, *, second: int = 0) -> None:
         """A release.json as publish_release writes it; `second` orders releases in time."""
-        release = Release(
+        release = ReleaseManifest(
             version=version,
             commit="",
-            kind=Kind.SOURCE,
+            kind=BundleKind.SOURCE,
             migration=migration,
             sha256="0" * 63 + version[-1],
             size=1,
             created=(self.began + timedelta(seconds=second)).isoformat(timespec="milliseconds"),
         )
-        self.s3.put_object(Bucket=BUCKET, Key=manifest_key(version), Body=release.beside())
+        self.s3.put_object(Bucket=BUCKET, Key=manifest_key(version), Body=release.to_json())
 
     def served(self) -> str:
         """The release that users get."""

@@ -15,7 +15,7 @@ import yaml
 
 from rehearsal.workspace import Workspace
 from scripts.cli.exits import Exit
-from scripts.releases.bucket import Kind, Migration, Release, manifest_key
+from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, manifest_key
 from scripts.stack.automation import NO_STACK
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
@@ -111,7 +111,7 @@ def test_a_rollback_succeeds_though_the_program_would_refuse_the_checkouts_confi
     assert answer["changed_resources"] == 1
     [warning] = answer["warnings"]
     assert "zoneCount: 77" in warning
-    assert "mend Pulumi.dev.yaml before the next one" in warning
+    assert "repair Pulumi.dev.yaml before the next one" in warning
     after = yaml.safe_load(file.read_text())
     revision = after["config"].pop("bluegreen:revision")
     assert revision.endswith(f"/{lifecycle.stack.outputs()['revision'].value}")
@@ -143,10 +143,16 @@ def test_a_refused_command_leaves_the_config_file_unchanged(
     assert len(answer["error"].splitlines()) == 1
     load_balancer.broken = set()
     bucket = str(lifecycle.stack.outputs()["artifactsBucket"].value)
-    release = Release(
-        version="v3", commit="", kind=Kind.SOURCE, migration=Migration.NONE, sha256="0" * 64, size=1, created=CREATED
+    release = ReleaseManifest(
+        version="v3",
+        commit="",
+        kind=BundleKind.SOURCE,
+        migration=Migration.NONE,
+        sha256="0" * 64,
+        size=1,
+        created=CREATED,
     )
-    cloud.client("s3").put_object(Bucket=bucket, Key=manifest_key("v3"), Body=release.beside())
+    cloud.client("s3").put_object(Bucket=bucket, Key=manifest_key("v3"), Body=release.to_json())
     code, answer = script(workspace, "deploy", "v3", "--ami", "ami-00000000000000000")
     assert (code, file.read_bytes()) == (Exit.USAGE, before)
     assert answer["error"].startswith("--ami ami-00000000000000000: eu-central-1 has no such image")

@@ -13,7 +13,7 @@ import pytest
 from fleet.deployments import ALLOW_SHIFT
 from rehearsal.cloud.client import CloudClient
 from scripts.rollout.traffic import allowed
-from scripts.stack.drift import look
+from scripts.stack.drift import detect_drift
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
 
@@ -92,7 +92,7 @@ def changed_counts(changes: Mapping[Any, int] | None) -> dict[str, int]:
 
 def drift_of(stack: auto.Stack) -> dict[str, bool]:
     """Manually changed resources by name, and whether they were deleted."""
-    found, _ = look(stack)
+    found, _ = detect_drift(stack)
     return {each.name: each.gone for each in found}
 
 

@@ -25,7 +25,7 @@ def test_hosts_and_gateways_lie_in_the_connections_own_ranges() -> None:
 
 
 def test_a_small_remote_network_has_a_host_too() -> None:
-    plan = plan_addresses(replace(generated_connection(), office_cidrs=("192.168.10.0/29",)))
+    plan = plan_addresses(replace(generated_connection(), remote_cidrs=("192.168.10.0/29",)))
     assert (plan.remote_gateway, plan.remote_host) == ("192.168.10.1", "192.168.10.6")
 
 
@@ -65,7 +65,7 @@ def test_the_clouds_end_has_each_tunnels_address_and_key() -> None:
         assert text.count(f"local_addrs = {tunnel.outside_ip}\n") == 1
         assert text.count(f"id-aws = {tunnel.outside_ip}\n") == 1
         assert text.count(f'secret = "{tunnel.preshared_key}"\n') == 1
-    assert text.count(f"remote_addrs = {connection.office_ip}\n") == 2
+    assert text.count(f"remote_addrs = {connection.customer_gateway_ip}\n") == 2
     assert text.count("dpd_delay = 10s\n") == 2  # AWS's own, whatever the remote end does
     assert text.count("{") == text.count("}")
 

@@ -14,8 +14,8 @@ import pytest
 from scripts.cli.environment import main
 
 ROOT = Path(__file__).resolve().parents[3]
-MAKING = "making the virtual environment .venv with the packages of requirements-dev.txt: a minute or two, once"
-WAITING = "another run makes the virtual environment: waiting for it"
+MAKING = "creating the virtual environment .venv with the packages of requirements-dev.txt: a minute or two, once"
+WAITING = "another run is creating the virtual environment: waiting for it"
 # Stands for the command: where its packages come from, and what it was given.
 COMMAND = "import sys\nprint(sys.prefix, *sys.argv[1:])\n"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.cli.interrupts import SIGNALS, shielded, terminate_like_ctrl_c, to_the_end
+from scripts.cli.interrupts import SIGNALS, defer_signals, handle_sigterm, uninterruptible
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +18,14 @@ def _handlers_as_before() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_cancel_and_a_closed_terminal_are_like_ctrl_c(number: signal.Signals) -> None:
-    terminate_like_ctrl_c()
+    handle_sigterm()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_runs_comes_to_its_end_first(number: signal.Signals) -> None:
-    terminate_like_ctrl_c()
+    handle_sigterm()
     done: list[str] = []
 
     def work() -> None:
@@ -33,20 +33,20 @@ def test_what_runs_comes_to_its_end_first(number: signal.Signals) -> None:
         done.append("all of it")
 
     with pytest.raises(KeyboardInterrupt):
-        to_the_end(work)
+        defer_signals(work)
     assert done == ["all of it"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_puts_things_right_is_not_cut_short(number: signal.Signals) -> None:
-    terminate_like_ctrl_c()
-    with shielded():
+    handle_sigterm()
+    with uninterruptible():
         signal.raise_signal(number)
 
 
 def test_what_nohup_has_ignored_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    terminate_like_ctrl_c()
+    handle_sigterm()
     signal.raise_signal(signal.SIGHUP)
-    to_the_end(lambda: signal.raise_signal(signal.SIGHUP))
+    defer_signals(lambda: signal.raise_signal(signal.SIGHUP))
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -73,7 +73,7 @@ def test_each_address_is_asked_and_each_check_says_which(stack: WorldStack, worl
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--url", "http://127.0.0.1:1", "--private", "10.0.0.1"), "name two different things to check"),
+        (("--url", "http://127.0.0.1:1", "--private", "10.0.0.1"), "exclude each other"),
         (("--private", "instances", "--private", "10.0.0.1"), "--private instances means all of them"),
         (("--private", "everything"), "allowed is a private IPv4 address"),
     ],

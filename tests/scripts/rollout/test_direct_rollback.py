@@ -18,7 +18,7 @@ from fleet.colors import Color
 from fleet.deployments import Deployment
 from fleet.smoke_test import smoke
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, describe
-from scripts.canary import CanaryArgs, share
+from scripts.canary import CanaryArgs, set_weight
 from scripts.cli.display import Display
 from scripts.cli.exits import Exit, InterruptedByUserError, RefusedError
 from scripts.cli.interrupts import SIGNALS
@@ -230,7 +230,7 @@ def test_with_many_users_on_both_colors_a_person_says_which(run: Callable[..., R
     result = run()
     assert result.exit_code == Exit.REFUSED
     assert "both colors have traffic (blue 40 %, green 60 %)" in result.stderr
-    assert "name the color that gets all of them with --to" in result.stderr
+    assert "name the color that gets all of it with --to" in result.stderr
     assert world.weights() == {BLUE: 40, GREEN: 60}
     assert run("--to", "blue").exit_code == Exit.OK
     assert world.weights() == {BLUE: 100, GREEN: 0}
@@ -369,9 +369,9 @@ def test_without_s3_nobody_knows_of_migrations_and_all_else_goes_on(
     assert world.weights() == {BLUE: 100, GREEN: 0}
     warnings = answer(moved)["warnings"]
     assert [text.split(":")[0].split(",")[0] for text in warnings] == [
-        "without the stack's lock",
+        "going on without the stack's lock",
         "the history has no record of this run",
-        "the stack's lock could not be given back",
+        "the stack's lock could not be released",
     ]
     assert [subject for subject, _ in world.heard()] == ["Direct rollback: ok, dev green v2 to blue v1"]
 
@@ -433,7 +433,7 @@ def test_when_aws_does_not_say_where_users_are_a_person_must_look(
     monkeypatch.setattr(elbv2, "modify_rule", fall)
     result = run("--json")
     monkeypatch.setattr(elbv2, "describe_rules", describe_rules)
-    assert result.exit_code == Exit.STUCK
+    assert result.exit_code == Exit.ROLLBACK_FAILED
     assert "AWS does not say where the traffic goes now" in answer(result)["error"]
     assert f"`aws elbv2 describe-rules --region {REGION} --rule-arns {world.live}`" in answer(result)["error"]
 
@@ -443,7 +443,7 @@ def test_users_who_are_moved_to_a_release_that_fails_with_them_need_a_person(
 ) -> None:
     world.apps["v1"].fails_with_users = True
     result = run("--json")
-    assert result.exit_code == Exit.STUCK
+    assert result.exit_code == Exit.ROLLBACK_FAILED
     assert answer(result)["error"].startswith(
         "all traffic was sent to blue, with release v1, and its public smoke test"
     )
@@ -521,7 +521,7 @@ def test_status_tells_what_aws_has_where_pulumi_is_broken(
     shown = CliRunner().invoke(cli, [])
     assert shown.exit_code == Exit.OK
     assert shown.stdout.splitlines()[-1] == (
-        "Pulumi could not be asked, this is what AWS has: could not open the state: AccessDenied"
+        "Pulumi could not be read, this is from AWS alone: could not open the state: AccessDenied"
     )
     nope = CliRunner().invoke(cli, ["--stack", "nope"])
     assert (nope.exit_code, nope.stderr) == (Exit.FAILED, "could not open the state: AccessDenied\n")
@@ -681,7 +681,7 @@ def test_a_cutover_after_it_moves_users_whatever_the_state_believes(
     moved: WorldStack, world: World, active: str
 ) -> None:
     moved.config["activeColor"] = active
-    record = cut_over(moved, CutoverArgs(target=GREEN, judge_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
+    record = cut_over(moved, CutoverArgs(target=GREEN, preview_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
     assert record is not None
     assert (record.outcome, record.changed_resources) == ("ok", 1)
     assert world.weights() == {BLUE: 0, GREEN: 100}
@@ -697,9 +697,9 @@ def test_a_canary_after_it_waits_until_the_state_agrees(moved: WorldStack, world
     moved.applied = moved.applied | {"activeColor": "blue", "canaryPercent": "10"}
     moved.recorded = {BLUE: 90, GREEN: 10}
     with pytest.raises(RefusedError, match=r"`pulumi up --refresh --stack dev` reconciles the state$"):
-        share(moved, CanaryArgs(percent=10), QUIET)
+        set_weight(moved, CanaryArgs(percent=10), QUIET)
     moved.up(refresh=True)
-    share(moved, CanaryArgs(percent=10), QUIET)
+    set_weight(moved, CanaryArgs(percent=10), QUIET)
     assert world.weights() == {BLUE: 90, GREEN: 10}
 
 
@@ -708,7 +708,7 @@ def test_a_canary_by_old_config_is_refused(moved: WorldStack) -> None:
         RefusedError,
         match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `./bluegreen sync-config ",
     ):
-        share(moved, CanaryArgs(percent=10), QUIET)
+        set_weight(moved, CanaryArgs(percent=10), QUIET)
 
 
 def test_status_names_the_rollback_and_what_reconciles_it(
@@ -740,5 +740,5 @@ def test_a_difference_that_no_direct_rollback_explains_bars_no_up(stack: WorldSt
 
 def test_a_later_cutover_makes_an_old_direct_rollback_history(moved: WorldStack, world: World) -> None:
     sync_config(moved, SyncArgs())
-    cut_over(moved, CutoverArgs(target=GREEN, judge_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
+    cut_over(moved, CutoverArgs(target=GREEN, preview_deadline_s=0.3, smoke_deadline_s=0.3), QUIET)
     assert read_status(moved, 10).unreconciled is None

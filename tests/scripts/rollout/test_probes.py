@@ -82,7 +82,7 @@ def test_what_the_balancer_counts_is_told_by_minute() -> None:
     minutes = [datetime.now(UTC).replace(second=0, microsecond=0)]
     for told in (200, 404, 502, None):
         watching.count(told)
-    watching.beside()
+    watching.count_own_request()
     minutes.append(datetime.now(UTC).replace(second=0, microsecond=0))
     assert watching.answers == RequestCounts(requests=4, errors=2)
     # What had no answer may not have reached the balancer.

@@ -13,7 +13,7 @@ from pulumi.automation.errors import ConcurrentUpdateError
 
 from fleet.colors import Color
 from scripts.cli.display import Display, PulumiLockHolder
-from scripts.cli.exits import LockedError, TurnedBackError
+from scripts.cli.exits import LockedError, RolledBackError
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.rollout.resume import require_gone
 from scripts.stack.history import read
@@ -115,7 +115,7 @@ def test_a_release_that_nobody_had_checked_and_is_bad_loses_its_traffic(world: W
     world.set_weights({BLUE: 0, GREEN: 100})
     world.apps["v2"].fails_with_users = True
     killed(world, stage="smoke test: of the public endpoint")
-    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
+    with pytest.raises(RolledBackError, match="traffic is back on blue"):
         cut_over(stack, replace(RESUME, smoke_deadline_s=0.3), Display(as_json=True))
     assert world.weights() == {BLUE: 100, GREEN: 0}
     assert read(world.s3, BUCKET, STACK)[0].outcome == "rolled_back"

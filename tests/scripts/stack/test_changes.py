@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pulumi.automation import EngineEvent
 
-from scripts.stack.change_report import MOST_ROWS, markdown
-from scripts.stack.changes import KEPT, Change, Changes, Violation, read_events, refusal
+from scripts.stack.change_report import MAX_ROWS, markdown
+from scripts.stack.changes import PROTECTED, Changes, PolicyViolation, ResourceChange, read_events, refusal
 from tests.scripts.event_log import diagnostic, replacement, step, summary, violation
 
 RULE, VPC, BUCKET = "aws:lb/listenerRule:ListenerRule", "aws:ec2/vpc:Vpc", "aws:s3/bucket:Bucket"
@@ -27,7 +27,7 @@ def test_what_stays_the_same_is_counted_and_not_listed() -> None:
 def test_an_update_names_its_properties() -> None:
     diff = {"actions[0].forward.targetGroups[1].weight": "update", "tags.Release": "add"}
     [change] = read(step("update", RULE, "live", diff=diff)).changes
-    assert change == Change(op="update", type=RULE, name="live", properties=tuple(sorted(diff)))
+    assert change == ResourceChange(op="update", type=RULE, name="live", properties=tuple(sorted(diff)))
 
 
 def test_without_a_detailed_difference_the_plain_one_is_named() -> None:
@@ -37,7 +37,7 @@ def test_without_a_detailed_difference_the_plain_one_is_named() -> None:
 
 def test_the_three_steps_of_a_replacement_are_one_change() -> None:
     assert read(*replacement(VPC, "network", "cidrBlock")).changes == (
-        Change(op="replace", type=VPC, name="network", properties=("cidrBlock",), replacing=("cidrBlock",)),
+        ResourceChange(op="replace", type=VPC, name="network", properties=("cidrBlock",), replacing=("cidrBlock",)),
     )
 
 
@@ -54,19 +54,19 @@ def test_violations_and_diagnostics_come_without_the_engines_colors() -> None:
         diagnostic("info", "hello"),
     )
     assert found.violations == (
-        Violation(policy="public-bucket", mandatory=True, resource="logs", message="is public"),
-        Violation(policy="tagged", mandatory=False, resource="", message="has no tag"),
+        PolicyViolation(policy="public-bucket", mandatory=True, resource="logs", message="is public"),
+        PolicyViolation(policy="tagged", mandatory=False, resource="", message="has no tag"),
     )
     assert (found.errors, found.warnings) == (("error: boom",), ("old",))
 
 
-@pytest.mark.parametrize("kind", KEPT)
+@pytest.mark.parametrize("kind", PROTECTED)
 @pytest.mark.parametrize("op", ["delete", "replace"])
 def test_what_must_be_kept_is_not_replaced_or_deleted_unless_that_is_said(kind: str, op: str) -> None:
     found = read(step(op, kind, "kept"))
     refused = refusal(found, allow_replace=False)
     assert refused is not None
-    assert refused.startswith(f"{KEPT[kind]} kept would be {op}d; when that is meant, say --allow-replace")
+    assert refused.startswith(f"{PROTECTED[kind]} kept would be {op}d; if that is intended, say --allow-replace")
     assert refusal(found, allow_replace=True) is None
 
 
@@ -91,11 +91,10 @@ def test_the_page_shows_losses_first_and_no_value() -> None:
     )
     page = markdown("dev", found, refusal(found, allow_replace=False))
     assert page.startswith(
-        "### Preview of `dev`\n\nUsers: nothing changes for them.\n\n"
-        "1 to create, 1 to update, 1 to replace, 68 unchanged\n"
+        "### Preview of `dev`\n\nTraffic: unchanged.\n\n1 to create, 1 to update, 1 to replace, 68 unchanged\n"
     )
     assert [line for line in page.splitlines() if line.startswith(("| +", "| ~"))] == [
-        "| +- | replace | `aws:ec2/vpc:Vpc` | `network` | **loses a VPC**, `cidrBlock` (takes a new one) |",
+        "| +- | replace | `aws:ec2/vpc:Vpc` | `network` | **destroys a VPC**, `cidrBlock` (forces replacement) |",
         f"| + | create | `{RULE}` | `live` |  |",
         f"| ~ | update | `{RULE}` | `preview` | `priority` |",
     ]
@@ -117,13 +116,12 @@ def test_a_preview_that_broke_off_counts_what_it_saw_and_tells_why() -> None:
 
 def test_a_preview_of_no_change_says_so() -> None:
     assert markdown("dev", read(summary(same=71)), None) == (
-        "### Preview of `dev`\n\nUsers: nothing changes for them.\n\nnothing changes, 71 unchanged\n\n"
-        "Policies: no violation.\n\n"
+        "### Preview of `dev`\n\nTraffic: unchanged.\n\nno changes, 71 unchanged\n\nPolicies: no violations.\n\n"
     )
 
 
 def test_a_very_long_table_ends_with_how_many_are_left_out() -> None:
-    found = read(*(step("create", RULE, f"rule{number}") for number in range(MOST_ROWS + 3)))
+    found = read(*(step("create", RULE, f"rule{number}") for number in range(MAX_ROWS + 3)))
     page = markdown("dev", found, None)
-    assert page.count("| + | create |") == MOST_ROWS
+    assert page.count("| + | create |") == MAX_ROWS
     assert "… and 3 more" in page

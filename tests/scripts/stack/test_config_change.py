@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from fleet.colors import Color
 from scripts import deploy
-from scripts.canary import CanaryArgs, share
+from scripts.canary import CanaryArgs, set_weight
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import Exit, RefusedError, UsageError
 from scripts.cli.interrupts import SIGNALS
@@ -205,7 +205,7 @@ def changes(stack: WorldStack) -> list[tuple[str, Callable[[], Any]]]:
     return [
         ("deploy", lambda: deploy.deploy(stack, DeployArgs(version="v3", deadline_s=0.3), QUIET)),
         ("retire", lambda: retire(stack, RetireArgs(deadline_s=0.3), QUIET)),
-        ("canary", lambda: share(stack, CanaryArgs(percent=5), QUIET)),
+        ("canary", lambda: set_weight(stack, CanaryArgs(percent=5), QUIET)),
         ("cutover", lambda: cut_over(stack, CutoverArgs(), QUIET)),
     ]
 
@@ -251,7 +251,7 @@ def test_a_gate_s_no_leaves_neither_color_nor_share_that_were_not_there_before(w
     before = json.loads(json.dumps(stack.config))
     world.apps["v2"].database = "down"
     with pytest.raises(RefusedError, match="green keeps its 0 %: before hook"):
-        share(stack, CanaryArgs(percent=5), QUIET)
+        set_weight(stack, CanaryArgs(percent=5), QUIET)
     assert stack.config == before
     world.apps["v2"].database = "ok"
 

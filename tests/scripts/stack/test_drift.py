@@ -21,15 +21,15 @@ from tests.scripts.world import World, WorldStack, two_colors
 GROUP, RULE = "aws:cloudwatch/logGroup:LogGroup", "aws:lb/listenerRule:ListenerRule"
 
 
-def found(kind: str, name: str, want: Any, have: Any, *paths: str) -> dict[str, Any]:
-    """The end of a resource's refresh; `have` is None where it is gone."""
-    states = {"old": {"inputs": want}, "new": None if have is None else {"inputs": have}}
+def found(kind: str, name: str, desired: Any, actual: Any, *paths: str) -> dict[str, Any]:
+    """The end of a resource's refresh; `actual` is None where it is gone."""
+    states = {"old": {"inputs": desired}, "new": None if actual is None else {"inputs": actual}}
     detailed = {path: {"diffKind": "update", "inputDiff": True} for path in paths}
     metadata = {"op": "refresh", "urn": f"{PREFIX}{kind}::{name}", "type": kind, "detailedDiff": detailed, **states}
     return {"resOutputsEvent": {"metadata": metadata, "planning": True}}
 
 
-KEPT = found(GROUP, "kept", {"retentionInDays": 7}, {"retentionInDays": 7})
+UNCHANGED = found(GROUP, "kept", {"retentionInDays": 7}, {"retentionInDays": 7})
 LONGER = found(GROUP, "app", {"retentionInDays": 7}, {"retentionInDays": 365}, "retentionInDays")
 LOST = found(RULE, "live", {"priority": 100}, None)
 
@@ -39,7 +39,7 @@ def read(*events: dict[str, Any]) -> list[Drifted]:
 
 
 def test_what_is_as_recorded_is_no_drift() -> None:
-    assert read(KEPT, step("update", GROUP, "app"), summary(same=1)) == []
+    assert read(UNCHANGED, step("update", GROUP, "app"), summary(same=1)) == []
 
 
 def test_wanted_and_found_values_stand_by_their_paths() -> None:
@@ -48,9 +48,9 @@ def test_wanted_and_found_values_stand_by_their_paths() -> None:
     paths = ('tags["By.Hand"]', "actions[0].weights[1]", "actions[0].weights[2]")
     (one,) = read(found(RULE, "live", want, have, *paths))
     assert one.properties == (
-        Difference(path="actions[0].weights[1]", want=0, have=50),
-        Difference(path="actions[0].weights[2]", want=None, have=None),
-        Difference(path='tags["By.Hand"]', want=None, have="yes"),
+        Difference(path="actions[0].weights[1]", desired=0, actual=50),
+        Difference(path="actions[0].weights[2]", desired=None, actual=None),
+        Difference(path='tags["By.Hand"]', desired=None, actual="yes"),
     )
 
 
@@ -59,12 +59,19 @@ def test_a_secret_stays_one_in_either_form(secret: Any) -> None:
     (one,) = read(
         found(RULE, "live", {"conditions": [{"token": secret}]}, {"conditions": secret}, "conditions[0].token")
     )
-    assert one.properties == (Difference(path="conditions[0].token", want=HIDDEN, have=HIDDEN),)
+    assert one.properties == (Difference(path="conditions[0].token", desired=HIDDEN, actual=HIDDEN),)
 
 
 def test_people_see_a_table_and_the_exit_code_is_its_own(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     stack = two_colors(world)
-    stack.events = [KEPT, LONGER, LOST, step("update", GROUP, "app"), step("create", RULE, "live"), summary(update=1)]
+    stack.events = [
+        UNCHANGED,
+        LONGER,
+        LOST,
+        step("update", GROUP, "app"),
+        step("create", RULE, "live"),
+        summary(update=1),
+    ]
     display = Display()
     with pytest.raises(typer.Exit) as ended, exit_codes(display):
         report(stack, display)
@@ -90,7 +97,7 @@ def test_json_tells_all_of_it(world: World, capsys: pytest.CaptureFixture[str]) 
             "type": GROUP,
             "name": "app",
             "gone": False,
-            "properties": [{"path": "retentionInDays", "want": 7, "have": 365}],
+            "properties": [{"path": "retentionInDays", "desired": 7, "actual": 365}],
         },
         {"type": RULE, "name": "live", "gone": True, "properties": []},
     ]
@@ -98,13 +105,13 @@ def test_json_tells_all_of_it(world: World, capsys: pytest.CaptureFixture[str]) 
 
 def test_no_drift_is_an_empty_list(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     stack = two_colors(world)
-    stack.events = [KEPT, summary(same=2)]
+    stack.events = [UNCHANGED, summary(same=2)]
     report(stack, Display(as_json=True))
     document = json.loads(capsys.readouterr().out)
     assert (document["ok"], document["drift"], document["added"], document["changes"]) == (True, [], [], [])
 
 
-# -- rules that hands added ----------------------------------------------------------------------------------------
+# -- rules added by hand ----------------------------------------------------------------------------------------
 
 
 def recorded(kind: str, name: str, id: str) -> dict[str, Any]:

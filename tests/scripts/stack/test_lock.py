@@ -40,10 +40,10 @@ def test_a_lock_that_another_has_taken_over_stays_the_others(world: World) -> No
 
 def test_a_lock_that_was_taken_without_hearing_of_it_is_held(world: World) -> None:
     mine = me("cutover")
-    lock._take(world.s3, BUCKET, KEY, mine)
-    lock._take(world.s3, BUCKET, KEY, mine)
+    lock._acquire(world.s3, BUCKET, KEY, mine)
+    lock._acquire(world.s3, BUCKET, KEY, mine)
     with pytest.raises(LockedError):
-        lock._take(world.s3, BUCKET, KEY, me("cutover"))
+        lock._acquire(world.s3, BUCKET, KEY, me("cutover"))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'{"holder": "ann", "color": "green"}', b"\xff"])
@@ -80,7 +80,7 @@ def test_a_lock_that_cant_be_given_back_is_noted_and_hides_no_error(
     with pytest.raises(ValueError, match="what the block said"):
         work()
     [note] = notes
-    assert note.startswith("the stack's lock could not be given back, the next run must say --break-lock: Could not")
+    assert note.startswith("the stack's lock could not be released, the next run must say --break-lock: Could not")
 
 
 def test_a_holder_reads_back_as_it_was_written() -> None:

@@ -14,7 +14,7 @@ from fleet.colors import Color
 from fleet.state import client, describe
 from scripts import status
 from scripts.cli.display import Display
-from scripts.cli.exits import StuckError, TurnedBackError
+from scripts.cli.exits import RollbackFailedError, RolledBackError
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.stack.automation import read_facts
 from scripts.stack.history import read
@@ -70,7 +70,7 @@ def test_an_end_that_can_not_be_recorded_keeps_its_own_words(world: World, monke
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
     without_history(world, monkeypatch)
-    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
+    with pytest.raises(RolledBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), QUIET)
     assert holder(world.s3, BUCKET, STACK) is None
 
@@ -87,7 +87,7 @@ def test_a_way_back_of_which_aws_says_nothing_is_an_emergency(world: World, monk
             monkeypatch.setattr(world.elbv2, "get_paginator", denied, raising=False)
 
     stack.before_up = aws_goes_away
-    with pytest.raises(StuckError, match="Act now: config says blue already"):
+    with pytest.raises(RollbackFailedError, match="Act now: config says blue already"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), QUIET)
 
 
@@ -97,7 +97,7 @@ def test_a_switch_after_which_aws_says_nothing_is_an_emergency(world: World, mon
     told = (
         r"the switch to green failed \(.*AccessDenied.*\), and AWS does not say where the traffic goes now: .*Act now: "
     )
-    with pytest.raises(StuckError, match=told):
+    with pytest.raises(RollbackFailedError, match=told):
         cut_over(stack, CutoverArgs(target=Color.GREEN), QUIET)
     assert read(world.s3, BUCKET, STACK)[0].outcome == "rollback_failed"
 
@@ -110,7 +110,7 @@ def test_users_go_back_though_nobody_reads_what_is_said(
     stack.checks_after = False
     world.apps["v2"].fails_with_users = True
     monkeypatch.setattr(sys, "stderr", Broken(terminal=terminal))
-    with pytest.raises(TurnedBackError, match="traffic is back on blue"):
+    with pytest.raises(RolledBackError, match="traffic is back on blue"):
         cut_over(stack, CutoverArgs(target=Color.GREEN, smoke_deadline_s=0.3), Display())
     assert world.served() == "v1"
 
@@ -149,7 +149,7 @@ def test_a_stage_that_cant_be_noted_holds_nothing_up(world: World, monkeypatch: 
     ("stage", "told"),
     [
         ("bake: watch green for 60 s", "traffic is on blue, and its bake never ended"),
-        ("smoke test: of the public endpoint", "traffic is on blue, and what users get was not checked"),
+        ("smoke test: of the public endpoint", "traffic is on blue, and the public endpoint was not checked"),
         ("production traffic shift: blue to green", "traffic is on blue, and config may say otherwise"),
         ("scale up: green", "left no record; traffic is on blue: `./bluegreen smoke-test --stack dev`"),
     ],
@@ -159,12 +159,12 @@ def test_status_tells_what_a_killed_script_left(world: World, stage: str, told: 
     facts = read_facts(stack)
     fleet = describe(STACK, facts.session)
     dead = replace(me("cutover"), pid=2**22 + 1, stage=stage)
-    found = status.Status(facts=facts, fleet=fleet, holder=dead, records=[])
+    found = status.StackStatus(facts=facts, fleet=fleet, holder=dead, records=[])
     assert found.left.startswith("that process is gone, it left no record; ")
     assert told in found.left
     assert found.as_json()["lock"]["left"] == found.left
     target = "green" if "to green" in stage else "blue"
-    resume = f"`./bluegreen cutover {target} --resume --stack dev` on that host goes on from there"
+    resume = f"`./bluegreen cutover {target} --resume --stack dev` on that host continues from there"
     assert (resume in found.left) == (not stage.startswith("scale up"))
     assert "--resume" not in replace(found, holder=replace(dead, action="canary")).left
     away = replace(found, holder=replace(dead, host="elsewhere"))
@@ -177,7 +177,7 @@ def test_status_says_so_beside_the_lock(world: World, capsys: pytest.CaptureFixt
     facts = read_facts(stack)
     fleet = describe(STACK, facts.session)
     dead = replace(me("cutover"), pid=2**22 + 1, stage="bake: watch green for 60 s", stage_since="2026-11-21")
-    found = status.Status(facts=facts, fleet=fleet, holder=dead, records=[])
+    found = status.StackStatus(facts=facts, fleet=fleet, holder=dead, records=[])
     status.show(Display(), found)
     printed = capsys.readouterr().out
     assert f"locked by {dead}\n{found.left}\n" in printed

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scripts.vpn.diagnostics import Sight, explain
+from scripts.vpn.diagnostics import VpnState, diagnose
 
 ADDRESSES = ("203.0.113.1", "203.0.113.2")
 UP: list[dict[str, Any]] = [{"OutsideIpAddress": each, "Status": "UP", "AcceptedRouteCount": 1} for each in ADDRESSES]
@@ -22,9 +22,9 @@ tunnel2: #2, ESTABLISHED, IKEv2, 1f0c8f6d62d0a1b2_i* 1a1b2c3d4e5f6071_r
 """
 
 
-def told(**sight: Any) -> list[tuple[str, str]]:
+def told(**state: Any) -> list[tuple[str, str]]:
     """Each finding's tunnel, and the beginning of what it means."""
-    return [(each.tunnel, each.means[:20]) for each in explain(Sight(addresses=ADDRESSES, **sight))]
+    return [(each.tunnel, each.means[:20]) for each in diagnose(VpnState(addresses=ADDRESSES, **state))]
 
 
 def test_two_tunnels_that_are_up_are_no_finding() -> None:
@@ -34,12 +34,12 @@ def test_two_tunnels_that_are_up_are_no_finding() -> None:
 
 def test_what_aws_says_of_a_tunnel_is_told_by_its_number() -> None:
     down = {"OutsideIpAddress": ADDRESSES[1], "Status": "DOWN", "StatusMessage": "IPSEC IS DOWN"}
-    (finding,) = explain(Sight(addresses=ADDRESSES, telemetry=[UP[0], down], routes=1))
+    (finding,) = diagnose(VpnState(addresses=ADDRESSES, telemetry=[UP[0], down], routes=1))
     assert (finding.tunnel, finding.seen) == ("tunnel2", "AWS says DOWN: IPSEC IS DOWN")
 
 
 def test_missing_routes_are_told() -> None:
-    (finding,) = explain(Sight(addresses=ADDRESSES, telemetry=UP, routes=0))
+    (finding,) = diagnose(VpnState(addresses=ADDRESSES, telemetry=UP, routes=0))
     assert finding.seen == "the connection has no static route"
     silent = [each | {"AcceptedRouteCount": 0} for each in UP]
     assert told(telemetry=silent, routing="bgp") == [
@@ -80,5 +80,5 @@ def test_associations_that_are_missing_are_told() -> None:
 
 
 def test_packets_that_only_go_out_are_told() -> None:
-    (finding,) = explain(Sight(sas=SAS.replace("in  c1a2b3c4,    840", "in  c1a2b3c4,      0")))
+    (finding,) = diagnose(VpnState(sas=SAS.replace("in  c1a2b3c4,    840", "in  c1a2b3c4,      0")))
     assert finding.seen == "840 bytes went out, 0 came in"

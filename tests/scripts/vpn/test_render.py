@@ -15,29 +15,29 @@ TUNNELS = (
     Tunnel(
         outside_ip="203.0.113.1",
         inside_cidr="169.254.100.0/30",
-        office_inside_ip="169.254.100.2",
+        customer_gateway_inside_ip="169.254.100.2",
         aws_inside_ip="169.254.100.1",
         preshared_key="first.key_1",
     ),
     Tunnel(
         outside_ip="203.0.113.2",
         inside_cidr="169.254.101.0/30",
-        office_inside_ip="169.254.101.2",
+        customer_gateway_inside_ip="169.254.101.2",
         aws_inside_ip="169.254.101.1",
         preshared_key="second.key_2",
     ),
 )
 STATIC = Connection(
     id="vpn-0123456789abcdef0",
-    office_ip="198.51.100.7",
-    office_cidrs=("192.168.0.0/24", "192.168.9.0/24"),
+    customer_gateway_ip="198.51.100.7",
+    remote_cidrs=("192.168.0.0/24", "192.168.9.0/24"),
     vpc_cidrs=("10.20.0.0/16",),
     routing="static",
-    office_asn=65000,
+    customer_gateway_asn=65000,
     amazon_asn=64512,
     tunnels=TUNNELS,
 )
-BGP = replace(STATIC, routing="bgp", office_asn=65010)
+BGP = replace(STATIC, routing="bgp", customer_gateway_asn=65010)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ def test_bgp_needs_interfaces() -> None:
 
 def test_what_a_file_lacks_is_told() -> None:
     bare = replace(
-        STATIC, office_cidrs=(), vpc_cidrs=("vpc",), tunnels=(replace(TUNNELS[0], preshared_key=""), TUNNELS[1])
+        STATIC, remote_cidrs=(), vpc_cidrs=("vpc",), tunnels=(replace(TUNNELS[0], preshared_key=""), TUNNELS[1])
     )
     assert problems(bare) == [
-        "no range of the office is known",
+        "no range of the remote network is known",
         "vpc: no IPv4 range (of the VPC)",
         "tunnel 1 (203.0.113.1) has no pre-shared key",
     ]
-    with pytest.raises(ValueError, match="no range of the office is known; vpc: no IPv4 range"):
+    with pytest.raises(ValueError, match="no range of the remote network is known; vpc: no IPv4 range"):
         render(bare)
 
 
@@ -119,7 +119,7 @@ def _tunnel(each: Tunnel) -> str:
     <customer_gateway>
       <tunnel_outside_address><ip_address>198.51.100.7</ip_address></tunnel_outside_address>
       <tunnel_inside_address>
-        <ip_address>{each.office_inside_ip}</ip_address><network_mask>255.255.255.252</network_mask>
+        <ip_address>{each.customer_gateway_inside_ip}</ip_address><network_mask>255.255.255.252</network_mask>
         <network_cidr>30</network_cidr>
       </tunnel_inside_address>
       <bgp><asn>65010</asn><hold_time>30</hold_time></bgp>
@@ -138,14 +138,14 @@ def _tunnel(each: Tunnel) -> str:
 
 
 def test_awss_document_is_read() -> None:
-    ranges = {"office_cidrs": STATIC.office_cidrs, "vpc_cidrs": STATIC.vpc_cidrs}
-    assert parse_xml(document(), **ranges) == replace(STATIC, office_asn=65010)
+    ranges = {"remote_cidrs": STATIC.remote_cidrs, "vpc_cidrs": STATIC.vpc_cidrs}
+    assert parse_xml(document(), **ranges) == replace(STATIC, customer_gateway_asn=65010)
     assert parse_xml(document(""), **ranges) == BGP
 
 
 def test_what_stands_in_a_kept_keys_place_is_no_key() -> None:
     kept = document().replace("second.key_2", "REDACTED")
-    assert problems(parse_xml(kept, office_cidrs=STATIC.office_cidrs, vpc_cidrs=STATIC.vpc_cidrs)) == [
+    assert problems(parse_xml(kept, remote_cidrs=STATIC.remote_cidrs, vpc_cidrs=STATIC.vpc_cidrs)) == [
         "tunnel 2 (203.0.113.2) has no pre-shared key"
     ]
 
@@ -159,7 +159,7 @@ def test_what_stands_in_a_kept_keys_place_is_no_key() -> None:
         ('<vpn_connection id="vpn-1"/>', "0 ipsec_tunnel elements"),
         (document().replace("203.0.113.2", "somewhere"), "somewhere is no IPv4 address"),
         (document().replace("<lifetime>3600", "<lifetime>long"), "ipsec/lifetime: long is no number"),
-        (document().replace("second.key_2", 'x"; include "/etc/x'), "tunnel 2's key is not one of AWS"),
+        (document().replace("second.key_2", 'x"; include "/etc/x'), "tunnel 2's key is not AWS's"),
     ],
 )
 def test_what_is_no_document_of_aws_is_refused(text: str, told: str) -> None:

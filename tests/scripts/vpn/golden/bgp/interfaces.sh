@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the tunnels' interfaces; running it again changes nothing. strongSwan runs it when it starts.
+# Creates the tunnels' interfaces; running it again changes nothing. strongSwan runs it when it starts.
 set -eu
 
 make() {
@@ -13,6 +13,6 @@ rm -rf /run/bluegreen-vpn
 for each in vpn1 vpn2; do
   ip route flush dev "$each" proto static 2>/dev/null || true
 done
-# Interface, if_id of swanctl.conf, the office's address inside, MTU.
+# Interface, if_id of swanctl.conf, the customer gateway's inside address, MTU.
 make vpn1 1 169.254.100.2/30 1419
 make vpn2 2 169.254.101.2/30 1419
