@@ -314,8 +314,8 @@ BAD_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"zoneCount": 1}, "zoneCount: 1: allowed is a whole number from 2 to 8"),
     (
         {"subnetCidrs": {"eu-central-1a": "10.20.0.0/24"}},
-        'subnetCidrs: {"eu-central-1a": "10.20.0.0/24"}: allowed is an object that gives each zone an object '
-        "with public and private",
+        'subnetCidrs: {"eu-central-1a": "10.20.0.0/24"}: allowed is an object with an object of '
+        "public and private for each zone",
     ),
     ({"natGateways": "two"}, "natGateways: two: allowed is none or single or per-zone"),
     ({"flowLogs": "yes"}, "flowLogs: yes: allowed is true or false"),
