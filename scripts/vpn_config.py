@@ -47,7 +47,7 @@ def from_stack(facts: StackFacts, *, with_keys: bool) -> VpnDescription:
     response = client(facts.session, "ec2").describe_vpn_connections(VpnConnectionIds=[outputs["connectionId"]])
     found = response["VpnConnections"][0]
     connection = parse_xml(
-        found["CustomerGatewayConfiguration"], remote_cidrs=outputs["officeCidrs"], vpc_cidrs=[outputs["vpcCidr"]]
+        found["CustomerGatewayConfiguration"], remote_cidrs=outputs["remoteCidrs"], vpc_cidrs=[outputs["vpcCidr"]]
     )
     if with_keys and (arn := found.get("PreSharedKeyArn")):
         text = client(facts.session, "secretsmanager").get_secret_value(SecretId=arn)["SecretString"]

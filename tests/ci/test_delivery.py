@@ -117,7 +117,7 @@ def by_hand(runner: Runner, repository: Repository) -> None:
     wrong = {"stack": "dev", "color": "green", "release": "v1"}
     refused = runner.run("cutover.yml", inputs=wrong, event_name="workflow_dispatch")["cutover"]
     assert (refused.result, refused.steps[-1].code) == ("failure", 3)
-    assert "green has release v2, not v1" in refused.summary
+    assert "green holds release v2, not v1" in refused.summary
     require(runner.run("cutover.yml", inputs={**wrong, "release": "v2"}, event_name="workflow_dispatch"))
     assert served(repository, "dev") == ("v2", "green")
     assert {job.result for job in require(runner.run("drift.yml", event_name="schedule")).values()} == {"success"}

@@ -107,7 +107,7 @@ def test_a_color_that_holds_another_release_than_meant_gets_no_users(
 ) -> None:
     refused = run("cutover", color, "--if-needed", "--release", "v9")
     assert refused.exit_code == Exit.REFUSED
-    assert f"{color} has release v{1 if color == 'blue' else 2}, not v9" in refused.stderr
+    assert f"{color} holds release v{1 if color == 'blue' else 2}, not v9" in refused.stderr
     assert "up" not in world.calls
 
 

@@ -114,7 +114,7 @@ def test_a_color_of_another_release_than_configured_is_refused(world: World) -> 
 def test_a_release_that_fails_its_deep_check_gets_no_user(world: World) -> None:
     stack = two_colors(world, green="v3")
     world.apps["v3"].database = "connection refused"
-    with pytest.raises(GateClosed, match=r"green is not fit.*release v3.*database: connection refused"):
+    with pytest.raises(GateClosed, match=r"green is not ready for traffic.*release v3.*database: connection refused"):
         go(stack)
     assert "up" not in world.calls
     assert world.served() == "v1"

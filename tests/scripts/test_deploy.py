@@ -86,7 +86,7 @@ def test_machines_that_stay_ill_are_told_with_the_evidence(world: World, capsys:
     stack = two_colors(world)
     ill = world.machines_of(Color.GREEN)[0]["instance"]
     world.ill.add(ill)
-    with pytest.raises(TimedOut, match=r"waited 0\.3 s for release v2 on green: green has 1 of 2 healthy machines"):
+    with pytest.raises(TimedOut, match=r"waited 0\.3 s for release v2 on green: green has 1 of 2 healthy instances"):
         deploy(stack, DeployArgs(version="v2", deadline_s=0.3), Display())
     told = capsys.readouterr().err
     assert f"{ill}: InService, unhealthy Target.ResponseCodeMismatch" in told

@@ -139,7 +139,9 @@ def test_a_refused_command_leaves_the_config_file_unchanged(
     load_balancer.broken = {"blue"}
     code, answer = script(workspace, "canary", "5")
     assert (code, file.read_bytes()) == (Exit.REFUSED, before)
-    assert answer["error"].startswith('blue keeps its 0 %: before hook "gate-before-users" failed: blue is not fit for')
+    assert answer["error"].startswith(
+        'blue keeps its 0 %: before hook "gate-before-users" failed: blue is not ready for'
+    )
     assert len(answer["error"].splitlines()) == 1
     load_balancer.broken = set()
     bucket = str(lifecycle.stack.outputs()["artifactsBucket"].value)

@@ -49,4 +49,4 @@ def test_an_unsupported_document_is_refused(tmp_path: Path, wrong: dict[str, str
 
 
 def test_a_document_needs_the_cidr_options(tmp_path: Path) -> None:
-    assert "no range of the office is known" in refused("--configuration", str(document(tmp_path)))
+    assert "no range of the remote network is known" in refused("--configuration", str(document(tmp_path)))

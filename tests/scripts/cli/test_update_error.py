@@ -16,8 +16,8 @@ OUTPUT = Path(__file__).parent.parent / "engine_output"
 GATE = (
     'before hook "gate-before-users" failed: green is not ready for traffic, its release v2 fails the smoke test: '
     "health: "
-    "GET /health?deep=1 answered 503 with status 'ok', not 200 with 'ok'; database: down. Users stay where they are; "
-    "deliver a good release to green"
+    "GET /health?deep=1 answered 503 with status 'ok', not 200 with 'ok'; database: down. The traffic stays as it is; "
+    "deploy a good release to green"
 )
 CONFIG = """The stack's config can't be used:
   green.amiId: ami-12: allowed is an image id, such as ami-0123456789abcdef0, or empty

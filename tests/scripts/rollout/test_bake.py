@@ -123,7 +123,7 @@ def test_the_budget_is_the_stacks_own(world: World) -> None:
     put(world, stack, RequestCount=199, HTTPCode_Target_5XX_Count=199)
     assert look(world, stack, 0.3)[0].failure is None
     put(world, stack, RequestCount=1, HTTPCode_Target_5XX_Count=1)
-    assert look(world, stack, 0.3)[0].failure == "200 of 200 users' requests failed (100.0 %, allowed are 10 %)"
+    assert look(world, stack, 0.3)[0].failure == "200 of 200 requests failed (100.0 %, allowed are 10 %)"
 
 
 def test_one_bad_answer_in_ten_shows_without_any_metric(world: World) -> None:
@@ -258,7 +258,7 @@ def test_a_bake_too_short_for_the_budget_still_sees_that_everything_fails(
 
 def test_cloudwatch_that_never_answers_holds_up_no_judgement(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(state, "READ_S", 0.3)
+        monkeypatch.setattr(state, "READ_TIMEOUT_S", 0.3)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", f"http://127.0.0.1:{silent.getsockname()[1]}")
         stack = serving_green(world)
         facts = read_facts(stack)

@@ -645,7 +645,7 @@ def test_scripts_refuse_old_config_and_say_what_comes_first(
         change(moved)
     text = str(said.value)
     assert text.startswith(
-        "AWS sends users to blue 100 %, green 0 %, but the stack's last update left blue 0 %, green 100 %: "
+        "AWS sends the traffic to blue 100 %, green 0 %, but the stack's last update left blue 0 %, green 100 %: "
         "direct rollback by "
     )
     assert text.endswith(
@@ -706,7 +706,7 @@ def test_a_canary_after_it_waits_until_the_state_agrees(moved: WorldStack, world
 def test_a_canary_by_old_config_is_refused(moved: WorldStack) -> None:
     with pytest.raises(
         RefusedError,
-        match=r"AWS sends users to blue 100 %.*config says blue 0 %, green 100 %: `./bluegreen sync-config ",
+        match=r"AWS sends the traffic to blue 100 %.*config says blue 0 %, green 100 %: `./bluegreen sync-config ",
     ):
         set_weight(moved, CanaryArgs(percent=10), QUIET)
 
