@@ -233,6 +233,7 @@ def other_image(fleet: Fleet, deployment: WatchedDeployment) -> str | None:
 def stop_on_interrupt(launch_watch: LaunchWatch, display: Display) -> None:
     """On an interrupt, a deploy without failed launches continues in AWS; one with failed launches stops launching."""
     with uninterruptible():
+        launch_watch.poll()  # an instance may have failed since the last one
         if launch_watch.failed_launches and (stopped := launch_watch.stop_launches()):
             display.note(f"{', '.join(stopped)} launches no more instances until the next deploy")
 
