@@ -13,11 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ami.boot.unpack import BundleKind
 from ami.boot.user_data import VERSION, bundle_key
 from scripts.cli.display import Display, exit_codes
 from scripts.cli.exits import RefusedError, UsageError
 from scripts.cli.options import JsonOption, StackOption, app
-from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, bundle_url, find, manifest_key
+from scripts.releases.bucket import Migration, ReleaseManifest, bundle_url, find, manifest_key
 from scripts.releases.bundle import build_image, digest, image_entries, pack, save_image, source_entries
 
 BUNDLE, MANIFEST = "bundle.tar.gz", "release.json"

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ami.boot.messages import ChangeRecord, content
+from ami.boot.unpack import BundleKind
 from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen
 from fleet.smoke_test import failures, smoke
@@ -30,7 +31,7 @@ from scripts.cli.options import (
 from scripts.cutover import CutoverArgs, cut_over
 from scripts.deploy import DeployArgs, deploy, require_arguments
 from scripts.publish_release import PublishArgs, git_commit, git_version, publish
-from scripts.releases.bucket import BundleKind, Migration
+from scripts.releases.bucket import Migration
 from scripts.rollout.bake import BAKE_S
 from scripts.stack.automation import ROOT, Stack, StackFacts, open_stack, read_facts
 

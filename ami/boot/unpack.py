@@ -148,10 +148,12 @@ def _top(folder: Path) -> Path:
 
 
 class BundleKind(StrEnum):
-    """Content of a bundle: source with a Dockerfile, or a prebuilt image."""
+    """Content of a bundle."""
 
     SOURCE = "source"
+    """A Dockerfile and code, built on the instance."""
     IMAGE = "image"
+    """A `docker save` archive, loaded on the instance."""
 
 
 def kind_of(top: Path, release: str) -> BundleKind:

@@ -10,20 +10,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from ami.boot.unpack import BundleKind
 from ami.boot.user_data import bundle_key
 from scripts.cli.exits import UsageError
 
 # A listing has whole seconds, by S3's clock.
 CLOCK_SLACK = timedelta(seconds=5)
-
-
-class BundleKind(StrEnum):
-    """Content of a bundle."""
-
-    SOURCE = "source"
-    """A Dockerfile and code, built on the instance."""
-    IMAGE = "image"
-    """A `docker save` archive, loaded on the instance."""
 
 
 class Migration(StrEnum):

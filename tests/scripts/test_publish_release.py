@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from ami.boot.unpack import BundleKind
 from scripts.cli.display import Display
 from scripts.cli.exits import Exit, RefusedError, UsageError
 from scripts.publish_release import (
@@ -25,7 +26,7 @@ from scripts.publish_release import (
     publish,
     store,
 )
-from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, find
+from scripts.releases.bucket import Migration, ReleaseManifest, find
 from scripts.releases.bundle import BundleError, DockerIgnore, pack, source_entries
 from tests.scripts.world import BUCKET, World
 

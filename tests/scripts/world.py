@@ -20,6 +20,7 @@ from pulumi.automation._cmd import CommandResult
 from pulumi.automation.errors import CommandError
 
 from ami.boot.messages import BootFailed, body, log_stream
+from ami.boot.unpack import BundleKind
 from config.colors import ColorSettings
 from fleet import deployments
 from fleet.colors import Color
@@ -27,7 +28,7 @@ from fleet.deployments import Deployment, RecordedTraffic, StackUpdate
 from fleet.gates import GateArgs, GateClosed, lost_traffic, verify_change, verify_public_endpoint, verify_release
 from fleet.launches import CapacityWait, LaunchesStoppedError, wait_for_capacity
 from fleet.state import ADDRESS_TAG, BUCKET_TAG, TOPIC_TAG, client, is_stopped
-from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, bundle_url, manifest_key
+from scripts.releases.bucket import Migration, ReleaseManifest, bundle_url, manifest_key
 from tests.messages import require_valid
 
 REGION = "eu-central-1"

@@ -13,9 +13,10 @@ import pulumi.automation as auto
 import pytest
 import yaml
 
+from ami.boot.unpack import BundleKind
 from rehearsal.workspace import Workspace
 from scripts.cli.exits import Exit
-from scripts.releases.bucket import BundleKind, Migration, ReleaseManifest, manifest_key
+from scripts.releases.bucket import Migration, ReleaseManifest, manifest_key
 from scripts.stack.automation import NO_STACK
 from tests.rehearsal.cloud.fleet import Running
 from tests.rehearsal.pulumi.load_balancer_stub import LoadBalancerStub
