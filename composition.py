@@ -111,9 +111,18 @@ def end(update: StackUpdate, live_rule: LiveRule | None) -> None:
         done.apply(lambda _: _write_revision(update, update.revision_at_end))
 
 
+def withdraw(update: StackUpdate) -> None:
+    """Take the begun revision out of the checkout's config again: a gate refused, and no traffic was moved."""
+    if not pulumi.runtime.is_dry_run() and update.revision_at_begin != update.desired.revision:
+        _write(update, update.desired.revision)
+
+
 def _write_revision(update: StackUpdate, revision: str) -> None:
-    if revision == update.desired.revision:
-        return
+    if revision != update.desired.revision:
+        _write(update, revision)
+
+
+def _write(update: StackUpdate, revision: str) -> None:
     file = Path(f"Pulumi.{update.stack}.yaml")  # Pulumi runs programs in the project's folder
     try:
         # With --config-file another file was used, and this one may be old.
@@ -354,7 +363,7 @@ def live_rule(
         health_path=settings.app.health_path,
         base_url=settings.load_balancer.own_url,
     )
-    hooks = live_rule_hooks(gate)
+    hooks = live_rule_hooks(gate, refused=lambda: withdraw(update))
     if not update.desired.serves:
         return None
     args = LiveRuleArgs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,9 @@ OUTPUTS = ("activeColor", "canaryPercent", "colors", "revision", "committed", "a
 
 def _off() -> dict[Color, ColorSettings]:
     return {color: ColorSettings() for color in Color}
+
+
+Weights = Mapping[Color, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +217,20 @@ def is_current(last: Deployment, desired: Deployment) -> bool:
     return last.is_off or last.revision in desired.revision.split("/")
 
 
-def is_unfinished(last: Deployment, desired: Deployment) -> bool:
-    """Whether an update by this config began to change `last` and was interrupted."""
-    base, slash, _ = desired.revision.partition("/")
-    return bool(slash) and base == last.revision
+def interrupted_weights(last: Deployment, desired: Deployment) -> Weights | None:
+    """The traffic weights that an interrupted update by this config was about to set, or None without one.
+
+    The config holds only that update's revision, a digest: it is compared with those of all weights there are.
+    """
+    base, slash, interrupted = desired.revision.partition("/")
+    if not slash or base != last.revision:
+        return None
+    for active in Color:
+        for percent in range(ALL_TRAFFIC):
+            candidate = replace(desired, active=active, canary_percent=percent)
+            if candidate.next_revision(last) == interrupted:
+                return candidate.weights
+    return None
 
 
 def refusal(stack: str, last: Deployment, desired: Deployment, allowed: Mapping[str, str]) -> str | None:
@@ -279,8 +292,13 @@ def elsewhere(stack: str, last: Deployment, desired: Deployment) -> str | None:
 class RecordedTraffic:
     """The traffic weights of the stack's last update, and whether this update may change them."""
 
-    weights: Mapping[Color, int]
+    weights: Weights
     may_change: bool
+    interrupted: Weights | None = None
+    """What an interrupted update by this config was about to set: the way back from there needs no other consent."""
+
+    def may_change_from(self, actual: Weights) -> bool:
+        return self.may_change or actual == self.interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,9 +330,11 @@ class StackUpdate:
         """The argument of the gates; None while no release is live."""
         if not self.last.serves:
             return None
-        is_requested = self.desired.weights != self.last.weights or is_unfinished(self.last, self.desired)
+        is_requested = self.desired.weights != self.last.weights
         return RecordedTraffic(
-            weights=self.last.weights, may_change=is_requested or is_allowed(ALLOW_SHIFT, environment)
+            weights=self.last.weights,
+            may_change=is_requested or is_allowed(ALLOW_SHIFT, environment),
+            interrupted=interrupted_weights(self.last, self.desired),
         )
 
     @property

@@ -43,14 +43,21 @@ class GateArgs:
     public_deadline_s: float = 30.0
 
 
-def live_rule_hooks(gate: GateArgs) -> ResourceHookBinding:
-    """Hooks of the live rule: before a change, verify the color that gains traffic; after it, the public endpoint."""
+def live_rule_hooks(gate: GateArgs, refused: Callable[[], None] = lambda: None) -> ResourceHookBinding:
+    """Hooks of the live rule: before a change, verify the color that gains traffic; after it, the public endpoint.
+
+    `refused` is called where the first one refuses, so that no traffic was moved.
+    """
 
     session = cache(lambda: _session(gate.region))
 
     async def before_change(args: ResourceHookArgs) -> None:
         # In a thread: a blocking hook would block the program's other replies to the engine.
-        await asyncio.to_thread(verify_change, gate, session(), _weights(args.new_inputs))
+        try:
+            await asyncio.to_thread(verify_change, gate, session(), _weights(args.new_inputs))
+        except GateClosed:
+            refused()
+            raise
 
     async def after_change(args: ResourceHookArgs) -> None:
         await asyncio.to_thread(verify_public_endpoint, gate, session(), _weights(args.new_inputs))
@@ -101,7 +108,11 @@ def verify_change(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> N
     """Raise GateClosed unless every color that gains traffic by these weights (by target group) is ready for it."""
     fleet = describe(gate.stack, session)
     desired = {color: weights.get(state.target_group_arn, 0) for color, state in fleet.colors.items()}
-    if gate.recorded and not gate.recorded.may_change and desired != fleet.weights:
+    if unknown := sorted(arn for arn, weight in weights.items() if weight and arn not in _target_group_arns(fleet)):
+        raise GateClosed(replaced_target_groups(gate.stack, unknown))
+    # Where the rule is gone no traffic is moved: it is created again by the recorded weights.
+    moves = any(fleet.weights.values()) and desired != fleet.weights
+    if moves and gate.recorded and not gate.recorded.may_change_from(fleet.weights):
         raise GateClosed(moved_elsewhere(fleet, gate.recorded.weights))
     for color in gaining_traffic(fleet.weights, desired):
         require_ready(gate, fleet, color, desired[color])
@@ -189,12 +200,24 @@ def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
     )
 
 
+def _target_group_arns(fleet: Fleet) -> set[str]:
+    return {state.target_group_arn for state in fleet.colors.values()}
+
+
+def replaced_target_groups(stack: str, arns: Sequence[str]) -> str:
+    return (
+        f"the live rule would forward to new target groups ({', '.join(arns)}), in which no instance is healthy yet: "
+        f"of stack {stack}, which is live, settings that replace target groups, as containerPort, can't be changed; "
+        "set them back"
+    )
+
+
 def lost_traffic(stack: str, sessions: Callable[[], Any], last: Deployment, desired: Deployment) -> str | None:
     """Why `desired` must not replace or delete a fleet that has traffic in AWS but not in `last`, or None."""
     try:
         fleet = describe(stack, sessions())
-    except NoSuchStack:
-        return None
+    except NoSuchStack as error:
+        return f"which color has the traffic is unknown, so that no fleet can be replaced or deleted: {error}"
     lost = [color for color in outgoing(last, desired) if fleet.colors[color].weight and not last.weights[color]]
     if not lost:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ami.boot.messages import ChangeRecord, Kind, Outcome
 from fleet.colors import ALL_TRAFFIC, Color
 from fleet.command_lines import bluegreen
-from fleet.deployments import ALLOW_SHIFT, Deployment, effects, is_current, is_unfinished, stale
+from fleet.deployments import ALLOW_SHIFT, Deployment, Weights, effects, interrupted_weights, is_current, stale
 from fleet.state import Fleet, NoSuchStack, live_weights
 from scripts.cli.exits import RefusedError
 from scripts.stack import history
@@ -21,8 +21,6 @@ from scripts.stack.automation import Stack, StackFacts, set_value
 NEWEST = 20
 # A direct rollback with these outcomes shifted no traffic.
 WITHOUT_EFFECT = (Outcome.REFUSED, Outcome.FAILED)
-
-Weights = Mapping[Color, int]
 
 
 def weights(active: Color, canary_percent: int) -> dict[Color, int]:
@@ -54,7 +52,7 @@ class Unreconciled:
     recorded: Weights
     desired: Weights
     is_unfinished: bool = False
-    """Whether an update by this config began to shift the traffic, and failed or was interrupted."""
+    """Whether an update by this config shifted the traffic to where it is, and failed or was interrupted."""
     rollback: ChangeRecord | None = None
     """The direct rollback that shifted the traffic, where the history has one."""
 
@@ -95,7 +93,7 @@ def unreconciled(facts: StackFacts, fleet: Fleet, records: Sequence[ChangeRecord
         actual=fleet.weights,
         recorded=recorded(facts),
         desired=desired(facts),
-        is_unfinished=is_unfinished(facts.last, facts.desired),
+        is_unfinished=fleet.weights == interrupted_weights(facts.last, facts.desired),
         rollback=newest if newest and newest.target.color == fleet.serving else None,
     )
 

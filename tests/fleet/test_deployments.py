@@ -14,8 +14,8 @@ from fleet.deployments import (
     EffectKind,
     StackUpdate,
     effects,
+    interrupted_weights,
     is_current,
-    is_unfinished,
     refusal,
 )
 
@@ -174,7 +174,8 @@ def test_config_is_the_newest_from_the_begin_of_its_change_to_whatever_end() -> 
     done = replace(LAST, active=BLUE, revision=change.revision)
     assert is_current(LAST, begun)
     assert is_current(done, begun)
-    assert (is_unfinished(LAST, begun), is_unfinished(done, begun)) == (True, False)
+    assert interrupted_weights(LAST, begun) == {BLUE: 100, GREEN: 0}
+    assert interrupted_weights(done, begun) is None
     assert change.revision_at_end == change.revision_at_begin
     third = replace(done, active=GREEN, revision=replace(LAST, revision="").next_revision(done))
     assert not is_current(third, begun)
@@ -186,7 +187,8 @@ def test_taken_back_after_a_failure_it_asks_for_the_traffic_that_the_stack_left(
     back = StackUpdate(stack="dev", last=LAST, desired=asked(begun))
     recorded = back.recorded({})
     assert recorded
-    assert recorded.may_change
+    assert recorded.may_change_from({BLUE: 100, GREEN: 0})
+    assert not recorded.may_change_from({BLUE: 90, GREEN: 10})  # what others set since is not its own to take back
     assert back.revision_at_begin == begun
     assert back.revision_at_end == LAST.revision
 

@@ -49,7 +49,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in ("init", "build"):
         commands.add_parser(command, allow_abbrev=False).add_argument("folder", type=Path)
-    commands.choices["build"].add_argument("-var", dest="given", action="append", default=[])
+    commands.choices["build"].add_argument("-var", dest="assignments", action="append", default=[])
     arguments = parser.parse_args()
     if not (arguments.folder / "plugins.pkr.hcl").is_file():
         sys.exit(f"{arguments.folder} holds no template")
