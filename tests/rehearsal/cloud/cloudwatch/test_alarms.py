@@ -250,11 +250,11 @@ def test_a_color_with_too_few_healthy_instances_is_in_alarm(cloud: Running, clie
     put_spec(cloud, replace(spec, metrics={"healthy": healthy}), minutes=5)
     put_alarm(cloud, "other", TreatMissingData="breaching")
     wait_for(cloud, "other", "ALARM")  # evaluated by now, and so is the other
-    assert described(cloud, "machines")["StateValue"] == "INSUFFICIENT_DATA"
+    assert described(cloud, "capacity")["StateValue"] == "INSUFFICIENT_DATA"
     put(cloud, own, HealthyHostCount=1)
-    wait_for(cloud, "machines", "ALARM")
+    wait_for(cloud, "capacity", "ALARM")
     put(cloud, own, HealthyHostCount=2)
-    wait_for(cloud, "machines", "OK")
+    wait_for(cloud, "capacity", "OK")
 
 
 def test_an_alarm_that_can_not_be_evaluated_has_a_reason(cloud: Running, client: CloudClient) -> None:
