@@ -199,7 +199,7 @@ class AppSettings(Model):
     health_path: Annotated[str, Text(HEALTH_PATH, HEALTH_PATH_ALLOWED)] = "/health"
     """Path that returns 200 when the app is healthy, and with ?deep=1 also checks its dependencies."""
     port: Annotated[int, WholeNumber(1, 65535)] = Field(default=8080, validation_alias="containerPort")
-    """Port of the app on an instance."""
+    """Port of the app on an instance. It can't be changed while a release is live."""
     health_check_interval: Annotated[int, WholeNumber(5, 300)] = 5
     """Seconds between two health checks of an instance, 5 to 300."""
     deregistration_delay: Annotated[int, WholeNumber(0, 3600)] = 30

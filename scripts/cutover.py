@@ -165,7 +165,7 @@ def refusal(cutover: Cutover, breaking: list[str]) -> str | None:
     if cutover.args.release and cutover.args.release != cutover.release:
         return f"{cutover.target} holds release {cutover.release or 'none'}, not {cutover.args.release}"
     if serving is None:
-        return f"no release is live yet, there is nothing to cut over from; deploy a first release to {active}"
+        return f"no release is live yet, there is nothing to move traffic from; deploy a first release to {active}"
     if cutover.is_moved:
         return None  # the smoke test comes next
     if serving == cutover.target and cutover.fleet.colors[cutover.target].weight == ALL_TRAFFIC:

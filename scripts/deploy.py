@@ -149,13 +149,17 @@ def desired_config(facts: StackFacts, color: Color, args: DeployArgs) -> ColorSe
     before = facts.colors[color]
     ami = newest_image(facts) if args.ami == NEWEST else args.ami or before.ami or facts.colors[color.other].ami
     if not ami:
-        raise UsageError("no color has an AMI yet: name the one that Packer built with --ami")
+        raise UsageError(f"no color has an AMI yet: add --ami {NEWEST}, the one that Packer built last, or an image id")
     bundle = Release(version=release.version, url=bundle_url(facts.bucket, release.version), sha256=release.sha256)
     return before.with_release(bundle, ami)
 
 
 def require_arguments(args: DeployArgs) -> None:
     """Raise UsageError for values that the program would refuse, before the stack is read."""
+    if not args.version and not args.ami:
+        raise UsageError(
+            "name a VERSION; without one --ami says on which other image the live release is deployed to the idle color"
+        )
     if args.version and not VERSION.fullmatch(args.version):
         raise UsageError(
             f"VERSION {args.version!r}: allowed is a release's name, letters, digits and . _ -, "

@@ -50,14 +50,15 @@ def checked_preview(stack: PreviewedStack, display: Display, *, allow_replace: b
         traffic = deployments.refusal(stack.name, last, desired, os.environ)
         found, failed = previewed(stack, update)
         refused = refusal(found, traffic, allow_replace=allow_replace)
-        page = markdown(stack.name, found, refused, deployments.effects(last, desired))
+        failure = update_error(str(failed)) if failed else None
+        page = markdown(stack.name, found, refused, deployments.effects(last, desired), failure)
         _write_report(page, report)
         display.say(page)
         if refused:
             raise RefusedError(refused)
         if failed:
             # In full: the text of CommandError is cut to its first line, and a list of bad values has many.
-            raise PreviewFailedError("\n".join(found.errors) or update_error(str(failed))) from failed
+            raise PreviewFailedError("\n".join(found.errors) or str(failure)) from failed
     return found
 
 

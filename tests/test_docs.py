@@ -191,7 +191,7 @@ def test_a_stack_is_taken_down_in_the_order_that_leaves_nothing_half_destroyed()
         "pulumi config set forceDestroy true",
         "pulumi up",
         "pulumi destroy",
-        "pulumi stack rm prod --preserve-config",
+        'pulumi stack rm "$(pulumi stack --show-name)" --preserve-config',
     ]
     assert "`/bluegreen/<stack>/app/*`" in section
 

@@ -14,8 +14,15 @@ MAX_ROWS = 200
 MARKS = {"create": "+", "update": "~", "replace": "+-", "delete": "-", "import": "="}
 
 
-def markdown(stack: str, found: Changes, refused: str | None, traffic: Sequence[Effect] = ()) -> str:
-    """The page, traffic first. It names properties and never shows a value, so that no secret can be in it."""
+def markdown(
+    stack: str, found: Changes, refused: str | None, traffic: Sequence[Effect] = (), failure: str | None = None
+) -> str:
+    """The page, traffic first. It names properties and never shows a value, so that no secret can be in it.
+
+    `failure`: of a preview that Pulumi gave up before its engine reported anything, so that nothing is known.
+    """
+    if failure and not (found.counts or found.changes or found.errors or refused):
+        return f"### Preview of `{stack}`\n\n**The preview failed**\n\n{code(failure)}\n"
     parts = [f"### Preview of `{stack}`\n", _traffic(traffic), _counts(found)]
     if refused:
         parts += ["**Refused:**\n", code(refused)]

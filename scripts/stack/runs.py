@@ -14,7 +14,14 @@ from fleet.colors import Color
 from fleet.gates import GateClosed
 from fleet.state import Fleet, client
 from scripts.cli.display import Display
-from scripts.cli.exits import InterruptedByUserError, LockedError, RefusedError, RollbackFailedError, RolledBackError
+from scripts.cli.exits import (
+    InterruptedByUserError,
+    LockedError,
+    RefusedError,
+    RollbackFailedError,
+    RolledBackError,
+    UsageError,
+)
 from scripts.cli.interrupts import uninterruptible
 from scripts.cli.notifier import PUBLISHED, publish, secrets_of
 from scripts.stack import history
@@ -158,6 +165,7 @@ def _outcome(error: BaseException) -> Outcome:
         (RolledBackError, Outcome.ROLLED_BACK),
         (RollbackFailedError, Outcome.ROLLBACK_FAILED),
         (RefusedError, Outcome.REFUSED),
+        (UsageError, Outcome.REFUSED),  # before anything changed: nobody is notified of a typing error
         (LockedError, Outcome.REFUSED),
         (GateClosed, Outcome.REFUSED),
     )
