@@ -22,7 +22,7 @@ def markdown(
     `failure`: of a preview that Pulumi gave up before its engine reported anything, so that nothing is known.
     """
     if failure and not (found.counts or found.changes or found.errors or refused):
-        return f"### Preview of `{stack}`\n\n**The preview failed**\n\n{code(failure)}\n"
+        return f"### Preview of `{stack}`\n\n**The preview failed**\n\n{code(failure)}"
     parts = [f"### Preview of `{stack}`\n", _traffic(traffic), _counts(found)]
     if refused:
         parts += ["**Refused:**\n", code(refused)]

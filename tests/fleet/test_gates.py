@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pulumi.resource_hooks import ResourceHookArgs
 
+from config.colors import ColorSettings
 from fleet import gates
 from fleet.colors import Color
-from fleet.gates import GateClosed, capacity_needed, gaining_traffic, not_ready, refuse_in_place
+from fleet.deployments import Deployment, RecordedTraffic
+from fleet.gates import GateClosed, capacity_needed, gaining_traffic, not_ready, refuse_in_place, verify_change
 from fleet.state import ColorState, Fleet, Group, InstanceState
 from fleet.waiting import TimedOut
 from tests.scripts.world import STACK, World, two_colors
@@ -194,6 +196,39 @@ def test_the_guard_refuses_another_release_for_the_color_with_users(world: World
 def test_the_guard_lets_a_stack_begin(aws: None, session: Any, hooks: Callable[..., Any]) -> None:
     guard = gates.release_guard(STACK, lambda: session)
     hooks(guard, {"tags": {"Stack": STACK, "Color": "blue", "Release": "v1", "Ami": "ami-1"}})
+
+
+def test_weights_that_others_set_are_changed_only_by_who_was_about_to_set_them(world: World) -> None:
+    stack = two_colors(world)
+    weights = {world.groups[BLUE]: 100, world.groups[GREEN]: 0}
+    world.set_weights({BLUE: 0, GREEN: 100})
+    unchanged = RecordedTraffic(weights={BLUE: 100, GREEN: 0}, may_change=False)
+    with pytest.raises(GateClosed, match=r"AWS sends green 100 % .* this config requests no change"):
+        verify_change(stack.gate(unchanged), world.session, weights)
+    with pytest.raises(GateClosed, match="AWS sends green 100 %"):
+        verify_change(stack.gate(replace(unchanged, interrupted={BLUE: 90, GREEN: 10})), world.session, weights)
+    verify_change(stack.gate(replace(unchanged, interrupted={BLUE: 0, GREEN: 100})), world.session, weights)
+
+
+def test_new_target_groups_of_a_live_stack_are_refused(world: World) -> None:
+    stack = two_colors(world)
+    with pytest.raises(GateClosed, match=r"new target groups \(arn:new\).*as containerPort, can't be changed"):
+        verify_change(stack.gate(), world.session, {"arn:new": 100, world.groups[GREEN]: 0})
+
+
+def test_a_stack_that_lost_its_tags_is_not_taken_for_one_without_traffic(aws: None, session: Any) -> None:
+    held = ColorSettings(
+        version="v1", url="s3://artifacts/releases/v1/bundle.tar.gz", sha256="a" * 64, ami="ami-01234567"
+    )
+    last = Deployment(colors={BLUE: held, GREEN: ColorSettings()})
+    desired = replace(last, colors={BLUE: replace_release(held, "v2"), GREEN: ColorSettings()})
+    reason = gates.lost_traffic(STACK, lambda: session, last, desired)
+    assert reason is not None
+    assert reason.startswith("which color has the traffic is unknown, so that no fleet can be replaced or deleted: ")
+
+
+def replace_release(color: ColorSettings, version: str) -> ColorSettings:
+    return color.model_copy(update={"version": version})
 
 
 def test_a_group_is_made_when_as_many_machines_as_it_must_have_serve(world: World, hooks: Callable[..., Any]) -> None:

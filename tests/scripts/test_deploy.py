@@ -16,7 +16,7 @@ from fleet.waiting import TimedOut
 from scripts.cli.display import Display
 from scripts.cli.exits import Exit, InterruptedByUserError, RefusedError, UsageError
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.deploy import DeployArgs, cli, deploy
+from scripts.deploy import DeployArgs, cli, deploy, require_arguments
 from scripts.rollout import deployment_watch, failure_report
 from scripts.rollout.deployment_watch import DeploymentFailedError, LaunchWatch, WatchedDeployment
 from scripts.stack.history import read
@@ -321,3 +321,10 @@ def test_what_a_machine_lost_after_its_boot_is_no_failed_boot(world: World) -> N
     event = {"timestamp": int(world.began.timestamp() * 1000) + 1, "message": body(exited)}
     client(world.session, "logs").put_log_events(**place, logEvents=[event])
     assert failure_report.boot_failures(world.session, boots, ["i-1"])["i-1"].step == "ready"
+
+
+def test_without_a_version_another_image_must_be_named() -> None:
+    """Else the live release would take the place of the one to roll back to."""
+    with pytest.raises(UsageError, match="name a VERSION; without one --ami says on which other image"):
+        require_arguments(DeployArgs())
+    require_arguments(DeployArgs(ami="newest"))

@@ -430,7 +430,7 @@ class WorldStack:
             raise CommandError(CommandResult(stdout="", stderr=f"error: {change.refusal}", code=1))
         self._know(change.revision_at_begin)
         try:
-            changes = self._colors() + self._live_rule(change.recorded(os.environ))
+            changes = self._colors() + self._live_rule(change)
             self._know(change.revision_at_end)
             changes += self._removals()
         except (GateClosed, LaunchesStoppedError) as error:
@@ -467,14 +467,18 @@ class WorldStack:
         awaited = CapacityWait(group=group, instances=size, target_groups=[self.world.groups[color]])
         wait_for_capacity(self.world.session, awaited, WAITS_S)
 
-    def _live_rule(self, recorded: RecordedTraffic | None) -> int:
+    def _live_rule(self, change: StackUpdate) -> int:
         active = Color(self.config.get("activeColor", "blue"))
         canary = int(self.config.get("canaryPercent", 0))
         weights = {active: 100 - canary, active.other: canary}
         if not self.color(active)["release"] or weights == (self.recorded or self.world.weights()):
             return 0
         by_arn = {self.world.groups[color]: weight for color, weight in weights.items()}
-        verify_change(self.gate(recorded), self.world.session, by_arn)
+        try:
+            verify_change(self.gate(change.recorded(os.environ)), self.world.session, by_arn)
+        except GateClosed:
+            self._know(change.desired.revision)
+            raise
         self.world.set_weights(weights)
         self.recorded = None
         if self.checks_after:

@@ -160,11 +160,16 @@ def test_dev_from_creation_to_a_cutover_and_destruction(
     assert lifecycle.weights() == {"blue": 100, "green": 0}
 
     load_balancer.broken.add("green")
+    revision = lifecycle.stack.get_config("bluegreen:revision").value
     lifecycle.set("activeColor", "green")
     assert 'before hook "gate-before-users" failed: green is not ready for traffic' in lifecycle.refused()
     assert lifecycle.weights() == {"blue": 100, "green": 0}
+    assert lifecycle.stack.get_config("bluegreen:revision").value == revision  # it moved nothing
     lifecycle.set("activeColor", "blue")
     load_balancer.broken.clear()
+    cloud.client("elbv2").delete_rule(RuleArn=lifecycle.stack.outputs()["liveRuleArn"].value)
+    lifecycle.stack.up(refresh=True)
+    assert lifecycle.weights() == {"blue": 100, "green": 0}
     lifecycle.deploy("blue", "v9")
     assert "blue is live with release v1" in lifecycle.refused()
     lifecycle.deploy("blue", "v1")

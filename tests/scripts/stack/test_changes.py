@@ -114,6 +114,11 @@ def test_a_preview_that_broke_off_counts_what_it_saw_and_tells_why() -> None:
     assert "**The preview ended with errors**\n\n```\nno such zone\n```" in page
 
 
+def test_a_preview_that_pulumi_gave_up_claims_nothing() -> None:
+    page = markdown("dev", read(), None, failure="alertEmails must be of type array")
+    assert page == "### Preview of `dev`\n\n**The preview failed**\n\n```\nalertEmails must be of type array\n```\n"
+
+
 def test_a_preview_of_no_change_says_so() -> None:
     assert markdown("dev", read(summary(same=71)), None) == (
         "### Preview of `dev`\n\nTraffic: unchanged.\n\nno changes, 71 unchanged\n\nPolicies: no violations.\n\n"
