@@ -731,8 +731,8 @@ def test_a_difference_that_no_direct_rollback_explains_bars_no_up(stack: WorldSt
     """As after an `up` whose last gate failed: setting config back and another `up` is the way out of it."""
     stack.applied["activeColor"] = "blue"
     stack.recorded = None
-    stack.config["activeColor"] = "blue"
-    stack.config["revision"] += "/0123456789ab"
+    begun = stack.change().revision_at_begin
+    stack.config |= {"activeColor": "blue", "revision": begun}
     assert "direct rollback" not in str(read_status(stack, 10).unreconciled)
     bring_up(stack, UpArgs(), Display(as_json=True))
     assert world.weights() == {BLUE: 100, GREEN: 0}
