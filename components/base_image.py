@@ -41,7 +41,7 @@ class BaseImage(pulumi.ComponentResource):
             name=tag.target_image,
             keep_remotely=True,
             auth_config=_login(repository),
-            # Each run logs in anew; that is no change.
+            # Each run logs in again; that is no change.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["authConfig"]),
         )
         # The digest that the registry computed: a copy of one platform has a different one than its index.

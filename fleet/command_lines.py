@@ -6,13 +6,23 @@ import shlex
 
 
 def bluegreen(command: str, *words: str, stack: str = "") -> str:
+    """A command of this project, in backticks for a sentence."""
+    return f"`{bluegreen_line(command, *words, stack=stack)}`"
+
+
+def bluegreen_line(command: str, *words: str, stack: str = "") -> str:
     """A command of this project, by the script that creates its virtual environment if needed."""
-    return f"`{shlex.join(('./bluegreen', command, *words, *_on(stack)))}`"
+    return shlex.join(("./bluegreen", command, *words, *_on(stack)))
 
 
 def pulumi(*words: str, stack: str) -> str:
+    """A Pulumi command, in backticks for a sentence."""
+    return f"`{pulumi_line(*words, stack=stack)}`"
+
+
+def pulumi_line(*words: str, stack: str) -> str:
     """A Pulumi command, which without `--stack` would use the selected one."""
-    return f"`{' '.join(('pulumi', *words, *_on(stack)))}`"
+    return " ".join(("pulumi", *words, *_on(stack)))
 
 
 def _on(stack: str) -> tuple[str, ...]:

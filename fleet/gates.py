@@ -108,7 +108,8 @@ def verify_change(gate: GateArgs, session: Any, weights: Mapping[str, int]) -> N
     """Raise GateClosed unless every color that gains traffic by these weights (by target group) is ready for it."""
     fleet = describe(gate.stack, session)
     desired = {color: weights.get(state.target_group_arn, 0) for color, state in fleet.colors.items()}
-    if unknown := sorted(arn for arn, weight in weights.items() if weight and arn not in _target_group_arns(fleet)):
+    known = {state.target_group_arn for state in fleet.colors.values()}
+    if unknown := sorted(arn for arn, weight in weights.items() if weight and arn not in known):
         raise GateClosed(replaced_target_groups(gate.stack, unknown))
     # Where the rule is gone no traffic is moved: it is created again by the recorded weights.
     moves = any(fleet.weights.values()) and desired != fleet.weights
@@ -198,10 +199,6 @@ def moved_elsewhere(fleet: Fleet, recorded: Mapping[Color, int]) -> str:
         f"and this config requests no change: {bluegreen('sync-config', stack=fleet.stack)} takes over what AWS "
         f"has, {bluegreen('cutover', target, stack=fleet.stack)} moves the traffic to {target}"
     )
-
-
-def _target_group_arns(fleet: Fleet) -> set[str]:
-    return {state.target_group_arn for state in fleet.colors.values()}
 
 
 def replaced_target_groups(stack: str, arns: Sequence[str]) -> str:

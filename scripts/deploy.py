@@ -328,16 +328,19 @@ def show_evidence(facts: StackFacts, color: Color, display: Display) -> list[str
     return lines
 
 
+# Also of `release`, which deploys as well.
+AmiOption = Annotated[str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")]
+
 cli = app()
 
 
 @cli.command()
 def main(
-    version: Annotated[str, typer.Argument(help="A published release; default: the one that is live.")] = "",
-    stack: StackOption = "",
-    ami: Annotated[
-        str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
+    version: Annotated[
+        str, typer.Argument(help="A published release; default, with --ami: the one that is live.")
     ] = "",
+    stack: StackOption = "",
+    ami: AmiOption = "",
     color: Annotated[Color | None, typer.Option(help="The color to deploy to; default: the idle one.")] = None,
     deadline: Annotated[float, seconds(help="Seconds within which the instances must be healthy.")] = READY_DEADLINE_S,
     max_failed_launches: Annotated[

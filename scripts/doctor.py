@@ -18,7 +18,7 @@ from typing import Any
 
 import typer
 
-from fleet.command_lines import bluegreen, pulumi
+from fleet.command_lines import bluegreen_line, pulumi_line
 from fleet.deployments import is_current
 from fleet.state import client
 from scripts.cli.display import Display, exit_codes, update_error
@@ -244,13 +244,13 @@ class PulumiChecks:
             raise SkippedError("no stack to compare it with")
         facts = read_facts(CliStack(self.stack), required=False)
         if refused := problem(facts.stack, facts.config):
-            raise MissingError(refused, pulumi("config", stack=self.stack).strip("`"))
+            raise MissingError(refused, pulumi_line("config", stack=self.stack))
         if not facts.outputs:
-            raise WarningError("the stack has no resources yet", pulumi("up", stack=self.stack).strip("`"))
+            raise WarningError("the stack has no resources yet", pulumi_line("up", stack=self.stack))
         if not is_current(facts.last, facts.desired):
             raise MissingError(
                 "this checkout's config is older than the stack's last change",
-                bluegreen("sync-config", stack=self.stack).strip("`"),
+                bluegreen_line("sync-config", stack=self.stack),
             )
         return f"up to date with the stack, {facts.last.active} is the active color"
 

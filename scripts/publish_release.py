@@ -23,6 +23,16 @@ from scripts.releases.bundle import build_image, digest, image_entries, pack, sa
 
 BUNDLE, MANIFEST = "bundle.tar.gz", "release.json"
 
+# Also of `release`, which begins with a publication.
+FolderArgument = Annotated[
+    Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
+]
+VersionOption = Annotated[str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")]
+KindOption = Annotated[BundleKind, typer.Option(help="source: built on the instance; image: built here, loaded there.")]
+MigrationOption = Annotated[
+    Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishArgs:
@@ -196,19 +206,11 @@ cli = app()
 
 @cli.command()
 def main(
-    folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
-    ],
+    folder: FolderArgument,
     stack: StackOption = "",
-    version: Annotated[
-        str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
-    ] = "",
-    kind: Annotated[
-        BundleKind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
-    ] = BundleKind.SOURCE,
-    migration: Annotated[
-        Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
-    ] = Migration.NONE,
+    version: VersionOption = "",
+    kind: KindOption = BundleKind.SOURCE,
+    migration: MigrationOption = Migration.NONE,
     image: Annotated[str, typer.Option(help="For kind image: a local Docker image, instead of building FOLDER.")] = "",
     bucket: Annotated[str, typer.Option(help="Publish to this bucket instead of the stack's own.")] = "",
     pack_into: Annotated[

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ami.boot.messages import ChangeRecord, content
 from ami.boot.unpack import BundleKind
 from fleet.colors import ALL_TRAFFIC, Color
-from fleet.command_lines import bluegreen
+from fleet.command_lines import bluegreen_line
 from fleet.smoke_test import failures, smoke
 from fleet.state import describe
 from scripts.cli.display import Display, exit_codes
@@ -29,8 +27,17 @@ from scripts.cli.options import (
     app,
 )
 from scripts.cutover import CutoverArgs, cut_over
-from scripts.deploy import DeployArgs, deploy, require_arguments
-from scripts.publish_release import PublishArgs, git_commit, git_version, publish
+from scripts.deploy import AmiOption, DeployArgs, deploy, require_arguments
+from scripts.publish_release import (
+    FolderArgument,
+    KindOption,
+    MigrationOption,
+    PublishArgs,
+    VersionOption,
+    git_commit,
+    git_version,
+    publish,
+)
 from scripts.releases.bucket import Migration
 from scripts.rollout.bake import BAKE_S
 from scripts.stack.automation import ROOT, Stack, StackFacts, open_stack, read_facts
@@ -61,11 +68,11 @@ def release(stack: Stack, args: ReleaseArgs, display: Display) -> dict[str, Any]
     if color := live_color(facts, args.version):
         # A second deploy would replace the release to roll back to.
         return {**done, "color": color, "was_live": True, "stages": display.stages}
-    with continued_by(display, plain("deploy", args.version, *ami_options(args), stack=facts.stack)):
+    with continued_by(display, bluegreen_line("deploy", args.version, *ami_options(args), stack=facts.stack)):
         deployed = deploy(stack, DeployArgs(version=args.version, ami=args.ami, break_lock=args.break_lock), display)
     color = target_of(deployed)
     if deployed and deployed.figures.get("weight"):
-        with continued_by(display, plain("smoke-test", stack=facts.stack)):
+        with continued_by(display, bluegreen_line("smoke-test", stack=facts.stack)):
             check_first(facts, args, display)
         return {**done, "color": color, "first": True, "deploy": content(deployed), "stages": display.stages}
     cutover = CutoverArgs(
@@ -97,7 +104,7 @@ def switch(stack: Stack, args: CutoverArgs, facts: StackFacts, display: Display)
     try:
         return cut_over(stack, args, own)
     except RolledBackError:
-        display.next_command = plain("logs", "--color", str(args.target), "--since", "30m", stack=facts.stack)
+        display.next_command = bluegreen_line("logs", "--color", str(args.target), "--since", "30m", stack=facts.stack)
         raise
     except RollbackFailedError:
         display.next_command = ""
@@ -136,20 +143,16 @@ def again(args: ReleaseArgs, facts: StackFacts) -> str:
     kind = ("--kind", publishing.kind) if publishing.kind is not BundleKind.SOURCE else ()
     migration = ("--migration", publishing.migration) if publishing.migration is not Migration.NONE else ()
     arguments = (str(folder), "--version", args.version, *kind, *migration, *ami_options(args))
-    return plain("release", *arguments, stack=facts.stack)
+    return bluegreen_line("release", *arguments, stack=facts.stack)
 
 
 def cutover_command(args: ReleaseArgs, color: Color, facts: StackFacts) -> str:
     # After a Ctrl-C in the bake the color has the traffic already.
-    return plain("cutover", color, "--release", args.version, "--if-needed", stack=facts.stack)
+    return bluegreen_line("cutover", color, "--release", args.version, "--if-needed", stack=facts.stack)
 
 
 def ami_options(args: ReleaseArgs) -> tuple[str, ...]:
     return ("--ami", args.ami) if args.ami else ()
-
-
-def plain(command: str, *arguments: str, stack: str) -> str:
-    return bluegreen(command, *arguments, stack=stack).strip("`")
 
 
 cli = app()
@@ -157,22 +160,12 @@ cli = app()
 
 @cli.command()
 def main(
-    folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="The folder with the release's Dockerfile.")
-    ],
+    folder: FolderArgument,
     stack: StackOption = "",
-    version: Annotated[
-        str, typer.Option(help="The release's name; default: `git describe`, if all is committed.")
-    ] = "",
-    kind: Annotated[
-        BundleKind, typer.Option(help="source: built on the instance; image: built here, loaded there.")
-    ] = BundleKind.SOURCE,
-    migration: Annotated[
-        Migration, typer.Option(help="What the release does to the database; a breaking one rules out a rollback.")
-    ] = Migration.NONE,
-    ami: Annotated[
-        str, typer.Option(help="The machine image, or `newest`; default: the one in the stack's config.")
-    ] = "",
+    version: VersionOption = "",
+    kind: KindOption = BundleKind.SOURCE,
+    migration: MigrationOption = Migration.NONE,
+    ami: AmiOption = "",
     bake_seconds: BakeOption = BAKE_S,
     reason: ReasonOption = "",
     break_lock: BreakLockOption = False,

@@ -68,7 +68,7 @@ class CrashReporter:
 
     @property
     def is_done(self) -> bool:
-        """All that may be sent by now is sent and counted, or given up."""
+        """All that may be sent by now is sent and counted, or abandoned."""
         return not self._pending and not self._uncounted
 
     def push(self) -> None:

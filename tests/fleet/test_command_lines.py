@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from fleet.command_lines import bluegreen, pulumi
+from fleet.command_lines import bluegreen, bluegreen_line, pulumi
 from scripts.bluegreen import ENTRIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ def test_a_printed_command_names_the_stack_and_the_checkout_s_program() -> None:
 
 
 def test_a_printed_command_runs_as_printed() -> None:
-    command = bluegreen("cutover", "green", stack="dev").strip("`")
+    command = bluegreen_line("cutover", "green", stack="dev")
     done = subprocess.run(f"{command} --help", shell=True, cwd=ROOT, capture_output=True, check=False)  # noqa: S602
     assert done.returncode == 0
 
@@ -43,7 +43,7 @@ def test_no_message_writes_a_command_line_of_its_own() -> None:
 
 def test_every_command_that_a_message_names_exists() -> None:
     """Names are texts there, since what the program imports must not import the commands."""
-    call = re.compile(r"\b(?:bluegreen|plain)\(\s*(?:f?\"([^\"]+)\"|'([^']+)')")
+    call = re.compile(r"\bbluegreen(?:_line)?\(\s*(?:f?\"([^\"]+)\"|'([^']+)')")
     sources = [ROOT / "composition.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
     named = {one or other for path in sources for one, other in call.findall(path.read_text())}
     assert {"cutover", "deploy", "sync-config", "smoke-test", "canary", "retire", "status", "release", "logs"} <= named
